@@ -1,0 +1,102 @@
+// Package gateway holds what nameroute is asked to be: routes, marks, tables,
+// sets and lists as plain values, read from gateway.yaml. It talks to no kernel
+// and to no network; the packages below it turn these values into kernel state.
+package gateway
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Defaults of gateway.yaml. DESIGN: "Marks, tables, priorities" and guarantee 2.
+const (
+	DefaultFile      = "/etc/nameroute/gateway.yaml"
+	DefaultCorefile  = "/etc/nameroute/Corefile"
+	DefaultState     = "/var/lib/nameroute"
+	DefaultRun       = "/run/nameroute"
+	DefaultMask      = Mask(0x7f000000)
+	DefaultPriority  = 7200  // first policy rule; a route's own is this plus its number
+	DefaultTable     = 7200  // a route's routing table is this plus its number
+	DefaultSetSize   = 65536 // elements a learned set may hold, for each family
+	DefaultFloor     = time.Hour
+	DefaultGrace     = 10 * time.Minute
+	DefaultCeiling   = 24 * time.Hour
+	TableName        = "nameroute" // the nft table, family inet
+	Protocol         = 110         // rule and route protocol number of all that is ours
+	WAN              = "wan"       // name of the route that always exists
+	FallbackMaxTTL   = 10          // seconds; TTL served while a route falls back to the WAN
+	BackstopMetric   = 4294967295  // metric of the unreachable default that ends a route's table
+	DefaultMetric    = 100         // metric of the default by the egress
+	SuppressV4       = 1           // suppress_prefixlength of the rule that keeps local networks local:
+	SuppressV6       = 7           // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
+	MaxNameLen       = 32          // bytes in a route's or a list's name
+	MaxInterfaceName = 15          // IFNAMSIZ - 1
+)
+
+// Config is gateway.yaml, checked, with every default filled in. It is immutable
+// once parsed and may be shared between goroutines.
+type Config struct {
+	File         string           // path it was read from, for messages
+	LAN          []string         // interfaces whose clients are served
+	WANLink      string           // interface of the WAN; "" follows the default route
+	WANResolvers []netip.AddrPort // resolvers reached by the WAN; empty: those the system has
+	Routes       []Route          // in the order of the file, which is their precedence; without wan
+	Lists        []List           // in the order of the file
+	Keep         []netip.Prefix   // never rerouted, besides what always is kept
+	Mask         Mask             // the bits of the fwmark that are ours
+	Priority     int              // priority of the first policy rule
+	SetSize      int              // elements, for each learned set
+	Lifetime     Lifetime         // how long a learned address stays
+	Owner        Owner            // whether the nft table is made ours alone
+}
+
+// Owner says whether the nft table is created with the owner flag.
+type Owner string
+
+// OwnerAuto uses the flags owner and persist where the kernel has both;
+// OwnerOff makes an ordinary table that other programs can change.
+const (
+	OwnerAuto Owner = "auto"
+	OwnerOff  Owner = "off"
+)
+
+// List names a file of entries.
+type List struct {
+	Name   string
+	File   string // absolute path
+	Format string // "" detects it
+}
+
+// Route finds a route by name, wan included. ok is false for an unknown name.
+func (c *Config) Route(name string) (r Route, ok bool) {
+	if name == WAN {
+		return c.WANRoute(), true
+	}
+	for _, r := range c.Routes {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Route{}, false
+}
+
+// WANRoute is the route that always exists. Its mark is the mask's highest value,
+// so that neither a learned address nor a listed endpoint pulls its sockets into a tunnel.
+func (c *Config) WANRoute() Route {
+	n := c.Mask.Max()
+	return Route{
+		Name: WAN, Number: n, Mark: c.Mask.Mark(n), OnDown: Block,
+		Table: DefaultTable + n, Priority: c.Priority + n,
+		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
+	}
+}
+
+// List finds a list by name.
+func (c *Config) List(name string) (l List, ok bool) {
+	for _, l := range c.Lists {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return List{}, false
+}

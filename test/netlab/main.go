@@ -1,0 +1,115 @@
+//go:build linux
+
+// Package netlab gives tests and the demo real networks: private network
+// namespaces joined by veth, with real kernel state and real packets. A test
+// binary that calls Main from TestMain runs whole inside namespaces of its own, so
+// every goroutine lives there and nothing needs to be cleaned up.
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideEnv marks the re-executed process.
+const insideEnv = "NETLAB_INSIDE"
+
+// requireEnv, set to "require", turns a missing privilege or tool into a failure.
+const requireEnv = "NETLAB"
+
+// Main runs the tests in fresh network and mount namespaces, by executing the test
+// binary again. Where the namespaces cannot be made, the tests run outside and
+// Need skips (or fails) those that ask for them.
+func Main(m *testing.M) {
+	if os.Getenv(insideEnv) == "" {
+		code, err := Reexec()
+		if err == nil {
+			os.Exit(code)
+		}
+		os.Setenv(insideEnv, "no: "+err.Error())
+	}
+	os.Exit(m.Run())
+}
+
+// Reexec runs this program again with the same arguments in new network and mount
+// namespaces and returns its exit code. An error means that it could not be started.
+func Reexec() (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find own binary: %w", err)
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), insideEnv+"=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// Inside reports whether the process runs in namespaces that Reexec made.
+func Inside() bool { return os.Getenv(insideEnv) == "yes" }
+
+// init prepares the new namespaces before anything else of the test binary runs:
+// private mounts, an own /run (ip netns, WireGuard sockets), an own /sys, lo up.
+func init() {
+	if !Inside() {
+		return
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "netlab:", err)
+		os.Exit(1)
+	}
+}
+
+func prepare() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	// sysfs shows the devices of the namespace that it was mounted in.
+	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+		return fmt.Errorf("mount /sys: %w", err)
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("ip link set lo up: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Need skips the test unless it runs inside the private namespaces and every tool
+// is installed; with NETLAB=require it fails instead, so that CI cannot skip.
+func Need(t testing.TB, tools ...string) {
+	t.Helper()
+	if !Inside() {
+		missing(t, "private network namespaces (%s): run as root", os.Getenv(insideEnv))
+		return
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(t, "%s is not installed", tool)
+		}
+	}
+}
+
+func missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv(requireEnv) == "require" {
+		t.Fatalf("needs "+format, args...)
+	}
+	t.Skipf("needs "+format, args...)
+}
