@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,10 +22,20 @@ const insideEnv = "NETLAB_INSIDE"
 // requireEnv, set to "require", turns a missing privilege or tool into a failure.
 const requireEnv = "NETLAB"
 
+// TB is the part of testing.TB that the lab needs; the demo, which is no test,
+// brings its own.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Cleanup(func())
+}
+
 // Main runs the tests in fresh network and mount namespaces, by executing the test
 // binary again. Where the namespaces cannot be made, the tests run outside and
 // Need skips (or fails) those that ask for them.
-func Main(m *testing.M) {
+func Main(m interface{ Run() int }) {
 	if os.Getenv(insideEnv) == "" {
 		code, err := Reexec()
 		if err == nil {
@@ -93,7 +102,7 @@ func prepare() error {
 
 // Need skips the test unless it runs inside the private namespaces and every tool
 // is installed; with NETLAB=require it fails instead, so that CI cannot skip.
-func Need(t testing.TB, tools ...string) {
+func Need(t TB, tools ...string) {
 	t.Helper()
 	if !Inside() {
 		missing(t, "private network namespaces (%s): run as root", os.Getenv(insideEnv))
@@ -106,7 +115,7 @@ func Need(t testing.TB, tools ...string) {
 	}
 }
 
-func missing(t testing.TB, format string, args ...any) {
+func missing(t TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv(requireEnv) == "require" {
 		t.Fatalf("needs "+format, args...)
