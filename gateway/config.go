@@ -48,6 +48,8 @@ type Config struct {
 	SetSize      int              // elements, for each learned set
 	Lifetime     Lifetime         // how long a learned address stays
 	Owner        Owner            // whether the nft table is made ours alone
+	Notes        Problems         // what is allowed and has a consequence, for `check` to show
+	places       places           // where each key stands, for Problem
 }
 
 // Owner says whether the nft table is created with the owner flag.

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// YAML prints the configuration as a gateway.yaml with every default written out
+// and every path absolute. Parse reads it as the same configuration.
+func (c *Config) YAML() string {
+	var resolvers []string
+	for _, r := range c.WANResolvers {
+		resolvers = append(resolvers, r.String())
+	}
+	var keep []string
+	for _, p := range c.Keep {
+		keep = append(keep, p.String())
+	}
+	wan := c.WANLink
+	if wan == "" {
+		wan = "auto"
+	}
+	routes, lists := &yaml.Node{Kind: yaml.MappingNode}, &yaml.Node{Kind: yaml.MappingNode}
+	for _, r := range c.Routes {
+		routes.Content = append(routes.Content, scalar(r.Name), mapping(r.pairs()...))
+	}
+	for _, l := range c.Lists {
+		pairs := []any{"file", l.File}
+		if l.Format != "" {
+			pairs = append(pairs, "format", l.Format)
+		}
+		lists.Content = append(lists.Content, scalar(l.Name), mapping(pairs...))
+	}
+	text, err := yaml.Marshal(mapping(
+		"lan", flow(c.LAN),
+		"wan", wan,
+		"wan_resolvers", flow(resolvers),
+		"mask", hex(uint32(c.Mask)),
+		"keep", flow(keep),
+		"priority", c.Priority,
+		"set_size", c.SetSize,
+		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
+			"grace", shortDuration(c.Lifetime.Grace), "ceiling", shortDuration(c.Lifetime.Ceiling)),
+		"owner", string(c.Owner),
+		"routes", routes,
+		"lists", lists,
+	))
+	if err != nil {
+		return fmt.Sprintf("# %v\n", err)
+	}
+	return string(text)
+}
+
+// pairs are the route's keys and values, in the order in which they are shown.
+func (r Route) pairs() []any {
+	var pairs []any
+	add := func(when bool, key string, value any) {
+		if when {
+			pairs = append(pairs, key, value)
+		}
+	}
+	tunnel := r.Egress.Kind == EgressWireGuard
+	add(tunnel, keyWireGuard, r.Egress.File)
+	add(tunnel, "link", r.Egress.Link)
+	add(r.Egress.Kind == EgressNextHop, keyNextHop, flow(texts(r.Egress.NextHops)))
+	add(!tunnel && r.Egress.Link != "", keyInterface, r.Egress.Link)
+	add(true, "on_down", string(r.OnDown))
+	add(true, "mark", hex(r.Mark.Value))
+	add(true, "table", r.Table)
+	add(true, "priority", r.Priority)
+	add(r.MTU != 0, "mtu", r.MTU)
+	add(true, "private", choose(r.Private, "learn", "refuse"))
+	add(r.SNAT.Mode != SNATTo, "snat", string(r.SNAT.Mode))
+	add(r.SNAT.Mode == SNATTo, "snat", flow(texts(r.SNAT.Addrs)))
+	add(tunnel, "hooks", choose(r.Hooks, "ignore", "refuse"))
+	return pairs
+}
+
+func choose(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func texts(addrs []netip.Addr) []string {
+	var texts []string
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return texts
+}
+
+// mapping makes a YAML mapping of keys and values in turn; a value is a node, or
+// what scalar takes.
+func mapping(pairs ...any) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for _, p := range pairs {
+		child, ok := p.(*yaml.Node)
+		if !ok {
+			child = scalar(p)
+		}
+		n.Content = append(n.Content, child)
+	}
+	return n
+}
+
+// scalar makes a plain value of a string or a number. The encoder quotes a string
+// that would be read as something else.
+func scalar(v any) *yaml.Node {
+	n := &yaml.Node{}
+	if s, ok := v.(string); ok {
+		n.SetString(s)
+		return n
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(v)}
+}
+
+func hex(v uint32) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%#x", v)}
+}
+
+// flow makes a list on one line.
+func flow(items []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, s := range items {
+		n.Content = append(n.Content, scalar(s))
+	}
+	return n
+}

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzParse: whatever the bytes are, Parse either says what is wrong and where, on
+// one line each and in order, or gives a configuration that holds what the other
+// packages rely on and that survives being printed and read again.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(everyKey))
+	for _, c := range problemCases {
+		f.Add([]byte(c.yaml))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const file = "/etc/nameroute/gateway.yaml"
+		c, err := Parse(file, data)
+		if err != nil {
+			checkProblems(t, err)
+			return
+		}
+		checkConfig(t, c)
+		again, err := Parse(file, []byte(c.YAML()))
+		if err != nil {
+			t.Fatalf("what was printed is refused: %v\n%s", err, c.YAML())
+		}
+		c.Notes, again.Notes = nil, nil // they tell lines
+		if diff := cmp.Diff(c, again, equal); diff != "" {
+			t.Fatalf("what was printed reads differently (-first +second)\n%s", diff)
+		}
+	})
+}
+
+func checkProblems(t *testing.T, err error) {
+	var all Problems
+	if !errors.As(err, &all) || len(all) == 0 {
+		t.Fatalf("an error without problems: %v", err)
+	}
+	for i, p := range all {
+		if p.Line < 1 || p.Why == "" || strings.Contains(p.Error(), "\n") {
+			t.Fatalf("a problem without place, reason or on two lines: %+v", p)
+		}
+		if i > 0 && all[i-1].Line > p.Line {
+			t.Fatalf("out of order: %v before %v", all[i-1], p)
+		}
+	}
+}
+
+func checkConfig(t *testing.T, c *Config) {
+	wan := c.WANRoute()
+	numbers, tables, priorities := []int{wan.Number}, []int{wan.Table}, []int{c.Priority, wan.Priority}
+	for _, r := range c.Routes {
+		if why, _ := badName(r.Name); why != "" || slices.Contains(reserved, r.Name) {
+			t.Fatalf("route %q: %s", r.Name, why)
+		}
+		if r.Number < 1 || r.Mark != c.Mask.Mark(r.Number) || slices.Contains(numbers, r.Number) {
+			t.Fatalf("route %s has number %d and mark %v among %v", r.Name, r.Number, r.Mark, numbers)
+		}
+		if slices.Contains(tables, r.Table) || slices.Contains(priorities, r.Priority) || r.Priority < c.Priority {
+			t.Fatalf("route %s shares table %d or priority %d", r.Name, r.Table, r.Priority)
+		}
+		e := r.Egress
+		if e.Kind == "" || e.Kind == EgressNextHop && len(e.NextHops) == 0 || e.Kind != EgressNextHop && e.Link == "" {
+			t.Fatalf("route %s leaves by %+v", r.Name, e)
+		}
+		if why, _ := badLink(e.Link); e.Link != "" && (why != "" || slices.Contains(c.LAN, e.Link)) {
+			t.Fatalf("route %s leaves by %q", r.Name, e.Link)
+		}
+		numbers, tables, priorities = append(numbers, r.Number), append(tables, r.Table), append(priorities, r.Priority)
+	}
+	if l := c.Lifetime; l.Floor <= 0 || l.Grace <= 0 || l.Floor > l.Ceiling || l.Grace >= l.Ceiling {
+		t.Fatalf("lifetime %+v", l)
+	}
+}

@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Load reads a gateway.yaml. The error is that of reading the file, or Problems.
+func Load(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(file, data)
+}
+
+// Parse reads the content of a gateway.yaml. It is strict: what it does not know
+// is an error, and the error is Problems with everything that is wrong. file stands
+// in its messages, and its folder is where relative paths begin. An empty file is a
+// gateway without routes.
+func Parse(file string, data []byte) (*Config, error) {
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("folder of %s: %w", file, err)
+	}
+	r := &reader{file: file, dir: dir, places: places{}}
+	c := defaults(file)
+	if root := r.document(data); root != nil && len(r.problems) == 0 {
+		value{r: r, node: resolve(root)}.fields(c.fields())
+		c.check(r)
+	}
+	c.places = r.places
+	if len(r.problems) > 0 {
+		r.problems.sort()
+		return nil, r.problems
+	}
+	return c, nil
+}
+
+func defaults(file string) *Config {
+	return &Config{
+		File:     file,
+		Mask:     DefaultMask,
+		Priority: DefaultPriority,
+		SetSize:  DefaultSetSize,
+		Lifetime: Lifetime{Floor: DefaultFloor, Grace: DefaultGrace, Ceiling: DefaultCeiling},
+		Owner:    OwnerAuto,
+	}
+}
+
+// document reads the one document of a file; nil is an empty one.
+func (r *reader) document(data []byte) *yaml.Node {
+	if !utf8.Valid(data) {
+		r.problemAt(placeIn(data, firstInvalid(data)), "", "", "not UTF-8 text", "")
+		return nil
+	}
+	var root *yaml.Node
+	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var doc yaml.Node
+		err := d.Decode(&doc)
+		switch {
+		case errors.Is(err, io.EOF):
+			return root
+		case err != nil:
+			r.syntax(err, data)
+			return nil
+		case len(doc.Content) == 0 || value{node: doc.Content[0]}.empty():
+		case root != nil:
+			r.problemAt(placeOf(doc.Content[0]), "", "", "a second document", "keep one")
+			return nil
+		default:
+			root = doc.Content[0]
+		}
+	}
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// syntax turns an error of the YAML parser into a problem. The parser (but not
+// the scanner below it) counts lines from 0, and leaves out line 0.
+func (r *reader) syntax(err error, data []byte) {
+	at, why, want := place{line: 1}, err.Error(), ""
+	if m := yamlError.FindStringSubmatch(why); m != nil {
+		why = m[2]
+		if line, err := strconv.Atoi(m[1]); err == nil {
+			at.line = line
+			if strings.HasPrefix(why, "did not find expected") {
+				at.line++
+			}
+		}
+	}
+	lines := bytes.Split(data, []byte("\n"))
+	if control := bytes.IndexFunc(data, isControl); control >= 0 {
+		at = placeIn(data, control)
+	} else if i := at.line - 1; i < len(lines) && bytes.Contains(lines[i], []byte("\t")) {
+		want = "indent with spaces, not tabs"
+	}
+	r.problemAt(at, "", "", "not YAML", strings.TrimSuffix(why+": "+want, ": "))
+}
+
+func isControl(c rune) bool {
+	return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f
+}
+
+func firstInvalid(data []byte) int {
+	for i := 0; i < len(data); {
+		c, size := utf8.DecodeRune(data[i:])
+		if c == utf8.RuneError && size <= 1 {
+			return i
+		}
+		i += size
+	}
+	return len(data)
+}
+
+func placeIn(data []byte, offset int) place {
+	before := data[:offset]
+	return place{bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')}
+}
+
+// fields are the keys of gateway.yaml.
+func (c *Config) fields() []field {
+	return []field{
+		{key: "lan", read: func(v value) { c.LAN = v.links() }},
+		{key: "wan", read: c.readWAN},
+		{key: "wan_resolvers", read: c.readResolvers},
+		{key: "mask", read: c.readMask},
+		{key: "keep", read: c.readKeep},
+		{key: "priority", read: func(v value) { set(&c.Priority)(v.number(1, lastPriority)) }},
+		{key: "set_size", read: func(v value) { set(&c.SetSize)(v.number(1, maxSetSize)) }},
+		{key: "lifetime", read: func(v value) { v.fields(c.Lifetime.fields()) }},
+		{key: "owner", read: func(v value) {
+			word, ok := v.word(string(OwnerAuto), string(OwnerOff))
+			set(&c.Owner)(Owner(word), ok)
+		}},
+		{key: "routes", read: c.readRoutes},
+		{key: "lists", read: c.readLists},
+	}
+}
+
+// Bounds of numbers in gateway.yaml.
+const (
+	lastPriority = 32765     // the rule of table main has 32766: ours must come before it
+	maxTable     = 1<<31 - 1 // so that it fits an int everywhere
+	maxSetSize   = 1 << 24
+	maxMaskBits  = 14 // so that a policy rule for each mark fits below lastPriority
+	minMTU       = 576
+	minMTU6      = 1280
+	maxMTU       = 65535
+)
+
+// set stores what a value was read as, unless it could not be read.
+func set[T any](to *T) func(T, bool) {
+	return func(v T, ok bool) {
+		if ok {
+			*to = v
+		}
+	}
+}
+
+func (l *Lifetime) fields() []field {
+	return []field{
+		{key: "floor", read: func(v value) { set(&l.Floor)(v.duration()) }},
+		{key: "grace", read: func(v value) { set(&l.Grace)(v.duration()) }},
+		{key: "ceiling", read: func(v value) { set(&l.Ceiling)(v.duration()) }},
+	}
+}
+
+func (c *Config) readWAN(v value) {
+	if s, ok := v.text("want auto or the name of an interface"); ok && s != "auto" {
+		set(&c.WANLink)(v.link())
+	}
+}
+
+func (c *Config) readResolvers(v value) {
+	for _, item := range v.items("want a list of resolvers, such as [192.0.2.53]") {
+		ap, ok := item.resolver()
+		switch {
+		case !ok:
+		case slices.Contains(c.WANResolvers, ap):
+			item.problem("named twice", "")
+		default:
+			c.WANResolvers = append(c.WANResolvers, ap)
+		}
+	}
+}
+
+func (c *Config) readMask(v value) {
+	want := fmt.Sprintf("want one run of 2 to %d bits in 32, such as %#x", maxMaskBits, uint32(DefaultMask))
+	n, ok := v.unsigned(want)
+	if !ok {
+		return
+	}
+	if m := Mask(n); n > 0xffffffff || !m.Valid() || m.Max() >= 1<<maxMaskBits {
+		v.problem("not a usable mask", want)
+		return
+	}
+	c.Mask = Mask(n)
+}
+
+func (c *Config) readKeep(v value) {
+	for _, item := range v.items("want a list of prefixes and addresses") {
+		p, ok := item.prefix()
+		switch {
+		case !ok:
+		case p.Bits() == 0:
+			item.problem("keeps every address: no route would ever be used", "want a smaller prefix")
+		case slices.Contains(c.Keep, p):
+			item.problem("named twice", "")
+		default:
+			c.Keep = append(c.Keep, p)
+		}
+	}
+}
+
+func (c *Config) readLists(v value) {
+	v.named("names of lists, each with its keys", func(name string, v value) {
+		const want = "want the path of the list"
+		list := List{Name: name}
+		v.fields([]field{
+			{key: "file", want: want, read: func(v value) { set(&list.File)(v.path(want)) }},
+			{key: "format", read: func(v value) { set(&list.Format)(v.text("want the name of a format")) }},
+		})
+		if v.isMapping() && !v.r.given(v.key+".file") {
+			v.r.problem(v.key, "", "has no file", want)
+		}
+		c.Lists = append(c.Lists, list)
+	})
+}
+
+// Problem makes a problem with a key of this file, at the place where it stands,
+// for what only shows when the value is used. A key that the file leaves out
+// stands where the nearest key above it does.
+func (c *Config) Problem(key, value, why, want string) Problem {
+	at := c.places.find(key)
+	return Problem{File: c.File, Line: at.line, Column: at.column, Key: key, Value: value, Why: why, Want: want}
+}

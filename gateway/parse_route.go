@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// routeReader reads one route. What depends on other routes is checked later.
+type routeReader struct {
+	Route
+	r   *reader
+	key string // routes.NAME
+	c   *Config
+	via string // interface:
+}
+
+// reserved are names that sets, marks and chains of our own already have.
+var reserved = []string{WAN, "keep", "special"}
+
+func (c *Config) readRoutes(v value) {
+	v.named("names of routes, each with its keys", func(name string, v value) {
+		if slices.Contains(reserved, name) {
+			v.r.problem(v.key, "", "a reserved name", "choose another")
+			return
+		}
+		rr := &routeReader{r: v.r, key: v.key, c: c, Route: Route{Name: name, OnDown: Block, SNAT: SNAT{Mode: SNATAuto}}}
+		v.fields(rr.fields())
+		if v.isMapping() {
+			rr.egress()
+		}
+		c.Routes = append(c.Routes, rr.Route)
+	})
+}
+
+// The egress keys, of which a route has exactly one (interface: may go with next_hop:).
+const (
+	keyWireGuard = "wireguard"
+	keyInterface = "interface"
+	keyNextHop   = "next_hop"
+)
+
+const (
+	wantConf = "want the path of the provider's .conf file"
+	wantLink = "want the name of an interface"
+	wantHops = "want an address, or one of each family"
+	wantSNAT = "want auto, off, masquerade, an address, or one of each family"
+)
+
+func (rr *routeReader) fields() []field {
+	return []field{
+		{key: keyWireGuard, want: wantConf, read: func(v value) { set(&rr.Egress.File)(v.path(wantConf)) }},
+		{key: keyInterface, want: wantLink, read: func(v value) { set(&rr.via)(v.link()) }},
+		{key: keyNextHop, want: wantHops, read: func(v value) { rr.Egress.NextHops = v.pair(wantHops) }},
+		{key: "link", read: func(v value) { set(&rr.Egress.Link)(v.link()) }},
+		{key: "on_down", read: func(v value) {
+			word, ok := v.word(string(Block), string(FallBack))
+			set(&rr.OnDown)(OnDown(word), ok)
+		}},
+		{key: "mark", read: rr.readMark},
+		{key: "table", read: rr.readTable},
+		{key: "priority", read: func(v value) { set(&rr.Priority)(v.number(1, lastPriority)) }},
+		{key: "mtu", read: rr.readMTU},
+		{key: "private", read: func(v value) {
+			word, ok := v.word("refuse", "learn")
+			set(&rr.Private)(word == "learn", ok)
+		}},
+		{key: "snat", read: rr.readSNAT},
+		{key: "hooks", read: func(v value) {
+			word, ok := v.word("refuse", "ignore")
+			set(&rr.Hooks)(word == "ignore", ok)
+		}},
+	}
+}
+
+// readMark keeps the value: whether it lies in the mask shows when all is read.
+func (rr *routeReader) readMark(v value) {
+	const want = "want a number such as 0x51000000"
+	n, ok := v.unsigned(want)
+	switch {
+	case !ok:
+	case n == 0:
+		v.problem("is the mark of packets that have none", "")
+	case n > 0xffffffff:
+		v.problem("out of range", "want at most 32 bits")
+	default:
+		rr.Mark.Value = uint32(n)
+	}
+}
+
+func (rr *routeReader) readTable(v value) {
+	n, ok := v.number(1, maxTable)
+	kernels := map[int]string{253: "default", 254: "main", 255: "local"}
+	if name, taken := kernels[n]; ok && taken {
+		v.problem("is the kernel's table "+name, "want one of the route's own")
+		return
+	}
+	set(&rr.Table)(n, ok)
+}
+
+// readMTU takes what IPv4 must carry (RFC 791) as the least. Below what IPv6 must
+// carry (RFC 8200 section 5) the kernel takes IPv6 off the interface.
+func (rr *routeReader) readMTU(v value) {
+	n, ok := v.number(minMTU, maxMTU)
+	if ok && n < minMTU6 {
+		rr.r.notes = append(rr.r.notes, Problem{
+			File: rr.r.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Value: v.shown(),
+			Why: "leaves the route without IPv6", Want: fmt.Sprintf("want at least %d for it", minMTU6),
+		})
+	}
+	set(&rr.MTU)(n, ok)
+}
+
+func (rr *routeReader) readSNAT(v value) {
+	modes := []string{string(SNATAuto), string(SNATOff), string(SNATMasquerade)}
+	if slices.Contains(modes, v.node.Value) {
+		rr.SNAT.Mode = SNATMode(v.node.Value)
+		return
+	}
+	if near := Nearest(v.node.Value, modes); near != "" {
+		v.problem("unknown value", "did you mean "+near+"?")
+		return
+	}
+	rr.SNAT = SNAT{Mode: SNATTo, Addrs: v.pair(wantSNAT)}
+}
+
+// egress makes the egress of the keys that were given and reports a combination
+// that means nothing.
+func (rr *routeReader) egress() {
+	wireguard, via, hop := rr.has(keyWireGuard), rr.has(keyInterface), rr.has(keyNextHop)
+	switch {
+	case wireguard:
+		rr.Egress.Kind = EgressWireGuard
+		rr.tunnelLink()
+	case hop:
+		rr.Egress.Kind = EgressNextHop
+	case via:
+		rr.Egress.Kind = EgressInterface
+	default:
+		rr.r.problem(rr.key, "", "has no egress", "want one of wireguard, interface or next_hop")
+	}
+	for _, key := range []string{keyInterface, keyNextHop} {
+		if wireguard && rr.has(key) {
+			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "keep one of the two")
+		}
+	}
+	for _, key := range []string{"link", "hooks"} {
+		if !wireguard && rr.has(key) {
+			rr.r.problem(rr.key+"."+key, "", "only means something with wireguard", "")
+		}
+	}
+	if !wireguard {
+		rr.Egress.Link = rr.via
+	}
+	for _, a := range rr.Egress.NextHops {
+		if a.Is6() && a.IsLinkLocalUnicast() && !via {
+			rr.r.problem(rr.key+"."+keyNextHop, a.String(), "a link-local next hop without its interface", "add interface:")
+		}
+	}
+}
+
+// tunnelLink names the tunnel after its file, as wg-quick does, where the user did not.
+func (rr *routeReader) tunnelLink() {
+	if rr.has("link") || rr.Egress.File == "" {
+		return
+	}
+	name := strings.TrimSuffix(filepath.Base(rr.Egress.File), ".conf")
+	if why, _ := badLink(name); why != "" || name == "" {
+		want := "add link: with a name of at most 15 bytes"
+		if len(rr.Name) <= MaxInterfaceName {
+			want = "add link: " + rr.Name
+		}
+		rr.r.problem(rr.key+"."+keyWireGuard, name, "the file's name does not make an interface's", want)
+		return
+	}
+	rr.Egress.Link = name
+}
+
+func (rr *routeReader) has(key string) bool { return rr.r.given(rr.key + "." + key) }

@@ -1,0 +1,292 @@
+package gateway
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const everyKey = `lan: [br-lan]
+wan: eth0
+wan_resolvers: [192.0.2.53, "[2001:db8::53]:5353", "192.0.2.1:53", "fe80::1%eth0"]
+mask: 0x7f000000
+keep: [198.51.100.0/24, 2001:db8::1]
+priority: 7100
+set_size: 1024
+lifetime: {floor: 30m, grace: 90s, ceiling: 12h}
+owner: off
+routes:
+  vpn:
+    wireguard: /etc/wireguard/wg0.conf
+    link: wg1
+    on_down: wan
+    mark: 0x51000000
+    table: 7281
+    priority: 7281
+    mtu: 1420
+    private: learn
+    snat: [192.0.2.7, "2001:db8::7"]
+    hooks: ignore
+  office: {interface: tun0, snat: masquerade}
+  isp2: {next_hop: [192.0.2.254, "fe80::fe"], interface: eth2, snat: off, mark: 1342177280}
+lists:
+  gfwlist: {file: /etc/nameroute/gfwlist.txt, format: autoproxy}
+  mine: {file: mine.txt}
+`
+
+var ignorePlaces = cmpopts.IgnoreUnexported(Config{})
+
+// equal makes cmp compare what has a method or unexported fields by ==.
+var equal = cmp.Options{
+	ignorePlaces,
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+func addrs(list ...string) []netip.Addr {
+	var as []netip.Addr
+	for _, s := range list {
+		as = append(as, netip.MustParseAddr(s))
+	}
+	return as
+}
+
+func TestParseEveryKey(t *testing.T) {
+	got, err := Parse("/etc/nameroute/gateway.yaml", []byte(everyKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := func(v uint32) Mark { return Mark{Value: v, Mask: 0x7f000000} }
+	office := HashNumber("office", DefaultMask)
+	want := &Config{
+		File: "/etc/nameroute/gateway.yaml", LAN: []string{"br-lan"}, WANLink: "eth0",
+		WANResolvers: []netip.AddrPort{
+			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5353"),
+			netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("[fe80::1%eth0]:53"),
+		},
+		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: OwnerOff,
+		Keep:     []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		Lifetime: Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
+		Routes: []Route{{
+			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
+			Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
+			OnDown: FallBack, Private: true, Hooks: true,
+			SNAT: SNAT{Mode: SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")},
+		}, {
+			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
+			Egress: Egress{Kind: EgressInterface, Link: "tun0"}, OnDown: Block, SNAT: SNAT{Mode: SNATMasquerade},
+		}, {
+			Name: "isp2", Number: 0x50, Mark: mark(0x50000000), Table: 7280, Priority: 7180,
+			Egress: Egress{Kind: EgressNextHop, Link: "eth2", NextHops: addrs("192.0.2.254", "fe80::fe")},
+			OnDown: Block, SNAT: SNAT{Mode: SNATOff},
+		}},
+		Lists: []List{
+			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy"},
+			{Name: "mine", File: "/etc/nameroute/mine.txt"},
+		},
+	}
+	if diff := cmp.Diff(want, got, equal); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestParseDefaults(t *testing.T) {
+	want := &Config{
+		File: "/x/gateway.yaml", Mask: 0x7f000000, Priority: 7200, SetSize: 65536, Owner: "auto",
+		Lifetime: Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour},
+	}
+	for name, text := range map[string]string{
+		"empty":           "",
+		"comments":        "# nothing yet\n",
+		"empty documents": "---\n---\n",
+		"null":            "~\n",
+		"byte order mark": "\ufeff# nothing\n",
+		"keys without values": "lan:\nwan:\nwan_resolvers:\nmask:\nkeep:\npriority:\nset_size:\n" +
+			"lifetime: {floor: , grace: ~, ceiling: null}\nowner:\nroutes:\nlists:\n",
+		"empty lists":   "lan: []\nwan: auto\nwan_resolvers: []\nkeep: []\nlifetime: {}\nroutes: {}\nlists: {}\n",
+		"windows lines": "lan: []\r\nwan: auto\r\n",
+		"one document":  "---\nwan: auto\n...\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse("/x/gateway.yaml", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, equal); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// A route needs only its egress; every other key without a value is its default.
+func TestParseRouteDefaults(t *testing.T) {
+	short, err := Parse("g.yaml", []byte("routes:\n  vpn:\n    wireguard: /etc/wireguard/wg0.conf\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := Parse("g.yaml", []byte(`routes:
+  vpn: {wireguard: /etc/wireguard/wg0.conf, link: , on_down: , mark: , table: , priority: , mtu: ,
+        private: , snat: , hooks: }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(short, long, equal); diff != "" {
+		t.Errorf("(-short +long)\n%s", diff)
+	}
+	n := HashNumber("vpn", DefaultMask)
+	want := Route{
+		Name: "vpn", Number: n, Mark: DefaultMask.Mark(n), Table: 7200 + n, Priority: 7200 + n, OnDown: Block,
+		Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg0"}, SNAT: SNAT{Mode: SNATAuto},
+	}
+	if diff := cmp.Diff(want, short.Routes[0], equal); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// Marks of routes are in the kernel while the file is edited and the program is
+// upgraded: the hash must never change.
+func TestHashNumberIsFixed(t *testing.T) {
+	for name, want := range map[string]int{"vpn": 8, "office": 86, "isp2": 124} {
+		if got := HashNumber(name, DefaultMask); got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
+	}
+	if got := HashNumber("vpn", 0x3); got < 1 || got > 2 {
+		t.Errorf("smallest mask: %d, want 1 or 2", got)
+	}
+}
+
+func TestParseAnchors(t *testing.T) {
+	c, err := Parse("g.yaml", []byte(`
+routes:
+  a: {wireguard: a.conf, on_down: &down wan, snat: &nat [192.0.2.1]}
+  b: {interface: tun0, on_down: *down, snat: *nat}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, ok := c.Route("b")
+	if !ok || b.OnDown != FallBack || len(b.SNAT.Addrs) != 1 {
+		t.Errorf("route b is %+v", b)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Load(filepath.Join(dir, "none.yaml"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	file := filepath.Join(dir, "gateway.yaml")
+	if err := os.WriteFile(file, []byte("lists: {mine: {file: ../mine.txt}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(filepath.Dir(dir), "mine.txt"); c.Lists[0].File != want {
+		t.Errorf("file is %s, want %s", c.Lists[0].File, want)
+	}
+}
+
+func TestNotes(t *testing.T) {
+	c, err := Parse("gateway.yaml", []byte("routes:\n  a: {interface: tun0, mtu: 1279}\n  b: {interface: tun1, mtu: 1280}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "gateway.yaml:2:29: routes.a.mtu: 1279: leaves the route without IPv6: want at least 1280 for it"
+	if got := c.Notes.Error(); got != want {
+		t.Errorf("notes:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// What only shows when a value is used is reported at the place of its key.
+func TestConfigProblem(t *testing.T) {
+	c, err := Parse("gateway.yaml", []byte("lists:\n  mine:\n    file: mine.txt\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"lists.mine.file":   "gateway.yaml:3:11: lists.mine.file: why",
+		"lists.mine.format": "gateway.yaml:2:3: lists.mine.format: why",
+		"lists.x":           "gateway.yaml:2:3: lists.x: why",
+		"wan":               "gateway.yaml: wan: why",
+	} {
+		if got := c.Problem(key, "", "why", "").Error(); got != want {
+			t.Errorf("%s: %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestYAMLShowsDefaults(t *testing.T) {
+	c, err := Parse("/etc/nameroute/gateway.yaml", []byte(`
+lan: br-lan
+routes: {vpn: {wireguard: /etc/wireguard/wg0.conf, mark: 0x51000000}, out: {next_hop: 192.0.2.254, mark: 0x1000000}}
+lists: {mine: {file: "my list: 1.txt"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `lan: [br-lan]
+wan: auto
+wan_resolvers: []
+mask: 0x7f000000
+keep: []
+priority: 7200
+set_size: 65536
+lifetime:
+    floor: 1h
+    grace: 10m
+    ceiling: 24h
+owner: auto
+routes:
+    vpn:
+        wireguard: /etc/wireguard/wg0.conf
+        link: wg0
+        on_down: block
+        mark: 0x51000000
+        table: 7281
+        priority: 7281
+        private: refuse
+        snat: auto
+        hooks: refuse
+    out:
+        next_hop: [192.0.2.254]
+        on_down: block
+        mark: 0x1000000
+        table: 7201
+        priority: 7201
+        private: refuse
+        snat: auto
+lists:
+    mine:
+        file: '/etc/nameroute/my list: 1.txt'
+`
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(c.YAML(), "\n")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestYAMLRoundTrip(t *testing.T) {
+	c, err := Parse("/etc/nameroute/gateway.yaml", []byte(everyKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse("/etc/nameroute/gateway.yaml", []byte(c.YAML()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(c, again, equal); diff != "" {
+		t.Errorf("(-first +second)\n%s", diff)
+	}
+}

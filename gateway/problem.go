@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Problem is one thing that is wrong in a file that the user wrote, with the
+// place where it stands and what would be right.
+type Problem struct {
+	File   string
+	Line   int    // from 1; 0 where it is not known
+	Column int    // from 1, in bytes; 0 where it is not known
+	Key    string // dotted path of the key: routes.vpn.on_down; "" for the whole file
+	Value  string // as the file has it; "" where the key itself is the problem
+	Why    string // what is wrong
+	Want   string // what would be right, or ""
+}
+
+// Error prints the problem on one line:
+//
+//	gateway.yaml:12:5: routes.vpn.on_dwon: unknown key: did you mean on_down?
+func (p Problem) Error() string {
+	parts := []string{p.place()}
+	for _, part := range []string{p.Key, p.Value} {
+		if part != "" {
+			parts = append(parts, printable(part))
+		}
+	}
+	parts = append(parts, p.Why)
+	if p.Want != "" {
+		parts = append(parts, p.Want)
+	}
+	return strings.Join(parts, ": ")
+}
+
+func (p Problem) place() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// Problems is everything that is wrong in one file, in the order of the file. It
+// is an error when it is not empty.
+type Problems []Problem
+
+// Error prints one problem a line.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives the problems one by one to errors.As.
+func (ps Problems) Unwrap() []error {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errs
+}
+
+// sort puts the problems in the order of the file. Those that stand at the same
+// place stay in the order in which they were found.
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
+// printable keeps a value from the file readable and on one line: what is long is
+// cut, what a terminal would not show as it is gets quoted.
+func printable(s string) string {
+	const most = 80
+	if len(s) > most {
+		cut := most
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + "..."
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) || r == ' ' || r == utf8.RuneError {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
