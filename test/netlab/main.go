@@ -1,9 +1,5 @@
 //go:build linux
 
-// Package netlab gives tests and the demo real networks: private network
-// namespaces joined by veth, with real kernel state and real packets. A test
-// binary that calls Main from TestMain runs whole inside namespaces of its own, so
-// every goroutine lives there and nothing needs to be cleaned up.
 package netlab
 
 import (
@@ -11,12 +7,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// insideEnv marks the re-executed process.
+// insideEnv names the process that re-executed this one. The pid is what keeps a
+// program that is started inside, with the environment inherited, from taking
+// itself for the re-executed one and mounting a second /run over the lab's.
 const insideEnv = "NETLAB_INSIDE"
 
 // requireEnv, set to "require", turns a missing privilege or tool into a failure.
@@ -53,9 +54,12 @@ func Reexec() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find own binary: %w", err)
 	}
+	// The death signal comes when the thread ends that started the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), insideEnv+"=yes")
+	cmd.Env = append(os.Environ(), insideEnv+"="+strconv.Itoa(os.Getpid()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
@@ -69,7 +73,7 @@ func Reexec() (int, error) {
 }
 
 // Inside reports whether the process runs in namespaces that Reexec made.
-func Inside() bool { return os.Getenv(insideEnv) == "yes" }
+func Inside() bool { return os.Getenv(insideEnv) == strconv.Itoa(os.Getppid()) }
 
 // init prepares the new namespaces before anything else of the test binary runs:
 // private mounts, an own /run (ip netns, WireGuard sockets), an own /sys, lo up.
@@ -77,12 +81,17 @@ func init() {
 	if !Inside() {
 		return
 	}
+	// The main goroutine keeps the main thread: a namespace's goroutine that landed
+	// there would leave /proc/self in a namespace for good.
+	runtime.LockOSThread()
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "netlab:", err)
 		os.Exit(1)
 	}
 }
 
+// prepare gives fresh network and mount namespaces what a machine has: mounts of
+// their own, an empty /run, a /sys of its own devices, and lo.
 func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
@@ -94,8 +103,12 @@ func prepare() error {
 	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
 		return fmt.Errorf("mount /sys: %w", err)
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		return fmt.Errorf("ip link set lo up: %w: %s", err, out)
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
 	}
 	return nil
 }

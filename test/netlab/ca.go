@@ -1,0 +1,114 @@
+//go:build linux
+
+package netlab
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// authority is the lab's certificate authority: every TLS server of the lab has a
+// certificate of it, for whatever name it is asked by.
+type authority struct {
+	t    TB
+	file string // the CA's certificate in PEM
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+
+	mu     sync.Mutex
+	issued map[string]*tls.Certificate
+}
+
+func newAuthority(t TB, dir string) *authority {
+	t.Helper()
+	a := &authority{t: t, file: filepath.Join(dir, "ca.pem"), issued: map[string]*tls.Certificate{}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "netlab"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("netlab: CA key: %v", err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatalf("netlab: CA certificate: %v", err)
+	}
+	a.key = key
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatalf("netlab: CA certificate: %v", err)
+	}
+	writePEM(t, a.file, "CERTIFICATE", der)
+	return a
+}
+
+// issue makes a certificate for a name and addresses.
+func (a *authority) issue(name string, addrs ...netip.Addr) (*tls.Certificate, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.issued[name]; c != nil {
+		return c, nil
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(int64(len(a.issued)) + 2), Subject: pkix.Name{CommonName: name},
+		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, DNSNames: []string{name},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, addr := range addrs {
+		template.IPAddresses = append(template.IPAddresses, net.IP(addr.AsSlice()))
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	a.issued[name] = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
+	return a.issued[name], nil
+}
+
+// tls is a server's configuration; a client that names no server gets a certificate
+// for fallback and addrs.
+func (a *authority) tls(fallback string, addrs ...netip.Addr) *tls.Config {
+	return &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == "" || hello.ServerName == fallback {
+			return a.issue(fallback, addrs...)
+		}
+		return a.issue(hello.ServerName)
+	}}
+}
+
+// files writes a certificate and its key for servers that are not ours.
+func (a *authority) files(name string, addrs ...netip.Addr) (cert, key string) {
+	a.t.Helper()
+	c, err := a.issue(name, addrs...)
+	if err != nil {
+		a.t.Fatalf("netlab: certificate for %s: %v", name, err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		a.t.Fatalf("netlab: key for %s: %v", name, err)
+	}
+	base := filepath.Join(filepath.Dir(a.file), name)
+	writePEM(a.t, base+".crt", "CERTIFICATE", c.Certificate[0])
+	writePEM(a.t, base+".key", "PRIVATE KEY", der)
+	return base + ".crt", base + ".key"
+}
+
+func writePEM(t TB, path, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatalf("netlab: %v", err)
+	}
+}

@@ -1,0 +1,117 @@
+//go:build linux
+
+package netlab
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// Ports on which a host of the lab tells a client its source address.
+const (
+	EchoPort  = 7   // TCP: a line with the source, then an echo. UDP: "SOURCE PAYLOAD"
+	HTTPPort  = 80  // "from SOURCE", "to ADDRESS", "host NAME", one a line
+	HTTPSPort = 443 // the same; also UDP, as on EchoPort
+)
+
+// serveHosts answers on all addresses that the namespace owns.
+func (a *authority) serveHosts(n *Namespace) {
+	n.t.Helper()
+	for _, port := range []int{EchoPort, HTTPPort, HTTPSPort} {
+		l, err := n.Listen("tcp", fmt.Sprintf("[::]:%d", port))
+		if err != nil {
+			n.t.Fatalf("netlab: %s: %v", n.Name, err)
+		}
+		switch port {
+		case EchoPort:
+			go echoStreams(l)
+			n.t.Cleanup(func() { closeQuietly(l) })
+			continue
+		case HTTPSPort:
+			l = tls.NewListener(l, a.tls("internet.example"))
+		}
+		server := &http.Server{Handler: http.HandlerFunc(tellSource), ErrorLog: log.New(io.Discard, "", 0)}
+		go server.Serve(l) //nolint:errcheck // ends with ErrServerClosed
+		n.t.Cleanup(func() { closeQuietly(server) })
+	}
+	for _, port := range []int{EchoPort, HTTPSPort} {
+		echoDatagrams(n, port)
+	}
+}
+
+// closeQuietly closes at the end of a test what nobody uses any more.
+func closeQuietly(c io.Closer) { _ = c.Close() }
+
+func tellSource(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "from %s\nto %s\nhost %s\n", r.RemoteAddr, r.Context().Value(http.LocalAddrContextKey), r.Host)
+}
+
+func echoStreams(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		go func() {
+			defer closeQuietly(conn)
+			if _, err := fmt.Fprintln(conn, conn.RemoteAddr()); err == nil {
+				_, _ = io.Copy(conn, conn) // until the client is gone
+			}
+		}()
+	}
+}
+
+// echoDatagrams answers from the address that was asked: a host with millions of
+// addresses has no other way to be recognised.
+func echoDatagrams(n *Namespace, port int) {
+	n.t.Helper()
+	c4, err4 := n.ListenPacket("udp4", fmt.Sprintf("0.0.0.0:%d", port))
+	c6, err6 := n.ListenPacket("udp6", fmt.Sprintf("[::]:%d", port))
+	if err := errors.Join(err4, err6); err != nil {
+		n.t.Fatalf("netlab: %s: %v", n.Name, err)
+	}
+	n.t.Cleanup(func() { closeQuietly(c4); closeQuietly(c6) })
+	p4, p6 := ipv4.NewPacketConn(c4), ipv6.NewPacketConn(c6)
+	err := errors.Join(p4.SetControlMessage(ipv4.FlagDst, true), p6.SetControlMessage(ipv6.FlagDst, true))
+	if err != nil {
+		n.t.Fatalf("netlab: %s: %v", n.Name, err)
+	}
+	go echoLoop(func(b []byte) (int, func([]byte), net.Addr, error) {
+		k, cm, from, err := p4.ReadFrom(b)
+		return k, func(reply []byte) {
+			_, _ = p4.WriteTo(reply, &ipv4.ControlMessage{Src: cm.Dst}, from)
+		}, from, err
+	})
+	go echoLoop(func(b []byte) (int, func([]byte), net.Addr, error) {
+		k, cm, from, err := p6.ReadFrom(b)
+		return k, func(reply []byte) {
+			_, _ = p6.WriteTo(reply, &ipv6.ControlMessage{Src: cm.Dst}, from)
+		}, from, err
+	})
+}
+
+// echoLoop answers datagrams until the socket is closed. A reply that cannot be
+// sent is lost, as on any network.
+func echoLoop(receive func([]byte) (int, func([]byte), net.Addr, error)) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, reply, from, err := receive(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			reply(append([]byte(from.String()+" "), buf[:n]...))
+		}
+	}
+}

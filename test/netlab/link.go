@@ -1,0 +1,96 @@
+//go:build linux
+
+package netlab
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Cable joins two namespaces by a veth pair, whose ends it names and sets up.
+func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
+	a.t.Helper()
+	veth := &netlink.Veth{
+		LinkAttrs:     netlink.LinkAttrs{Name: linkA, Flags: net.FlagUp},
+		PeerName:      linkB,
+		PeerNamespace: netlink.NsFd(b.net.Fd()),
+	}
+	var err error
+	a.on(func() { err = netlink.LinkAdd(veth) })
+	if err != nil {
+		a.t.Fatalf("netlab: cable %s/%s to %s/%s: %v", a.Name, linkA, b.Name, linkB, err)
+	}
+	a.Up(linkA)
+	b.Up(linkB)
+}
+
+// IP runs lines of ip(8) commands, without the word ip, in one ip process:
+// "addr add 192.0.2.1/24 dev eth0". If one fails the test ends.
+func (n *Namespace) IP(lines ...string) {
+	n.t.Helper()
+	if _, err := n.ExecInput(strings.Join(lines, "\n")+"\n", "ip", "-batch", "-"); err != nil {
+		n.t.Fatalf("netlab: %v\n%s", err, strings.Join(lines, "\n"))
+	}
+}
+
+// NFT loads nft(8) text in the namespace; if it is refused the test ends.
+func (n *Namespace) NFT(text string) {
+	n.t.Helper()
+	if _, err := n.ExecInput(text, "nft", "-f", "-"); err != nil {
+		n.t.Fatalf("netlab: %v\n%s", err, text)
+	}
+}
+
+// Sysctl sets values: "net/ipv4/ip_forward=1". The separator is a slash, because
+// link names may have dots.
+func (n *Namespace) Sysctl(settings ...string) {
+	n.t.Helper()
+	var err error
+	n.on(func() {
+		for _, s := range settings {
+			key, value, _ := strings.Cut(s, "=")
+			err = errors.Join(err, os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644))
+		}
+	})
+	if err != nil {
+		n.t.Fatalf("netlab: %s: sysctl: %v", n.Name, err)
+	}
+}
+
+// Up sets a link up.
+func (n *Namespace) Up(link string) { n.t.Helper(); n.link(link, "up", netlink.LinkSetUp) }
+
+// Down sets a link down: the kernel takes its kernel routes and, unless
+// keep_addr_on_down is set, its IPv6 addresses away. Up brings neither back.
+func (n *Namespace) Down(link string) { n.t.Helper(); n.link(link, "down", netlink.LinkSetDown) }
+
+// Delete deletes a link.
+func (n *Namespace) Delete(link string) { n.t.Helper(); n.link(link, "delete", netlink.LinkDel) }
+
+// Flap sets a link down, and up again after d.
+func (n *Namespace) Flap(link string, d time.Duration) {
+	n.t.Helper()
+	n.Down(link)
+	time.Sleep(d)
+	n.Up(link)
+}
+
+func (n *Namespace) link(name, verb string, act func(netlink.Link) error) {
+	n.t.Helper()
+	var err error
+	n.on(func() {
+		var link netlink.Link
+		if link, err = netlink.LinkByName(name); err == nil {
+			err = act(link)
+		}
+	})
+	if err != nil {
+		n.t.Fatalf("netlab: %s: link %s %s: %v", n.Name, verb, name, err)
+	}
+}

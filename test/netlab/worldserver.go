@@ -1,0 +1,152 @@
+//go:build linux
+
+package netlab
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// WorldServerName is in the certificates of the world's own resolvers.
+const WorldServerName = "dns.world.example"
+
+// authoritative is where Debian's resolvers ask for what they do not know.
+func authoritative() Pair { return pair("30.0.0.53", "2a0f::53") }
+
+// NameServer is one place where the world answers.
+type NameServer struct {
+	Pair
+	silent atomic.Bool
+}
+
+// Silence makes the server take questions (they are logged) and not answer, or
+// answer again.
+func (s *NameServer) Silence(on bool) { s.silent.Store(on) }
+
+// Server returns the nameserver at an address of the plan (World, World2) or of a
+// tunnel's far end.
+func (l *Lab) Server(at netip.Addr) *NameServer {
+	l.t.Helper()
+	for _, s := range l.servers {
+		if s.Has(at) {
+			return s
+		}
+	}
+	l.t.Fatalf("netlab: no server of the world at %s", at)
+	return nil
+}
+
+// serveWorld lets the world answer at two more addresses of a namespace.
+func (l *Lab) serveWorld(n *Namespace, at Pair, ca *authority) {
+	l.t.Helper()
+	l.servers = append(l.servers, l.World.serve(n, at, ca))
+}
+
+// serve answers for the world at both addresses over UDP and TCP port 53, and DoT on
+// port 853 unless ca is nil.
+func (w *World) serve(n *Namespace, at Pair, ca *authority) *NameServer {
+	w.t.Helper()
+	s := &NameServer{Pair: at}
+	for _, addr := range at.All() {
+		pc, err := n.ListenPacket("udp", netip.AddrPortFrom(addr, 53).String())
+		if err != nil {
+			w.t.Fatalf("netlab: world at %s: %v", addr, err)
+		}
+		w.run(&dns.Server{PacketConn: pc}, s, addr, "udp")
+		w.run(&dns.Server{Listener: w.listen(n, addr, 53)}, s, addr, "tcp")
+		if ca != nil {
+			l := tls.NewListener(w.listen(n, addr, 853), ca.tls(WorldServerName, at.All()...))
+			w.run(&dns.Server{Listener: l}, s, addr, "tls")
+		}
+	}
+	return s
+}
+
+func (w *World) listen(n *Namespace, addr netip.Addr, port uint16) net.Listener {
+	w.t.Helper()
+	l, err := n.Listen("tcp", netip.AddrPortFrom(addr, port).String())
+	if err != nil {
+		w.t.Fatalf("netlab: world at %s: %v", addr, err)
+	}
+	return l
+}
+
+func (w *World) run(server *dns.Server, s *NameServer, at netip.Addr, proto string) {
+	server.Handler = dns.HandlerFunc(func(rw dns.ResponseWriter, q *dns.Msg) { w.answer(rw, q, s, at, proto) })
+	started := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
+	ended := make(chan error, 1)
+	go func() { ended <- server.ActivateAndServe() }()
+	select {
+	case <-started:
+	case err := <-ended:
+		w.t.Fatalf("netlab: world at %s: %v", at, err)
+	}
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		// What still waits out a delay is not waited for.
+		if err := server.ShutdownContext(ctx); err != nil && ctx.Err() == nil {
+			w.t.Logf("netlab: world at %s: %v", at, err)
+		}
+	})
+}
+
+func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at netip.Addr, proto string) {
+	if len(q.Question) != 1 {
+		return
+	}
+	question := q.Question[0]
+	from, err := netip.ParseAddrPort(rw.RemoteAddr().String())
+	if err != nil {
+		w.t.Logf("netlab: world: source %v: %v", rw.RemoteAddr(), err)
+		return
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	w.mu.Lock()
+	w.log = append(w.log, Query{When: time.Now(), Name: canonical(question.Name), Type: question.Qtype,
+		Proto: proto, From: from, Server: at, Way: w.way(from.Addr())})
+	w.mu.Unlock()
+
+	manner := w.manner(question.Name)
+	if manner.Silent || s.silent.Load() {
+		return
+	}
+	time.Sleep(manner.Delay)
+	reply := w.reply(q, manner, proto)
+	if err := rw.WriteMsg(reply); err != nil && proto == "udp" {
+		w.t.Logf("netlab: world at %s: answer to %s: %v", at, from, err)
+	}
+}
+
+func (w *World) reply(q *dns.Msg, manner Manner, proto string) *dns.Msg {
+	reply := new(dns.Msg).SetReply(q)
+	reply.RecursionAvailable = true
+	size := dns.MinMsgSize
+	if opt := q.IsEdns0(); opt != nil {
+		reply.SetEdns0(1232, opt.Do())
+		size = max(size, int(opt.UDPSize()))
+	}
+	if manner.Truncated && proto == "udp" {
+		reply.Truncated = true
+		return reply
+	}
+	answer, soa := w.resolve(q.Question[0].Name, q.Question[0].Qtype)
+	reply.Rcode = manner.Rcode
+	if manner.Rcode == dns.RcodeSuccess {
+		reply.Answer = answer
+	}
+	if len(reply.Answer) == 0 && (manner.Rcode == dns.RcodeSuccess || manner.Rcode == dns.RcodeNameError) {
+		reply.Ns = []dns.RR{soa}
+	}
+	if proto == "udp" {
+		reply.Truncate(min(size, 1232))
+	}
+	return reply
+}
