@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+func TestInterfaceAndNextHop(t *testing.T) {
+	public := []string{"203.0.113.7", "2001:db8:ffff::7"}
+	for _, c := range []struct {
+		name, set string
+		route     gateway.Route
+		want      string // interface that both families leave by
+		waiting   string
+	}{
+		{"point-to-point", "", byInterface("vpn", "wg0"), "wg0", ""},
+		{"not there", "", byInterface("vpn", "ppp7"), "", "interface ppp7: not there"},
+		{"down", "ip link set wg0 down", byInterface("vpn", "wg0"), "", "interface wg0: down"},
+		{"no address", "ip addr flush dev wg0", byInterface("vpn", "wg0"), "", "interface wg0: has no address"},
+		{"broadcast without a default", "", byInterface("vpn", "lan0"), "",
+			"interface lan0: table main has no default by it, and it is not point-to-point: give next_hop"},
+		{"broadcast with a default",
+			"ip route add default via 192.168.1.9 dev lan0 metric 700; ip -6 route add default via fd00:1::9 dev lan0 metric 7000",
+			byInterface("vpn", "lan0"), "lan0", ""},
+		{"no carrier",
+			"ip route add default via 192.168.1.9 dev lan0 metric 700; ip -6 route add default via fd00:1::9 dev lan0 metric 7000; ip link set pc0 down",
+			byInterface("vpn", "lan0"), "", "interface lan0: no carrier"},
+		{"next hop", "", byNextHop("vpn", "", "192.168.1.9", "fd00:1::9"), "lan0", ""},
+		{"next hop on its link", "", byNextHop("vpn", "lan0", "192.168.1.9", "fe80::9"), "lan0", ""},
+		{"next hop on another link", "", byNextHop("vpn", "wan0", "192.168.1.9", "fd00:1::9"), "",
+			"next hop 192.168.1.9, fd00:1::9: not reached directly by any interface"},
+		{"next hop behind a gateway", "", byNextHop("vpn", "", "203.0.113.9"), "",
+			"next hop 203.0.113.9: not reached directly by any interface"},
+		{"next hop that is ourselves", "", byNextHop("vpn", "", "192.168.1.1"), "",
+			"next hop 192.168.1.1: not reached directly by any interface"},
+		{"next hop on a link that is not there", "", byNextHop("vpn", "eth7", "192.168.1.9"), "",
+			"next hop 192.168.1.9: not reached directly by any interface"},
+		{"next hop behind a blackhole", "ip route add blackhole 203.0.113.8/29", byNextHop("vpn", "", "203.0.113.9"), "",
+			"next hop 203.0.113.9: not reached directly by any interface"},
+		{"next hop, its link down", "ip link set lan0 down", byNextHop("vpn", "lan0", "192.168.1.9"), "",
+			"next hop 192.168.1.9: not reached directly by any interface"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := lab(t)
+			if c.set != "" {
+				run(t, c.set)
+			}
+			if strings.Contains(c.name, "carrier") {
+				soon(t, "carrier lost", func() bool { return strings.Contains(run(t, "ip link show lan0"), "NO-CARRIER") })
+			}
+			cfg := config(c.route)
+			in, err := k.Look(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Desired(cfg, in)
+			if got := want.Waiting["vpn"]; got != c.waiting {
+				t.Errorf("waiting %q, want %q", got, c.waiting)
+			}
+			if _, err := k.Apply(want); err != nil {
+				t.Fatal(err)
+			}
+			if again := apply(t, k, cfg); len(again) > 0 {
+				t.Errorf("a second apply changed: %q", again)
+			}
+			way := c.want
+			if way == "" {
+				way = "no route to host"
+			}
+			wantWay(t, cfg.Routes[0].Mark, way, public...)
+			wantWay(t, cfg.WANRoute().Mark, "wan0", public...)
+		})
+	}
+}
+
+// The families that a tunnel carries are its file's word where there is one.
+func TestFamilies(t *testing.T) {
+	cfg := config(wireguard("vpn", "wg0"))
+	links := []Link{{Name: "wg0", Index: 3, Up: true, Direct: true, V4: true, V6: true}}
+	for _, c := range []struct {
+		families map[string][]gateway.Family
+		want     []gateway.Family
+	}{
+		{nil, []gateway.Family{gateway.V4, gateway.V6}},
+		{map[string][]gateway.Family{"vpn": {gateway.V4}}, []gateway.Family{gateway.V4}},
+		{map[string][]gateway.Family{"vpn": {gateway.V6}}, []gateway.Family{gateway.V6}},
+		{map[string][]gateway.Family{"vpn": {}}, nil},
+	} {
+		var got []gateway.Family
+		for _, r := range Desired(cfg, Inputs{Links: links, Families: c.families}).Routes {
+			if r.Table == cfg.Routes[0].Table && !r.Unreachable {
+				got = append(got, r.Family)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("families %v: defaults of %v, want %v", c.families, got, c.want)
+		}
+	}
+}
+
+// With nothing in the kernel at all there are rules and backstops, and nothing else.
+func TestDesiredWithoutAnything(t *testing.T) {
+	cfg := config(wireguard("vpn", "wg0"), byNextHop("lab", "", "192.0.2.9"))
+	s := Desired(cfg, Inputs{})
+	for _, r := range s.Routes {
+		if !r.Unreachable {
+			t.Errorf("wanted: %s", r.text())
+		}
+	}
+	if len(s.Rules) != 2*4 || len(s.Routes) != 2*3 || len(s.Sysctls) != 0 {
+		t.Errorf("wanted:\n%s", s)
+	}
+	if len(s.Waiting) != 3 {
+		t.Errorf("waiting: %v", s.Waiting)
+	}
+}

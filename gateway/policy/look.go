@@ -1,0 +1,126 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// Look reads from the kernel what the wanted state depends on.
+func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	links, err := k.links()
+	if err != nil {
+		return Inputs{}, err
+	}
+	in := Inputs{Links: links, NextHops: map[netip.Addr]string{}}
+	names := make(map[int]string, len(links))
+	for _, l := range links {
+		names[l.Index] = l.Name
+	}
+	for _, f := range gateway.Families {
+		defaults, err := k.mainDefaults(f, names)
+		if err != nil {
+			return Inputs{}, err
+		}
+		in.Defaults = append(in.Defaults, defaults...)
+	}
+	for _, r := range cfg.Routes {
+		for _, hop := range r.Egress.NextHops {
+			name, err := k.directly(hop, r.Egress.Link, names)
+			if err != nil {
+				return Inputs{}, err
+			}
+			if name != "" {
+				in.NextHops[hop] = name
+			}
+		}
+	}
+	return in, nil
+}
+
+func (k *reader) links() ([]Link, error) {
+	dump, err := whole(k.h.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("ip link: %w", err)
+	}
+	addrs, err := whole(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("ip address: %w", err)
+	}
+	links := make([]Link, 0, len(dump))
+	for _, l := range dump {
+		a := l.Attrs()
+		link := Link{
+			Name: a.Name, Index: a.Index, Up: a.RawFlags&unix.IFF_UP != 0,
+			Running: a.RawFlags&unix.IFF_LOWER_UP != 0,
+			Direct:  a.RawFlags&(unix.IFF_POINTOPOINT|unix.IFF_NOARP) != 0,
+		}
+		for _, addr := range addrs {
+			if ip, ok := netip.AddrFromSlice(addr.IP); addr.LinkIndex == a.Index && ok && !ip.Unmap().IsLinkLocalUnicast() {
+				link.V4 = link.V4 || ip.Unmap().Is4()
+				link.V6 = link.V6 || !ip.Unmap().Is4()
+			}
+		}
+		links = append(links, link)
+	}
+	return links, nil
+}
+
+// mainDefaults are the defaults of table main, without copies of our own making.
+func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]Route, error) {
+	var defaults []Route
+	filter := &netlink.Route{Table: mainTable}
+	err := k.each(f, filter, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
+		if !isDefault(n) || n.Protocol == gateway.Protocol {
+			return
+		}
+		if r, ok := routeOf(n, names); ok && !r.Unreachable {
+			r.Table = 0
+			defaults = append(defaults, r)
+		}
+	}, func() { defaults = nil })
+	return defaults, err
+}
+
+// directly tells by which interface an unmarked packet reaches a host without a
+// gateway; "" if it does not, or not by the interface that is wanted ("" is any).
+func (k *reader) directly(hop netip.Addr, want string, names map[int]string) (string, error) {
+	if hop.Is6() && hop.IsLinkLocalUnicast() {
+		for _, name := range names {
+			if name == want { // on every link there may be one of this address
+				return want, nil
+			}
+		}
+		return "", nil
+	}
+	// FIBMatch: without it IPv4 takes any host for on-link once an interface is given.
+	options := &netlink.RouteGetOptions{Oif: want, FIBMatch: true}
+	if want != "" {
+		if _, err := k.h.LinkByName(want); errors.As(err, &netlink.LinkNotFoundError{}) {
+			return "", nil
+		} else if err != nil {
+			return "", fmt.Errorf("ip link show %s: %w", want, err)
+		}
+	}
+	routes, err := k.h.RouteGetWithOptions(hop.AsSlice(), options)
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.As(err, &netlink.LinkNotFoundError{}) ||
+		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENODEV) { // unreachable, blackhole, prohibit
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("ip route get %s: %w", hop, err)
+	}
+	for _, r := range routes {
+		if r.Type == unix.RTN_UNICAST && r.Gw == nil && r.Via == nil {
+			return names[r.LinkIndex], nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,127 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// reader asks the kernel.
+type reader struct {
+	h      *netlink.Handle // links, addresses, rules
+	routes *netlink.Handle // route dumps, filtered by the kernel
+}
+
+func newReader() (*reader, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		h.Close()
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	k := &reader{h: h, routes: routes}
+	// Kernels before 4.20 cannot filter dumps; the library filters again anyway.
+	if err := routes.SetStrictCheck(true); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+		k.close()
+		return nil, fmt.Errorf("open netlink: strict checking: %w", err)
+	}
+	return k, nil
+}
+
+func (k *reader) close() {
+	k.h.Close()
+	k.routes.Close()
+}
+
+func (k *reader) read() (State, error) {
+	links, err := k.linkNames()
+	if err != nil {
+		return State{}, err
+	}
+	var s State
+	for _, f := range gateway.Families {
+		rules, err := whole(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
+		if err != nil {
+			return State{}, fmt.Errorf("ip -%d rule: %w", f, err)
+		}
+		for _, r := range rules {
+			if r.Protocol == gateway.Protocol {
+				s.Rules = append(s.Rules, ruleOf(r))
+			}
+		}
+		ours := &netlink.Route{Protocol: gateway.Protocol}
+		routes, err := k.dump(f, ours, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return State{}, err
+		}
+		for _, n := range routes {
+			if r, ok := routeOf(n, links); ok && isDefault(n) {
+				s.Routes = append(s.Routes, r)
+			}
+		}
+	}
+	s.sort()
+	return s, nil
+}
+
+func isDefault(n netlink.Route) bool {
+	if n.Dst == nil {
+		return true
+	}
+	ones, _ := n.Dst.Mask.Size()
+	return ones == 0
+}
+
+// dump lists kernel routes. A table that does not exist is empty.
+func (k *reader) dump(f gateway.Family, filter *netlink.Route, mask uint64) (routes []netlink.Route, err error) {
+	err = k.each(f, filter, mask, func(n netlink.Route) { routes = append(routes, n) }, func() { routes = nil })
+	return routes, err
+}
+
+// each calls do for every kernel route; again is called when the dump was
+// interrupted by a change and starts anew.
+func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do func(netlink.Route), again func()) error {
+	_, err := whole(func() (struct{}, error) {
+		again()
+		return struct{}{}, k.routes.RouteListFilteredIter(familyNumber(f), filter, mask, func(n netlink.Route) bool {
+			do(n)
+			return true
+		})
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) { // so says a filtered dump of a table that does not exist
+		return fmt.Errorf("ip -%d route: %w", f, err)
+	}
+	return nil
+}
+
+func (k *reader) linkNames() (map[int]string, error) {
+	links, err := whole(k.h.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("ip link: %w", err)
+	}
+	names := make(map[int]string, len(links))
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	return names, nil
+}
+
+// whole repeats a dump that was interrupted by a change, because its result may
+// lack entries.
+func whole[T any](dump func() (T, error)) (T, error) {
+	for pause := time.Millisecond; ; pause *= 2 {
+		result, err := dump()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || pause > time.Second/4 {
+			return result, err
+		}
+		time.Sleep(pause)
+	}
+}

@@ -1,0 +1,96 @@
+// Package policy owns the kernel's policy rules and routing tables that carry
+// protocol number 110, and the sysctls that they need. It says what they should
+// be (Desired, pure), what they are (Kernel.Read), and applies the difference.
+//
+// It also reads: the WAN's default routes that are followed (Look), which routes
+// have a default (Routes) and what is local to the box (Local). The DNS half uses
+// the last two, and never writes here.
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// mainTable is the kernel's RT_TABLE_MAIN.
+const mainTable = 254
+
+// State is everything of ours in the kernel's policy routing, as values. Two
+// states are the same if String prints the same.
+type State struct {
+	Rules   []Rule
+	Routes  []Route
+	Sysctls []Sysctl          // wanted only: Read leaves it empty
+	Waiting map[string]string // routes without any default, and why; wanted only
+}
+
+// Rule is a policy rule.
+type Rule struct {
+	Family   gateway.Family
+	Priority int
+	Invert   bool         // `not`: what does not match
+	Mark     gateway.Mark // value 0 is a value like any other
+	Table    int
+	Suppress int // suppress_prefixlength; -1 is none
+}
+
+// Route is a default kernel route in one of our tables. Nothing else than
+// defaults ever stands there.
+type Route struct {
+	Family      gateway.Family
+	Table       int
+	Metric      uint32
+	Unreachable bool       // the backstop: no hops
+	Src         netip.Addr // preferred source; invalid is none
+	MTU         int        // bytes; 0 is the link's
+	LockMTU     bool
+	Hops        []Hop // sorted; more than one is multipath
+}
+
+// Hop is one way that a kernel route takes.
+type Hop struct {
+	Via    netip.Addr // gateway; invalid: on the link itself. An IPv4 route may have an IPv6 one (RFC 5549)
+	Link   string
+	Index  int // of the link; not part of what is compared
+	OnLink bool
+	Weight int // 1 to 256
+}
+
+// key is what the kernel tells two routes of ours apart by.
+type key struct {
+	family gateway.Family
+	table  int
+	metric uint32
+}
+
+func (r Route) key() key { return key{r.Family, r.Table, r.Metric} }
+
+// Links names the interfaces that the route leaves by.
+func (r Route) Links() []string {
+	var names []string
+	for _, h := range r.Hops {
+		if !slices.Contains(names, h.Link) {
+			names = append(names, h.Link)
+		}
+	}
+	return names
+}
+
+// sort brings a state into the order in which ip(8) shows it.
+func (s *State) sort() {
+	slices.SortFunc(s.Rules, func(a, b Rule) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.text(), b.text()))
+	})
+	slices.SortFunc(s.Routes, func(a, b Route) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.text(), b.text()))
+	})
+}
+
+func sortHops(hops []Hop) {
+	slices.SortFunc(hops, func(a, b Hop) int {
+		return cmp.Or(a.Via.Compare(b.Via), cmp.Compare(a.Link, b.Link))
+	})
+}

@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/ipv6"
+)
+
+// snapshot is every sysctl of the network, as text.
+func snapshot(t *testing.T) map[string]string {
+	t.Helper()
+	values := map[string]string{}
+	for line := range strings.Lines(run(t, "sysctl -a 2>/dev/null | grep -E 'net.ipv[46].*(forward|rp_filter|accept_ra |accept_redirects)'")) {
+		name, value, _ := strings.Cut(line, " = ")
+		values[name] = strings.TrimSpace(value)
+	}
+	return values
+}
+
+func TestSysctls(t *testing.T) {
+	k := lab(t)
+	run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv6.conf.wan0.accept_ra=1")
+	defer run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=0")
+	before := snapshot(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	apply(t, k, cfg)
+	if got := sysctl(t, forward4); got != "0" {
+		t.Errorf("Apply switched forwarding on")
+	}
+	if _, err := k.Forward(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		forward4: "1", forward6: "1",
+		"net/ipv4/conf/wg0/rp_filter":  "2",
+		"net/ipv4/conf/wan0/rp_filter": "2",
+		"net/ipv4/conf/lan0/rp_filter": "0", // none of our business
+		"net/ipv6/conf/wan0/accept_ra": "2",
+		"net/ipv6/conf/lan0/accept_ra": "1",
+		"net/ipv6/conf/wg0/accept_ra":  "1",
+	} {
+		if got := sysctl(t, name); got != want {
+			t.Errorf("%s = %s, want %s", name, got, want)
+		}
+	}
+	again, err := k.Forward()
+	if again = append(again, apply(t, k, cfg)...); err != nil || len(again) > 0 {
+		t.Errorf("a second apply changed %q, error %v", again, err)
+	}
+
+	// Another process, with the same state directory, puts all of it back.
+	other, err := Open(filepath.Dir(k.sysctls.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, snapshot(t)); d != "" {
+		t.Errorf("after Remove (-before +after):\n%s", d)
+	}
+	if _, err := os.Stat(k.sysctls.file); !os.IsNotExist(err) {
+		t.Errorf("the file of saved values is still there: %v", err)
+	}
+	if changes, err := other.Remove(); err != nil || len(changes) > 0 {
+		t.Errorf("a second Remove changed %q, error %v", changes, err)
+	}
+}
+
+// What nobody filters stays unfiltered, what was a router before stays as it was.
+func TestSysctlsLeftAlone(t *testing.T) {
+	k := lab(t)
+	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+	cfg := config(wireguard("vpn", "wg0"))
+	apply(t, k, cfg)
+	if changes, err := k.Forward(); err != nil || len(changes) > 0 {
+		t.Errorf("Forward changed %q, error %v", changes, err)
+	}
+	for name, want := range map[string]string{
+		"net/ipv4/conf/wan0/rp_filter": "0",
+		"net/ipv6/conf/wan0/accept_ra": "1", // was not taken before either
+	} {
+		if got := sysctl(t, name); got != want {
+			t.Errorf("%s = %s, want %s", name, got, want)
+		}
+	}
+	if _, err := k.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if sysctl(t, forward4) != "1" || sysctl(t, forward6) != "1" {
+		t.Error("Remove switched off forwarding that was on before us")
+	}
+}
+
+// A WAN that comes when forwarding is on already, by us, takes advertisements too.
+func TestLateWANTakesAdvertisements(t *testing.T) {
+	k := lab(t)
+	cfg := config()
+	apply(t, k, cfg)
+	if _, err := k.Forward(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link add wan1 type veth peer name isp1; ip link set wan1 up; ip addr add 198.51.100.2/24 dev wan1; ip route add default via 198.51.100.1 metric 9")
+	apply(t, k, cfg)
+	if got := sysctl(t, "net/ipv6/conf/wan1/accept_ra"); got != "2" {
+		t.Errorf("accept_ra = %s, want 2", got)
+	}
+}
+
+// The kernel deletes defaults that it has from router advertisements when
+// forwarding is switched on, and takes no more of them, but for interfaces whose
+// accept_ra is 2.
+func TestForwardKeepsAdvertisedDefault(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		k := lab(t)
+		run(t, "sysctl -qw net.ipv6.conf.wan0.accept_ra_from_local=1; ip -6 route del default")
+		advertised := func() bool { return strings.Contains(run(t, "ip -6 route show default"), "dev wan0 proto ra") }
+		advertise(t, "isp0")
+		soon(t, "advertised default", advertised)
+		if ours {
+			apply(t, k, config())
+			if !strings.Contains(shown(t), "default via fe80::") {
+				t.Errorf("not followed:\n%s", shown(t))
+			}
+		}
+		if _, err := k.Forward(); err != nil {
+			t.Fatal(err)
+		}
+		if advertised() != ours {
+			t.Errorf("after Forward the default is there: %v, want %v", !ours, ours)
+		}
+		if !ours {
+			continue
+		}
+		run(t, "ip -6 route del default")
+		advertise(t, "isp0")
+		soon(t, "advertised default again", advertised)
+	}
+}
+
+// advertise sends a router advertisement by a link (RFC 4861 section 4.2).
+func advertise(t *testing.T, link string) {
+	t.Helper()
+	c, err := net.ListenPacket("ip6:ipv6-icmp", "::")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ifi, err := net.InterfaceByName(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := ipv6.NewPacketConn(c)
+	if err := p.SetMulticastHopLimit(255); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.SetMulticastInterface(ifi); err != nil {
+		t.Fatal(err)
+	}
+	ra := []byte{134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0} // hop limit 64, lifetime 1800 s
+	send := func() bool {
+		_, err := p.WriteTo(ra, nil, &net.IPAddr{IP: net.ParseIP("ff02::1"), Zone: strconv.Itoa(ifi.Index)})
+		return err == nil // until the link has an address of its own
+	}
+	soon(t, "router advertisement sent", send)
+}
+
+func TestSavedSysctlsOfAnotherBoot(t *testing.T) {
+	k := lab(t)
+	if err := os.WriteFile(k.sysctls.file, []byte(`{"Boot":"another","Values":{"net/ipv4/ip_forward":{"Was":"1","Set":"0"}}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := k.Remove(); err != nil || len(changes) > 0 {
+		t.Errorf("changed %q, error %v", changes, err)
+	}
+	if err := os.WriteFile(k.sysctls.file, []byte(`{`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	k.sysctls.saved = saved{}
+	if _, err := k.Forward(); err == nil || !strings.Contains(err.Error(), "sysctl.json: unexpected end of JSON input") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Somebody else's later change is not undone.
+func TestRestoreRespectsLaterChange(t *testing.T) {
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	apply(t, k, cfg)
+	run(t, "sysctl -qw net.ipv4.conf.wg0.rp_filter=1")
+	if _, err := k.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if got := sysctl(t, "net/ipv4/conf/wg0/rp_filter"); got != "1" {
+		t.Errorf("rp_filter = %s, want 1", got)
+	}
+}

@@ -1,0 +1,138 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// String prints the state as `ip rule` and `ip route show table N` print it, each
+// part under the command that shows it, then the sysctls.
+func (s State) String() string {
+	s.Rules, s.Routes = append([]Rule(nil), s.Rules...), append([]Route(nil), s.Routes...)
+	s.sort()
+	var b strings.Builder
+	for _, f := range gateway.Families {
+		title := fmt.Sprintf("# ip -%d rule\n", f)
+		for _, r := range s.Rules {
+			if r.Family == f {
+				fmt.Fprintf(&b, "%s%s\n", title, r.text())
+				title = ""
+			}
+		}
+	}
+	last := ""
+	for _, r := range s.Routes {
+		if title := fmt.Sprintf("# ip -%d route show table %d\n", r.Family, r.Table); title != last {
+			b.WriteString(title)
+			last = title
+		}
+		fmt.Fprintf(&b, "%s\n", r.text())
+	}
+	for i, c := range s.Sysctls {
+		if i == 0 {
+			b.WriteString("# sysctl\n")
+		}
+		fmt.Fprintf(&b, "%s\n", c.text())
+	}
+	return b.String()
+}
+
+func (r Rule) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d:\t", r.Priority)
+	if r.Invert {
+		b.WriteString("not ")
+	}
+	fmt.Fprintf(&b, "from all fwmark %s lookup %s", markText(r.Mark), tableText(r.Table))
+	if r.Suppress >= 0 {
+		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
+	}
+	fmt.Fprintf(&b, " proto %d", gateway.Protocol)
+	return b.String()
+}
+
+// markText prints a zero value as ip(8) does: 0, not 0x0.
+func markText(m gateway.Mark) string {
+	if m.Value == 0 {
+		return fmt.Sprintf("0/%#x", m.Mask)
+	}
+	return m.String()
+}
+
+func tableText(table int) string {
+	if table == mainTable {
+		return "main"
+	}
+	return fmt.Sprint(table)
+}
+
+func (r Route) text() string {
+	var w []string
+	if r.Unreachable {
+		w = append(w, "unreachable")
+	}
+	w = append(w, "default")
+	switch {
+	case r.Unreachable && r.Family == gateway.V6:
+		w = append(w, "dev lo") // where the kernel hangs IPv6 routes that have no device
+	case len(r.Hops) == 1:
+		w = append(w, r.Hops[0].way(r.Family))
+	}
+	w = append(w, fmt.Sprintf("proto %d", gateway.Protocol))
+	if r.scopeLink() {
+		w = append(w, "scope link")
+	}
+	if r.Src.IsValid() {
+		w = append(w, "src "+r.Src.String())
+	}
+	if r.Metric > 0 {
+		w = append(w, fmt.Sprintf("metric %d", r.Metric))
+	}
+	if len(r.Hops) == 1 && r.Hops[0].OnLink {
+		w = append(w, "onlink")
+	}
+	if r.MTU > 0 {
+		w = append(w, r.mtuText())
+	}
+	if r.Family == gateway.V6 {
+		w = append(w, "pref medium")
+	}
+	if len(r.Hops) > 1 {
+		for _, h := range r.Hops {
+			w = append(w, "\n\tnexthop "+h.way(r.Family)+fmt.Sprintf(" weight %d", h.Weight)+onlink(h))
+		}
+	}
+	return strings.ReplaceAll(strings.Join(w, " "), " \n", "\n")
+}
+
+func (r Route) mtuText() string {
+	if r.LockMTU {
+		return fmt.Sprintf("mtu lock %d", r.MTU)
+	}
+	return fmt.Sprintf("mtu %d", r.MTU)
+}
+
+// scopeLink: an IPv4 route without a gateway reaches its hosts on the link itself.
+func (r Route) scopeLink() bool {
+	return r.Family == gateway.V4 && len(r.Hops) == 1 && !r.Hops[0].Via.IsValid()
+}
+
+func (h Hop) way(f gateway.Family) string {
+	switch {
+	case !h.Via.IsValid():
+		return "dev " + h.Link
+	case f == gateway.V4 && h.Via.Is6():
+		return "via inet6 " + h.Via.String() + " dev " + h.Link
+	default:
+		return "via " + h.Via.String() + " dev " + h.Link
+	}
+}
+
+func onlink(h Hop) string {
+	if h.OnLink {
+		return " onlink"
+	}
+	return ""
+}

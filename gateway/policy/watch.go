@@ -1,0 +1,161 @@
+package policy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// Kind tells what changed in the kernel; kinds are or'ed together.
+type Kind uint
+
+// The kinds of change. Lost comes when notices were lost, and first of all:
+// everything may have changed.
+const (
+	Links    Kind = 1 << iota // interfaces
+	Addrs                     // their addresses
+	Defaults                  // a default of any table, or a kernel route with our protocol number
+	Networks                  // any other kernel route
+	Rules                     // policy rules
+	Lost     = Links | Addrs | Defaults | Networks | Rules
+)
+
+// settle is the shortest time between two calls of Watch, and the time after which
+// one is repeated for links and addresses: the kernel sends their notice before it
+// has withdrawn the routes, and withdraws IPv4's without a notice.
+const settle = 20 * time.Millisecond
+
+// watchBuffer holds the notices, in bytes, that arrive while the kernel's state is read.
+const watchBuffer = 4 << 20
+
+// Watch calls changed for what changes in the kernel, at once for the first change
+// and not more often than every 20 ms then. It begins with Lost, when it listens
+// already, and starts over by itself when notices were lost. It ends with the
+// context (error nil) or when it cannot listen at all. changed is never called twice at a time.
+func Watch(ctx context.Context, changed func(Kind)) error {
+	for {
+		err := watchOnce(ctx, changed)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS): // the socket's buffer overflowed: look at all anew
+			continue
+		default:
+			return fmt.Errorf("watch kernel: %w", err)
+		}
+	}
+}
+
+func watchOnce(ctx context.Context, changed func(Kind)) error {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
+	if err != nil {
+		return err
+	}
+	if err := s.SetReceiveBufferSize(watchBuffer, true); err != nil {
+		s.Close()
+		return fmt.Errorf("receive buffer: %w", err)
+	}
+	n := &notices{more: make(chan struct{}, 1)}
+	end := make(chan error, 1)
+	go func() { end <- n.receive(s) }()
+	defer s.Close()
+	return n.deliver(ctx, end, changed)
+}
+
+// notices are the kinds that were read and not yet delivered.
+type notices struct {
+	kinds atomic.Uint32
+	more  chan struct{} // capacity 1
+}
+
+// receive reads until the socket is closed. It never waits for what its notices
+// cause, so that the socket's buffer stays empty meanwhile.
+func (n *notices) receive(s *nl.NetlinkSocket) error {
+	for {
+		msgs, from, err := s.Receive()
+		if err != nil {
+			return err
+		}
+		if from.Pid != nl.PidKernel {
+			continue
+		}
+		var k Kind
+		for _, m := range msgs {
+			k |= kindOf(m)
+		}
+		if k == 0 {
+			continue
+		}
+		n.kinds.Or(uint32(k))
+		select {
+		case n.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (n *notices) deliver(ctx context.Context, end <-chan error, changed func(Kind)) error {
+	fresh, repeat := Lost, Kind(0)
+	for {
+		changed(fresh | repeat)
+		repeat = fresh & (Links | Addrs)
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		fresh = Kind(n.kinds.Swap(0))
+		for fresh|repeat == 0 {
+			select {
+			case <-n.more:
+				fresh = Kind(n.kinds.Swap(0))
+			case err := <-end:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// kindOf classifies a notice.
+func kindOf(m syscall.NetlinkMessage) Kind {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return Links
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return Addrs
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return Rules
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return routeKind(m.Data)
+	}
+	return 0
+}
+
+// routeKind reads a struct rtmsg: family, dst_len, src_len, tos, table, protocol,
+// scope, type, flags.
+func routeKind(rtmsg []byte) Kind {
+	if len(rtmsg) < unix.SizeofRtMsg {
+		return 0
+	}
+	length, protocol := rtmsg[1], rtmsg[5]
+	flags := binary.NativeEndian.Uint32(rtmsg[8:])
+	switch {
+	case flags&unix.RTM_F_CLONED != 0: // a cache entry
+		return 0
+	case length == 0 || protocol == gateway.Protocol:
+		return Defaults
+	}
+	return Networks
+}

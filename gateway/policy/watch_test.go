@@ -1,0 +1,161 @@
+package policy
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch applies on every notice that matters, as the loop does, until the test ends.
+func watch(t *testing.T, do func(Kind)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	end := make(chan error, 1)
+	first := make(chan struct{})
+	var once atomic.Bool
+	go func() {
+		end <- Watch(ctx, func(k Kind) {
+			do(k)
+			if !once.Swap(true) {
+				close(first)
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-end; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	})
+	<-first
+}
+
+func TestWatchPutsBack(t *testing.T) {
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	watch(t, func(Kind) {
+		in, err := k.Look(cfg)
+		if err != nil {
+			t.Error(err)
+		}
+		// An interface that goes while we look is no error that lasts.
+		_, _ = k.Apply(Desired(cfg, in))
+	})
+	for _, c := range []struct{ what, do string }{
+		{"IPv4 rule", "ip rule del pref 7201"},
+		{"IPv6 rule", "ip -6 rule del pref 7200"},
+		{"all rules", "ip rule flush; ip rule add lookup main pref 32766; ip rule add lookup default pref 32767; ip -6 rule flush; ip -6 rule add lookup main pref 32766"},
+		{"IPv4 default", "ip route del default table 7201 metric 100"},
+		{"IPv6 backstop", "ip -6 route del unreachable default table 7201"},
+		{"whole tables", "ip route flush table 7201; ip route flush table 7327; ip -6 route flush table 7201; ip -6 route flush table 7327"},
+		{"tunnel down and up", "ip link set wg0 down; ip link set wg0 up; ip addr add fd00:8::2/64 dev wg0 nodad"},
+	} {
+		run(t, c.do)
+		took := soon(t, c.what, func() bool { return shown(t) == golden })
+		t.Logf("%s: back within %v (as seen by ip)", c.what, took.Round(time.Millisecond))
+	}
+	run(t, "ip link del wg0")
+	soon(t, "link gone", func() bool { return !strings.Contains(shown(t), "wg0") })
+}
+
+// How fast a rule is back, measured without starting a process.
+func TestWatchIsFast(t *testing.T) {
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	watch(t, func(Kind) {
+		in, err := k.Look(cfg)
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = k.Apply(Desired(cfg, in))
+	})
+	other, err := newReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	worst := time.Duration(0)
+	for range 10 {
+		time.Sleep(3 * settle)
+		before, err := k.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule := before.Rules[1]
+		start := time.Now()
+		if err := other.h.RuleDel(rule.netlink()); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			now, err := other.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now.String() == before.String() {
+				break
+			}
+		}
+		worst = max(worst, time.Since(start))
+	}
+	t.Logf("a deleted rule is back within %v", worst)
+	if worst > 250*time.Millisecond {
+		t.Errorf("%v is too long", worst)
+	}
+}
+
+func TestWatchCoalesces(t *testing.T) {
+	lab(t)
+	var calls, kinds atomic.Int64
+	watch(t, func(k Kind) { calls.Add(1); kinds.Or(int64(k)) })
+	time.Sleep(3 * settle)
+	calls.Store(0)
+	kinds.Store(0)
+	run(t, "for i in $(seq 1 2000); do echo route add 198.18.$((i/256)).$((i%256))/32 dev lan0; done | ip -batch -")
+	time.Sleep(3 * settle)
+	if k := Kind(kinds.Load()); k != Networks {
+		t.Errorf("kinds %b, want %b", k, Networks)
+	}
+	if n := calls.Load(); n < 1 || n > 200 {
+		t.Errorf("%d calls for 2000 changes", n)
+	}
+}
+
+// Notices that the socket's buffer could not hold are made up for.
+func TestWatchOverflow(t *testing.T) {
+	lab(t)
+	end := make(chan error, 1)
+	end <- unix.ENOBUFS
+	n := &notices{more: make(chan struct{}, 1)}
+	calls := 0
+	if err := n.deliver(t.Context(), end, func(Kind) { calls++ }); err != unix.ENOBUFS {
+		t.Errorf("error %v", err)
+	}
+	if calls == 0 {
+		t.Error("not called")
+	}
+}
+
+func TestRouteKind(t *testing.T) {
+	msg := func(length, protocol byte, flags byte) []byte {
+		return []byte{2, length, 0, 0, 254, protocol, 0, 1, 0, flags, 0, 0}
+	}
+	for _, c := range []struct {
+		name string
+		msg  []byte
+		want Kind
+	}{
+		{"short", []byte{2, 0}, 0},
+		{"default", msg(0, 4, 0), Defaults},
+		{"ours", msg(24, 110, 0), Defaults},
+		{"network", msg(24, 2, 0), Networks},
+		{"cache entry", msg(32, 2, 2), 0}, // RTM_F_CLONED is 0x200
+	} {
+		if got := routeKind(c.msg); got != c.want {
+			t.Errorf("%s: %b, want %b", c.name, got, c.want)
+		}
+	}
+}
