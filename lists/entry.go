@@ -1,0 +1,36 @@
+package lists
+
+// Kind is what a line says about names.
+type Kind uint8
+
+const (
+	Suffix  Kind = iota // the name and every name below it
+	Below               // every name below it, but not the name
+	Full                // the name alone
+	Keyword             // every name that contains the text
+	Regexp              // every name that the expression finds, in RE2 syntax
+)
+
+// Exception is how an entry takes names out of its list again.
+type Exception uint8
+
+const (
+	// NoException puts names on the list.
+	NoException Exception = iota
+	// Always takes names out whatever else the list says: AutoProxy's @@.
+	Always
+	// Specific takes names out unless a longer name of the list, or the same one,
+	// puts them back: dnsmasq's server=/name/#. It also wins over keywords and
+	// regular expressions.
+	Specific
+)
+
+// Entry is one rule of a list.
+type Entry struct {
+	Kind      Kind
+	Exception Exception
+	// Text is a canonical name (lower case, ASCII, no trailing dot), a keyword in
+	// lower case, or a regular expression. Names are compared in lower case and
+	// without a trailing dot.
+	Text string
+}

@@ -1,0 +1,93 @@
+package lists
+
+import "encoding/binary"
+
+// folded is a query name in the form in which it is looked up: lower case, escapes
+// resolved, no trailing dot. A dot that belongs to a label (written \. or \046) is
+// the byte 0, which no entry holds, so that it never splits a label.
+type folded struct {
+	b [256 + 8]byte // zero behind n: hashing reads eight bytes at a time
+	n int
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// fold reads a name in presentation form; false says that it is none.
+func (f *folded) fold(name string) bool {
+	if len(name) > maxName+1 { // long only with escapes, if at all
+		return f.unescape(name)
+	}
+	n := copy(f.b[:], name)
+	for i := 0; i < n; i += 8 {
+		x := binary.LittleEndian.Uint64(f.b[i:])
+		if y := x ^ '\\'*ones; (y-ones)&^y&highs != 0 {
+			clear(f.b[:n])
+			return f.unescape(name)
+		}
+		// 0x20 where the byte is an ASCII capital: both sums stay below 0x100.
+		low := x &^ highs
+		upper := ((low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones)) & highs &^ x
+		binary.LittleEndian.PutUint64(f.b[i:], x|upper>>2)
+	}
+	if n > 0 && f.b[n-1] == '.' {
+		n--
+		f.b[n] = 0
+	}
+	f.n = n
+	return n > 0 && n <= maxName
+}
+
+// unescape is fold for names with backslashes (RFC 1035 5.1).
+func (f *folded) unescape(name string) bool {
+	n := 0
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c == '.' && i == len(name)-1:
+			continue
+		case c == '\\':
+			var ok bool
+			if c, i, ok = escaped(name, i+1); !ok {
+				return false
+			}
+			if c == '.' {
+				c = 0
+			}
+		}
+		if n == maxName {
+			return false
+		}
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		f.b[n] = c
+		n++
+	}
+	f.n = n
+	return n > 0
+}
+
+// escaped reads what follows a backslash: three decimal digits or one character.
+// It returns the index of the last byte read.
+func escaped(name string, i int) (c byte, last int, ok bool) {
+	if i >= len(name) {
+		return 0, i, false
+	}
+	if name[i] < '0' || name[i] > '9' {
+		return name[i], i, true
+	}
+	if i+2 >= len(name) {
+		return 0, i, false
+	}
+	v := 0
+	for _, d := range []byte(name[i : i+3]) {
+		if d < '0' || d > '9' {
+			return 0, i, false
+		}
+		v = v*10 + int(d-'0')
+	}
+	return byte(v), i + 2, v <= 255
+}

@@ -1,0 +1,95 @@
+package lists
+
+import (
+	"io"
+	"net/netip"
+	"strings"
+)
+
+// plain is one rule a line:
+//
+//	example.com         the name and all below it; also written domain:, . or +.
+//	*.example.com       names below it only
+//	full:example.com    the name alone
+//	keyword:text        names that contain the text
+//	regexp:expression   names in which the expression (RE2) is found
+//	192.0.2.0/24        a prefix, or a single address
+//
+// '#' begins a comment, on a line of its own or after a rule.
+type plain struct{}
+
+const (
+	reasonPrefix  = "not a prefix"
+	reasonKeyword = "not a keyword: only letters, digits, '-', '_' and '.' may be in it"
+)
+
+func (plain) name() string      { return "plain" }
+func (plain) sniff([]byte) int  { return 0 }
+func (plain) suits(string) bool { return false }
+
+func (plain) parse(r io.Reader, s *sink) error {
+	return eachLine(r, s, "#", func(line string) { plainRule(line, s) })
+}
+
+func plainRule(line string, s *sink) {
+	line = uncomment(line)
+	kind, text, found := strings.Cut(line, ":")
+	text = strings.TrimSpace(text)
+	var e Entry
+	var reason string
+	switch {
+	case found && kind == "regexp":
+		e = Entry{Kind: Regexp, Text: text}
+		reason = checkRegexp(text)
+	case found && kind == "keyword":
+		e = Entry{Kind: Keyword, Text: strings.ToLower(text)}
+		reason = checkKeyword(e.Text)
+	case found && kind == "full":
+		e.Kind = Full
+		e.Text, reason = canonical(text)
+	case found && kind == "domain":
+		e, reason = pattern(text)
+	default:
+		if p, ok := prefix(line); ok {
+			s.entryPrefix(p)
+			return
+		}
+		if e, reason = pattern(line); reason != "" && strings.Contains(line, "/") {
+			reason = reasonPrefix + ", and " + reason
+		}
+	}
+	if reason != "" {
+		s.skip(line, reason)
+		return
+	}
+	s.entry(e)
+}
+
+func checkKeyword(s string) string {
+	if s == "" {
+		return reasonEmpty
+	}
+	if strings.Trim(s, ".") == "" {
+		return reasonEveryName
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] != '.' && !isNameByte(s[i]) {
+			return reasonKeyword
+		}
+	}
+	return ""
+}
+
+// prefix reads an address or a prefix. Addresses with a zone mean one machine's
+// link and are none.
+func prefix(s string) (netip.Prefix, bool) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), true
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	a = a.Unmap()
+	return netip.PrefixFrom(a, a.BitLen()), true
+}

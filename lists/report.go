@@ -1,0 +1,130 @@
+package lists
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxSamples is how many skipped lines a report keeps, maxSampleText how much of each.
+const (
+	maxSamples    = 5
+	maxSampleText = 80 // bytes
+)
+
+// ErrNoEntries is what a list is refused with that has lines and not a single entry.
+var ErrNoEntries = errors.New("no entry")
+
+// Report is what became of one list. Its counts are of the content in use.
+type Report struct {
+	Name   string
+	File   string
+	Format string // as told or detected
+
+	Suffix     int // entries on a name and all below it, or only below it
+	Full       int // entries on one name
+	Keyword    int
+	Regexp     int // regular expressions, and names with wildcards inside
+	Exceptions int // entries of any kind that take names out
+	Prefixes   int // lines that are addresses or prefixes
+
+	Lines   int      // lines other than blank ones and comments
+	Skipped int      // lines, or names in them, that mean nothing
+	Samples []Sample // the first few of those
+
+	LoadedAt time.Time // when the content in use was read
+	LastGood bool      // the content in use is not the file's: that is bad or missing
+	Err      error     // why; nil where all is well
+}
+
+// Entries is the number of entries on names, exceptions included.
+func (r Report) Entries() int {
+	return r.Suffix + r.Full + r.Keyword + r.Regexp + r.Exceptions
+}
+
+// Sample is a line that means nothing.
+type Sample struct {
+	Line   int    // counted from 1; in a base64 file, of the decoded text
+	Text   string // at most 80 bytes of it, printable
+	Reason string
+}
+
+// String is the sample as messages have it.
+func (s Sample) String() string { return fmt.Sprintf("line %d: %q: %s", s.Line, s.Text, s.Reason) }
+
+// sink takes what a format reads: it counts, and passes entries and prefixes on.
+type sink struct {
+	report *Report
+	add    func(Entry)        // nil to only count
+	prefix func(netip.Prefix) // nil to only count
+	line   int                // number of the line being read
+}
+
+func (s *sink) entry(e Entry) {
+	switch {
+	case e.Exception != NoException:
+		s.report.Exceptions++
+	case e.Kind == Full:
+		s.report.Full++
+	case e.Kind == Keyword:
+		s.report.Keyword++
+	case e.Kind == Regexp:
+		s.report.Regexp++
+	default:
+		s.report.Suffix++
+	}
+	if s.add != nil {
+		s.add(e)
+	}
+}
+
+func (s *sink) entryPrefix(p netip.Prefix) {
+	s.report.Prefixes++
+	if s.prefix != nil {
+		s.prefix(p.Masked())
+	}
+}
+
+// skip counts a line, or a name in it, that means nothing.
+func (s *sink) skip(text, reason string) {
+	s.report.Skipped++
+	if len(s.report.Samples) < maxSamples {
+		s.report.Samples = append(s.report.Samples, Sample{s.line, printable(text), reason})
+	}
+}
+
+// check refuses a list that has lines and not a single entry. One that holds only
+// comments is fine.
+func (r *Report) check() error {
+	if r.Lines == 0 || r.Entries() > 0 || r.Prefixes > 0 {
+		return nil
+	}
+	if len(r.Samples) == 0 {
+		return fmt.Errorf("%s: %w in %d lines, read as %s", r.File, ErrNoEntries, r.Lines, r.Format)
+	}
+	return fmt.Errorf("%s: %w in %d lines, read as %s; %v", r.File, ErrNoEntries, r.Lines, r.Format, r.Samples[0])
+}
+
+// printable makes a line safe to show: bounded, valid, without control characters.
+func printable(s string) string {
+	if len(s) > maxSampleText {
+		s = s[:maxSampleText]
+		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
+			s = s[:len(s)-1]
+		}
+		if r, _ := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && len(s) > 0 {
+			s = s[:len(s)-1]
+		}
+		s += "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
