@@ -1,0 +1,139 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// minTry is the least time in which it makes sense to begin with another resolver.
+const minTry = 20 * time.Millisecond
+
+// answer is what an exchange found.
+type answer struct {
+	msg      *dns.Msg
+	to       string // the resolver
+	fallback bool   // it was asked by the WAN, because the route is down
+}
+
+// downError is a route that is down: nothing was sent.
+type downError struct{ route string }
+
+func (e downError) Error() string { return fmt.Sprintf("route %s is down", e.route) }
+
+func noResolversHint(route string, fallback bool) string {
+	if fallback || route == "wan" {
+		return "name addresses in the Corefile, or wan_resolvers in gateway.yaml"
+	}
+	return "name addresses in the Corefile, or DNS = in the provider's file"
+}
+
+// exchange asks one resolver after the other until one answers, within ctx. Healthy
+// ones come first, in the order of the policy. A resolver that says SERVFAIL or
+// REFUSED is there but of no help: the next is asked, and if none does better,
+// that reply is the answer. The route's state is looked at before every try: while
+// it is down not one more packet is sent by it, nor by anything else unless it
+// falls back.
+func (u *Upstream) exchange(ctx context.Context, q question) (*answer, error) {
+	var worse *answer // what to answer if nobody has better
+	var err error
+	t := u.targets()
+	order := u.order(t)
+	for try, i := 0, 0; ; try, i = try+1, i+1 {
+		if now := u.targets(); now.round != t.round {
+			t, order, i = now, u.order(now), 0
+		}
+		if t.down {
+			return nil, downError{u.opts.route}
+		}
+		if len(order) == 0 {
+			return nil, fmt.Errorf("route %s has no resolvers: %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
+		}
+		if i >= len(order) && worse != nil {
+			return worse, nil // everybody was asked, and one did answer
+		}
+		if i >= maxTries(len(order)) || try >= 2*maxTries(len(order)) || outOfTime(ctx, try) {
+			return u.lost(ctx, worse, err)
+		}
+		r := order[i%len(order)]
+		var m *dns.Msg
+		m, err = u.try(ctx, r, q, try == 0)
+		if err != nil {
+			var cut *truncatedError
+			if errors.As(err, &cut) {
+				worse = &answer{cut.part, r.String(), t.fallback}
+			}
+			continue
+		}
+		a := &answer{m, r.String(), t.fallback}
+		if !unhelpful(m) {
+			return a, nil
+		}
+		worse = a
+	}
+}
+
+// maxTries lets a question that was lost be asked again: twice round, and a third
+// time where there is only one resolver.
+func maxTries(resolvers int) int { return max(3, 2*resolvers) }
+
+func outOfTime(ctx context.Context, try int) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	end, ok := ctx.Deadline()
+	return ok && try > 0 && time.Until(end) < minTry
+}
+
+// lost ends an exchange that found no answer.
+func (u *Upstream) lost(ctx context.Context, worse *answer, err error) (*answer, error) {
+	if worse != nil {
+		return worse, nil
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New("no reply")
+	}
+	return nil, fmt.Errorf("no answer by route %s: %w", u.opts.route, err)
+}
+
+// try asks one resolver for as long as one try may take, and notes its health.
+func (u *Upstream) try(ctx context.Context, r *resolver, q question, first bool) (*dns.Msg, error) {
+	given := u.opts.timeout
+	if end, ok := ctx.Deadline(); ok {
+		given = min(given, time.Until(end))
+	}
+	one, cancel := context.WithTimeout(ctx, given)
+	defer cancel()
+	m, err := r.exchange(one, q)
+	switch {
+	case err == nil:
+		r.worked()
+	case errors.Is(ctx.Err(), context.Canceled):
+		// Nobody waits for the answer any more; that is not the resolver's fault.
+	case one.Err() != nil && !first && given < u.opts.timeout/2:
+		// Only a rest of the budget was left to it: no fair try.
+	default:
+		r.failed(err, func() bool { return u.stillAsked(r) })
+		if one.Err() != nil {
+			err = fmt.Errorf("%s: no reply in %s", r.key, given.Round(time.Millisecond))
+		} else {
+			err = fmt.Errorf("%s: %w", r.key, err)
+		}
+	}
+	return m, err
+}
+
+// unhelpful is a reply that says nothing about the name: another resolver may know.
+func unhelpful(m *dns.Msg) bool {
+	switch m.Rcode {
+	case dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+		return true
+	}
+	return false
+}

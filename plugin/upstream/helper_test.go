@@ -1,0 +1,245 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m) }
+
+var (
+	vpnMark = gateway.DefaultMask.Mark(0x51)
+	wanMark = gateway.DefaultMask.Mark(gateway.DefaultMask.Max())
+)
+
+// vpn is a route that is up and has both families.
+func vpn() *Status {
+	return &Status{
+		Route: gateway.Route{Name: "vpn", Mark: vpnMark, OnDown: gateway.Block},
+		V4:    true, V6: true, WANMark: wanMark,
+	}
+}
+
+// lab is a forwarder and the state of its route, which tests change.
+type lab struct {
+	*Upstream
+	state atomic.Pointer[Status]
+}
+
+// forwarder builds what setup would, with short timers.
+func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
+	t.Helper()
+	netlab.Need(t) // marks need privilege
+	o := options{
+		route: "vpn", policy: sequential, timeout: 500 * time.Millisecond, budget: 2 * time.Second,
+		expire: 5 * time.Second, interval: 20 * time.Millisecond, probe: ".", maxFails: 2,
+	}
+	for _, a := range addrs {
+		parsed, err := parseAddress(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.addresses = append(o.addresses, parsed)
+	}
+	if change != nil {
+		change(&o)
+	}
+	l := &lab{}
+	l.state.Store(vpn())
+	l.Upstream = newUpstream(o, l.state.Load)
+	if err := l.onStartup(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.onShutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// client asks as CoreDNS would and returns the message that was written, nil if
+// none was.
+func (l *lab) client(ctx context.Context, m *dns.Msg) (*dns.Msg, int, error) {
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	code, err := l.ServeDNS(ctx, rec, m)
+	return rec.Msg, code, err
+}
+
+// mustAsk fails the test when the answer is not one A record with the address.
+func (l *lab) mustAsk(t testing.TB, name, want string) *dns.Msg {
+	t.Helper()
+	m, _, err := l.client(context.Background(), ask(name, dns.TypeA))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if got := addrOf(m); got != want {
+		t.Fatalf("%s: got %q, want %q:\n%v", name, got, want, m)
+	}
+	return m
+}
+
+func ask(name string, qtype uint16) *dns.Msg { return new(dns.Msg).SetQuestion(name, qtype) }
+
+func addrOf(m *dns.Msg) string {
+	if m == nil || len(m.Answer) == 0 {
+		return ""
+	}
+	switch rr := m.Answer[len(m.Answer)-1].(type) {
+	case *dns.A:
+		return rr.A.String()
+	case *dns.AAAA:
+		return rr.AAAA.String()
+	}
+	return ""
+}
+
+// answer replies with one A record.
+func answerWith(addr string) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(replyTo(r, addr)) }
+}
+
+func replyTo(r *dns.Msg, addr string) *dns.Msg {
+	m := new(dns.Msg).SetReply(r)
+	m.RecursionAvailable = true
+	rr, err := dns.NewRR(fmt.Sprintf("%s 3600 IN A %s", r.Question[0].Name, addr))
+	if err != nil {
+		panic(err)
+	}
+	m.Answer = []dns.RR{rr}
+	if opt := r.IsEdns0(); opt != nil {
+		m.SetEdns0(1232, opt.Do())
+	}
+	return m
+}
+
+func withRcode(rcode int) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(new(dns.Msg).SetRcode(r, rcode)) }
+}
+
+// server is a resolver on UDP and TCP of one loopback port. Questions for the root
+// are probes, which are answered and not counted.
+type server struct {
+	addr     netip.AddrPort
+	udp, tcp atomic.Int64
+	probes   atomic.Int64
+	mu       sync.Mutex
+	seen     []*dns.Msg
+	from     map[string]bool // source ports of UDP questions
+}
+
+func (s *server) String() string { return s.addr.String() }
+func (s *server) hits() int64    { return s.udp.Load() + s.tcp.Load() }
+
+func (s *server) last() *dns.Msg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[len(s.seen)-1]
+}
+
+func (s *server) ports() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.from)
+}
+
+func serve(t testing.TB, h dns.HandlerFunc) *server { return serveOn(t, "127.0.0.1:0", h) }
+
+func serveOn(t testing.TB, addr string, h dns.HandlerFunc) *server {
+	t.Helper()
+	s := &server{from: map[string]bool{}}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		if r.Question[0].Name == "." {
+			s.probes.Add(1)
+			w.WriteMsg(new(dns.Msg).SetReply(r))
+			return
+		}
+		s.mu.Lock()
+		s.seen = append(s.seen, r.Copy())
+		if _, ok := w.RemoteAddr().(*net.UDPAddr); ok {
+			s.udp.Add(1)
+			s.from[w.RemoteAddr().String()] = true
+		} else {
+			s.tcp.Add(1)
+		}
+		s.mu.Unlock()
+		h(w, r)
+	})
+	pc, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	ln, err := net.Listen("tcp", s.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, &dns.Server{PacketConn: pc, Handler: handler})
+	run(t, &dns.Server{Listener: ln, Handler: handler})
+	return s
+}
+
+func run(t testing.TB, s *dns.Server) {
+	started := make(chan struct{})
+	s.NotifyStartedFunc = func() { close(started) }
+	ended := make(chan error, 1)
+	go func() { ended <- s.ActivateAndServe() }()
+	select {
+	case <-started:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Shutdown(); <-ended })
+}
+
+// silent is a resolver that reads and never answers.
+func silent(t testing.TB) *server { return serve(t, func(dns.ResponseWriter, *dns.Msg) {}) }
+
+// closedPort is an address where nobody listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	return pc.LocalAddr().String()
+}
+
+// within waits for a condition.
+func within(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s", what, d)
+		}
+	}
+}
+
+// valueOf reads a counter or a gauge.
+func valueOf(t testing.TB, m prometheus.Metric) float64 {
+	t.Helper()
+	var out dto.Metric
+	if err := m.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Gauge != nil {
+		return out.Gauge.GetValue()
+	}
+	return out.Counter.GetValue()
+}

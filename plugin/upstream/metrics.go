@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+const subsystem = "upstream"
+
+// Variables declared for monitoring.
+var (
+	requestCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "requests_total",
+		Help: "Counter of questions sent to a resolver.",
+	}, []string{"route", "to", "proto"})
+
+	requestDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "request_duration_seconds",
+		Buckets:                     plugin.TimeBuckets,
+		NativeHistogramBucketFactor: plugin.NativeHistogramBucketFactor,
+		Help:                        "Histogram of the time until a resolver's reply.",
+	}, []string{"route", "to", "proto", "rcode"})
+
+	healthyGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "healthy",
+		Help: "Gauge of whether a resolver is healthy: 1 or 0.",
+	}, []string{"route", "to"})
+
+	healthcheckFailureCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "healthcheck_failures_total",
+		Help: "Counter of failed health checks.",
+	}, []string{"route", "to"})
+
+	tcpRetryCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tcp_retries_total",
+		Help: "Counter of questions asked again over TCP.",
+	}, []string{"route", "to", "reason"})
+
+	mismatchCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "mismatched_replies_total",
+		Help: "Counter of messages from a resolver's address that answer no question in flight.",
+	}, []string{"route", "to", "reason"})
+
+	coalescedCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "coalesced_total",
+		Help: "Counter of questions answered with the reply to an identical one in flight.",
+	}, []string{"route"})
+
+	inFlightGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "in_flight",
+		Help: "Gauge of questions that wait for an answer.",
+	}, []string{"route"})
+
+	fallbackCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "fallbacks_total",
+		Help: "Counter of questions answered by the WAN while the route was down.",
+	}, []string{"route"})
+
+	refusalCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "down_refusals_total",
+		Help: "Counter of questions failed at once because the route was down.",
+	}, []string{"route"})
+
+	withoutIPv6Count = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "without_ipv6_total",
+		Help: "Counter of AAAA questions answered NODATA because the route has no IPv6.",
+	}, []string{"route"})
+
+	maxConcurrentRejectCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "max_concurrent_rejects_total",
+		Help: "Counter of questions refused because max_concurrent were in flight.",
+	}, []string{"route"})
+)
+
+// routeMetrics are the counters of one forwarder, looked up once.
+type routeMetrics struct {
+	coalesced, fallbacks, refusals, withoutIPv6, rejects prometheus.Counter
+	inFlight                                             prometheus.Gauge
+}
+
+func newRouteMetrics(route string) routeMetrics {
+	return routeMetrics{
+		coalesced:   coalescedCount.WithLabelValues(route),
+		fallbacks:   fallbackCount.WithLabelValues(route),
+		refusals:    refusalCount.WithLabelValues(route),
+		withoutIPv6: withoutIPv6Count.WithLabelValues(route),
+		rejects:     maxConcurrentRejectCount.WithLabelValues(route),
+		inFlight:    inFlightGauge.WithLabelValues(route),
+	}
+}
+
+// resolverMetrics are the counters of one resolver, looked up once.
+type resolverMetrics struct {
+	route, to           string
+	healthy             prometheus.Gauge
+	healthcheckFailures prometheus.Counter
+	tcpRetryTruncated   prometheus.Counter
+	tcpRetryCase        prometheus.Counter
+	durations           sync.Map // of proto and rcode, to prometheus.Observer
+}
+
+func newResolverMetrics(route, to string) *resolverMetrics {
+	return &resolverMetrics{
+		route: route, to: to,
+		healthy:             healthyGauge.WithLabelValues(route, to),
+		healthcheckFailures: healthcheckFailureCount.WithLabelValues(route, to),
+		tcpRetryTruncated:   tcpRetryCount.WithLabelValues(route, to, "truncated"),
+		tcpRetryCase:        tcpRetryCount.WithLabelValues(route, to, "case"),
+	}
+}
+
+func (m *resolverMetrics) mismatch(v verdict) {
+	mismatchCount.WithLabelValues(m.route, m.to, string(v)).Inc()
+}
+
+// begin counts a question; the function that it returns counts the reply.
+func (m *resolverMetrics) begin(proto string) func(rcode int) {
+	requestCount.WithLabelValues(m.route, m.to, proto).Inc()
+	start := time.Now()
+	return func(rcode int) {
+		type label struct {
+			proto string
+			rcode int
+		}
+		o, ok := m.durations.Load(label{proto, rcode})
+		if !ok {
+			name, known := dns.RcodeToString[rcode]
+			if !known {
+				name = strconv.Itoa(rcode)
+			}
+			o, _ = m.durations.LoadOrStore(label{proto, rcode}, requestDuration.WithLabelValues(m.route, m.to, proto, name))
+		}
+		o.(prometheus.Observer).Observe(time.Since(start).Seconds())
+	}
+}

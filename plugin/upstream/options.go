@@ -1,0 +1,221 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	pkgtls "github.com/coredns/coredns/plugin/pkg/tls"
+	"github.com/miekg/dns"
+)
+
+// Defaults; those that forward has too are forward's.
+const (
+	defaultTimeout  = 2 * time.Second
+	defaultBudget   = 5 * time.Second
+	defaultExpire   = 10 * time.Second
+	defaultInterval = 500 * time.Millisecond
+	defaultMaxFails = 2
+	maxBudget       = time.Minute // no client waits longer
+)
+
+// options is one upstream directive. It is immutable once read.
+type options struct {
+	route         string
+	config        string    // gateway.yaml; "" for the default
+	addresses     []address // none: the route's own resolvers
+	policy        policy
+	timeout       time.Duration // for one try, connecting included
+	budget        time.Duration // for the whole question
+	expire        time.Duration // idle sockets
+	interval      time.Duration // between probes of an unhealthy resolver
+	probe         string        // the name whose NS records a probe asks for
+	maxFails      int           // 0: never unhealthy
+	maxConcurrent int64         // 0: no limit
+	forceTCP      bool
+	tls           *tls.Config // nil: the system's authorities, no client certificate
+	tlsName       string
+}
+
+// parse reads the directive. The errors name file and line.
+func parse(c *caddy.Controller) (options, error) {
+	o := options{
+		policy: sequential, timeout: defaultTimeout, budget: defaultBudget, expire: defaultExpire,
+		interval: defaultInterval, probe: ".", maxFails: defaultMaxFails,
+	}
+	if !c.Next() || !c.NextArg() {
+		return o, c.Err("which route? write: upstream ROUTE [ADDRESS...]")
+	}
+	o.route = c.Val()
+	for _, arg := range c.RemainingArgs() {
+		a, err := parseAddress(arg)
+		if err != nil {
+			return o, c.Err(err.Error())
+		}
+		for _, have := range o.addresses {
+			if have.transport == a.transport && have.addr == a.addr {
+				return o, c.Errf("address %s: is there twice; write it once", arg)
+			}
+		}
+		o.addresses = append(o.addresses, a)
+	}
+	seen := make(map[string]bool)
+	for c.NextBlock() {
+		key := c.Val()
+		if seen[key] {
+			return o, c.Errf("%s: is there twice; write it once", key)
+		}
+		seen[key] = true
+		if err := o.property(c, key); err != nil {
+			return o, c.Errf("%s: %v", key, err)
+		}
+	}
+	if c.Next() {
+		return o, c.Err("a server block has one upstream; write all addresses into one line")
+	}
+	if err := o.check(); err != nil {
+		return o, c.Err(err.Error())
+	}
+	return o, nil
+}
+
+// property reads one line of the block. An error says what would be right.
+func (o *options) property(c *caddy.Controller, key string) (err error) {
+	args := c.RemainingArgs()
+	switch key {
+	case "config":
+		o.config, err = one(args, "config FILE")
+		if err == nil && !filepath.IsAbs(o.config) {
+			o.config = filepath.Join(dnsserver.GetConfig(c).Root, o.config)
+		}
+	case "timeout":
+		o.timeout, err = duration(args, "timeout 2s")
+	case "budget":
+		o.budget, err = duration(args, "budget 5s")
+	case "expire":
+		o.expire, err = duration(args, "expire 10s")
+	case "policy":
+		var s string
+		s, err = one(args, "policy sequential, random or round_robin")
+		o.policy = policy(s)
+		if err == nil && o.policy != sequential && o.policy != random && o.policy != roundRobin {
+			err = fmt.Errorf("unknown policy %q; write sequential, random or round_robin", s)
+		}
+	case "max_fails":
+		o.maxFails, err = number(args, "max_fails 2, or 0 for never unhealthy")
+	case "max_concurrent":
+		var n int
+		n, err = number(args, "max_concurrent 1000, or 0 for no limit")
+		o.maxConcurrent = int64(n)
+	case "health_check":
+		err = o.healthCheck(args)
+	case "force_tcp":
+		o.forceTCP = true
+		if len(args) > 0 {
+			err = errors.New("takes no value; write: force_tcp")
+		}
+	case "tls_servername":
+		o.tlsName, err = one(args, "tls_servername NAME")
+		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
+			err = fmt.Errorf("%q is no name; write the name that the resolver's certificate holds", o.tlsName)
+		}
+	case "tls":
+		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
+	default:
+		err = errors.New("unknown property; there are config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent and force_tcp")
+	}
+	return err
+}
+
+func (o *options) healthCheck(args []string) (err error) {
+	const usage = "health_check 500ms [domain NAME]"
+	switch {
+	case len(args) == 3 && args[1] == "domain":
+		if _, ok := dns.IsDomainName(args[2]); !ok {
+			return fmt.Errorf("%q is no name; write: %s", args[2], usage)
+		}
+		o.probe = dns.Fqdn(args[2])
+	case len(args) != 1:
+		return fmt.Errorf("write: %s", usage)
+	}
+	o.interval, err = duration(args[:1], usage)
+	return err
+}
+
+// parseTLS takes CoreDNS's usual forms: nothing, CA, CERT KEY, CERT KEY CA.
+func (o *options) parseTLS(args []string, root string) (err error) {
+	if len(args) > 3 {
+		return errors.New("write: tls [CERT KEY] [CA]")
+	}
+	for i, file := range args {
+		if !filepath.IsAbs(file) {
+			args[i] = filepath.Join(root, file)
+		}
+	}
+	o.tls, err = pkgtls.NewTLSConfigFromArgs(args...)
+	return err
+}
+
+// check finds what only shows when all is read.
+func (o *options) check() error {
+	if o.timeout > o.budget {
+		return fmt.Errorf("timeout: %s is more than the budget of %s for the whole question; write a longer budget or a shorter timeout", o.timeout, o.budget)
+	}
+	if o.budget > maxBudget {
+		return fmt.Errorf("budget: %s is longer than any client waits; write at most %s", o.budget, maxBudget)
+	}
+	encrypted := false
+	for _, a := range o.addresses {
+		if a.transport != overTLS {
+			continue
+		}
+		encrypted = true
+		if a.name != "" && o.tlsName != "" {
+			return fmt.Errorf("tls_servername: address %s has the name %s of its own; write one of the two", a, a.name)
+		}
+	}
+	switch {
+	case o.tlsName != "" && !encrypted:
+		return errors.New("tls_servername: no address is asked over TLS; write tls:// before those that are")
+	case o.tls != nil && !encrypted:
+		return errors.New("tls: no address is asked over TLS; write tls:// before those that are")
+	}
+	return nil
+}
+
+func one(args []string, usage string) (string, error) {
+	if len(args) != 1 {
+		return "", fmt.Errorf("write: %s", usage)
+	}
+	return args[0], nil
+}
+
+// duration reads a positive time with its unit.
+func duration(args []string, usage string) (time.Duration, error) {
+	s, err := one(args, usage)
+	if err != nil {
+		return 0, err
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a positive time; write: %s", s, usage)
+	}
+	return d, nil
+}
+
+func number(args []string, usage string) (int, error) {
+	s, err := one(args, usage)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not a number from 0; write: %s", s, usage)
+	}
+	return n, nil
+}

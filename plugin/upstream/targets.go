@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// targets is who may be asked at the moment, and by which way.
+type targets struct {
+	status    *Status // what it was made from
+	round     uint64  // changes when anything below does
+	down      bool    // nobody may be asked
+	fallback  bool    // the route is down and its questions go by the WAN
+	resolvers []*resolver
+}
+
+// targets follows the route's status. While nothing changes it takes no lock.
+func (u *Upstream) targets() *targets {
+	t, s := u.current.Load(), u.status()
+	if t != nil && t.status == s {
+		return t
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s = u.status() // another goroutine may have seen a newer one meanwhile
+	old := u.current.Load()
+	if old != nil && old.status == s {
+		return old
+	}
+	t = u.retarget(old, s)
+	u.current.Store(t)
+	return t
+}
+
+// retarget keeps the resolvers that are still asked, with their sockets, and lets
+// go of the others: no probe goes by a way that questions do not take. u.mu is held.
+func (u *Upstream) retarget(old *targets, s *Status) *targets {
+	t := &targets{status: s, down: s.Down && s.Route.OnDown != gateway.FallBack}
+	t.fallback = s.Down && !t.down
+	var keys []key
+	if !t.down {
+		keys = u.keys(s, t.fallback)
+	}
+	if old != nil && old.down == t.down && old.fallback == t.fallback && sameKeys(old.resolvers, keys) {
+		t.round, t.resolvers = old.round, old.resolvers
+		return t
+	}
+	if old != nil {
+		t.round = old.round + 1
+	}
+	for _, k := range keys {
+		t.resolvers = append(t.resolvers, u.resolver(old, k))
+	}
+	if old != nil {
+		for _, r := range old.resolvers {
+			if !slices.Contains(t.resolvers, r) {
+				r.close()
+			}
+		}
+	}
+	u.tell(old, t)
+	return t
+}
+
+// keys says whom to ask. Addresses of the Corefile stay the same by the WAN; a
+// provider's own are known inside its tunnel only, and the WAN's take their place.
+func (u *Upstream) keys(s *Status, fallback bool) []key {
+	mark, own := s.Route.Mark, s.Resolvers
+	if fallback {
+		mark, own = s.WANMark, s.WANResolvers
+	}
+	list := u.opts.addresses
+	if len(list) == 0 {
+		for _, a := range own {
+			list = append(list, address{transport: overUDP, addr: a})
+		}
+	}
+	keys := make([]key, 0, len(list))
+	for _, a := range list {
+		if k := (key{a, mark}); !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	if !fallback {
+		slices.SortStableFunc(keys, func(a, b key) int { return lacks(s, a.addr) - lacks(s, b.addr) })
+	}
+	return keys
+}
+
+// lacks is 1 for an address of a family that the route has not: those are asked
+// last, and not left out, because local networks are reached without the route.
+func lacks(s *Status, a netip.AddrPort) int {
+	has := s.V6
+	if gateway.FamilyOf(a.Addr()) == gateway.V4 {
+		has = s.V4
+	}
+	if has {
+		return 0
+	}
+	return 1
+}
+
+func (u *Upstream) resolver(old *targets, k key) *resolver {
+	if old != nil {
+		for _, r := range old.resolvers {
+			if r.key == k {
+				return r
+			}
+		}
+	}
+	r := newResolver(k, u.opts.route, &u.opts)
+	if u.closed {
+		r.close()
+	}
+	return r
+}
+
+func sameKeys(have []*resolver, want []key) bool {
+	return slices.EqualFunc(have, want, func(r *resolver, k key) bool { return r.key == k })
+}
+
+// tell logs a change of the route's state once.
+func (u *Upstream) tell(old, t *targets) {
+	route := u.opts.route
+	switch {
+	case t.down && (old == nil || !old.down):
+		log.Warningf("route %s is down: its questions fail until it is back", route)
+	case t.fallback && (old == nil || !old.fallback):
+		log.Warningf("route %s is down: its questions go by the WAN until it is back (on_down: wan)", route)
+	case old != nil && (old.down || old.fallback) && !t.down && !t.fallback:
+		log.Infof("route %s is up: its questions go by it", route)
+	}
+	if !t.down && len(t.resolvers) == 0 {
+		log.Warningf("route %s has no resolvers: its questions fail; %s", route, noResolversHint(route, t.fallback))
+	}
+}
+
+// stillAsked tells a probe whether its resolver is one of those that may be asked.
+func (u *Upstream) stillAsked(r *resolver) bool { return slices.Contains(u.targets().resolvers, r) }
