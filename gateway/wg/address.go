@@ -1,0 +1,94 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// applyAddresses makes the interface carry these addresses and no others. New ones
+// come before old ones go, so that a flow whose address stays is not disturbed.
+func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]string, error) {
+	have, err := t.addresses(link, want)
+	if err != nil {
+		return nil, err
+	}
+	add, remove := diffPrefixes(have, want)
+	if len(add)+len(remove) == 0 {
+		return nil, nil
+	}
+	for _, p := range add {
+		// An IPv6 address that is there with another length cannot be added yet.
+		// What is missing in the end is added, or reported, below.
+		_ = t.nl.AddrAdd(link, addrOf(p))
+	}
+	var errs []error
+	for _, p := range remove {
+		err := t.nl.AddrDel(link, addrOf(p))
+		// An IPv4 address that was secondary went with its primary.
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("interface %s: remove address %s: %w", t.name, p, err))
+		}
+	}
+	errs = append(errs, t.addMissing(link, want))
+	now, err := t.addresses(link, want)
+	added, removed := diffPrefixes(have, now)
+	return signed("addresses", added, removed), errors.Join(append(errs, err)...)
+}
+
+// addMissing adds what the first round could not, or what went together with a
+// removed address.
+func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
+	have, err := t.addresses(link, want)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	missing, _ := diffPrefixes(have, want)
+	for _, p := range missing {
+		err := t.nl.AddrAdd(link, addrOf(p))
+		switch {
+		case err == nil || errors.Is(err, unix.EEXIST):
+		case p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EAFNOSUPPORT)):
+			errs = append(errs, fmt.Errorf("interface %s: add address %s: IPv6 is off (%w): want net.ipv6.conf.%s.disable_ipv6=0, "+
+				"or a provider's file without IPv6", t.name, p, err, t.name))
+		default:
+			errs = append(errs, fmt.Errorf("interface %s: add address %s: %w", t.name, p, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// addresses lists those of the interface, without link-local ones that are not
+// wanted: they are the kernel's.
+func (t *Tunnel) addresses(link netlink.Link, want []netip.Prefix) ([]netip.Prefix, error) {
+	list, err := t.nl.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: list addresses: %w", t.name, err)
+	}
+	var out []netip.Prefix
+	for _, a := range list {
+		for _, p := range prefixesOf([]net.IPNet{*a.IPNet}) {
+			if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !slices.Contains(want, p) {
+				continue
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// addrOf fills in the kernel's form. There is nobody in a tunnel to probe for
+// duplicates (RFC 4862 section 5.4), and a tentative address would delay the first packet.
+func addrOf(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: &ipNets([]netip.Prefix{p})[0]}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
+}

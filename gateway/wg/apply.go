@@ -1,0 +1,214 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// embeddedKeepalive is what an embedded tunnel gets where the file has none. After
+// a crash the next process is a stranger to the far end until it sends something;
+// a download alone sent nothing for 27 s, with a keepalive it goes on in 0.3 s.
+const embeddedKeepalive = 25 * time.Second
+
+// tryInterval is the keepalive while the route is down. 5 s is WireGuard's
+// REKEY_TIMEOUT (whitepaper section 6.1): it never sends handshakes more often, but
+// by itself gives up after 90 s (REKEY_ATTEMPT_TIME). So it keeps the pace of the
+// first 90 s for ever, and a far end that is back is found within 5 s.
+const tryInterval = 5 * time.Second
+
+// overhead is what WireGuard adds to a packet over IPv6, in bytes: 40 IPv6, 8 UDP,
+// 32 WireGuard. Over IPv4 it is 20 less.
+const overhead = 80
+
+// Apply turns the interface into what is wanted and returns what it changed, as
+// words for the log; applied twice it changes nothing the second time. Living
+// sessions are never dropped. The firewall mark is set before anything else: a
+// tunnel without it swallows its own packets.
+//
+// Changes are returned with an error too: they were made before it. An address
+// that the kernel refuses does not keep the others from being set, nor the link
+// from coming up.
+func (t *Tunnel) Apply(want Want) (changes []string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	link, err := t.link()
+	if err != nil {
+		return nil, err
+	}
+	if link.Attrs().Alias != t.opts.Alias {
+		if err := t.nl.LinkSetAlias(link, t.opts.Alias); err != nil {
+			return nil, fmt.Errorf("interface %s: set alias: %w", t.name, err)
+		}
+		changes = append(changes, "alias "+t.opts.Alias)
+	}
+	words, err := t.applyDevice(want)
+	changes = append(changes, words...)
+	if err != nil {
+		return changes, err
+	}
+	words, err = t.applyLink(link, want)
+	return append(changes, words...), err
+}
+
+func (t *Tunnel) applyDevice(want Want) ([]string, error) {
+	dev, err := t.wg.Device(t.name)
+	if err != nil {
+		return nil, fmt.Errorf("read wireguard device %s: %w", t.name, err)
+	}
+	cfg, changes := Diff(dev, t.effective(want), t.set)
+	if cfg.FirewallMark != nil {
+		mark := wgtypes.Config{FirewallMark: cfg.FirewallMark}
+		if err := t.configure(mark); err != nil {
+			return nil, err
+		}
+		cfg.FirewallMark = nil
+	}
+	if len(changes) > 0 {
+		if err := t.configure(cfg); err != nil {
+			return nil, err
+		}
+	}
+	t.want, t.set = &want, map[wgtypes.Key]netip.AddrPort{}
+	for _, p := range want.Peers {
+		if p.Endpoint.IsValid() {
+			t.set[p.PublicKey] = p.Endpoint
+		}
+	}
+	return changes, nil
+}
+
+func (t *Tunnel) configure(cfg wgtypes.Config) error {
+	if err := t.wg.ConfigureDevice(t.name, cfg); err != nil {
+		return fmt.Errorf("configure wireguard device %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// effective is the wish with the keepalives that the moment asks for.
+func (t *Tunnel) effective(want Want) Want {
+	want.Peers = slices.Clone(want.Peers)
+	for i := range want.Peers {
+		want.Peers[i].Keepalive = t.keepalive(want.Peers[i])
+	}
+	return want
+}
+
+func (t *Tunnel) keepalive(p WantPeer) time.Duration {
+	switch {
+	case t.trying:
+		return tryInterval
+	case p.Keepalive == 0 && t.kind == Userspace:
+		return embeddedKeepalive
+	}
+	return p.Keepalive
+}
+
+// KeepTrying makes the tunnel try its peers without an end, at once and every 5 s,
+// so that a route that is down comes back by itself; off restores the keepalives
+// of the file. It stays on over Apply.
+func (t *Tunnel) KeepTrying(on bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.trying == on {
+		return nil
+	}
+	t.trying = on
+	if t.want == nil {
+		return nil
+	}
+	var cfg wgtypes.Config
+	off := time.Duration(0)
+	for _, p := range t.want.Peers {
+		if on {
+			// WireGuard sends at once only where there was no keepalive before.
+			cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{
+				PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &off})
+		}
+		interval := max(t.keepalive(p), 0)
+		cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{
+			PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &interval})
+	}
+	if err := t.configure(cfg); err != nil {
+		t.trying = !on
+		return err
+	}
+	return nil
+}
+
+// ResetEndpoints makes the next Apply set every endpoint as wanted, also where the
+// peer has roamed: after the tunnel was down, or the WAN has changed.
+func (t *Tunnel) ResetEndpoints() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.set = nil
+}
+
+func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err error) {
+	mtu := t.mtu(want)
+	if link.Attrs().MTU != mtu {
+		if err := t.nl.LinkSetMTU(link, mtu); err != nil {
+			return nil, fmt.Errorf("interface %s: set MTU %d: %w", t.name, mtu, err)
+		}
+		changes = append(changes, fmt.Sprintf("mtu %d", mtu))
+	}
+	addrs := want.Addresses
+	if mtu < minMTUv6 {
+		addrs = slices.DeleteFunc(slices.Clone(addrs), func(p netip.Prefix) bool { return p.Addr().Is6() })
+	}
+	words, addrErr := t.applyAddresses(link, addrs)
+	changes = append(changes, words...)
+	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
+		if err := t.nl.LinkSetUp(link); err != nil {
+			return changes, errors.Join(addrErr, fmt.Errorf("interface %s: set up: %w", t.name, err))
+		}
+		changes = append(changes, "up")
+	}
+	return changes, addrErr
+}
+
+// mtu chooses the interface's MTU: the user's, the file's, or what fits the way to
+// the endpoints, as wg-quick does it; at most WireGuard's usual 1420, because an
+// interface with jumbo frames says nothing of the way behind it.
+func (t *Tunnel) mtu(want Want) int {
+	switch {
+	case t.opts.MTU > 0:
+		return t.opts.MTU
+	case want.MTU > 0:
+		return want.MTU
+	}
+	mtu := device.DefaultMTU
+	for _, p := range want.Peers {
+		if way, ok := t.wayMTU(p.Endpoint, want.FirewallMark); ok {
+			mtu = min(mtu, way-overhead)
+		}
+	}
+	return max(mtu, minMTUv6)
+}
+
+// wayMTU is the MTU of the kernel route to an endpoint; ok is false where there is
+// no way yet, or it is the tunnel itself.
+func (t *Tunnel) wayMTU(endpoint netip.AddrPort, mark uint32) (mtu int, ok bool) {
+	if !endpoint.IsValid() {
+		return 0, false
+	}
+	routes, err := t.nl.RouteGetWithOptions(endpoint.Addr().AsSlice(), &netlink.RouteGetOptions{Mark: mark})
+	if err != nil || len(routes) == 0 || routes[0].LinkIndex == t.index {
+		return 0, false
+	}
+	if routes[0].MTU > 0 {
+		return routes[0].MTU, true
+	}
+	link, err := t.nl.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return 0, false
+	}
+	return link.Attrs().MTU, true
+}

@@ -1,0 +1,251 @@
+package wg
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// Want is what a tunnel's device should be. It holds secret keys, so it is never
+// printed.
+type Want struct {
+	PrivateKey   wgtypes.Key
+	ListenPort   int    // 0 leaves the port that the device has
+	FirewallMark uint32 // carried by the tunnel's own packets
+	Addresses    []netip.Prefix
+	MTU          int // bytes; 0 lets Apply choose one that fits the way to the endpoints
+	Peers        []WantPeer
+}
+
+// WantPeer is what one peer of the device should be.
+type WantPeer struct {
+	PublicKey    wgtypes.Key
+	PresharedKey wgtypes.Key
+	Endpoint     netip.AddrPort // not valid: unknown so far, the device's is left alone
+	AllowedIPs   []netip.Prefix
+	Keepalive    time.Duration // 0: the file has none; KeepaliveOff: none, on purpose
+}
+
+// Desired turns a provider's file into what its device should be. endpoints are
+// the resolved ones, by the peer's public key.
+func Desired(c *Conf, endpoints map[wgtypes.Key]netip.AddrPort, fwmark uint32) Want {
+	w := Want{
+		PrivateKey: c.PrivateKey, ListenPort: c.ListenPort, FirewallMark: fwmark,
+		Addresses: slices.Clone(c.Addresses), MTU: c.MTU,
+	}
+	owner := lastOwners(c.Peers)
+	for i, p := range c.Peers {
+		wp := WantPeer{
+			PublicKey: p.PublicKey, PresharedKey: p.PresharedKey,
+			Endpoint: endpoints[p.PublicKey], Keepalive: p.Keepalive,
+		}
+		for _, a := range p.AllowedIPs {
+			if owner[a] == i && !slices.Contains(wp.AllowedIPs, a) {
+				wp.AllowedIPs = append(wp.AllowedIPs, a)
+			}
+		}
+		w.Peers = append(w.Peers, wp)
+	}
+	return w
+}
+
+// lastOwners tells which peer (by index) gets each prefix. WireGuard moves a
+// prefix to the peer that names it last; wanting it on both would never settle.
+func lastOwners(peers []Peer) map[netip.Prefix]int {
+	owner := map[netip.Prefix]int{}
+	for i, p := range peers {
+		for _, a := range p.AllowedIPs {
+			owner[a] = i
+		}
+	}
+	return owner
+}
+
+// Diff computes the smallest configuration that turns the current device into the
+// wanted one, and words for the log. It never replaces all peers and touches only
+// what differs, so that living sessions go on. Without a difference, changes is
+// empty.
+//
+// set holds the endpoints that were set before, by public key. A peer's endpoint
+// is set only where the wanted one is not the one set before, or the device has
+// none: where they are equal and the device has another, the peer has roamed and
+// is left where it is. With nil every endpoint that differs is set.
+func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort) (cfg wgtypes.Config, changes []string) {
+	if current.FirewallMark != int(want.FirewallMark) {
+		mark := int(want.FirewallMark)
+		cfg.FirewallMark = &mark
+		changes = append(changes, fmt.Sprintf("fwmark %#x", want.FirewallMark))
+	}
+	if current.PrivateKey != want.PrivateKey {
+		key := want.PrivateKey
+		cfg.PrivateKey = &key
+		changes = append(changes, "private key")
+	}
+	if want.ListenPort != 0 && current.ListenPort != want.ListenPort {
+		port := want.ListenPort
+		cfg.ListenPort = &port
+		changes = append(changes, fmt.Sprintf("listen port %d", port))
+	}
+	have := map[wgtypes.Key]wgtypes.Peer{}
+	for _, p := range current.Peers {
+		have[p.PublicKey] = p
+	}
+	wanted := map[wgtypes.Key]bool{}
+	for _, w := range want.Peers {
+		wanted[w.PublicKey] = true
+	}
+	// Leaving peers go first, so that they never hold a prefix that another gets.
+	for _, p := range current.Peers {
+		if !wanted[p.PublicKey] {
+			cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{PublicKey: p.PublicKey, Remove: true, UpdateOnly: true})
+			changes = append(changes, keyName(p.PublicKey)+" removed")
+		}
+	}
+	for _, w := range want.Peers {
+		h, known := have[w.PublicKey]
+		if !known {
+			cfg.Peers = append(cfg.Peers, newPeer(w))
+			changes = append(changes, keyName(w.PublicKey)+" added")
+			continue
+		}
+		if pc, words := diffPeer(h, w, set); len(words) > 0 {
+			cfg.Peers = append(cfg.Peers, pc)
+			changes = append(changes, keyName(w.PublicKey)+" "+strings.Join(words, ", "))
+		}
+	}
+	return cfg, changes
+}
+
+func newPeer(w WantPeer) wgtypes.PeerConfig {
+	pc := wgtypes.PeerConfig{
+		PublicKey: w.PublicKey, ReplaceAllowedIPs: true, AllowedIPs: ipNets(w.AllowedIPs),
+		PersistentKeepaliveInterval: keepalive(w),
+	}
+	if w.PresharedKey != (wgtypes.Key{}) {
+		psk := w.PresharedKey
+		pc.PresharedKey = &psk
+	}
+	if w.Endpoint.IsValid() {
+		pc.Endpoint = net.UDPAddrFromAddrPort(w.Endpoint)
+	}
+	return pc
+}
+
+func diffPeer(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) (pc wgtypes.PeerConfig, words []string) {
+	pc = wgtypes.PeerConfig{PublicKey: w.PublicKey, UpdateOnly: true}
+	if h.PresharedKey != w.PresharedKey {
+		psk := w.PresharedKey // zero clears it
+		pc.PresharedKey = &psk
+		words = append(words, "preshared key")
+	}
+	if moved(h, w, set) {
+		pc.Endpoint = net.UDPAddrFromAddrPort(w.Endpoint)
+		words = append(words, "endpoint "+w.Endpoint.String())
+	}
+	if k := keepalive(w); h.PersistentKeepaliveInterval != *k {
+		pc.PersistentKeepaliveInterval = k
+		words = append(words, fmt.Sprintf("keepalive %v", *k))
+	}
+	add, remove := diffPrefixes(prefixesOf(h.AllowedIPs), w.AllowedIPs)
+	switch {
+	case len(remove) > 0:
+		// Neither the kernel before 6.16 nor wgctrl can take away single prefixes.
+		pc.ReplaceAllowedIPs, pc.AllowedIPs = true, ipNets(w.AllowedIPs)
+	case len(add) > 0:
+		pc.AllowedIPs = ipNets(add)
+	}
+	words = append(words, signed("allowed ips", add, remove)...)
+	return pc, words
+}
+
+func moved(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) bool {
+	current := endpointOf(h)
+	if !w.Endpoint.IsValid() || w.Endpoint == current {
+		return false
+	}
+	return !current.IsValid() || set[w.PublicKey] != w.Endpoint
+}
+
+// keepalive is the interval as the device counts it, where 0 is none.
+func keepalive(w WantPeer) *time.Duration {
+	k := max(w.Keepalive, 0)
+	return &k
+}
+
+func endpointOf(p wgtypes.Peer) netip.AddrPort {
+	if p.Endpoint == nil {
+		return netip.AddrPort{}
+	}
+	a := p.Endpoint.AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// diffPrefixes tells what has to be added to have, and what to be removed, to get
+// want; in the order of want and have.
+func diffPrefixes(have, want []netip.Prefix) (add, remove []netip.Prefix) {
+	in := func(list []netip.Prefix) map[netip.Prefix]bool {
+		m := make(map[netip.Prefix]bool, len(list))
+		for _, p := range list {
+			m[p] = true
+		}
+		return m
+	}
+	inHave, inWant := in(have), in(want)
+	for _, p := range want {
+		if !inHave[p] {
+			add = append(add, p)
+		}
+	}
+	for _, p := range have {
+		if !inWant[p] {
+			remove = append(remove, p)
+		}
+	}
+	return add, remove
+}
+
+// maxListed bounds how many prefixes a line of the log names.
+const maxListed = 8
+
+// signed words a difference of prefixes: "allowed ips +10.0.0.0/8 -10.1.0.0/16".
+func signed(what string, add, remove []netip.Prefix) []string {
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	words := []string{what}
+	for _, p := range add {
+		words = append(words, "+"+p.String())
+	}
+	for _, p := range remove {
+		words = append(words, "-"+p.String())
+	}
+	if n := len(words) - 1 - maxListed; n > 0 {
+		words = append(words[:1+maxListed], fmt.Sprintf("and %d more", n))
+	}
+	return []string{strings.Join(words, " ")}
+}
+
+func prefixesOf(nets []net.IPNet) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(nets))
+	for _, n := range nets {
+		a, ok := netip.AddrFromSlice(n.IP)
+		ones, bits := n.Mask.Size()
+		if a = a.Unmap(); ok && bits == a.BitLen() {
+			out = append(out, netip.PrefixFrom(a, ones))
+		}
+	}
+	return out
+}
+
+func ipNets(prefixes []netip.Prefix) []net.IPNet {
+	out := make([]net.IPNet, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+	}
+	return out
+}

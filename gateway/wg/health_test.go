@@ -1,0 +1,149 @@
+package wg
+
+import (
+	"testing"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// step is one look at a tunnel with one peer: seconds since the start, seconds of
+// the last handshake (-1: never), counters, and what is expected.
+type step struct {
+	at, shook int
+	rx, tx    int64
+	down      bool
+}
+
+func (s step) status(key wgtypes.Key, start time.Time) PeerStatus {
+	p := PeerStatus{PublicKey: key, RX: s.rx, TX: s.tx}
+	if s.shook >= 0 {
+		p.LastHandshake = start.Add(time.Duration(s.shook) * time.Second)
+	}
+	return p
+}
+
+func TestHealth(t *testing.T) {
+	tests := []struct {
+		name  string
+		steps []step
+	}{
+		{"never shook hands", []step{{0, -1, 0, 0, false}, {10, -1, 0, 1480, false}, {1000, -1, 0, 99000, false}}},
+		{"idle", []step{{0, 0, 500, 500, false}, {10, 0, 500, 532, false}, {185, 0, 500, 532, false}, {90000, 0, 500, 532, false}}},
+		{"idle after the far end spoke last", []step{ // its rekey, then our passive keepalive at 129 s
+			{0, 0, 500, 500, false}, {119, 0, 900, 900, false}, {130, 0, 900, 932, false}, {181, 0, 900, 932, false}, {999, 0, 900, 932, false}}},
+		{"silent far end under traffic", []step{
+			{0, 0, 500, 500, false}, {60, 0, 500, 5000, false}, {125, 0, 500, 9000, false}, {150, 0, 500, 9148, false},
+			{180, 0, 500, 9300, false}, {181, 0, 500, 9300, true}, {300, 0, 500, 9900, true}}},
+		{"idle tunnel is used and answered", []step{
+			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1001, 1000, 592, 800, false}}},
+		{"idle tunnel is used, a reply comes late", []step{
+			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1006, 0, 500, 796, false}, {1011, 1010, 592, 900, false}}},
+		{"idle tunnel is used, nobody answers", []step{
+			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1010, 0, 500, 944, false}, {1016, 0, 500, 1092, true}}},
+		{"keepalives only, far end answers", []step{
+			{0, 0, 500, 500, false}, {25, 0, 500, 532, false}, {100, 0, 500, 628, false},
+			{125, 125, 592, 808, false}, {250, 250, 684, 1100, false}}},
+		{"keepalives only, far end is the initiator", []step{ // ours are answered by nothing until 180 s
+			{0, 0, 500, 500, false}, {110, 0, 500, 628, false}, {125, 0, 500, 660, false}, {150, 0, 500, 692, false}, {175, 0, 500, 724, false},
+			{190, 0, 500, 724, false}, {200, 0, 500, 904, false}, {201, 200, 592, 936, false}}},
+		{"keepalives only, far end silent", []step{
+			{0, 0, 500, 500, false}, {100, 0, 500, 628, false}, {125, 0, 500, 808, false}, {181, 0, 500, 2400, true}}},
+		{"back on a new handshake", []step{
+			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {260, 0, 500, 9900, true},
+			{300, 300, 592, 9948, false}, {320, 300, 600, 9980, false}}},
+		{"its handshakes reach us, our answers do not arrive", []step{ // rx grows, no session
+			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 648, 9500, true}, {205, 0, 796, 9600, true}}},
+		{"device made anew", []step{
+			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {201, -1, 0, 0, false}, {202, -1, 0, 148, false}}},
+		{"first look at an old device", []step{
+			{500, 0, 500, 500, false}, {505, 0, 500, 648, false}, {521, 0, 500, 796, true}}},
+	}
+	key := wgtypes.Key{1}
+	start := time.Now()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := NewHealth(0)
+			for _, s := range tt.steps {
+				now := start.Add(time.Duration(s.at) * time.Second)
+				down, why := h.Observe(now, Status{LinkUp: true, Peers: []PeerStatus{s.status(key, start)}})
+				if down != s.down || down != (why != "") {
+					t.Errorf("at %d s: down %v (%q), want %v", s.at, down, why, s.down)
+				}
+			}
+		})
+	}
+}
+
+func TestHealthPeers(t *testing.T) {
+	start := time.Now()
+	h := NewHealth(0)
+	look := func(at int, peers ...PeerStatus) bool {
+		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: peers})
+		return down
+	}
+	peer := func(id byte, shook int, rx, tx int64) PeerStatus {
+		return step{shook: shook, rx: rx, tx: tx}.status(wgtypes.Key{id}, start)
+	}
+	look(0, peer(1, 0, 1, 1), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
+	look(130, peer(1, 0, 1, 5000), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
+	if look(200, peer(1, 0, 1, 6000), peer(2, 0, 1, 1), peer(3, -1, 0, 0)) {
+		t.Error("down while one peer is only idle")
+	}
+	look(300, peer(1, 0, 1, 7000), peer(2, 0, 1, 5000), peer(3, -1, 0, 148))
+	if !look(320, peer(1, 0, 1, 8000), peer(2, 0, 1, 6000), peer(3, -1, 0, 296)) {
+		t.Error("up while every peer that ever shook hands is silent")
+	}
+	if look(325, peer(1, 0, 1, 8000), peer(2, 322, 93, 6148), peer(3, -1, 0, 296)) {
+		t.Error("down with a peer that is back")
+	}
+	if !look(330, peer(1, 0, 1, 8000)) {
+		t.Error("up after the only good peer was removed")
+	}
+}
+
+func TestHealthLink(t *testing.T) {
+	h := NewHealth(0)
+	now := time.Now()
+	p := PeerStatus{LastHandshake: now}
+	if down, why := h.Observe(now, Status{Peers: []PeerStatus{p}}); !down || why != "the link is down or gone" {
+		t.Errorf("down %v: %s", down, why)
+	}
+	if down, _ := h.Observe(now.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}); down {
+		t.Error("down with the link up again")
+	}
+}
+
+// TestHealthClockJump: a router that learns the time after start must not take its
+// handshake for years old.
+func TestHealthClockJump(t *testing.T) {
+	h := NewHealth(0)
+	start := time.Now()
+	wall := time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC) // the device's clock
+	key := wgtypes.Key{1}
+	h.Observe(start, Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key}}})
+	h.Observe(start.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 148}}})
+	h.Observe(start.Add(2*time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 9000}}})
+	if down, why := h.Observe(start.Add(30*time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 9999}}}); down {
+		t.Error(why)
+	}
+}
+
+func TestHealthShortLimit(t *testing.T) {
+	h := NewHealth(3 * time.Second)
+	start := time.Now()
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	look := func(ms int, rx, tx int64) bool {
+		down, _ := h.Observe(at(ms), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: wgtypes.Key{1}, LastHandshake: start, RX: rx, TX: tx}}})
+		return down
+	}
+	for ms := 0; ms < 20000; ms += 500 {
+		if n := int64(ms); look(ms, n, n) {
+			t.Fatalf("down at %d ms with answers", ms)
+		}
+	}
+	look(20500, 19500, 21000)
+	if !look(21000, 19500, 22000) {
+		t.Error("up though nothing answers")
+	}
+}

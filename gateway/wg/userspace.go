@@ -1,0 +1,234 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/ipc"
+	"golang.zx2c4.com/wireguard/tun"
+)
+
+const tunDevice = "/dev/net/tun"
+
+// embedded is a WireGuard of our own on a TUN that is persistent: addresses and
+// kernel routes outlive the process, so that a crash leaves the door closed and the
+// next process goes on with the same link. Its control socket makes wg(8) and
+// wgctrl see it like any other.
+type embedded struct {
+	name string
+	dev  *device.Device
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	closed bool
+	socket net.Listener
+	served chan struct{} // closed when the socket is no longer served
+}
+
+// openEmbedded makes the TUN, or attaches to the one of ours that link is.
+func openEmbedded(h *netlink.Handle, name, alias string, link netlink.Link, log *slog.Logger) (*embedded, error) {
+	file, err := openTUN(name, link == nil)
+	if err != nil {
+		return nil, err
+	}
+	fresh := link == nil
+	if fresh {
+		// Until it is persistent the TUN ends with its file, so that a crash in
+		// between leaves no link without an alias.
+		if link, err = keepTUN(h, name, alias, file); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
+	e, err := startEmbedded(name, file, link.Attrs().MTU, log)
+	if err != nil && fresh {
+		err = errors.Join(err, h.LinkDel(link))
+	}
+	return e, err
+}
+
+// openTUN attaches to a TUN by name. It is done here and not by tun.CreateTUN
+// because that leaks the file where the TUN is busy, and cannot ask for a new one.
+func openTUN(name string, fresh bool) (*os.File, error) {
+	fd, err := unix.Open(tunDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w: want the kernel's tun module, and in a container the device", tunDevice, err)
+	}
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("interface %s: name: %w", name, err)
+	}
+	// The flags of tun.CreateTUN; a TUN can only be attached to with the flags it has.
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if fresh {
+		flags |= unix.IFF_TUN_EXCL
+	}
+	ifr.SetUint16(flags)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.EBUSY) {
+			return nil, fmt.Errorf("interface %s: %w: another process holds it: end that one first", name, err)
+		}
+		return nil, fmt.Errorf("interface %s: attach to tun: %w", name, err)
+	}
+	// Before the file is handed to the poller, which wants to know.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), tunDevice), nil
+}
+
+// keepTUN makes a new TUN ours and then persistent.
+func keepTUN(h *netlink.Handle, name, alias string, file *os.File) (netlink.Link, error) {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("look up interface %s: %w", name, err)
+	}
+	if err := h.LinkSetAlias(link, alias); err != nil {
+		return nil, fmt.Errorf("interface %s: set alias: %w", name, err)
+	}
+	if err := quietIPv6(h, link); err != nil {
+		return nil, err
+	}
+	if err := h.LinkSetMTU(link, device.DefaultMTU); err != nil {
+		return nil, fmt.Errorf("interface %s: set MTU: %w", name, err)
+	}
+	link.Attrs().MTU = device.DefaultMTU
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var ioctl error
+	if err := raw.Control(func(fd uintptr) { ioctl = unix.IoctlSetInt(int(fd), unix.TUNSETPERSIST, 1) }); err != nil {
+		return nil, err
+	}
+	if ioctl != nil {
+		return nil, fmt.Errorf("interface %s: make persistent: %w", name, ioctl)
+	}
+	return link, nil
+}
+
+// startEmbedded runs WireGuard on the TUN. It takes the file over.
+func startEmbedded(name string, file *os.File, mtu int, log *slog.Logger) (*embedded, error) {
+	t, err := tun.CreateTUNFromFile(file, mtu)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("interface %s: %w", name, err), file.Close())
+	}
+	e := &embedded{name: name, log: log, served: make(chan struct{})}
+	e.dev = device.NewDevice(t, conn.NewDefaultBind(), &device.Logger{
+		Verbosef: device.DiscardLogf,
+		Errorf:   func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...), "link", name) },
+	})
+	if e.socket, err = listenUAPI(name); err != nil {
+		e.dev.Close()
+		return nil, err
+	}
+	go e.serve()
+	go func() { // somebody deleted the link
+		<-e.dev.Wait()
+		e.closeSocket()
+	}()
+	return e, nil
+}
+
+// listenUAPI opens the control socket. A stale one is replaced; one that answers
+// belongs to another WireGuard, which wgctrl would then configure instead of ours.
+func listenUAPI(name string) (net.Listener, error) {
+	file, err := ipc.UAPIOpen(name)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: control socket: %w", name, err)
+	}
+	defer file.Close() // the listener has its own copy
+	l, err := ipc.UAPIListen(name, file)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: control socket: %w", name, err)
+	}
+	return &onceListener{Listener: l}, nil
+}
+
+// onceListener closes its listener once: ipc.UAPIListener closes a file descriptor
+// by number, which by the second time belongs to somebody else.
+type onceListener struct {
+	net.Listener
+	once sync.Once
+	err  error
+}
+
+func (l *onceListener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
+}
+
+// serve answers the control socket until the device is closed. A socket that
+// somebody removed is made again, because without it nothing can be configured.
+func (e *embedded) serve() {
+	defer close(e.served)
+	for {
+		e.mu.Lock()
+		l := e.socket
+		e.mu.Unlock()
+		e.accept(l)
+		for {
+			e.mu.Lock()
+			if e.closed {
+				e.mu.Unlock()
+				return
+			}
+			again, err := listenUAPI(e.name)
+			if err == nil {
+				e.socket = again
+			}
+			e.mu.Unlock()
+			if err == nil {
+				e.log.Info("control socket was removed, made again", "link", e.name)
+				break
+			}
+			e.log.Warn("control socket was removed", "link", e.name, "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-e.dev.Wait():
+			}
+		}
+	}
+}
+
+// accept serves one listener until it ends. ipc.UAPIListener has two goroutines
+// that each hand out one last error; both are taken, so that neither stays behind.
+func (e *embedded) accept(l net.Listener) {
+	for ended := 0; ended < 2; {
+		c, err := l.Accept()
+		switch {
+		case err != nil:
+			ended++
+			l.Close()
+		case ended > 0:
+			c.Close()
+		default:
+			go e.dev.IpcHandle(c)
+		}
+	}
+}
+
+func (e *embedded) closeSocket() {
+	e.mu.Lock()
+	e.closed = true
+	e.socket.Close()
+	e.mu.Unlock()
+	<-e.served
+}
+
+// close ends the process's part. The persistent TUN stays, without a carrier.
+func (e *embedded) close() {
+	e.closeSocket()
+	e.dev.Close()
+}
