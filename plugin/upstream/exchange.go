@@ -119,12 +119,11 @@ func (u *Upstream) try(ctx context.Context, r *resolver, q question, first bool)
 	case one.Err() != nil && !first && given < u.opts.timeout/2:
 		// Only a rest of the budget was left to it: no fair try.
 	default:
-		r.failed(err, func() bool { return u.stillAsked(r) })
 		if one.Err() != nil {
-			err = fmt.Errorf("%s: no reply in %s", r.key, given.Round(time.Millisecond))
-		} else {
-			err = fmt.Errorf("%s: %w", r.key, err)
+			err = fmt.Errorf("no reply in %s", given.Round(time.Millisecond))
 		}
+		r.failed(err, func() bool { return u.stillAsked(r) })
+		err = fmt.Errorf("%s: %w", r.key, err)
 	}
 	return m, err
 }

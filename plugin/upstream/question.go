@@ -54,7 +54,8 @@ func (q query) withID(id uint16) query {
 // pack writes the question with id 0. The name keeps its case. edns is false only
 // for a resolver that does not know EDNS; padded is for encrypted transports.
 func (q question) pack(edns, padded bool) (query, error) {
-	b := make([]byte, 2+headerLen+len(q.Name)+2+4, 2*padBlock)
+	n := 2 + headerLen + len(q.Name) + 2 + 4 // a name with escapes is longer than what is packed
+	b := make([]byte, n, n+2*padBlock)
 	if q.rd {
 		b[2+2] |= 1 << 0
 	}

@@ -1,0 +1,457 @@
+package upstream
+
+import (
+	"context"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// change replaces the route's status, as the dns half does.
+func (l *lab) change(edit func(*Status)) {
+	s := *l.state.Load()
+	edit(&s)
+	l.state.Store(&s)
+}
+
+func TestRouteDownFailsAtOnce(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, s.String())
+	refusals := valueOf(t, l.metrics.refusals)
+	l.change(func(s *Status) { s.Down = true })
+
+	start := time.Now()
+	m, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+	if m != nil || code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" {
+		t.Errorf("without EDNS: %v, %d, %v", m, code, err)
+	}
+	r := ask("a.example.org.", dns.TypeA)
+	r.SetEdns0(4096, true)
+	m, _, err = l.client(context.Background(), r)
+	if m == nil || m.Rcode != dns.RcodeServerFailure || err == nil {
+		t.Fatalf("with EDNS: %v, %v", m, err)
+	}
+	o := m.IsEdns0()
+	if o == nil || !o.Do() || len(o.Option) != 1 {
+		t.Fatalf("OPT of the failure: %v", o)
+	}
+	if e, ok := o.Option[0].(*dns.EDNS0_EDE); !ok || e.InfoCode != 23 || e.ExtraText != "route vpn is down" {
+		t.Errorf("extended error: %v", o.Option[0])
+	}
+	if d := time.Since(start); d > 50*time.Millisecond {
+		t.Errorf("took %s", d)
+	}
+	if s.hits() != 0 || s.probes.Load() != 0 {
+		t.Errorf("%d questions and %d probes were sent", s.hits(), s.probes.Load())
+	}
+	if n := valueOf(t, l.metrics.refusals) - refusals; n != 2 {
+		t.Errorf("counted %v refusals, want 2", n)
+	}
+
+	l.change(func(s *Status) { s.Down = false })
+	l.mustAsk(t, "a.example.org.", "192.0.2.1")
+}
+
+// A question in flight when the route goes down does not go to the next resolver.
+func TestRouteGoesDownMeanwhile(t *testing.T) {
+	first, second := silent(t), serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, func(o *options) { o.timeout = 200 * time.Millisecond }, first.String(), second.String())
+	time.AfterFunc(50*time.Millisecond, func() { l.change(func(s *Status) { s.Down = true }) })
+	_, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+	if code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" || second.hits() != 0 {
+		t.Errorf("got %d, %v and %d questions to the second resolver", code, err, second.hits())
+	}
+}
+
+func TestFallback(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, s.String())
+	l.change(func(s *Status) { s.Route.OnDown = gateway.FallBack })
+	if m := l.mustAsk(t, "a.example.org.", "192.0.2.1"); m.Answer[0].Header().Ttl != 3600 {
+		t.Errorf("TTL %d while the route is up", m.Answer[0].Header().Ttl)
+	}
+	if got := l.targets().resolvers[0].mark; got != vpnMark {
+		t.Errorf("asked with mark %s, want %s", got, vpnMark)
+	}
+	l.change(func(s *Status) { s.Down = true })
+	if m := l.mustAsk(t, "a.example.org.", "192.0.2.1"); m.Answer[0].Header().Ttl != gateway.FallbackMaxTTL {
+		t.Errorf("TTL %d while the route is down, want %d", m.Answer[0].Header().Ttl, gateway.FallbackMaxTTL)
+	}
+	if got := l.targets().resolvers[0].mark; got != wanMark {
+		t.Errorf("asked with mark %s, want %s", got, wanMark)
+	}
+	l.change(func(s *Status) { s.Down = false })
+	if m := l.mustAsk(t, "a.example.org.", "192.0.2.1"); m.Answer[0].Header().Ttl != 3600 {
+		t.Errorf("TTL %d after the route is back", m.Answer[0].Header().Ttl)
+	}
+	if got := l.targets().resolvers[0].mark; got != vpnMark {
+		t.Errorf("asked with mark %s after the route is back, want %s", got, vpnMark)
+	}
+}
+
+// A provider's resolvers are known inside its tunnel: by the WAN others are asked.
+func TestOwnResolvers(t *testing.T) {
+	own, other, wan := serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.2")), serve(t, answerWith("192.0.2.3"))
+	l := forwarder(t, nil)
+	_, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+	if want := "route vpn has no resolvers: name addresses in the Corefile, or DNS = in the provider's file"; code != dns.RcodeServerFailure || err == nil || err.Error() != want {
+		t.Errorf("got %d, %v; want %s", code, err, want)
+	}
+	l.change(func(s *Status) {
+		s.Resolvers, s.WANResolvers = []netip.AddrPort{own.addr}, []netip.AddrPort{wan.addr}
+		s.Route.OnDown = gateway.FallBack
+	})
+	l.mustAsk(t, "a.example.org.", "192.0.2.1")
+	l.change(func(s *Status) { s.Resolvers = []netip.AddrPort{other.addr} })
+	l.mustAsk(t, "a.example.org.", "192.0.2.2")
+	l.change(func(s *Status) { s.Down = true })
+	l.mustAsk(t, "a.example.org.", "192.0.2.3")
+	if own.hits() != 1 || other.hits() != 1 || wan.hits() != 1 {
+		t.Errorf("asked %d, %d, %d times", own.hits(), other.hits(), wan.hits())
+	}
+	l.change(func(s *Status) { s.WANResolvers = nil })
+	if _, _, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA)); err == nil ||
+		err.Error() != "route vpn has no resolvers: name addresses in the Corefile, or wan_resolvers in gateway.yaml" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A family that the route has not is asked last; sockets stay while nothing changes.
+func TestTargets(t *testing.T) {
+	l := forwarder(t, nil, "192.0.2.53", "[2001:db8::53]:53")
+	first := l.targets()
+	l.change(func(s *Status) {})
+	if again := l.targets(); again == first || again.round != first.round || again.resolvers[0] != first.resolvers[0] {
+		t.Error("an equal status made new resolvers")
+	}
+	l.change(func(s *Status) { s.V4 = false })
+	now := l.targets()
+	if now.round == first.round || now.resolvers[0] != first.resolvers[1] || now.resolvers[1] != first.resolvers[0] {
+		t.Errorf("order without IPv4: %v", now.resolvers)
+	}
+	if first.resolvers[0].ctx.Err() != nil {
+		t.Error("a resolver that is still asked was closed")
+	}
+	l.change(func(s *Status) { s.Down = true })
+	if now := l.targets(); len(now.resolvers) != 0 || first.resolvers[0].ctx.Err() == nil {
+		t.Error("a route that is down still has resolvers")
+	}
+}
+
+func TestWithoutIPv6(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, s.String())
+	ctx := gateway.ContextWithoutIPv6(context.Background())
+	r := ask("WWW.example.org.", dns.TypeAAAA)
+	r.SetEdns0(1232, true)
+	m, code, err := l.client(ctx, r)
+	if err != nil || code != dns.RcodeSuccess || m.Rcode != dns.RcodeSuccess || len(m.Answer) != 0 || s.hits() != 0 {
+		t.Fatalf("got %v, %d, %v with %d questions sent", m, code, err, s.hits())
+	}
+	want := "WWW.example.org.\t60\tIN\tSOA\tWWW.example.org. nobody.invalid. 1 3600 1200 604800 60"
+	if len(m.Ns) != 1 || m.Ns[0].String() != want {
+		t.Errorf("authority %v, want %s", m.Ns, want)
+	}
+	if m.Id != r.Id || m.Question[0] != r.Question[0] || !m.RecursionAvailable || m.IsEdns0() == nil {
+		t.Errorf("answer does not fit the question:\n%v", m)
+	}
+	for _, other := range []struct {
+		ctx   context.Context
+		qtype uint16
+	}{{ctx, dns.TypeA}, {ctx, dns.TypeHTTPS}, {context.Background(), dns.TypeAAAA}} {
+		before := s.hits()
+		if _, _, err := l.client(other.ctx, ask("www.example.org.", other.qtype)); err != nil || s.hits() != before+1 {
+			t.Errorf("type %d: %v, %d questions sent", other.qtype, err, s.hits()-before)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var dead atomic.Bool
+	dead.Store(true)
+	first := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
+		if dead.Load() {
+			return
+		}
+		w.WriteMsg(replyTo(r, "192.0.2.1"))
+	})
+	second := serve(t, answerWith("192.0.2.2"))
+	l := forwarder(t, func(o *options) {
+		o.timeout, o.probe = 60*time.Millisecond, "probe.example.org."
+	}, first.String(), second.String())
+	r := l.targets().resolvers[0]
+
+	l.mustAsk(t, "a.example.org.", "192.0.2.2")
+	if r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 1 {
+		t.Error("unhealthy after one failure")
+	}
+	l.mustAsk(t, "b.example.org.", "192.0.2.2")
+	if !r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 0 {
+		t.Error("healthy after two failures")
+	}
+	start := time.Now()
+	l.mustAsk(t, "c.example.org.", "192.0.2.2")
+	if d := time.Since(start); d > 50*time.Millisecond {
+		t.Errorf("took %s: the unhealthy one was asked first", d)
+	}
+	within(t, time.Second, "a probe has failed", func() bool { return valueOf(t, r.metrics.healthcheckFailures) > 0 })
+	if q := first.last().Question[0]; q.Name != "probe.example.org." || q.Qtype != dns.TypeNS {
+		t.Errorf("probe asks %v", q)
+	}
+	dead.Store(false)
+	within(t, 2*time.Second, "healthy again", func() bool { return !r.health.sick.Load() && valueOf(t, r.metrics.healthy) == 1 })
+	l.mustAsk(t, "d.example.org.", "192.0.2.1")
+	n := first.hits()
+	time.Sleep(100 * time.Millisecond)
+	if first.hits() != n {
+		t.Error("a healthy resolver is still probed")
+	}
+}
+
+// With all resolvers unhealthy they are asked all the same.
+func TestAllUnhealthy(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, closedPort(t), s.String())
+	for _, r := range l.targets().resolvers {
+		r.health.sick.Store(true)
+	}
+	l.mustAsk(t, "a.example.org.", "192.0.2.1")
+	if l.targets().resolvers[1].health.sick.Load() {
+		t.Error("a reply does not make it healthy")
+	}
+}
+
+// No probe is sent while the route is down.
+func TestNoProbeWhileDown(t *testing.T) {
+	s := silent(t)
+	l := forwarder(t, func(o *options) {
+		o.timeout, o.budget, o.probe = 30*time.Millisecond, 100*time.Millisecond, "probe.example.org."
+	}, s.String())
+	l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+	r := l.targets().resolvers[0]
+	within(t, time.Second, "a probe is running", func() bool { return valueOf(t, r.metrics.healthcheckFailures) > 0 })
+	l.change(func(s *Status) { s.Down = true })
+	within(t, time.Second, "the probe has ended", func() bool { return r.ctx.Err() != nil })
+	n := s.hits()
+	time.Sleep(100 * time.Millisecond)
+	if s.hits() > n {
+		t.Errorf("%d probes while the route is down", s.hits()-n)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	for _, tc := range []struct {
+		policy policy
+		want   func(a, b, c int64) bool
+	}{
+		{sequential, func(a, b, c int64) bool { return a == 60 && b == 0 && c == 0 }},
+		{roundRobin, func(a, b, c int64) bool { return a == 20 && b == 20 && c == 20 }},
+		{random, func(a, b, c int64) bool { return a > 4 && b > 4 && c > 4 }},
+	} {
+		a, b, c := serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.1"))
+		l := forwarder(t, func(o *options) { o.policy = tc.policy }, a.String(), b.String(), c.String())
+		for range 60 {
+			l.mustAsk(t, "a.example.org.", "192.0.2.1")
+		}
+		if !tc.want(a.hits(), b.hits(), c.hits()) {
+			t.Errorf("%s: asked %d, %d, %d times", tc.policy, a.hits(), b.hits(), c.hits())
+		}
+	}
+}
+
+func TestCoalesce(t *testing.T) {
+	const clients = 100
+	release := make(chan struct{})
+	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) { <-release; w.WriteMsg(replyTo(r, "192.0.2.1")) })
+	l := forwarder(t, func(o *options) { o.timeout, o.budget = 10*time.Second, 10*time.Second }, s.String())
+	coalesced := valueOf(t, l.metrics.coalesced)
+	names := []string{"same.example.org.", "SAME.example.org.", "sAmE.Example.ORG."}
+	var mu sync.Mutex
+	var answers []*dns.Msg
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			r := ask(names[i%len(names)], dns.TypeA)
+			if i%2 == 0 { // options end here, so they do not tell questions apart
+				r.SetEdns0(uint16(512+i), false)
+				r.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"}}
+			}
+			m := l.mustAsk2(t, r)
+			if m.Id != r.Id || m.Question[0] != r.Question[0] || (m.IsEdns0() == nil) != (r.IsEdns0() == nil) {
+				t.Errorf("answer does not fit the question:\n%v", m)
+			}
+			mu.Lock()
+			answers = append(answers, m)
+			mu.Unlock()
+		})
+	}
+	within(t, 5*time.Second, "all ask", func() bool { return l.asking.Load() == clients })
+	time.Sleep(20 * time.Millisecond)
+	close(release)
+	wg.Wait()
+	if s.hits() != 1 {
+		t.Errorf("%d questions were sent for %d clients, want 1", s.hits(), clients)
+	}
+	if n := valueOf(t, l.metrics.coalesced) - coalesced; n != clients-1 {
+		t.Errorf("counted %v coalesced, want %d", n, clients-1)
+	}
+	for _, m := range answers { // nobody's answer is anybody else's
+		if m.Answer[0].Header().Ttl != 3600 {
+			t.Error("answers share their records")
+		}
+		m.Answer[0].Header().Ttl = 1
+	}
+	if len(l.group.calls) != 0 {
+		t.Error("calls are left")
+	}
+}
+
+func (l *lab) mustAsk2(t *testing.T, r *dns.Msg) *dns.Msg {
+	m, _, err := l.client(context.Background(), r)
+	if err != nil {
+		t.Error(err)
+		return new(dns.Msg)
+	}
+	return m
+}
+
+// What makes a difference to the answer makes another question.
+func TestNotCoalesced(t *testing.T) {
+	release := make(chan struct{})
+	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) { <-release; w.WriteMsg(replyTo(r, "192.0.2.1")) })
+	l := forwarder(t, func(o *options) { o.timeout, o.budget = 10*time.Second, 10*time.Second }, s.String())
+	kinds := []func(*dns.Msg){
+		func(m *dns.Msg) {},
+		func(m *dns.Msg) { m.SetEdns0(1232, true) },
+		func(m *dns.Msg) { m.CheckingDisabled = true },
+		func(m *dns.Msg) { m.AuthenticatedData = true },
+		func(m *dns.Msg) { m.RecursionDesired = false },
+		func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT },
+		func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
+		func(m *dns.Msg) { m.Question[0].Name = "other.example.org." },
+	}
+	var wg sync.WaitGroup
+	for _, kind := range kinds {
+		wg.Go(func() {
+			r := ask("same.example.org.", dns.TypeA)
+			kind(r)
+			l.mustAsk2(t, r)
+		})
+	}
+	within(t, 5*time.Second, "all were sent", func() bool { return s.hits() == int64(len(kinds)) })
+	close(release)
+	wg.Wait()
+}
+
+// The client that began leaves; those who joined get the answer all the same.
+func TestLeaderLeaves(t *testing.T) {
+	release := make(chan struct{})
+	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) { <-release; w.WriteMsg(replyTo(r, "192.0.2.1")) })
+	l := forwarder(t, func(o *options) { o.timeout, o.budget = 10*time.Second, 10*time.Second }, s.String())
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { l.client(ctx, ask("a.example.org.", dns.TypeA)) })
+	within(t, 5*time.Second, "the first has asked", func() bool { return s.hits() == 1 })
+	wg.Go(func() { l.mustAsk(t, "a.example.org.", "192.0.2.1") })
+	impatient, leave := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer leave()
+	wg.Go(func() {
+		if _, _, err := l.client(impatient, ask("a.example.org.", dns.TypeA)); err == nil {
+			t.Error("one who left has an answer")
+		}
+	})
+	within(t, 5*time.Second, "all have joined", func() bool { return l.asking.Load() == 3 })
+	cancel()
+	<-impatient.Done()
+	close(release)
+	wg.Wait()
+	if s.hits() != 1 {
+		t.Errorf("%d questions were sent, want 1", s.hits())
+	}
+}
+
+// An exchange that panics must not leave others waiting for ever.
+func TestPanicReleasesWaiters(t *testing.T) {
+	var g group[string, int]
+	begun, joined := make(chan struct{}), make(chan error, 1)
+	go func() {
+		<-begun
+		_, _, _, err := g.do(context.Background(), "k", time.Second, nil)
+		joined <- err
+	}()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		g.do(context.Background(), "k", time.Second, func(context.Context) (int, error) {
+			close(begun)
+			within(t, time.Second, "the other has joined", func() bool {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				return g.calls["k"].joined == 1
+			})
+			panic("broken")
+		})
+	}()
+	if err := <-joined; err != errGone {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Shutdown ends every goroutine and socket; what is in flight is answered first.
+func TestShutdown(t *testing.T) {
+	release := make(chan struct{})
+	slow := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
+		if strings.HasPrefix(r.Question[0].Name, "slow.") {
+			<-release
+		}
+		w.WriteMsg(replyTo(r, "192.0.2.1"))
+	})
+	dead := closedPort(t)
+	for _, addr := range []string{slow.String(), "tcp://" + slow.String()} {
+		l := forwarder(t, func(o *options) { o.expire = time.Hour }, dead, addr)
+		for range 3 {
+			l.mustAsk(t, "a.example.org.", "192.0.2.1")
+		}
+		answered := make(chan string)
+		go func() {
+			m, _, _ := l.client(context.Background(), ask("slow.example.org.", dns.TypeA))
+			answered <- addrOf(m)
+		}()
+		within(t, time.Second, "in flight", func() bool { return l.asking.Load() == 1 })
+		time.Sleep(20 * time.Millisecond)
+		start := time.Now()
+		if err := l.onShutdown(); err != nil || time.Since(start) > 50*time.Millisecond {
+			t.Errorf("shutdown: %v after %s", err, time.Since(start))
+		}
+		release <- struct{}{}
+		if got := <-answered; got != "192.0.2.1" {
+			t.Errorf("the question in flight got %q", got)
+		}
+		// A handler that CoreDNS did not wait for is served, too, and leaves nothing behind.
+		l.mustAsk(t, "late.example.org.", "192.0.2.1")
+		within(t, 2*time.Second, "all goroutines have ended", func() bool { return ours() == "" })
+	}
+}
+
+// ours lists the goroutines that stand in this package's code, tests aside.
+func ours() string {
+	buf := make([]byte, 1<<20)
+	var left []string
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "plugin/upstream.(*socket)") || strings.Contains(g, "plugin/upstream.(*resolver)") || strings.Contains(g, "plugin/upstream.(*pool)") {
+			left = append(left, g)
+		}
+	}
+	return strings.Join(left, "\n\n")
+}
