@@ -1,0 +1,337 @@
+package dnshalf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/lists"
+)
+
+// slowLook is how often the kernel is compared even when no event told of a change.
+const slowLook = 30 * time.Second
+
+// retryAfter is the pause after the kernel refused something.
+const retryAfter = time.Second
+
+// Half is the dns half of one gateway.yaml. Its exported methods may be called from
+// any goroutine.
+type Half struct {
+	file   string
+	config atomic.Pointer[gateway.Config]
+	lists  *lists.Library
+	names  *Names
+	kernel *nft.Kernel // nil where no block has a route
+
+	mu    sync.Mutex
+	plans []*plan
+	cells map[string]*atomic.Pointer[Status] // by route name; a cell is never removed
+	wan   []string                           // the WAN's links when it last had any
+
+	said sync.Map // what was last logged of each list, by its name
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	saved  <-chan struct{} // closed when the names are on disk
+	kick   chan struct{}   // something changed: look again
+}
+
+// open makes the half that a plan asks for. The nft table stands when it returns.
+func open(p *plan, state string) (_ *Half, err error) {
+	if err := p.mixed(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &Half{
+		file: p.file, names: newNames(time.Now), cancel: cancel,
+		plans: []*plan{p}, cells: map[string]*atomic.Pointer[Status]{}, kick: make(chan struct{}, 1),
+	}
+	h.config.Store(p.config)
+	defer func() {
+		if err != nil {
+			cancel()
+			err = errors.Join(err, h.close())
+		}
+	}()
+	if err := h.openLists(p, state); err != nil {
+		return nil, err
+	}
+	bad, saved, err := h.names.openJournal(ctx, filepath.Join(state, "names"))
+	if err != nil {
+		// Without it the names are forgotten by a restart, which is no reason to stop DNS.
+		log.Warningf("names that listed names led to will not outlive this process: %v", err)
+	}
+	if bad > 0 {
+		log.Warningf("%s: %d lines cannot be read and are left out", filepath.Join(state, "names"), bad)
+	}
+	h.saved = saved
+	if err := h.openKernel(ctx, p); err != nil {
+		return nil, err
+	}
+	h.done.Go(func() { h.lists.Watch(ctx, func() { h.report() }) })
+	return h, nil
+}
+
+// ErrList is wrapped by the error of a start that a list stopped.
+var ErrList = errors.New("list cannot be used")
+
+// openLists loads the lists. What is wrong with one stops the start only where there
+// is no last good copy to use instead.
+func (h *Half) openLists(p *plan, state string) error {
+	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: filepath.Join(state, "lists")}) // the reports say the same
+	h.lists = lib
+	var errs []error
+	for _, r := range lib.Reports() {
+		if r.Err != nil && !r.LastGood && p.lists[r.Name] {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrList, r.Err))
+		}
+	}
+	h.report()
+	return errors.Join(errs...)
+}
+
+// report says what the lists hold, where that has changed.
+func (h *Half) report() {
+	for _, r := range h.lists.Reports() {
+		line := describe(r)
+		if old, _ := h.said.Swap(r.Name, line); old == line {
+			continue
+		}
+		if r.Err != nil {
+			log.Errorf("%s", line)
+			continue
+		}
+		log.Infof("%s", line)
+	}
+}
+
+// describe is one line on a list, with the first line that meant nothing.
+func describe(r lists.Report) string {
+	if r.Err != nil && !r.LastGood {
+		return r.Err.Error()
+	}
+	s := fmt.Sprintf("list %s: %d entries (%s)", r.Name, r.Entries(), r.Format)
+	if r.Skipped > 0 && len(r.Samples) > 0 {
+		s += fmt.Sprintf(", %d lines that mean nothing, first %v", r.Skipped, r.Samples[0])
+	}
+	if r.Err != nil {
+		s += fmt.Sprintf(", of the last good copy: %v", r.Err)
+	}
+	return s
+}
+
+// openKernel takes the nft table over and follows the kernel's routes.
+func (h *Half) openKernel(ctx context.Context, p *plan) error {
+	if len(p.routes) == 0 {
+		return nil
+	}
+	for _, r := range p.routes {
+		h.cell(r.name)
+	}
+	k, err := nft.Open(nft.Options{Owner: p.config.Owner, OnLoss: h.lost})
+	if err != nil {
+		return err
+	}
+	h.kernel = k
+	if err := h.checkForeign(ctx, p); err != nil {
+		return err
+	}
+	if err := h.refresh(ctx); err != nil {
+		return err
+	}
+	h.done.Go(func() { h.follow(ctx) })
+	return nil
+}
+
+func (h *Half) checkForeign(ctx context.Context, p *plan) error {
+	var errs []error
+	for _, pair := range p.foreignSets() {
+		errs = append(errs, h.kernel.CheckSets(ctx, pair))
+	}
+	return errors.Join(errs...)
+}
+
+// follow keeps the nft table and the routes' states in step with the kernel.
+func (h *Half) follow(ctx context.Context) {
+	h.done.Go(func() {
+		if err := policy.Watch(ctx, func(policy.Kind) { h.Kick() }); err != nil && ctx.Err() == nil {
+			log.Errorf("follow the kernel's routes: %v; they are looked at every %v", err, slowLook)
+		}
+	})
+	failing := false
+	for {
+		wait := slowLook
+		if failing {
+			wait = retryAfter
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.kick:
+		case <-time.After(wait):
+		}
+		err := h.refresh(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			log.Errorf("bring the nft table up to date: %v; trying again each second", err)
+		case err == nil && failing:
+			log.Infof("the nft table is up to date again")
+		}
+		failing = err != nil
+	}
+}
+
+// Kick has the kernel looked at again soon.
+func (h *Half) Kick() {
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+// lost hears what others did to what is ours.
+func (h *Half) lost(l nft.Loss) {
+	what := strings.Join(l.What, ", ")
+	if l.Err != nil {
+		log.Errorf("another program changed what is ours (%s) and it cannot be put back yet: %v", what, l.Err)
+		return
+	}
+	log.Warningf("another program changed what is ours (%s); put back in %v", what, l.Took.Round(time.Microsecond))
+}
+
+// Config is the gateway.yaml in force.
+func (h *Half) Config() *gateway.Config { return h.config.Load() }
+
+// Index is the compiled lists in force.
+func (h *Half) Index() *lists.Index { return h.lists.Index() }
+
+// Lists reports how each list was read.
+func (h *Half) Lists() []lists.Report { return h.lists.Reports() }
+
+// Names are the names that listed names led to.
+func (h *Half) Names() *Names { return h.names }
+
+// Reload reads gateway.yaml and the lists again. Where the file is wrong, or lacks a
+// route or a list that the Corefile names, everything stays as it is.
+func (h *Half) Reload() error {
+	cfg, err := gateway.Load(h.file)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	for _, p := range h.plans {
+		err = errors.Join(err, p.fits(cfg))
+	}
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return h.use(cfg)
+}
+
+// use makes a checked configuration the one in force.
+func (h *Half) use(cfg *gateway.Config) error {
+	h.config.Store(cfg)
+	_, errs := h.lists.SetLists(cfg.Lists)
+	_, more := h.lists.Reload()
+	h.report()
+	h.Kick()
+	return errors.Join(append(errs, more...)...)
+}
+
+// fits finds what the Corefile names and a new configuration lacks.
+func (p *plan) fits(cfg *gateway.Config) error {
+	var errs []error
+	for _, r := range p.routes {
+		if _, ok := cfg.Route(r.name); !ok {
+			errs = append(errs, fmt.Errorf("%s: route %s is gone but the Corefile names it: change the Corefile first", cfg.File, r.name))
+		}
+	}
+	for l := range p.lists {
+		if _, ok := cfg.List(l); !ok {
+			errs = append(errs, fmt.Errorf("%s: list %s is gone but the Corefile names it: change the Corefile first", cfg.File, l))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// join lets a further instance use the half, with the configuration that it read.
+func (h *Half) join(p *plan) error {
+	if err := p.mixed(); err != nil {
+		return err
+	}
+	if h.kernel == nil && len(p.routes) > 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		stop := h.cancel
+		h.cancel = func() { stop(); cancel() }
+		if err := h.openKernel(ctx, p); err != nil {
+			return err
+		}
+	} else if h.kernel != nil {
+		if err := h.checkForeign(context.Background(), p); err != nil {
+			return err
+		}
+	}
+	h.mu.Lock()
+	h.plans = append(h.plans, p)
+	h.mu.Unlock()
+	if err := h.use(p.config); err != nil {
+		log.Warningf("%v", err)
+	}
+	return nil
+}
+
+// leave drops a plan and tells whether it was the last.
+func (h *Half) leave(p *plan) (last bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.plans {
+		if h.plans[i] == p {
+			h.plans = append(h.plans[:i:i], h.plans[i+1:]...)
+			h.Kick()
+			return len(h.plans) == 0
+		}
+	}
+	return false
+}
+
+func (h *Half) keepOnly(p *plan) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.plans = []*plan{p}
+	h.Kick()
+}
+
+// close ends the half and leaves the nft table as it is: the door stays closed.
+func (h *Half) close() error {
+	h.cancel()
+	h.done.Wait()
+	if h.saved != nil {
+		<-h.saved
+	}
+	if h.kernel == nil {
+		return nil
+	}
+	return h.kernel.Close()
+}
+
+// Remove takes the nft table out, for `nameroute down`.
+func (h *Half) Remove(ctx context.Context) error {
+	if h.kernel == nil {
+		return nil
+	}
+	// What follows the kernel would put the table back.
+	h.cancel()
+	h.done.Wait()
+	return h.kernel.Remove(ctx, gateway.TableName)
+}

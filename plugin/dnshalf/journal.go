@@ -1,0 +1,190 @@
+package dnshalf
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+const (
+	journalFlush   = 100 * time.Millisecond // what a kill -9 may lose of the newest names
+	journalSweep   = 10 * time.Minute       // how often lapsed names go and the file is written anew
+	journalBacklog = 4096                   // names waiting to be written
+	maxJournalLine = 4096                   // bytes; a name has 1004 at most, escaped
+)
+
+// openJournal reads the names that an earlier process left in file and keeps it up
+// to date from then on. A line is `UNIXSECONDS NAME LIST,LIST`. Lines that cannot be
+// read are counted and left out: the file is written after every sweep. The journal
+// ends with ctx; done is closed when everything is on disk.
+func (n *Names) openJournal(ctx context.Context, file string) (bad int, done <-chan struct{}, err error) {
+	bad, err = n.load(file)
+	if err != nil {
+		return bad, nil, err
+	}
+	j := &journal{names: n, file: file}
+	if err := j.rewrite(); err != nil {
+		return bad, nil, err
+	}
+	n.changed = make(chan named, journalBacklog)
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		j.run(ctx)
+	}()
+	return bad, end, nil
+}
+
+// load reads a journal. A missing one is an empty one.
+func (n *Names) load(file string) (bad int, err error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read names: %w", err)
+	}
+	defer f.Close()
+	return n.read(f)
+}
+
+func (n *Names) read(r io.Reader) (bad int, err error) {
+	now := n.now()
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, maxJournalLine)
+	for s.Scan() {
+		e, err := parseNamed(s.Text())
+		if err != nil {
+			bad++
+			continue
+		}
+		// No clock that was set back may keep a name for longer than any lifetime.
+		if now.Before(e.until) && e.until.Before(now.Add(maxNameLife)) && n.m.Size() < n.size {
+			n.m.Store(e.name, e.ledTo)
+		}
+	}
+	if errors.Is(s.Err(), bufio.ErrTooLong) {
+		return bad + 1, nil
+	}
+	return bad, s.Err()
+}
+
+// maxNameLife is longer than any ceiling that makes sense; see read.
+const maxNameLife = 31 * 24 * time.Hour
+
+func parseNamed(line string) (named, error) {
+	f := strings.Fields(line)
+	if len(f) != 3 || !strings.HasSuffix(f[1], ".") {
+		return named{}, fmt.Errorf("%q: want seconds, name and lists", line)
+	}
+	sec, err := strconv.ParseInt(f[0], 10, 64)
+	if err != nil {
+		return named{}, fmt.Errorf("%q: %w", f[0], err)
+	}
+	return named{f[1], ledTo{until: time.Unix(sec, 0), lists: strings.Split(f[2], ",")}}, nil
+}
+
+func (e named) append(b []byte) []byte {
+	b = strconv.AppendInt(b, e.until.Unix(), 10)
+	b = append(b, ' ')
+	b = append(b, e.name...)
+	b = append(b, ' ')
+	b = append(b, strings.Join(e.lists, ",")...)
+	return append(b, '\n')
+}
+
+// journal writes names behind the queries' backs.
+type journal struct {
+	names *Names
+	file  string
+	buf   []byte
+	bad   bool // the last write was refused, and that was said
+}
+
+func (j *journal) run(ctx context.Context) {
+	flush, sweep := time.NewTicker(journalFlush), time.NewTicker(journalSweep)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case e := <-j.names.changed:
+			j.buf = e.append(j.buf)
+		case <-flush.C:
+			if len(j.buf) > 0 {
+				j.say(j.write())
+			}
+		case <-sweep.C:
+			j.names.sweep(j.names.now())
+			j.say(j.rewrite())
+		case <-ctx.Done():
+			j.say(j.rewrite())
+			return
+		}
+	}
+}
+
+// say logs when writing starts to be refused, and when it works again. A full disk
+// must not stop an answer: the names are in memory too.
+func (j *journal) say(err error) {
+	switch {
+	case err != nil && !j.bad:
+		log.Warningf("names that listed names led to cannot be stored, a restart would forget them: %v", err)
+	case err == nil && j.bad:
+		log.Infof("names that listed names led to are stored again")
+	}
+	j.bad = err != nil
+}
+
+// write appends what has gathered.
+func (j *journal) write() error {
+	f, err := os.OpenFile(j.file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(j.buf)
+	if err == nil {
+		j.buf = j.buf[:0]
+	} else if len(j.buf) > 1<<20 {
+		j.buf = j.buf[:0] // the next rewrite has them all
+	}
+	return errors.Join(err, f.Close())
+}
+
+// rewrite replaces the file by what is in memory now.
+func (j *journal) rewrite() error {
+	if err := os.MkdirAll(filepath.Dir(j.file), 0o755); err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(j.file, renameio.WithPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	w := bufio.NewWriter(f)
+	var line []byte
+	j.names.m.Range(func(name string, l ledTo) bool {
+		line = named{name, l}.append(line[:0])
+		_, err = w.Write(line)
+		return err == nil
+	})
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.CloseAtomicallyReplace()
+	}
+	if err == nil {
+		j.buf = j.buf[:0]
+	}
+	return err
+}

@@ -1,0 +1,169 @@
+package dnshalf
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// clock is a clock that a test turns.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+func newClock() *clock { return &clock{time.Unix(1_800_000_000, 0)} }
+
+func TestNames(t *testing.T) {
+	c := newClock()
+	n := newNames(c.now)
+	n.Add("cdn.example.net.", []string{"gfwlist"}, time.Minute, time.Hour)
+	for _, tc := range []struct {
+		name  string
+		lists []string
+		want  bool
+	}{
+		{"cdn.example.net.", []string{"gfwlist"}, true},
+		{"cdn.example.net.", []string{"mine", "gfwlist"}, true},
+		{"cdn.example.net.", []string{"mine"}, false},
+		{"www.cdn.example.net.", []string{"gfwlist"}, false}, // that exact name only
+		{"example.net.", []string{"gfwlist"}, false},
+	} {
+		if got := n.Leads(tc.name, tc.lists); got != tc.want {
+			t.Errorf("Leads(%s, %v) = %v", tc.name, tc.lists, got)
+		}
+	}
+	n.Add("cdn.example.net.", []string{"mine"}, time.Minute, time.Hour)
+	if !n.Leads("cdn.example.net.", []string{"gfwlist"}) || !n.Leads("cdn.example.net.", []string{"mine"}) {
+		t.Error("a second list took the first one's place")
+	}
+	c.t = c.t.Add(time.Hour)
+	if n.Leads("cdn.example.net.", []string{"gfwlist"}) {
+		t.Error("remembered for longer than it should be")
+	}
+}
+
+func TestNamesAreProlonged(t *testing.T) {
+	c := newClock()
+	n := newNames(c.now)
+	lists := []string{"mine"}
+	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
+	c.t = c.t.Add(49*time.Minute + time.Second) // less than the need is left
+	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
+	c.t = c.t.Add(59 * time.Minute)
+	if !n.Leads("a.example.", lists) {
+		t.Error("an answer that was served did not prolong the name")
+	}
+	n.Add("b.example.", lists, time.Hour, 2*time.Hour)
+	n.Add("b.example.", lists, time.Second, time.Second)
+	c.t = c.t.Add(90 * time.Minute)
+	if !n.Leads("b.example.", lists) {
+		t.Error("an answer shortened what is remembered")
+	}
+}
+
+func TestNamesAreBounded(t *testing.T) {
+	n := newNames(newClock().now)
+	n.size = 100
+	for i := range 1000 {
+		n.Add(fmt.Sprintf("n%d.example.", i), []string{"mine"}, time.Minute, time.Hour)
+	}
+	if n.Len() > 101 {
+		t.Errorf("%d names are kept", n.Len())
+	}
+	if !n.Leads("n999.example.", []string{"mine"}) {
+		t.Error("the newest name is not remembered")
+	}
+}
+
+func TestLeadsDoesNotAllocate(t *testing.T) {
+	n := newNames(time.Now)
+	lists := []string{"mine"}
+	n.Add("a.example.", lists, time.Minute, time.Hour)
+	if a := testing.AllocsPerRun(100, func() { n.Leads("a.example.", lists); n.Leads("b.example.", lists) }); a != 0 {
+		t.Errorf("%v allocations", a)
+	}
+}
+
+func TestJournal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "names")
+	c := newClock()
+	first := newNames(c.now)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, done, err := first.openJournal(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Add("cdn.example.net.", []string{"gfwlist", "mine"}, time.Minute, time.Hour)
+	first.Add("gone.example.net.", []string{"mine"}, time.Minute, time.Minute)
+	// A process that is killed has written it by itself.
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		b, err := os.ReadFile(file)
+		if err == nil && strings.Count(string(b), "\n") == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not written: %q %v", b, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	<-done
+
+	c.t = c.t.Add(2 * time.Minute)
+	second := newNames(c.now)
+	if bad, err := second.load(file); bad != 0 || err != nil {
+		t.Fatal(bad, err)
+	}
+	if !second.Leads("cdn.example.net.", []string{"mine"}) || second.Len() != 1 {
+		t.Errorf("a restart left %d names", second.Len())
+	}
+}
+
+func TestJournalThatCannotBeRead(t *testing.T) {
+	n := newNames(newClock().now)
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"))
+	if err != nil || bad != 3 || n.Len() != 1 {
+		t.Errorf("bad %d, %d names, %v", bad, n.Len(), err)
+	}
+	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20))); bad != 1 || err != nil {
+		t.Errorf("a line without end: bad %d, %v", bad, err)
+	}
+}
+
+func TestJournalThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := newNames(newClock().now)
+	if _, _, err := n.openJournal(t.Context(), filepath.Join(dir, "state", "names")); err == nil {
+		t.Error("no error")
+	}
+	n.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
+	if !n.Leads("a.example.", []string{"mine"}) {
+		t.Error("without a journal names must still be remembered")
+	}
+}
+
+func FuzzJournal(f *testing.F) {
+	f.Add("1800000100 a.example. mine,gfwlist\n")
+	f.Add("1800000100 a.example. ,\n\x00\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		n := newNames(newClock().now)
+		if _, err := n.read(strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		n.m.Range(func(name string, l ledTo) bool {
+			again, err := parseNamed(strings.TrimSuffix(string(named{name, l}.append(nil)), "\n"))
+			if err != nil || again.name != name {
+				t.Fatalf("%q does not read back: %v", name, err)
+			}
+			return true
+		})
+	})
+}

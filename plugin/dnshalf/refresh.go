@@ -1,0 +1,218 @@
+package dnshalf
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// refresh reads what the sidecar shows in the kernel (each route's table) and what
+// lies around the box, publishes the routes' states and brings the nft table up to
+// date. It runs in one goroutine at a time.
+func (h *Half) refresh(ctx context.Context) error {
+	cfg := h.Config()
+	seen, err := policy.Routes(cfg)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	if links := seen[gateway.WAN].Links; len(links) > 0 {
+		h.wan = links
+	}
+	wan := h.wan
+	plans := slices.Clone(h.plans)
+	h.mu.Unlock()
+	if cfg.WANLink != "" {
+		wan = []string{cfg.WANLink}
+	}
+
+	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Listeners: listeners(plans)}
+	var links []string
+	wanResolvers := wanResolvers(cfg)
+	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+		conf := provider(r)
+		st := h.publish(r, conf, seen[r.Name], cfg, wanResolvers)
+		if r.Name == gateway.WAN {
+			continue
+		}
+		e := egress(cfg, r, conf, seen[r.Name], wan)
+		e.Down = st.Down
+		spec.Egress[r.Name] = e
+		if e.Inbound {
+			links = append(links, e.Links...)
+		}
+	}
+	h.withdraw(cfg)
+	if spec.Local, err = policy.Local(links); err != nil {
+		return err
+	}
+	if !wantsTable(plans) {
+		return nil
+	}
+	_, err = h.kernel.Apply(ctx, nft.Desired(spec))
+	return err
+}
+
+func wantsTable(plans []*plan) bool {
+	return slices.ContainsFunc(plans, (*plan).wantsTable)
+}
+
+// provider reads a tunnel's file. A bad one closes its route, which the sidecar says;
+// here it only means that nothing is known of the tunnel.
+func provider(r gateway.Route) *wg.Conf {
+	if r.Egress.Kind != gateway.EgressWireGuard {
+		return nil
+	}
+	conf, err := wg.Load(r.Egress.File)
+	if err != nil {
+		return nil
+	}
+	return conf
+}
+
+// egress tells the nft table by which links a route leaves.
+func egress(cfg *gateway.Config, r gateway.Route, conf *wg.Conf, seen policy.RouteState, wan []string) nft.Egress {
+	e := nft.Egress{Links: seen.Links, MTU: seen.MTU}
+	if r.Egress.Link != "" {
+		e.Links = []string{r.Egress.Link}
+	}
+	// A link that also carries the LAN or the WAN does not tell which route a
+	// connection came in by.
+	e.Inbound = !slices.ContainsFunc(e.Links, func(l string) bool {
+		return slices.Contains(cfg.LAN, l) || slices.Contains(wan, l)
+	})
+	switch r.SNAT.Mode {
+	case gateway.SNATOff:
+	case gateway.SNATTo:
+		for _, a := range r.SNAT.Addrs {
+			snat(&e, a)
+		}
+	case gateway.SNATMasquerade:
+		e.Masquerade = true
+	default:
+		e.Masquerade = conf == nil
+		if conf != nil {
+			for _, p := range conf.Addresses {
+				snat(&e, p.Addr())
+			}
+		}
+	}
+	return e
+}
+
+// snat takes the first address of each family.
+func snat(e *nft.Egress, a netip.Addr) {
+	switch {
+	case a.Is4() && !e.SNAT4.IsValid():
+		e.SNAT4 = a
+	case a.Is6() && !e.SNAT6.IsValid():
+		e.SNAT6 = a
+	}
+}
+
+// publish stores what is known of a route for the queries.
+func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *Status {
+	cell := h.cell(r.Name)
+	old := cell.Load()
+	st := &Status{
+		Route: r, Down: !seen.Default4 && !seen.Default6, V4: seen.Default4, V6: seen.Default6,
+		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: nft.Pair(r),
+	}
+	if st.Down {
+		// Which families it has does not change because it is down.
+		st.V4, st.V6 = old.V4, old.V6
+		if conf != nil {
+			st.V4, st.V6 = conf.Families()
+		}
+	}
+	switch {
+	case r.Name == gateway.WAN:
+		st.Resolvers = wan
+	case conf != nil:
+		for _, a := range conf.DNS {
+			st.Resolvers = append(st.Resolvers, netip.AddrPortFrom(a, 53))
+		}
+	}
+	if r.Name != gateway.WAN && old.Down != st.Down && old.Route.Number != 0 {
+		said := "up"
+		if st.Down {
+			said = "down, " + map[gateway.OnDown]string{gateway.Block: "its packets and queries are blocked", gateway.FallBack: "new flows and queries go by the WAN"}[r.OnDown]
+		}
+		log.Infof("route %s is %s", r.Name, said)
+	}
+	cell.Store(st)
+	return st
+}
+
+// withdraw marks the routes that have left gateway.yaml as down, for the blocks
+// that still name them.
+func (h *Half) withdraw(cfg *gateway.Config) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, cell := range h.cells {
+		if _, ok := cfg.Route(name); !ok {
+			st := *cell.Load()
+			st.Down, st.Route.OnDown = true, gateway.Block
+			cell.Store(&st)
+		}
+	}
+}
+
+// cell is where a route's state is found; it is made when it is first asked for.
+func (h *Half) cell(name string) *atomic.Pointer[Status] {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.cells[name]
+	if c == nil {
+		c = new(atomic.Pointer[Status])
+		r, ok := h.Config().Route(name)
+		if !ok {
+			r = gateway.Route{Name: name}
+		}
+		r.Number = 0
+		c.Store(&Status{Route: r, Down: true, V4: true, V6: true, WANMark: h.Config().WANRoute().Mark, pair: nft.Pair(r)})
+		h.cells[name] = c
+	}
+	return c
+}
+
+// listeners are the addresses and ports that the blocks answer on.
+func listeners(plans []*plan) []nft.Listener {
+	var all []nft.Listener
+	for _, p := range plans {
+		for _, b := range p.blocks {
+			port, err := strconv.ParseUint(b.Port, 10, 16)
+			if err != nil {
+				continue // a block without a port has no listener
+			}
+			for _, host := range b.Hosts {
+				for _, proto := range protocols(b.Transport) {
+					l := nft.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port)}
+					if !slices.Contains(all, l) {
+						all = append(all, l)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// protocols are those below a CoreDNS transport.
+func protocols(transport string) []string {
+	switch transport {
+	case "dns":
+		return []string{"udp", "tcp"}
+	case "quic", "https3":
+		return []string{"udp"}
+	default: // tls, https, grpc
+		return []string{"tcp"}
+	}
+}

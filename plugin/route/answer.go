@@ -1,0 +1,183 @@
+package route
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// noDataTTL is the negative TTL of an AAAA that is left out, in seconds. It is short
+// because the route may get IPv6.
+const noDataTTL = 60
+
+// addresses collects what a client could connect to from an answer: A and AAAA of
+// any section, and the hints of HTTPS and SVCB. The TTL is the longest of them.
+func addresses(m *dns.Msg, nat64 []netip.Prefix, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
+	if m.Rcode != dns.RcodeSuccess {
+		return addrs, 0
+	}
+	var ttl uint32
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			n := len(addrs)
+			switch rr := rr.(type) {
+			case *dns.A:
+				addrs = appendIP(addrs, rr.A, nat64)
+			case *dns.AAAA:
+				addrs = appendIP(addrs, rr.AAAA, nat64)
+			case *dns.HTTPS:
+				addrs = appendHints(addrs, rr.Value, nat64)
+			case *dns.SVCB:
+				addrs = appendHints(addrs, rr.Value, nat64)
+			}
+			if len(addrs) > n {
+				ttl = max(ttl, rr.Header().Ttl)
+			}
+		}
+	}
+	return addrs, time.Duration(ttl) * time.Second
+}
+
+func appendHints(addrs []netip.Addr, values []dns.SVCBKeyValue, nat64 []netip.Prefix) []netip.Addr {
+	for _, v := range values {
+		var hint []net.IP
+		switch v := v.(type) {
+		case *dns.SVCBIPv4Hint:
+			hint = v.Hint
+		case *dns.SVCBIPv6Hint:
+			hint = v.Hint
+		}
+		for _, ip := range hint {
+			addrs = appendIP(addrs, ip, nat64)
+		}
+	}
+	return addrs
+}
+
+// appendIP appends an address once, and the IPv4 address inside a NAT64 one instead
+// of it: the packets to that are translated on this box or before it, and leave as IPv4.
+func appendIP(addrs []netip.Addr, ip net.IP, nat64 []netip.Prefix) []netip.Addr {
+	a, ok := netip.AddrFromSlice(ip)
+	if !ok {
+		return addrs
+	}
+	a = a.Unmap()
+	for _, p := range nat64 {
+		if p.Contains(a) {
+			a = embedded(a, p.Bits())
+			break
+		}
+	}
+	if slices.Contains(addrs, a) {
+		return addrs
+	}
+	return append(addrs, a)
+}
+
+// embedded takes the IPv4 address out of a NAT64 one, whose bits 64 to 71 are
+// skipped (RFC 6052 section 2.2).
+func embedded(a netip.Addr, bits int) netip.Addr {
+	b := a.As16()
+	var v4 [4]byte
+	for i, at := 0, bits/8; i < 4; at++ {
+		if at == 8 && bits < 96 {
+			continue
+		}
+		v4[i] = b[at]
+		i++
+	}
+	return netip.AddrFrom4(v4)
+}
+
+// capTTL lowers the TTLs that an element could not outlive. The message is copied
+// before it is changed: the cache may hold it too.
+func capTTL(m *dns.Msg, limit uint32) *dns.Msg {
+	over := func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT && rr.Header().Ttl > limit }
+	if !slices.ContainsFunc(m.Answer, over) && !slices.ContainsFunc(m.Extra, over) && !slices.ContainsFunc(m.Ns, over) {
+		return m
+	}
+	m = m.Copy()
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if over(rr) {
+				rr.Header().Ttl = limit
+			}
+		}
+	}
+	return m
+}
+
+// withoutIPv6 takes out what would lead a client round a route without IPv6: AAAA
+// records and IPv6 hints. Addresses that no route takes stay (the LAN's own), and
+// NAT64 ones, whose packets leave as IPv4. An AAAA question of which nothing is left
+// becomes NODATA with an SOA and no CNAME chain, which a client could follow by
+// another resolver's AAAA.
+func withoutIPv6(m *dns.Msg, nat64 []netip.Prefix) *dns.Msg {
+	gone := func(rr dns.RR) bool { return leadsRound(rr, nat64) }
+	if !slices.ContainsFunc(m.Answer, gone) && !slices.ContainsFunc(m.Extra, gone) && !slices.ContainsFunc(m.Ns, gone) {
+		return m
+	}
+	m = m.Copy()
+	m.AuthenticatedData = false // it is no longer what was signed
+	m.Answer, m.Ns, m.Extra = strip(m.Answer, nat64), strip(m.Ns, nat64), strip(m.Extra, nat64)
+	hasAAAA := slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeAAAA })
+	if len(m.Question) == 1 && m.Question[0].Qtype == dns.TypeAAAA && !hasAAAA {
+		m.Answer = nil
+		m.Ns = []dns.RR{noDataSOA(m.Question[0].Name)}
+	}
+	return m
+}
+
+func strip(rrs []dns.RR, nat64 []netip.Prefix) []dns.RR {
+	return slices.DeleteFunc(rrs, func(rr dns.RR) bool {
+		if v := svcbValues(rr); v != nil {
+			*v = slices.DeleteFunc(*v, withoutHint)
+			return false
+		}
+		return leadsRound(rr, nat64)
+	})
+}
+
+// withoutHint tells whether a parameter is to go: the hint itself, and a list of
+// mandatory ones of which it was the only one (RFC 9460 section 8).
+func withoutHint(kv dns.SVCBKeyValue) bool {
+	if m, ok := kv.(*dns.SVCBMandatory); ok {
+		m.Code = slices.DeleteFunc(m.Code, func(k dns.SVCBKey) bool { return k == dns.SVCB_IPV6HINT })
+		return len(m.Code) == 0
+	}
+	return kv.Key() == dns.SVCB_IPV6HINT
+}
+
+func leadsRound(rr dns.RR, nat64 []netip.Prefix) bool {
+	if v := svcbValues(rr); v != nil {
+		return slices.ContainsFunc(*v, func(kv dns.SVCBKeyValue) bool { return kv.Key() == dns.SVCB_IPV6HINT })
+	}
+	aaaa, ok := rr.(*dns.AAAA)
+	if !ok {
+		return false
+	}
+	a, ok := netip.AddrFromSlice(aaaa.AAAA)
+	return ok && a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(nat64, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func svcbValues(rr dns.RR) *[]dns.SVCBKeyValue {
+	switch rr := rr.(type) {
+	case *dns.HTTPS:
+		return &rr.Value
+	case *dns.SVCB:
+		return &rr.Value
+	}
+	return nil
+}
+
+// noDataSOA bounds how long the absence is cached (RFC 2308 section 5).
+func noDataSOA(owner string) dns.RR {
+	return &dns.SOA{
+		Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: noDataTTL},
+		Ns:  "localhost.", Mbox: "nobody.invalid.", Serial: 1,
+		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: noDataTTL,
+	}
+}

@@ -1,0 +1,276 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+func message(t testing.TB, qtype uint16, answer ...string) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetQuestion("www.example.org.", qtype)
+	m.Response = true
+	for _, s := range answer {
+		rr, err := dns.NewRR(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Answer = append(m.Answer, rr)
+	}
+	return m
+}
+
+func TestAddresses(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer []string
+		want   []string
+		ttl    time.Duration
+	}{
+		{"a and aaaa", []string{"www.example.org. 60 IN A 30.0.0.1", "www.example.org. 90 IN AAAA 2a0f:3000::1"}, []string{"30.0.0.1", "2a0f:3000::1"}, 90 * time.Second},
+		{"behind an alias, whose own TTL does not count", []string{"www.example.org. 3600 IN CNAME cdn.example.net.", "cdn.example.net. 30 IN A 30.0.0.2"}, []string{"30.0.0.2"}, 30 * time.Second},
+		{"hints", []string{`www.example.org. 300 IN HTTPS 1 . alpn=h2 ipv4hint=30.0.0.3,30.0.0.4 ipv6hint=2a0f:3000::3`}, []string{"30.0.0.3", "30.0.0.4", "2a0f:3000::3"}, 300 * time.Second},
+		{"svcb hints", []string{`_dns.example.org. 300 IN SVCB 1 dns.example.org. ipv4hint=30.0.0.5`}, []string{"30.0.0.5"}, 300 * time.Second},
+		{"an address once", []string{"www.example.org. 60 IN A 30.0.0.1", "www.example.org. 60 IN A 30.0.0.1"}, []string{"30.0.0.1"}, time.Minute},
+		{"nat64", []string{"www.example.org. 60 IN AAAA 64:ff9b::1e00:1"}, []string{"30.0.0.1"}, time.Minute},
+		{"mapped", []string{"www.example.org. 60 IN AAAA ::ffff:30.0.0.9"}, []string{"30.0.0.9"}, time.Minute},
+		{"none", []string{"www.example.org. 60 IN TXT hello"}, nil, 0},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			got, ttl := addresses(message(t, dns.TypeA, tc.answer...), wellKnownNAT64, nil)
+			var words []string
+			for _, a := range got {
+				words = append(words, a.String())
+			}
+			if !slices.Equal(words, tc.want) || ttl != tc.ttl {
+				t.Errorf("got %v for %v, want %v for %v", words, ttl, tc.want, tc.ttl)
+			}
+		})
+	}
+}
+
+// The additional section of an HTTPS answer carries the target's addresses
+// (RFC 9460 section 4.1), which clients use.
+func TestAddressesOfAdditionalSection(t *testing.T) {
+	m := message(t, dns.TypeHTTPS, "www.example.org. 300 IN HTTPS 1 cdn.example.net.")
+	m.Extra = append(m.Extra, test.A("cdn.example.net. 60 IN A 30.0.0.7"))
+	got, _ := addresses(m, nil, nil)
+	if len(got) != 1 || got[0] != netip.MustParseAddr("30.0.0.7") {
+		t.Errorf("got %v", got)
+	}
+}
+
+// RFC 6052 section 2.4 has 192.0.2.33 in prefixes of every length.
+func TestEmbedded(t *testing.T) {
+	for addr, bits := range map[string]int{
+		"2001:db8:c000:221::": 32, "2001:db8:1c0:2:21::": 40, "2001:db8:122:c000:2:2100::": 48,
+		"2001:db8:122:3c0:0:221::": 56, "2001:db8:122:344:c0:2:2100::": 64, "2001:db8:122:344::192.0.2.33": 96,
+	} {
+		if got := embedded(netip.MustParseAddr(addr), bits); got != netip.MustParseAddr("192.0.2.33") {
+			t.Errorf("%s/%d: got %s", addr, bits, got)
+		}
+	}
+}
+
+func TestCapTTL(t *testing.T) {
+	m := message(t, dns.TypeA, "www.example.org. 200000 IN A 30.0.0.1", "www.example.org. 60 IN A 30.0.0.2")
+	m.SetEdns0(1232, true)
+	got := capTTL(m, 85800)
+	if got == m {
+		t.Fatal("the message was changed in place; the cache may hold it")
+	}
+	if m.Answer[0].Header().Ttl != 200000 || got.Answer[0].Header().Ttl != 85800 || got.Answer[1].Header().Ttl != 60 {
+		t.Errorf("got %v", got.Answer)
+	}
+	if !got.IsEdns0().Do() {
+		t.Error("the OPT record's flags, which stand where others have a TTL, were touched")
+	}
+	if again := capTTL(got, 85800); again != got {
+		t.Error("copied without need")
+	}
+}
+
+func TestWithoutIPv6(t *testing.T) {
+	t.Run("aaaa becomes no data without the alias", func(t *testing.T) {
+		m := message(t, dns.TypeAAAA, "www.example.org. 60 IN CNAME cdn.example.net.", "cdn.example.net. 60 IN AAAA 2a0f:3000::1")
+		got := withoutIPv6(m, wellKnownNAT64)
+		if len(got.Answer) != 0 || len(got.Ns) != 1 || got.Ns[0].Header().Rrtype != dns.TypeSOA || got.Rcode != dns.RcodeSuccess {
+			t.Errorf("got %v", got)
+		}
+		if len(m.Answer) != 2 {
+			t.Error("the cache's message was changed")
+		}
+	})
+	t.Run("hints", func(t *testing.T) {
+		m := message(t, dns.TypeHTTPS, "www.example.org. 60 IN HTTPS 1 . alpn=h2 ipv4hint=30.0.0.1 ipv6hint=2a0f:3000::1")
+		got := withoutIPv6(m, wellKnownNAT64).Answer[0].String()
+		if strings.Contains(got, "ipv6hint") || !strings.Contains(got, "ipv4hint") {
+			t.Errorf("got %s", got)
+		}
+		if !strings.Contains(m.Answer[0].String(), "ipv6hint") {
+			t.Error("the cache's message was changed")
+		}
+	})
+	t.Run("a mandatory hint", func(t *testing.T) {
+		m := message(t, dns.TypeHTTPS, "www.example.org. 60 IN HTTPS 1 . mandatory=ipv6hint alpn=h2 ipv6hint=2a0f:3000::1")
+		got := withoutIPv6(m, wellKnownNAT64).Answer[0].String()
+		if strings.Contains(got, "ipv6hint") || strings.Contains(got, "mandatory") {
+			t.Errorf("a record that demands what it lacks is malformed (RFC 9460 section 8): %s", got)
+		}
+	})
+	t.Run("what no route takes stays", func(t *testing.T) {
+		for _, a := range []string{"64:ff9b::1e00:1", "fd77::1", "fe80::1"} {
+			m := message(t, dns.TypeAAAA, "www.example.org. 60 IN AAAA "+a)
+			if got := withoutIPv6(m, wellKnownNAT64); got != m {
+				t.Errorf("%s was taken out", a)
+			}
+		}
+	})
+}
+
+// fake stands for the dns half.
+type fake struct {
+	v6        bool
+	err       error
+	learned   []netip.Addr
+	need      time.Duration
+	want      time.Duration
+	beforeAny func() bool // reports whether the client has an answer already
+	late      bool
+}
+
+func (f *fake) Name() string            { return "vpn" }
+func (f *fake) Status() *dnshalf.Status { return &dnshalf.Status{V4: true, V6: f.v6} }
+func (f *fake) Lifetime() gateway.Lifetime {
+	return gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour}
+}
+
+func (f *fake) Learn(_ context.Context, addrs []netip.Addr, need, want time.Duration) error {
+	f.late = f.late || f.beforeAny != nil && f.beforeAny()
+	f.learned = append(f.learned, addrs...)
+	f.need, f.want = need, want
+	return f.err
+}
+
+func answering(m *dns.Msg) plugin.Handler {
+	return plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		m.SetReply(r)
+		return dns.RcodeSuccess, w.WriteMsg(m)
+	})
+}
+
+func serve(t *testing.T, r *Route, qtype uint16) *dns.Msg {
+	t.Helper()
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	if f, ok := r.to.(*fake); ok {
+		f.beforeAny = func() bool { return rec.Msg != nil }
+	}
+	q := new(dns.Msg)
+	q.SetQuestion("www.example.org.", qtype)
+	q.SetEdns0(1232, false)
+	if _, err := r.ServeDNS(context.Background(), rec, q); err != nil {
+		t.Fatal(err)
+	}
+	return rec.Msg
+}
+
+func TestLearnsBeforeItAnswers(t *testing.T) {
+	f := &fake{v6: true}
+	r := &Route{to: f, Next: answering(message(t, dns.TypeA, "www.example.org. 60 IN A 30.0.0.1"))}
+	m := serve(t, r, dns.TypeA)
+	if len(m.Answer) != 1 || len(f.learned) != 1 || f.late {
+		t.Errorf("answer %v, learned %v, after the answer %v", m.Answer, f.learned, f.late)
+	}
+	if f.need != 11*time.Minute || f.want != time.Hour {
+		t.Errorf("need %v want %v", f.need, f.want)
+	}
+}
+
+func TestRefusedByTheKernel(t *testing.T) {
+	f := &fake{v6: true, err: errors.New("set vpn4 is full")}
+	r := &Route{to: f, Next: answering(message(t, dns.TypeA, "www.example.org. 60 IN A 30.0.0.1"))}
+	m := serve(t, r, dns.TypeA)
+	if m.Rcode != dns.RcodeServerFailure || len(m.Answer) != 0 {
+		t.Errorf("want SERVFAIL without the address, got %v", m)
+	}
+	r.answerOnError = true
+	if m := serve(t, r, dns.TypeA); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 {
+		t.Errorf("on_error answer: got %v", m)
+	}
+}
+
+func TestNoIPv6(t *testing.T) {
+	f := &fake{}
+	var marked bool
+	r := &Route{to: f, Next: plugin.HandlerFunc(func(ctx context.Context, w dns.ResponseWriter, q *dns.Msg) (int, error) {
+		marked = gateway.WithoutIPv6(ctx)
+		m := message(t, dns.TypeAAAA, "www.example.org. 60 IN AAAA 2a0f:3000::1")
+		m.SetReply(q)
+		return 0, w.WriteMsg(m)
+	})}
+	m := serve(t, r, dns.TypeAAAA)
+	if !marked {
+		t.Error("the handlers below are not told")
+	}
+	if len(m.Answer) != 0 || len(f.learned) != 0 {
+		t.Errorf("got %v, learned %v", m.Answer, f.learned)
+	}
+}
+
+func TestWireAnswer(t *testing.T) {
+	f := &fake{v6: true}
+	m := message(t, dns.TypeA, "www.example.org. 60 IN A 30.0.0.1")
+	b, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Route{to: f}
+	w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: r, v6: true}
+	if _, err := w.Write(b); err != nil || len(f.learned) != 1 {
+		t.Errorf("learned %v, %v", f.learned, err)
+	}
+	if _, err := w.Write(b[:15]); err == nil {
+		t.Error("an answer that cannot be read went out")
+	}
+}
+
+func FuzzPrepare(f *testing.F) {
+	seed := message(f, dns.TypeHTTPS, "www.example.org. 60 IN HTTPS 1 . mandatory=ipv6hint ipv4hint=30.0.0.1 ipv6hint=2a0f:3000::1", "www.example.org. 4000000 IN AAAA 2a0f:3000::1")
+	b, err := seed.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b, true)
+	f.Add(b, false)
+	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
+		m := new(dns.Msg)
+		if m.Unpack(b) != nil {
+			return
+		}
+		l := &fake{v6: v6}
+		out := (&Route{to: l, nat64: wellKnownNAT64}).prepare(context.Background(), m, v6)
+		addrs, _ := addresses(out, wellKnownNAT64, nil)
+		for _, a := range addrs {
+			if !slices.Contains(l.learned, a) {
+				t.Fatalf("%s goes out without having been learned: %v", a, out)
+			}
+			if !v6 && a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() && !a.Is4In6() {
+				t.Fatalf("%s goes out although the route has no IPv6: %v", a, out)
+			}
+		}
+	})
+}

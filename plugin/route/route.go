@@ -1,0 +1,155 @@
+// Package route implements the plugin that puts the addresses of its block's
+// answers into the sets of a route before the client sees them.
+package route
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+const name = "route"
+
+// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds;
+// a client gives a resolver 5 s.
+const learnTimeout = 2 * time.Second
+
+// wellKnownNAT64 is the prefix of RFC 6052 section 2.1.
+var wellKnownNAT64 = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}
+
+// learner is what the plugin asks of the dns half.
+type learner interface {
+	Name() string
+	Status() *dnshalf.Status
+	Lifetime() gateway.Lifetime
+	Learn(ctx context.Context, addrs []netip.Addr, need, want time.Duration) error
+}
+
+// Route sees every answer of its block, cache hits included.
+type Route struct {
+	Next          plugin.Handler
+	to            learner
+	nat64         []netip.Prefix // prefixes that hold an IPv4 address
+	answerOnError bool
+}
+
+// Name implements plugin.Handler.
+func (r *Route) Name() string { return name }
+
+// Ready implements ready.Readiness: the table stood before the server started.
+func (r *Route) Ready() bool { return true }
+
+// ServeDNS implements plugin.Handler.
+func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) (int, error) {
+	v6 := r.to.Status().V6
+	if !v6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
+		ctx = gateway.ContextWithoutIPv6(ctx)
+	}
+	return plugin.NextOrFailure(r.Name(), r.Next, ctx, &writer{ResponseWriter: w, ctx: ctx, route: r, v6: v6}, req)
+}
+
+// addNAT64 adds the prefix of the block's dns64. RFC 6052 section 2.2 also knows
+// shorter ones, which CoreDNS's dns64 does not make.
+func (r *Route) addNAT64(n *net.IPNet) error {
+	addr, ok := netip.AddrFromSlice(n.IP)
+	ones, bits := n.Mask.Size()
+	if !ok || bits != 128 || ones > 96 {
+		return fmt.Errorf("plugin/route: dns64 prefix %s: want an IPv6 prefix of at most 96 bits", n)
+	}
+	r.nat64 = append([]netip.Prefix{netip.PrefixFrom(addr, ones)}, r.nat64...)
+	return nil
+}
+
+// writer stands between the block's handlers and the client.
+type writer struct {
+	dns.ResponseWriter
+	ctx   context.Context
+	route *Route
+	v6    bool
+}
+
+// WriteMsg lets an answer go once the kernel has its addresses. Guarantee 1.
+func (w *writer) WriteMsg(m *dns.Msg) error {
+	return w.ResponseWriter.WriteMsg(w.route.prepare(w.ctx, m, w.v6))
+}
+
+// Write implements dns.ResponseWriter for handlers that answer in wire format. What
+// cannot be read cannot be learned, so it does not go out.
+func (w *writer) Write(b []byte) (int, error) {
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		return 0, fmt.Errorf("answer of route %s cannot be read: %w", w.route.to.Name(), err)
+	}
+	out, err := w.route.prepare(w.ctx, m, w.v6).Pack()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.ResponseWriter.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// prepare learns an answer's addresses and returns what is to be written: the answer,
+// a changed copy of it, or SERVFAIL where the kernel refused an address.
+func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
+	if !v6 {
+		m = withoutIPv6(m, r.nat64)
+	}
+	life := r.to.Lifetime()
+	m = capTTL(m, uint32(life.MaxTTL()/time.Second))
+
+	var buf [16]netip.Addr
+	addrs, ttl := addresses(m, r.nat64, buf[:0])
+	if len(addrs) == 0 {
+		return m
+	}
+	need, want := life.Of(ttl)
+	// The client may be gone, or its query's context done: the answer is cached all
+	// the same and the next hit expects its elements.
+	learnCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
+	defer cancel()
+	err := r.to.Learn(learnCtx, addrs, need, want)
+	server := metrics.WithServer(ctx)
+	answers.WithLabelValues(server, r.to.Name(), result(err)).Inc()
+	learned.WithLabelValues(server, r.to.Name()).Add(float64(len(addrs)))
+	if err == nil {
+		return m
+	}
+	if r.answerOnError {
+		log.Warningf("%s is answered although its addresses are not routed: %v", m.Question[0].Name, err)
+		return m
+	}
+	log.Errorf("%s gets SERVFAIL, its addresses are not routed: %v", m.Question[0].Name, err)
+	return servfail(m)
+}
+
+func result(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "learned"
+}
+
+// servfail is what the client gets instead of an answer, with the reason where it
+// understands one (RFC 8914).
+func servfail(m *dns.Msg) *dns.Msg {
+	f := new(dns.Msg)
+	f.MsgHdr = m.MsgHdr
+	f.Rcode, f.Authoritative, f.AuthenticatedData, f.Truncated = dns.RcodeServerFailure, false, false, false
+	f.Question = m.Question
+	if o := m.IsEdns0(); o != nil {
+		f.SetEdns0(o.UDPSize(), o.Do())
+		f.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeOther, ExtraText: "the address could not be routed"}}
+	}
+	return f
+}
