@@ -1,0 +1,39 @@
+// Package corefile says what a Corefile may hold: the plugins that are linked in and
+// the order in which a query meets them. It also carries the Corefile that is shipped.
+package corefile
+
+import (
+	_ "embed"
+
+	"github.com/coredns/coredns/core/dnsserver"
+)
+
+// Shipped is the Corefile that packages install, with the comments that explain it.
+//
+//go:embed Corefile
+var Shipped []byte
+
+// Register gives CoreDNS the directives. It is called once, before any Corefile is
+// read; an error means that a name stands twice.
+func Register() error { return dnsserver.SetDirectives(Directives()) }
+
+// Directives are all that a Corefile may use, in the order in which a query meets
+// them, which is CoreDNS's own. Ours stand where they must:
+//
+//   - listed and route above everything that can answer (local, dns64, rewrite, cache,
+//     template, hosts, file), so that no answer passes them unseen;
+//   - listed above route, so that the names an answer leads to are known in the moment
+//     in which the kernel has its addresses, and before the client has either;
+//   - upstream at the end, before forward.
+func Directives() []string {
+	return []string{
+		"root", "metadata", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3",
+		"timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "ready",
+		"health", "pprof", "shed", "prometheus", "errors", "log", "dnstap",
+		"listed", "route",
+		"local", "dns64", "siit", "any", "chaos", "loadbalance", "tsig", "rewrite", "acl",
+		"cache", "header", "dnssec", "tls", "minimal", "template", "transfer", "dynupdate",
+		"hosts", "file", "auto", "secondary", "loop",
+		"upstream", "forward", "grpc", "erratic", "whoami", "sign", "view",
+	}
+}
