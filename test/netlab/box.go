@@ -122,7 +122,7 @@ func (b *Box) StartProduct(binary string, args ...string) *Process {
 // AwaitDNS waits until the box answers the client, whatever the answer is.
 func (b *Box) AwaitDNS(p *Process, limit time.Duration) {
 	b.t.Helper()
-	m := new(dns.Msg).SetQuestion("ready.netlab.example.", dns.TypeA)
+	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
 	at := netip.AddrPortFrom(b.lab.BoxLAN.V4, 53)
 	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
 		_, err := b.lab.Client.exchange("udp", at, m, 500*time.Millisecond)

@@ -175,6 +175,9 @@ func (l *Lab) await() {
 	l.Reset()
 }
 
+// CAFile is the certificate, in PEM, that the lab's TLS servers are trusted by.
+func (l *Lab) CAFile() string { return l.ca.file }
+
 // Reset forgets all packets and queries so far.
 func (l *Lab) Reset() {
 	l.t.Helper()

@@ -13,7 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Cable joins two namespaces by a veth pair, whose ends it names and sets up.
+// Cable joins two namespaces by a veth pair, whose ends it names and sets up. A
+// neighbour that did not answer, as the cable was unplugged, is asked again soon.
 func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
 	a.t.Helper()
 	veth := &netlink.Veth{
@@ -26,8 +27,10 @@ func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
 	if err != nil {
 		a.t.Fatalf("netlab: cable %s/%s to %s/%s: %v", a.Name, linkA, b.Name, linkB, err)
 	}
-	a.Up(linkA)
-	b.Up(linkB)
+	for n, link := range map[*Namespace]string{a: linkA, b: linkB} {
+		n.Sysctl("net/ipv4/neigh/"+link+"/retrans_time_ms=50", "net/ipv6/neigh/"+link+"/retrans_time_ms=50")
+		n.Up(link)
+	}
 }
 
 // IP runs lines of ip(8) commands, without the word ip, in one ip process:
@@ -92,5 +95,20 @@ func (n *Namespace) link(name, verb string, act func(netlink.Link) error) {
 	})
 	if err != nil {
 		n.t.Fatalf("netlab: %s: link %s %s: %v", n.Name, verb, name, err)
+	}
+}
+
+// awaitState waits until a link has an operational state.
+func (n *Namespace) awaitState(name string, want netlink.LinkOperState) {
+	n.t.Helper()
+	var state netlink.LinkOperState
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		n.link(name, "watch", func(l netlink.Link) error { state = l.Attrs().OperState; return nil })
+		if state == want {
+			return
+		}
+		if time.Now().After(end) {
+			n.t.Fatalf("netlab: %s: link %s is %v, want %v", n.Name, name, state, want)
+		}
 	}
 }

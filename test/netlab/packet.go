@@ -133,7 +133,8 @@ func (p Packet) MSS() int {
 		return 0
 	}
 	rest := p.Data[p.payload:]
-	options := rest[min(20, len(rest)):min(int(rest[12]>>4)*4, len(rest))]
+	start := min(20, len(rest))
+	options := rest[start:max(start, min(int(rest[12]>>4)*4, len(rest)))] // the length may be a lie
 	for len(options) >= 2 && options[0] != 0 {
 		switch length := int(options[1]); {
 		case options[0] == 1: // no-operation has no length

@@ -26,6 +26,7 @@ type Resolver struct {
 	asked  *regexp.Regexp // a line of its log about a question: source, name, type
 	mu     sync.Mutex
 	seen   int // bytes of the log that Reset has passed
+	marks  int // questions of our own, by which we know that the log is complete
 	prober *Namespace
 }
 
@@ -84,7 +85,7 @@ func (l *Lab) startDnsmasq() *Resolver {
 // await waits until the program answers over UDP on both addresses.
 func (r *Resolver) await() {
 	r.lab.t.Helper()
-	m := new(dns.Msg).SetQuestion("ready.netlab.example.", dns.TypeA)
+	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
 	for _, at := range r.All() {
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			_, err := r.prober.exchange("udp", netip.AddrPortFrom(at, 53), m, 200*time.Millisecond)
@@ -102,11 +103,13 @@ func (r *Resolver) await() {
 // its own log has them; with names only those about them and what is below them.
 // When and Proto are not in the log and stay empty; From has no port.
 func (r *Resolver) Queries(names ...string) []Query {
+	r.lab.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.catchUp()
 	var log []Query
 	for line := range strings.Lines(r.Output()[r.seen:]) {
-		if q, ok := r.parse(line); ok {
+		if q, ok := r.parse(line); ok && !ours(q.Name) {
 			q.Server, q.Way = r.V4, r.lab.Way(q.From.Addr())
 			if q.From.Addr().Is6() {
 				q.Server = r.V6
@@ -115,6 +118,19 @@ func (r *Resolver) Queries(names ...string) []Query {
 		}
 	}
 	return chooseQueries(log, names)
+}
+
+// catchUp asks a question of our own and waits until it is in the log: then all that
+// were asked before are there too.
+func (r *Resolver) catchUp() {
+	r.lab.t.Helper()
+	r.marks++
+	name := fmt.Sprintf("mark%d.%s", r.marks, ownZone)
+	at := netip.AddrPortFrom(r.V4, 53)
+	if _, err := r.prober.exchange("udp", at, new(dns.Msg).SetQuestion(name+".", dns.TypeA), dialLimit); err != nil {
+		r.lab.t.Fatalf("netlab: %s: %v\n%s", r.name, err, r.Output())
+	}
+	r.WaitOutput(name, dialLimit)
 }
 
 // parse reads a line of the log of unbound, "info: SOURCE NAME TYPE IN", or of
@@ -140,7 +156,9 @@ func (r *Resolver) parse(line string) (Query, bool) {
 
 // Reset forgets the questions so far.
 func (r *Resolver) Reset() {
+	r.lab.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.catchUp()
 	r.seen = len(r.Output())
 }

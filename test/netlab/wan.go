@@ -2,7 +2,11 @@
 
 package netlab
 
-import "time"
+import (
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
 
 // connectWAN gives wan0 its addresses and default routes, as a DHCP client does
 // when the link comes up.
@@ -19,10 +23,19 @@ func (l *Lab) WANUp() { l.t.Helper(); l.Box.Up("wan0"); l.connectWAN() }
 
 // UnplugWAN takes the carrier away at the ISP's end: addresses and routes of the box
 // stay, and nothing gets through.
-func (l *Lab) UnplugWAN() { l.t.Helper(); l.ISP.Down("box0") }
+func (l *Lab) UnplugWAN() {
+	l.t.Helper()
+	l.ISP.Down("box0")
+	l.Box.awaitState("wan0", netlink.OperDown)
+}
 
-// PlugWAN brings the carrier back.
-func (l *Lab) PlugWAN() { l.t.Helper(); l.ISP.Up("box0") }
+// PlugWAN brings the carrier back and waits until the box has noticed, for which the
+// kernel takes up to a second.
+func (l *Lab) PlugWAN() {
+	l.t.Helper()
+	l.ISP.Up("box0")
+	l.Box.awaitState("wan0", netlink.OperUp)
+}
 
 // FlapWAN takes the WAN down for d as WANDown and WANUp do.
 func (l *Lab) FlapWAN(d time.Duration) {

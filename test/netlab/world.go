@@ -17,6 +17,11 @@ import (
 // defaultTTL of what the world answers, in seconds.
 const defaultTTL = 300
 
+// ownZone is asked by the lab itself, to know that a program is ready; no log has it.
+const ownZone = "netlab.example"
+
+func ours(name string) bool { return strings.HasSuffix(name, "."+ownZone) }
+
 // World is what all names of the lab's internet mean, and the log of who asked.
 // Every name exists and has one IPv4 and one IPv6 address of its own, always the
 // same, where a host answers; scripts change that name by name. All methods may be

@@ -103,17 +103,10 @@ func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at neti
 		return
 	}
 	question := q.Question[0]
-	from, err := netip.ParseAddrPort(rw.RemoteAddr().String())
-	if err != nil {
-		w.t.Logf("netlab: world: source %v: %v", rw.RemoteAddr(), err)
+	if err := w.note(question, rw.RemoteAddr(), at, proto); err != nil {
+		w.t.Logf("netlab: world at %s: %v", at, err)
 		return
 	}
-	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	w.mu.Lock()
-	w.log = append(w.log, Query{When: time.Now(), Name: canonical(question.Name), Type: question.Qtype,
-		Proto: proto, From: from, Server: at, Way: w.way(from.Addr())})
-	w.mu.Unlock()
-
 	manner := w.manner(question.Name)
 	if manner.Silent || s.silent.Load() {
 		return
@@ -121,8 +114,26 @@ func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at neti
 	time.Sleep(manner.Delay)
 	reply := w.reply(q, manner, proto)
 	if err := rw.WriteMsg(reply); err != nil && proto == "udp" {
-		w.t.Logf("netlab: world at %s: answer to %s: %v", at, from, err)
+		w.t.Logf("netlab: world at %s: answer to %s: %v", at, rw.RemoteAddr(), err)
 	}
+}
+
+// note logs a question.
+func (w *World) note(question dns.Question, source net.Addr, at netip.Addr, proto string) error {
+	from, err := netip.ParseAddrPort(source.String())
+	if err != nil {
+		return err
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	q := Query{When: time.Now(), Name: canonical(question.Name), Type: question.Qtype,
+		Proto: proto, From: from, Server: at, Way: w.way(from.Addr())}
+	if ours(q.Name) {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, q)
+	return nil
 }
 
 func (w *World) reply(q *dns.Msg, manner Manner, proto string) *dns.Msg {
