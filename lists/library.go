@@ -1,0 +1,264 @@
+package lists
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// Defaults of Options.
+const (
+	DefaultSettle = 250 * time.Millisecond
+	DefaultPoll   = time.Minute
+)
+
+// Options of a Library; the zero value is usable.
+type Options struct {
+	LastGood string        // folder for the last good copy of each list; "" keeps none
+	Log      *slog.Logger  // for what Watch meets; nil discards
+	Settle   time.Duration // quiet time after a change before it is read; 0: DefaultSettle
+	Poll     time.Duration // between looks at all files, should a notice be missed; 0: DefaultPoll
+}
+
+// Library keeps lists compiled and up to date. All methods may be called
+// concurrently; Index never waits.
+type Library struct {
+	options Options
+	index   atomic.Pointer[Index]
+	lists   chan struct{} // tells Watch that the lists are others
+
+	mu      sync.Mutex // one reload at a time; guards what follows
+	holding []*holding
+	refused []error         // lists that are too many
+	told    map[string]bool // the errors that were returned or logged when they came up
+}
+
+// holding is a list of the library.
+type holding struct {
+	list     gateway.List
+	sig      signature    // of the file when it was last looked into
+	good     bool         // the index holds content of it
+	read     gateway.List // what that content was read as
+	sum      digest       // of that content
+	uncopied bool         // storing its last good copy went wrong
+	prefixes []netip.Prefix
+	report   Report // its Err is what is wrong with the file now
+}
+
+// Open loads all lists. It always returns a library; each error is about one list,
+// which then has its last good content, or none (DESIGN, guarantee 8).
+func Open(cfg []gateway.List, o Options) (*Library, []error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Settle <= 0 {
+		o.Settle = DefaultSettle
+	}
+	if o.Poll <= 0 {
+		o.Poll = DefaultPoll
+	}
+	l := &Library{options: o, lists: make(chan struct{}, 1)}
+	l.index.Store(NewBuilder(nil).Build())
+	_, errs := l.SetLists(cfg)
+	return l, errs
+}
+
+// Index is the index over all lists as they are now. A query uses one index from
+// beginning to end; the next one may have another.
+func (l *Library) Index() *Index { return l.index.Load() }
+
+// Reports tells of each list, in the order of gateway.yaml.
+func (l *Library) Reports() []Report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reports := make([]Report, len(l.holding))
+	for i, h := range l.holding {
+		reports[i] = h.report
+		reports[i].Samples = slices.Clone(h.report.Samples)
+	}
+	return reports
+}
+
+// Prefixes are the addresses and prefixes on a list, as they are written there,
+// neither sorted nor merged. The caller must not change them.
+func (l *Library) Prefixes(list string) []netip.Prefix {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.holding {
+		if h.list.Name == list {
+			return h.prefixes
+		}
+	}
+	return nil
+}
+
+// Reload reads the files that changed and swaps the index if their content did. A
+// bad or missing file keeps its list's last good content. The errors are all that
+// is wrong now, also what was before.
+func (l *Library) Reload() (changed bool, errs []error) {
+	changed, errs, _ = l.reload()
+	return changed, errs
+}
+
+// reload is Reload that also tells which of the errors nobody has been told of yet.
+func (l *Library) reload() (changed bool, errs, fresh []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cfg := make([]gateway.List, len(l.holding))
+	for i, h := range l.holding {
+		cfg[i] = h.list
+	}
+	before := l.told
+	changed, errs = l.apply(cfg)
+	for _, err := range errs {
+		if !before[err.Error()] {
+			fresh = append(fresh, err)
+		}
+	}
+	return changed, errs, fresh
+}
+
+// SetLists makes the library hold these lists and no others, and reloads. Lists
+// that stay keep their content where their files are bad.
+func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused = nil
+	if len(cfg) > MaxLists {
+		for _, c := range cfg[MaxLists:] {
+			l.refused = append(l.refused, fmt.Errorf("list %s: more than %d lists", c.Name, MaxLists))
+		}
+		cfg = cfg[:MaxLists]
+	}
+	changed, errs = l.apply(cfg)
+	select {
+	case l.lists <- struct{}{}:
+	default:
+	}
+	return changed, errs
+}
+
+// apply brings the library to these lists and their files' content. l.mu is held.
+func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
+	old := l.Index()
+	names := make([]string, len(cfg))
+	next := make([]*holding, len(cfg))
+	parts := make([]*part, len(cfg))
+	for i, c := range cfg {
+		names[i] = c.Name
+		next[i] = l.held(c)
+		parts[i] = next[i].refresh(l.options.LastGood, old.seed)
+		changed = changed || parts[i] != nil
+		if err := next[i].report.Err; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	l.holding = next
+	errs = append(errs, l.refused...)
+	l.told = map[string]bool{}
+	for _, err := range errs {
+		l.told[err.Error()] = true
+	}
+	if !changed && slices.Equal(names, old.Names()) {
+		return false, errs
+	}
+	l.index.Store(rebuild(old, names, parts))
+	return true, errs
+}
+
+// held is what the library has of a list, or a new holding.
+func (l *Library) held(c gateway.List) *holding {
+	for _, h := range l.holding {
+		if h.list.Name != c.Name {
+			continue
+		}
+		if h.list != c {
+			h.list, h.sig = c, signature{young: true} // to be read anew
+		}
+		return h
+	}
+	return &holding{list: c, sig: signature{young: true}, report: Report{Name: c.Name, File: c.File}}
+}
+
+// rebuild compiles an index of the parts that are new; the other lists are taken
+// over from the old index, so that no file need be read for them.
+func rebuild(old *Index, names []string, parts []*part) *Index {
+	b := newBuilder(names, old.seed)
+	for i, name := range names {
+		if parts[i] != nil {
+			b.parts[i] = parts[i]
+		} else if k := slices.Index(old.Names(), name); k >= 0 {
+			b.carry(i, old, k)
+		}
+	}
+	ix := b.Build()
+	if slices.Equal(names, old.Names()) {
+		ix.lists = old.lists // selections of the old index stay as fast
+	}
+	return ix
+}
+
+// refresh looks at a list's file and returns its entries if they are others than
+// those that the index has, else nil.
+func (h *holding) refresh(lastGood string, s seed) *part {
+	sig := sign(h.list.File, time.Now())
+	if h.sig.same(sig) && !h.uncopied {
+		return nil
+	}
+	h.sig = sig
+	if h.good && h.list == h.read {
+		if sum, err := sumFile(h.list.File); err == nil && sum == h.sum {
+			h.report.LastGood = false
+			h.keep(lastGood)
+			return nil
+		}
+	}
+	c, err := readList(h.list, h.list.File, s)
+	if err == nil {
+		h.take(c)
+		h.keep(lastGood)
+		return c.part
+	}
+	if h.good { // the index has it
+		h.report.Err, h.report.LastGood = fmt.Errorf("%w; its last good content stays in use", err), true
+		return nil
+	}
+	if lastGood != "" {
+		kept, copyErr := readCopy(lastGood, h.list, s)
+		if copyErr == nil {
+			h.take(kept)
+			h.report.Err = fmt.Errorf("%w; its last good copy is used", err)
+			return kept.part
+		}
+		if !errors.Is(copyErr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; its last good copy is bad too: %w", err, copyErr)
+		}
+	}
+	h.report = c.report
+	h.report.Err = fmt.Errorf("%w; it is empty until its file is good", err)
+	return nil
+}
+
+// take makes content the list's own.
+func (h *holding) take(c content) {
+	h.good, h.read, h.sum = true, h.list, c.sum
+	h.prefixes, h.report = c.prefixes, c.report
+}
+
+// keep stores the last good copy of the file that was read. Where that fails, the
+// list is fine, and the next reload tries again.
+func (h *holding) keep(lastGood string) {
+	h.report.Err = nil
+	if lastGood != "" {
+		h.report.Err = keepCopy(lastGood, h.list, h.sum)
+	}
+	h.uncopied = h.report.Err != nil
+}

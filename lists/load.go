@@ -1,0 +1,185 @@
+package lists
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// digest is the SHA-256 of a file's content.
+type digest [sha256.Size]byte
+
+// content is a list as it was read.
+type content struct {
+	part     *part
+	prefixes []netip.Prefix
+	report   Report
+	sum      digest
+}
+
+// Check reads a list as a Library would, without keeping anything. The report is
+// filled as far as reading came.
+func Check(l gateway.List) (Report, error) {
+	c, err := readList(l, l.File, seed{})
+	return c.report, err
+}
+
+// readList parses the list l out of file, which is l.File or a copy of it.
+func readList(l gateway.List, file string, s seed) (content, error) {
+	c := content{part: &part{seed: s}, report: Report{Name: l.Name, File: l.File}}
+	if l.Format != "" {
+		if _, err := formatNamed(l.Format); err != nil {
+			return c, fmt.Errorf("list %s: %w", l.Name, err)
+		}
+	}
+	f, err := openRegular(file)
+	if err != nil {
+		return c, fmt.Errorf("list %s: %w", l.Name, err)
+	}
+	defer f.Close()
+	hash := sha256.New()
+	out := &sink{report: &c.report, add: c.part.add, prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
+	if err := parse(io.TeeReader(f, hash), l.File, l.Format, out); err != nil {
+		return c, fmt.Errorf("list %s: %s: %w", l.Name, l.File, err)
+	}
+	hash.Sum(c.sum[:0])
+	if err := c.report.check(); err != nil {
+		return c, fmt.Errorf("list %s: %w", l.Name, err)
+	}
+	c.report.LoadedAt = time.Now()
+	return c, nil
+}
+
+// openRegular opens a regular file only: reading a pipe or a terminal would block
+// whoever reloads.
+func openRegular(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: file, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func sumFile(file string) (sum digest, err error) {
+	f, err := openRegular(file)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return sum, err
+	}
+	hash.Sum(sum[:0])
+	return sum, nil
+}
+
+// keepCopy stores the content that was loaded as the list's last good copy, unless
+// that is what is stored already.
+func keepCopy(dir string, l gateway.List, sum digest) error {
+	to := copyFile(dir, l)
+	if have, err := sumFile(to); err == nil && have == sum {
+		return nil
+	}
+	if err := writeCopy(l.File, to, sum); err != nil {
+		return fmt.Errorf("list %s: keep a copy: %w", l.Name, err)
+	}
+	return nil
+}
+
+func writeCopy(from, to string, sum digest) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	in, err := openRegular(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := renameio.NewPendingFile(to, renameio.WithPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer out.Cleanup()
+	hash := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(out, hash), in); err != nil {
+		return err
+	}
+	if digest(hash.Sum(nil)) != sum {
+		return nil // it changed meanwhile; the reload that follows reads and keeps it
+	}
+	return out.CloseAtomicallyReplace()
+}
+
+// copyFile is where a list's last good copy lies. List names are checked by
+// gateway and hold no slash.
+func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.Name+".list") }
+
+// readCopy reads a list's last good copy. An unknown format is then left to detection.
+func readCopy(dir string, l gateway.List, s seed) (content, error) {
+	file := copyFile(dir, l)
+	if _, err := formatNamed(l.Format); err != nil {
+		l.Format = ""
+	}
+	c, err := readList(l, file, s)
+	if err != nil {
+		return c, err
+	}
+	if info, err := os.Stat(file); err == nil {
+		c.report.LoadedAt = info.ModTime() // when it was read from its source
+	}
+	c.report.LastGood = true
+	return c, nil
+}
+
+// signature tells cheaply whether a file has changed since it was read.
+type signature struct {
+	size         int64
+	mtime, ctime time.Time
+	dev, inode   uint64
+	young        bool // changed so shortly before it was read that a second change may not show
+	missing      bool
+}
+
+// clockGrain is more than the coarsest time stamps of common file systems (FAT: 2 s).
+const clockGrain = 3 * time.Second
+
+func sign(file string, now time.Time) signature {
+	info, err := os.Stat(file)
+	if err != nil {
+		return signature{missing: true}
+	}
+	s := signature{size: info.Size(), mtime: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.dev, s.inode = uint64(st.Dev), st.Ino
+		s.ctime = time.Unix(st.Ctim.Unix())
+	}
+	s.young = now.Sub(s.mtime) < clockGrain || now.Sub(s.ctime) < clockGrain
+	return s
+}
+
+// same reports whether nothing can have changed between two looks at a file.
+func (s signature) same(later signature) bool {
+	young := s.young
+	s.young, later.young = false, false
+	return !young && s == later
+}
