@@ -1,0 +1,338 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// hotFirst is how many learned elements of each set are put back together with the
+// rules after a loss; the others follow in transactions of their own.
+const hotFirst = 2500
+
+// Apply makes the kernel's table equal to t and says how many objects and elements
+// differed. What is right stays, learned elements always; the rules change in one
+// transaction. The sets of routes that t does not have are deleted. ctx ends the
+// waiting, and the work between two transactions: what is then missing is done by
+// the next Apply.
+func (k *Kernel) Apply(ctx context.Context, t *Table) (changes int, err error) {
+	var n int // not the result, which the caller has already got where ctx ended first
+	err = k.do(ctx, func() (err error) {
+		n, err = k.apply(ctx, t)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("apply nft table inet %s: %w", t.Name, err)
+	}
+	return n, nil
+}
+
+// apply is Apply on the owner goroutine. A socket that broke is replaced once; a
+// difference that the kernel does not take makes the whole table anew.
+func (k *Kernel) apply(ctx context.Context, t *Table) (int, error) {
+	k.applying, k.changed = true, false
+	defer func() {
+		k.applying = false
+		if k.changed {
+			k.again.Reset(0)
+		}
+	}()
+	changes, err := k.applyOnce(ctx, t, false)
+	if errors.Is(err, errTransport) {
+		if err := k.reopen(); err != nil {
+			return 0, err
+		}
+		changes, err = k.applyOnce(ctx, t, false)
+	}
+	var refused *refusal
+	if errors.As(err, &refused) && refused.errno != unix.EPERM {
+		var again error
+		if changes, again = k.applyOnce(ctx, t, true); again != nil {
+			return 0, errors.Join(err, again)
+		}
+		err = nil
+	}
+	return changes, err
+}
+
+func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, error) {
+	r, err := openReader()
+	if err != nil {
+		return 0, err
+	}
+	defer r.close()
+	have, err := r.readState(t.Name)
+	if err != nil {
+		return 0, err
+	}
+	if have.table.owned() && have.table.owner != k.sock.port() {
+		return 0, fmt.Errorf("%w (netlink port %d)", ErrOwned, have.table.owner)
+	}
+	lost, err := k.adopt(r, have, t)
+	if err != nil {
+		return 0, err
+	}
+	var flags uint32
+	if k.features.Mode == ModeOwned {
+		flags = flagOwner | flagPersist
+	}
+	p, err := diff(have, t, flags, k.sock.port(), replace)
+	if err != nil {
+		return 0, err
+	}
+	e := execution{Kernel: k, ctx: ctx, table: t, plan: p, lost: lost}
+	if err := e.run(!have.table.exists); err != nil {
+		return 0, err
+	}
+	k.applied = t
+	k.untrack(t.Name, func(name string) bool {
+		return slices.ContainsFunc(t.sets, func(s set) bool { return s.learned && s.name == name })
+	})
+	return p.changes() + e.putBack, k.ensureWatch()
+}
+
+// adopt reads the learned sets that the kernel has and we do not know yet, before
+// anything is written: what an earlier process left, or others put back. It says
+// which elements we know of and the kernel does not have.
+func (k *Kernel) adopt(r *reader, have *state, t *Table) (map[*learned][]held, error) {
+	lost := map[*learned][]held{}
+	for _, w := range t.learnedSets() {
+		s := k.track(t.ref(w.name))
+		s.size = w.size
+		if s.live.Load() {
+			continue
+		}
+		there := slices.ContainsFunc(have.sets, func(h setState) bool {
+			return h.name == w.name && h.learnable(w.family) == nil
+		})
+		missing, err := k.read(r, s, there)
+		if err != nil {
+			return nil, err
+		}
+		lost[s] = missing
+	}
+	return lost, nil
+}
+
+// read compares what we know of a set with the kernel's set: elements that are new
+// to us are noted, those that are missing there are returned, hottest first.
+func (k *Kernel) read(r *reader, s *learned, there bool) ([]held, error) {
+	present := map[netip.Addr]bool{}
+	if there {
+		elems, err := r.elements(s.ref)
+		if err != nil {
+			return nil, err
+		}
+		now := k.clock.now()
+		for _, e := range elems {
+			present[plain(e.key)] = true
+			s.note(e, now)
+		}
+	}
+	missing := s.hottest(k.clock.now())
+	return slices.DeleteFunc(missing, func(h held) bool { return present[h.addr] }), nil
+}
+
+// execution carries out one plan.
+type execution struct {
+	*Kernel
+	ctx     context.Context
+	table   *Table
+	plan    *plan
+	lost    map[*learned][]held // learned elements that the kernel does not have
+	putBack int
+}
+
+// run orders the transactions so that at no time a rule stands without what it
+// needs: static sets are filled before rules use them, except that after a loss,
+// when nothing is marked, the rules come first and the prefixes of lists follow.
+func (e *execution) run(gone bool) error {
+	if err := e.adoptTable(); err != nil {
+		return err
+	}
+	var later []rangeChange
+	if e.plan.fresh {
+		for _, s := range e.plan.newSets {
+			if !s.learned && !s.base {
+				later = append(later, rangeChange{set: s, add: s.ranges})
+			}
+		}
+	} else if err := e.fillSets(); err != nil {
+		return err
+	}
+	if err := e.main(gone); err != nil {
+		return err
+	}
+	for _, c := range later {
+		if err := e.inChunks(c); err != nil {
+			return err
+		}
+	}
+	return e.rest()
+}
+
+func (e *execution) adoptTable() error {
+	if !e.plan.adopt && !e.plan.wake {
+		return nil
+	}
+	b := e.begin()
+	b.newTable(e.table.Name, e.plan.flags)
+	return e.sock.transact(b)
+}
+
+// begin starts a batch in the buffers of the last one.
+func (k *Kernel) begin() *batch {
+	k.batch = newBatch(k.batch)
+	return k.batch
+}
+
+// fillSets brings static sets of a table that stays to their content, before the
+// rules change.
+func (e *execution) fillSets() error {
+	for _, s := range e.plan.newSets {
+		if s.learned || e.plan.remade[s.name] {
+			continue
+		}
+		b := e.begin()
+		b.newSet(e.table.Name, s)
+		if err := e.sock.transact(b); err != nil {
+			return err
+		}
+		if err := e.inChunks(rangeChange{set: s, add: s.ranges}); err != nil {
+			return err
+		}
+	}
+	for _, c := range e.plan.ranges {
+		if err := e.inChunks(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inChunks changes a static set in bounded transactions: one on an interval set
+// takes time that grows with the set, and learning waits for it.
+func (e *execution) inChunks(c rangeChange) error {
+	for _, part := range c.chunks(maxPerMessage) {
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
+		b := e.begin()
+		b.changeRanges(e.table.Name, part)
+		if err := e.sock.transact(b); err != nil {
+			return err
+		}
+		e.interlude()
+	}
+	return nil
+}
+
+// main is the transaction that changes chains and rules, and makes the sets that
+// they look up. gone says that the table is not there: then learned elements are
+// limited to the hot ones, because nothing is routed until the rules are back.
+func (e *execution) main(gone bool) error {
+	b, p, name := e.begin(), e.plan, e.table.Name
+	if p.replace {
+		b.delTable(name)
+	}
+	if p.fresh {
+		b.newTable(name, p.flags)
+	}
+	for _, r := range p.delRules {
+		b.delRule(name, r)
+	}
+	for _, c := range p.delChains {
+		b.delChain(name, c)
+	}
+	for _, s := range p.delSets {
+		b.delSet(name, s)
+	}
+	for _, s := range p.newSets {
+		e.makeSet(b, s, gone)
+	}
+	for _, c := range append(p.newChains, p.policies...) {
+		b.newChain(name, c)
+	}
+	for _, r := range p.newRules {
+		if err := b.newRule(name, r); err != nil {
+			return err
+		}
+	}
+	return e.sock.transact(b)
+}
+
+// makeSet adds a set to the main transaction with what it must hold from the start.
+func (e *execution) makeSet(b *batch, s set, gone bool) {
+	p, name := e.plan, e.table.Name
+	if !s.learned {
+		if p.fresh || p.remade[s.name] {
+			b.newSet(name, s)
+		}
+		if (p.fresh && s.base) || p.remade[s.name] {
+			b.changeRanges(name, rangeChange{set: s, add: s.ranges})
+		}
+		return
+	}
+	b.newSet(name, s)
+	l := e.track(e.table.ref(s.name))
+	now := e.clock.now()
+	elems := l.hottest(now)
+	l.live.Store(false)
+	e.lost[l] = nil
+	if gone && len(elems) > hotFirst {
+		e.lost[l] = elems[hotFirst:]
+		elems = elems[:hotFirst]
+	}
+	b.putBack(l, elems, now)
+	e.putBack += len(elems)
+}
+
+// rest puts back the learned elements that the main transaction left out; from
+// then on a set's expiry table can be trusted.
+func (e *execution) rest() error {
+	for s, elems := range e.lost {
+		for part := range slices.Chunk(elems, maxPerMessage) {
+			b := e.begin()
+			b.putBack(s, part, e.clock.now())
+			if err := e.sock.transact(b); err != nil {
+				return err
+			}
+			e.putBack += len(part)
+			e.interlude()
+		}
+		s.live.Store(true)
+	}
+	return nil
+}
+
+// Remove deletes our table and all in it; one that is not there is no error.
+func (k *Kernel) Remove(ctx context.Context, name string) error {
+	err := k.do(ctx, func() error {
+		k.applied = nil
+		k.again.Stop()
+		k.untrack(name, func(string) bool { return false })
+		r, err := openReader()
+		if err != nil {
+			return err
+		}
+		defer r.close()
+		t, err := r.table(unix.NFPROTO_INET, name)
+		if err != nil || !t.exists {
+			return err
+		}
+		if t.owned() && t.owner != k.sock.port() {
+			return fmt.Errorf("%w (netlink port %d)", ErrOwned, t.owner)
+		}
+		b := k.begin()
+		b.delTable(name)
+		return k.sock.transact(b)
+	})
+	if err != nil {
+		return fmt.Errorf("remove nft table inet %s: %w", name, err)
+	}
+	return nil
+}

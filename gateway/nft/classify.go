@@ -1,0 +1,88 @@
+package nft
+
+import "github.com/nameroute/nameroute/gateway"
+
+// classify decides which route a packet takes. The order is the meaning:
+//
+// A flow that has a route keeps it. Where connections that come in by the egress
+// belong to the route, this is so for both directions: replies of a LAN server go
+// back by the egress, and packets that arrive by the egress never get here. On a
+// link that is lan's or the WAN's, too, replies do get here, and only the original
+// direction is marked: a marked reply would go back out by the route.
+//
+// A flow without a route that is already established is older than the listing
+// and is left alone. New ones are classified by destination: kept addresses first,
+// then special-use addresses, which only `private: learn` routes may take, then
+// the routes in the order of gateway.yaml.
+func (d *desire) classify() []rule {
+	var rules []rule
+	keep := func(name string, m gateway.Mark, bothWays bool) {
+		match := []part{ctMarkIs(m)}
+		if !bothWays {
+			match = append([]part{ctOriginal()}, match...)
+		}
+		rules = append(rules, newRule(name+": a flow keeps its route", append(match, setMark(m), accept())...))
+	}
+	for _, r := range d.Config.Routes {
+		keep(r.Name, r.Mark, d.Egress[r.Name].Inbound)
+	}
+	keep(gateway.WAN, d.wan, d.wanInbound())
+	rules = append(rules, newRule("older than the listing", ctEstablished(), accept()))
+	for _, f := range gateway.Families {
+		rules = append(rules, newRule("never rerouted", daddrIn(f, familySet(setKeep, f)), accept()))
+	}
+	for _, r := range d.Config.Routes {
+		if r.Private {
+			rules = append(rules, d.take(r, setSpecial)...)
+		}
+	}
+	for _, f := range gateway.Families {
+		rules = append(rules, newRule("special use", daddrIn(f, familySet(setSpecial, f)), accept()))
+	}
+	for _, r := range d.Config.Routes {
+		rules = append(rules, d.take(r, "")...)
+	}
+	return rules
+}
+
+// take sends new flows to a route's addresses by the route; with within, only those
+// that are in that set, too, so that a `private: learn` route comes before
+// special use and still keeps its place among the others for public addresses.
+// While a route with `on_down: wan` is down, new flows go by the WAN and stay there.
+func (d *desire) take(r gateway.Route, within string) []rule {
+	mark, comment := r.Mark, r.Name
+	if r.OnDown == gateway.FallBack && d.Egress[r.Name].Down {
+		mark, comment = d.wan, r.Name+": down, by the wan"
+	}
+	var rules []rule
+	for _, f := range gateway.Families {
+		for _, name := range []string{r.Set(f), r.PrefixSet(f)} {
+			sets := []string{name}
+			if within != "" {
+				sets = []string{familySet(within, f), name}
+			}
+			rules = append(rules, newRule(comment, daddrIn(f, sets...), setMark(mark), setCtMark(mark), accept()))
+		}
+	}
+	return rules
+}
+
+// doorSuffix ends the comment of a closed door, behind the route's name.
+const doorSuffix = ": closed door"
+
+// closedDoor drops what carries a route's mark and would leave by anything but the
+// route's links: forwarded and own packets alike, because the output hook still
+// sees the kernel route from before the mark. lo is for packets to the box itself.
+func (d *desire) closedDoor() []rule {
+	var rules []rule
+	for _, r := range d.Config.Routes {
+		parts := []part{markIs(r.Mark)}
+		for _, link := range d.links(r) {
+			parts = append(parts, notOifname(link))
+		}
+		door := newRule(r.Name+doorSuffix, append(parts, notOifname("lo"), count(), drop())...)
+		door.route = r.Name
+		rules = append(rules, door)
+	}
+	return rules
+}

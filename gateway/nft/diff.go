@@ -1,0 +1,324 @@
+package nft
+
+import (
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// plan is the difference between what the kernel has and what is wanted.
+type plan struct {
+	replace bool   // delete the kernel's table and make it anew, in one transaction
+	fresh   bool   // the table is not there, or is replaced: everything is new
+	adopt   bool   // take over the table that a dead owner left
+	wake    bool   // the table is dormant
+	flags   uint32 // of a fresh, adopted or woken table
+
+	delRules  []ruleState
+	delChains []string
+	delSets   []string
+	newSets   []set
+	remade    map[string]bool // sets that are deleted and made again
+	newChains []chain
+	policies  []chain // base chains whose policy is not accept
+	newRules  []placedRule
+	ranges    []rangeChange // of static sets that stay
+}
+
+// placedRule goes before the rule with a handle, or to the end of its chain.
+type placedRule struct {
+	chain          string
+	before         uint64
+	rule           rule
+	packets, bytes uint64 // what its counter begins with
+}
+
+// rangeChange is what a static set loses and gets.
+type rangeChange struct {
+	set      set
+	del, add []Range
+}
+
+// changes counts the objects and elements that differ. To become the owner of a
+// table that is otherwise right is none.
+func (p *plan) changes() int {
+	n := len(p.delRules) + len(p.delChains) + len(p.delSets) + len(p.newSets) + len(p.newChains) + len(p.policies) + len(p.newRules)
+	for _, s := range p.newSets {
+		n += len(s.ranges)
+	}
+	for _, r := range p.ranges {
+		n += len(r.del) + len(r.add)
+	}
+	if p.fresh || p.wake {
+		n++
+	}
+	return n
+}
+
+// diff computes the plan. flags are the table flags that are wanted, port is the
+// writing socket's. With replace everything is made anew. It is pure.
+func diff(have *state, want *Table, flags, port uint32, replace bool) (*plan, error) {
+	p := &plan{remade: map[string]bool{}, flags: flags}
+	p.tableFlags(have.table, port, replace)
+	if p.fresh {
+		p.newSets, p.newChains = want.sets, want.chains
+		for _, c := range want.chains {
+			for _, r := range c.rules {
+				p.newRules = append(p.newRules, placedRule{chain: c.name, rule: r})
+			}
+		}
+		p.carryCounters(have)
+		return p, nil
+	}
+	p.diffSets(have, want)
+	if err := p.diffChains(have, want); err != nil {
+		return nil, err
+	}
+	p.carryCounters(have)
+	return p, nil
+}
+
+// tableFlags decides what becomes of the table itself. The kernel lets nobody add
+// the owner flag to an ordinary table (EOPNOTSUPP), only to an orphan.
+func (p *plan) tableFlags(have tableState, port uint32, replace bool) {
+	switch {
+	case !have.exists:
+		p.fresh = true
+	case replace:
+		p.fresh, p.replace = true, true
+	case p.flags&flagOwner == 0:
+		// An ordinary table is wanted; an orphan of an owner is as good as one.
+		p.wake = have.flags&flagDormant != 0
+		p.flags = have.flags &^ flagDormant
+	case have.flags == p.flags && have.owner == port:
+	case have.flags == p.flags&^flagOwner && have.flags != 0:
+		p.adopt = true
+	default:
+		p.fresh, p.replace = true, true
+	}
+}
+
+func (p *plan) diffSets(have *state, want *Table) {
+	for _, w := range want.sets {
+		i := slices.IndexFunc(have.sets, func(h setState) bool { return h.name == w.name })
+		switch {
+		case i < 0:
+			p.newSets = append(p.newSets, w)
+		case !w.matches(have.sets[i]):
+			p.remade[w.name] = true
+			p.delSets = append(p.delSets, w.name)
+			p.newSets = append(p.newSets, w)
+		case !w.learned:
+			if del, add := diffRanges(have.ranges[w.name], w.ranges); len(del)+len(add) > 0 {
+				p.ranges = append(p.ranges, rangeChange{set: w, del: del, add: add})
+			}
+		}
+	}
+	for _, h := range have.sets {
+		if !slices.ContainsFunc(want.sets, func(w set) bool { return w.name == h.name }) {
+			p.delSets = append(p.delSets, h.name)
+		}
+	}
+}
+
+// flags are the kernel's NFT_SET_* of a set.
+func (s set) flags() uint32 {
+	if s.learned {
+		return unix.NFT_SET_TIMEOUT
+	}
+	return unix.NFT_SET_INTERVAL
+}
+
+func (s set) matches(have setState) bool {
+	typ, length := keyType(s.family)
+	return have.flags == s.flags() && have.keyType == typ && have.keyLen == length && have.size == s.size && have.timeout == 0
+}
+
+// diffRanges compares two sorted lists of ranges.
+func diffRanges(have, want []Range) (del, add []Range) {
+	for len(have) > 0 || len(want) > 0 {
+		switch {
+		case len(want) == 0 || (len(have) > 0 && have[0].From.Less(want[0].From)):
+			del, have = append(del, have[0]), have[1:]
+		case len(have) == 0 || want[0].From.Less(have[0].From):
+			add, want = append(add, want[0]), want[1:]
+		default:
+			if have[0] != want[0] {
+				del, add = append(del, have[0]), append(add, want[0])
+			}
+			have, want = have[1:], want[1:]
+		}
+	}
+	return del, add
+}
+
+func (p *plan) diffChains(have *state, want *Table) error {
+	for _, w := range want.chains {
+		i := slices.IndexFunc(have.chains, func(h chainState) bool { return h.name == w.name })
+		rules := have.rules[w.name]
+		switch {
+		case i < 0:
+			p.newChains = append(p.newChains, w)
+		case !w.matches(have.chains[i]):
+			p.delRules = append(p.delRules, rules...)
+			p.delChains = append(p.delChains, w.name)
+			p.newChains = append(p.newChains, w)
+			rules = nil
+		case w.kind != "" && have.chains[i].policy != policyAccept:
+			p.policies = append(p.policies, w)
+		}
+		if err := p.diffRules(w, rules); err != nil {
+			return err
+		}
+	}
+	for _, h := range have.chains {
+		if !slices.ContainsFunc(want.chains, func(w chain) bool { return w.name == h.name }) {
+			p.delRules = append(p.delRules, have.rules[h.name]...)
+			p.delChains = append(p.delChains, h.name)
+		}
+	}
+	return nil
+}
+
+// policyAccept is the kernel's NF_ACCEPT.
+const policyAccept = 1
+
+func (c chain) matches(have chainState) bool {
+	if c.kind == "" {
+		return !have.base
+	}
+	return have.base && have.kind == c.kind && have.hook == hookNumbers[c.hook] && have.priority == c.priority
+}
+
+// diffRules keeps the rules that a chain begins and ends with, and replaces those
+// between them.
+func (p *plan) diffRules(want chain, have []ruleState) error {
+	same := func(w rule, h ruleState) (bool, error) {
+		if w.uses(p.remade) {
+			return false, nil
+		}
+		return w.same(h)
+	}
+	head := 0
+	for head < len(want.rules) && head < len(have) {
+		ok, err := same(want.rules[head], have[head])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		head++
+	}
+	tail := 0
+	for tail < len(want.rules)-head && tail < len(have)-head {
+		ok, err := same(want.rules[len(want.rules)-1-tail], have[len(have)-1-tail])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		tail++
+	}
+	p.delRules = append(p.delRules, have[head:len(have)-tail]...)
+	var before uint64
+	if tail > 0 {
+		before = have[len(have)-tail].handle
+	}
+	for _, r := range want.rules[head : len(want.rules)-tail] {
+		p.newRules = append(p.newRules, placedRule{chain: want.name, before: before, rule: r})
+	}
+	return nil
+}
+
+// uses reports whether a rule looks up one of the sets.
+func (r rule) uses(sets map[string]bool) bool {
+	for _, p := range r.parts {
+		for _, e := range p.exprs {
+			if l, ok := e.(*expr.Lookup); ok && sets[l.SetName] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// carryCounters lets a rule that replaces one of the same meaning count on.
+func (p *plan) carryCounters(have *state) {
+	type key struct{ chain, comment string }
+	old := map[key]ruleState{}
+	for chain, rules := range have.rules {
+		for _, r := range rules {
+			old[key{chain, string(r.comment)}] = r
+		}
+	}
+	for i := range p.newRules {
+		r := &p.newRules[i]
+		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.route != "" {
+			r.packets, r.bytes = h.counters()
+		}
+	}
+}
+
+// chunks cuts a change into parts of about limit elements, each of which the kernel
+// can take by itself: ranges that overlap or touch stay together, because a wide
+// one cannot be added before the narrow ones in it are deleted.
+func (c rangeChange) chunks(limit int) []rangeChange {
+	type item struct {
+		Range
+		add bool
+	}
+	items := make([]item, 0, len(c.del)+len(c.add))
+	for _, r := range c.del {
+		items = append(items, item{r, false})
+	}
+	for _, r := range c.add {
+		items = append(items, item{r, true})
+	}
+	slices.SortStableFunc(items, func(a, b item) int { return a.From.Compare(b.From) })
+
+	var out []rangeChange
+	var span Range // of the part that is being filled
+	count := 0
+	for _, it := range items {
+		if len(out) == 0 || (count >= limit && !touches(span, it.Range)) {
+			out, count = append(out, rangeChange{set: c.set}), 0
+			span = it.Range
+		}
+		if span.To.Less(it.To) {
+			span.To = it.To
+		}
+		part := &out[len(out)-1]
+		if it.add {
+			part.add = append(part.add, it.Range)
+		} else {
+			part.del = append(part.del, it.Range)
+		}
+		count += 2
+	}
+	return out
+}
+
+// rangeElements are the kernel's elements of ranges: a start, and an end behind the
+// last address unless that is the family's last.
+func rangeElements(ranges []Range) []element {
+	elems := make([]element, 0, 2*len(ranges))
+	for _, r := range ranges {
+		next := r.To.Next()
+		elems = append(elems, element{key: r.From, open: !next.IsValid()})
+		if next.IsValid() {
+			elems = append(elems, element{key: next, end: true})
+		}
+	}
+	return elems
+}
+
+// learnedSets lists the table's sets of learned addresses.
+func (t *Table) learnedSets() []set {
+	return slices.DeleteFunc(slices.Clone(t.sets), func(s set) bool { return !s.learned })
+}
+
+// ref names a set of the table.
+func (t *Table) ref(name string) SetRef { return SetRef{Family: "inet", Table: t.Name, Name: name} }

@@ -1,0 +1,65 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"golang.org/x/sys/unix"
+)
+
+// probe finds out what the kernel can do by doing it in a table of another name.
+// Distributions carry features to older versions, so the version says little.
+func probe(s *socket) (Features, error) {
+	var f Features
+	name := fmt.Sprintf("%s_probe_%d_%d", gateway.TableName, os.Getpid(), s.port())
+	for _, flags := range []uint32{flagOwner | flagPersist, flagOwner, 0} {
+		b := newBatch(nil)
+		b.newTable(name, flags)
+		err := s.transact(b)
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
+			continue
+		}
+		if err != nil {
+			return f, fmt.Errorf("try nftables: %w", err)
+		}
+		f.Owner, f.Persist = flags&flagOwner != 0, flags&flagPersist != 0
+		break
+	}
+	update, err := probeUpdate(s, name)
+	b := newBatch(nil)
+	b.delTable(name)
+	if err := errors.Join(err, s.transact(b)); err != nil {
+		return f, fmt.Errorf("try nftables: %w", err)
+	}
+	f.Update = update
+	return f, nil
+}
+
+// probeUpdate adds an element twice and looks which time won. Kernels before 6.12
+// take the second addition and do nothing.
+func probeUpdate(s *socket, table string) (bool, error) {
+	ref := SetRef{Family: "inet", Table: table, Name: "set"}
+	add := func(b *batch, d time.Duration) error {
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, nil, []element{{key: netip.AddrFrom4([4]byte{1}), timeout: d, expires: d}})
+		return s.transact(b)
+	}
+	b := newBatch(nil)
+	b.newSet(table, set{name: ref.Name, family: gateway.V4, learned: true})
+	if err := errors.Join(add(b, 10*time.Second), add(newBatch(nil), time.Minute)); err != nil {
+		return false, err
+	}
+	r, err := openReader()
+	if err != nil {
+		return false, err
+	}
+	defer r.close()
+	elems, err := r.elements(ref)
+	if err != nil {
+		return false, err
+	}
+	return len(elems) == 1 && elems[0].expires > 20*time.Second, nil
+}
