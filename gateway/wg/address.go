@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -14,7 +13,7 @@ import (
 // applyAddresses makes the interface carry these addresses and no others. New ones
 // come before old ones go, so that a flow whose address stays is not disturbed.
 func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]string, error) {
-	have, err := t.addresses(link, want)
+	have, err := t.addresses(link)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +35,7 @@ func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]strin
 		}
 	}
 	errs = append(errs, t.addMissing(link, want))
-	now, err := t.addresses(link, want)
+	now, err := t.addresses(link)
 	added, removed := diffPrefixes(have, now)
 	return signed("addresses", added, removed), errors.Join(append(errs, err)...)
 }
@@ -44,7 +43,7 @@ func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]strin
 // addMissing adds what the first round could not, or what went together with a
 // removed address.
 func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
-	have, err := t.addresses(link, want)
+	have, err := t.addresses(link)
 	if err != nil {
 		return err
 	}
@@ -64,21 +63,14 @@ func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
-// addresses lists those of the interface, without link-local ones that are not
-// wanted: they are the kernel's.
-func (t *Tunnel) addresses(link netlink.Link, want []netip.Prefix) ([]netip.Prefix, error) {
+func (t *Tunnel) addresses(link netlink.Link) ([]netip.Prefix, error) {
 	list, err := t.nl.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: list addresses: %w", t.name, err)
 	}
-	var out []netip.Prefix
+	out := make([]netip.Prefix, 0, len(list))
 	for _, a := range list {
-		for _, p := range prefixesOf([]net.IPNet{*a.IPNet}) {
-			if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !slices.Contains(want, p) {
-				continue
-			}
-			out = append(out, p)
-		}
+		out = append(out, prefixesOf([]net.IPNet{*a.IPNet})...)
 	}
 	return out, nil
 }

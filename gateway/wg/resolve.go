@@ -59,11 +59,22 @@ func (d DNS) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error)
 	if addrs := append(found[0], found[1]...); len(addrs) > 0 {
 		return addrs, nil
 	}
+	if errs[0] == errNoName && errs[1] == errNoName {
+		return nil, fmt.Errorf("resolve %s: %w", host, errNoName)
+	}
+	// Some servers deny the name for the family that it does not have.
+	for i, err := range errs {
+		if err == errNoName {
+			errs[i] = nil
+		}
+	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", host, err)
 	}
-	return nil, fmt.Errorf("resolve %s: it has no address", host)
+	return nil, fmt.Errorf("resolve %s: it has no usable address", host)
 }
+
+var errNoName = errors.New("no such name")
 
 // lookup asks one question until a server answers it.
 func (d DNS) lookup(ctx context.Context, name string, qtype uint16) ([]netip.Addr, error) {
@@ -73,7 +84,7 @@ func (d DNS) lookup(ctx context.Context, name string, qtype uint16) ([]netip.Add
 			// Old servers choke on EDNS: the second round does without.
 			m, err := d.ask(ctx, server, name, qtype, round == 0)
 			if err == nil && m.Rcode == dns.RcodeNameError {
-				return nil, errors.New("no such name")
+				return nil, errNoName
 			}
 			if err == nil && m.Rcode == dns.RcodeSuccess {
 				return addressesIn(m, name, qtype), nil

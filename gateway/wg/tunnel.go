@@ -165,17 +165,35 @@ func (t *Tunnel) Close() {
 // Delete removes the interface and closes the tunnel. An interface that is gone
 // already is no error; one that somebody else has put in its place stays.
 func (t *Tunnel) Delete() error {
+	defer t.Close()
 	t.mu.Lock()
-	link, err := t.link()
-	if err == nil {
-		err = t.nl.LinkDel(link)
+	defer t.mu.Unlock()
+	if t.closed() {
+		return nil
 	}
-	t.mu.Unlock()
-	t.Close()
-	if err != nil && !errors.Is(err, ErrGone) && !errors.Is(err, unix.ENODEV) {
+	link, err := t.link()
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.embedded != nil {
+		t.embedded.close() // first, or it would log that its device went away
+	}
+	if err := t.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete interface %s: %w", t.name, err)
 	}
 	return nil
+}
+
+func (t *Tunnel) closed() bool {
+	select {
+	case <-t.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // link reads the interface that was opened. One that was deleted or renamed is

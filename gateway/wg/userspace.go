@@ -127,7 +127,7 @@ func startEmbedded(name string, file *os.File, mtu int, log *slog.Logger) (*embe
 	e := &embedded{name: name, log: log, served: make(chan struct{})}
 	e.dev = device.NewDevice(t, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: device.DiscardLogf,
-		Errorf:   func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...), "link", name) },
+		Errorf:   seldom(log, name),
 	})
 	if e.socket, err = listenUAPI(name); err != nil {
 		e.dev.Close()
@@ -139,6 +139,28 @@ func startEmbedded(name string, file *os.File, mtu int, log *slog.Logger) (*embe
 		e.closeSocket()
 	}()
 	return e, nil
+}
+
+// seldom logs what WireGuard says, but the same thing only once a minute: without a
+// WAN it fails to send every 5 s.
+func seldom(log *slog.Logger, name string) func(format string, args ...any) {
+	var mu sync.Mutex
+	said := map[string]time.Time{}
+	return func(format string, args ...any) {
+		text, now := fmt.Sprintf(format, args...), time.Now()
+		mu.Lock()
+		fresh := now.Sub(said[text]) > time.Minute
+		if len(said) > 64 {
+			clear(said)
+		}
+		if fresh {
+			said[text] = now
+		}
+		mu.Unlock()
+		if fresh {
+			log.Warn(text, "link", name)
+		}
+	}
 }
 
 // listenUAPI opens the control socket. A stale one is replaced; one that answers

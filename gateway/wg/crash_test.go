@@ -1,0 +1,160 @@
+package wg
+
+import (
+	"bufio"
+	"hash/crc32"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// startChild starts a process that holds the tunnel, and waits until it is applied.
+func startChild(t *testing.T, link, conf string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), childEnv+"="+link, "NETLAB_INSIDE=")
+	cmd.Stdin = strings.NewReader(conf)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "ready\n" {
+		t.Fatalf("child: %q %v", said, err)
+	}
+	return cmd
+}
+
+// TestCrash: SIGKILL leaves the device, its addresses and its kernel routes; packets
+// into it go nowhere; the next process takes it over, and a TCP flow goes on.
+func TestCrash(t *testing.T) {
+	f := newFar(t, "fc", 15, "")
+	cmd := startChild(t, "wgc", f.conf)
+	t.Cleanup(func() { Remove("wgc") })
+	run(t, "ip route add default dev wgc table 7299")
+	run(t, "ip route add 10.9.15.0/24 dev wgc")
+	run(t, "ip route add fd09:15::/64 dev wgc")
+	if err := ping(15); err != nil {
+		t.Fatal(err)
+	}
+	flow := echoFlow(t, "fc", "10.9.15.1:7")
+	flow(t)
+
+	before := run(t, "ip -o addr show dev wgc") + run(t, "ip route show table 7299")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	after := run(t, "ip -o addr show dev wgc") + run(t, "ip route show table 7299")
+	if plain(after) != plain(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if out := run(t, "ip link show wgc"); !strings.Contains(out, "NO-CARRIER") {
+		t.Errorf("the dead tunnel has a carrier: %s", out)
+	}
+	if echo("ip4:icmp", "10.9.15.1", ipv4.ICMPTypeEcho, 1, time.Second) == nil {
+		t.Error("a dead tunnel carries packets")
+	}
+
+	began := time.Now()
+	tun := mustOpen(t, "wgc")
+	changes := mustApply(t, tun, f.want(t))
+	t.Logf("taken over in %v: %q", time.Since(began), changes)
+	for _, c := range changes {
+		if strings.HasPrefix(c, "addresses") || strings.HasPrefix(c, "mtu") || c == "up" || strings.HasPrefix(c, "alias") {
+			t.Errorf("a taken over link was changed: %s", c)
+		}
+	}
+	if tun.Kind() == Userspace {
+		flow(t)
+	}
+	if err := ping(15); err != nil {
+		t.Fatal(err)
+	}
+
+	// A clean end leaves the same behind.
+	tun.Close()
+	if closed := run(t, "ip -o addr show dev wgc") + run(t, "ip route show table 7299"); plain(closed) != plain(before) {
+		t.Errorf("after Close:\n%s", closed)
+	}
+	if err := Remove("wgc"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plain drops what the kernel says of the carrier.
+func plain(s string) string { return strings.ReplaceAll(s, " linkdown", "") }
+
+// echoFlow opens a TCP connection to an echo server in the far namespace and
+// returns a function that sends a line through it and waits for it to come back.
+func echoFlow(t *testing.T, ns, at string) func(*testing.T) {
+	t.Helper()
+	l := listenIn(t, ns, at)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+	c, err := net.DialTimeout("tcp", at, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); l.Close() })
+	r := bufio.NewReader(c)
+	return func(t *testing.T) {
+		t.Helper()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		began := time.Now()
+		if _, err := io.WriteString(c, "hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("the flow answered in %v", time.Since(began))
+	}
+}
+
+// makeLinkOn makes a bridge the way a kernel WireGuard interface is made.
+func makeLinkOn(t *testing.T) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	bridge := func(a netlink.LinkAttrs) netlink.Link { return &netlink.Bridge{LinkAttrs: a} }
+	run(t, "ip link add nrnew-%08x type bridge", crc32.ChecksumIEEE([]byte("wgx"))) // as a crash leaves it
+	left := run(t, "ip -br link show type bridge")
+	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, "ip link show wgx")
+	if !strings.Contains(out, "alias nameroute: route vpn") {
+		t.Error(out)
+	}
+	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
+		t.Errorf("left: %s (before: %s)", now, left)
+	}
+	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err == nil || !strings.Contains(err.Error(), "name interface wgx: ") {
+		t.Errorf("the name is taken: %v", err)
+	}
+	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
+		t.Errorf("left: %s", now)
+	}
+	run(t, "ip link del wgx")
+}

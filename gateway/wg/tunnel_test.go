@@ -1,0 +1,359 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/ipv4"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+func TestTunnel(t *testing.T) {
+	f := newFar(t, "fa", 11, "MTU = 1380")
+	tun := mustOpen(t, "wga")
+	changes := mustApply(t, tun, f.want(t))
+	want := []string{"fwmark 0x7f000000", "private key", "peer " + f.key.String()[:8] + " added",
+		"mtu 1380", "addresses +10.9.11.2/32 +fd09:11::2/128", "up"}
+	if tun.Kind() == Kernel {
+		t.Log("kernel WireGuard")
+	}
+	if !slices.Equal(changes, want) {
+		t.Errorf("changes %q\nwant    %q", changes, want)
+	}
+	run(t, "ip route add 10.9.11.0/24 dev wga")
+	run(t, "ip route add fd09:11::/64 dev wga")
+	if err := ping(11); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("handshake and counters", func(t *testing.T) {
+		s := mustStatus(t, tun)
+		p := s.Peers[0]
+		if !s.LinkUp || time.Since(p.LastHandshake) > 10*time.Second || p.RX < 200 || p.TX < 200 {
+			t.Errorf("%+v", s)
+		}
+		if got := s.Endpoints()[f.key]; got != netip.MustParseAddrPort("192.0.11.2:51820") {
+			t.Errorf("endpoint %v", got)
+		}
+		if down, why := NewHealth(0).Observe(time.Now(), s); down {
+			t.Error(why)
+		}
+	})
+	t.Run("applied twice", func(t *testing.T) {
+		if changes := mustApply(t, tun, f.want(t)); len(changes) > 0 {
+			t.Errorf("changed %q", changes)
+		}
+	})
+	t.Run("as the operator sees it", func(t *testing.T) {
+		if out := run(t, "wg show wga fwmark"); strings.TrimSpace(out) != "0x7f000000" {
+			t.Error(out)
+		}
+		if out := run(t, "wg show wga persistent-keepalive"); !strings.HasSuffix(strings.TrimSpace(out), "\t25") {
+			t.Errorf("an embedded tunnel without a keepalive in the file: %s", out)
+		}
+		out := run(t, "ip -d link show wga")
+		for _, w := range []string{"alias nameroute: route vpn", "mtu 1380", "persist on", "LOWER_UP"} {
+			if !strings.Contains(out, w) {
+				t.Errorf("no %q in %s", w, out)
+			}
+		}
+		got := run(t, "ip -br addr show wga")
+		if got := strings.Fields(got); !slices.Equal(got[2:], []string{"10.9.11.2/32", "fd09:11::2/128"}) {
+			t.Errorf("addresses %v", got)
+		}
+	})
+	t.Run("allowed ips change, the session goes on", func(t *testing.T) {
+		before := mustStatus(t, tun).Peers[0]
+		w := f.want(t)
+		w.Peers[0].AllowedIPs = pfx("10.9.11.0/24", "::/0")
+		changes := mustApply(t, tun, w)
+		if want := []string{"peer " + f.key.String()[:8] + " allowed ips +10.9.11.0/24 -0.0.0.0/0"}; !slices.Equal(changes, want) {
+			t.Errorf("changes %q, want %q", changes, want)
+		}
+		if err := ping(11); err != nil {
+			t.Fatal(err)
+		}
+		if after := mustStatus(t, tun).Peers[0]; !after.LastHandshake.Equal(before.LastHandshake) || after.RX <= before.RX {
+			t.Errorf("before %+v after %+v", before, after)
+		}
+		mustApply(t, tun, f.want(t))
+	})
+	t.Run("addresses by difference", func(t *testing.T) { applyAddresses(t, tun, f) })
+	t.Run("roamed endpoint", func(t *testing.T) { roamed(t, tun, f) })
+	t.Run("keep trying", func(t *testing.T) { keepTrying(t, tun, f) })
+	t.Run("link set down is set up", func(t *testing.T) {
+		run(t, "ip link set wga down")
+		if mustStatus(t, tun).LinkUp {
+			t.Error("the link counts as up")
+		}
+		if changes := mustApply(t, tun, f.want(t)); !slices.Contains(changes, "up") {
+			t.Errorf("changes %q", changes)
+		}
+		eventually(t, 3*time.Second, "link is up", func() bool { return mustStatus(t, tun).LinkUp })
+		run(t, "ip route replace 10.9.11.0/24 dev wga")
+		run(t, "ip route replace fd09:11::/64 dev wga")
+		if err := ping(11); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("control socket removed", func(t *testing.T) {
+		if tun.Kind() != Userspace {
+			t.Skip("kernel WireGuard has none")
+		}
+		if err := os.Remove("/var/run/wireguard/wga.sock"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 3*time.Second, "socket is back", func() bool { _, err := tun.Status(); return err == nil })
+	})
+	t.Run("delete", func(t *testing.T) {
+		if err := tun.Delete(); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := try("ip link show wga"); err == nil {
+			t.Error(out)
+		}
+		if _, err := os.Stat("/var/run/wireguard/wga.sock"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("control socket: %v", err)
+		}
+		if err := tun.Delete(); err != nil {
+			t.Errorf("twice: %v", err)
+		}
+		tun.Close()
+	})
+}
+
+func applyAddresses(t *testing.T, tun *Tunnel, f *far) {
+	w := f.want(t)
+	w.Addresses = pfx("10.9.11.2/24", "10.9.11.3/24", "fd09:11::2/64", "fe80::7/64")
+	changes := mustApply(t, tun, w)
+	want := []string{"addresses +10.9.11.2/24 +10.9.11.3/24 +fd09:11::2/64 +fe80::7/64 -10.9.11.2/32 -fd09:11::2/128"}
+	if !slices.Equal(changes, want) {
+		t.Errorf("changes %q\nwant    %q", changes, want)
+	}
+	if changes := mustApply(t, tun, w); len(changes) > 0 {
+		t.Errorf("twice: %q", changes)
+	}
+	// The first of a subnet goes, and the kernel takes the second with it.
+	w.Addresses = pfx("10.9.11.3/24", "fd09:11::2/64")
+	mustApply(t, tun, w)
+	if got := strings.Fields(run(t, "ip -br addr show wga")); !slices.Equal(got[2:], []string{"10.9.11.3/24", "fd09:11::2/64"}) {
+		t.Errorf("addresses %v", got)
+	}
+	mustApply(t, tun, f.want(t))
+	run(t, "ip route replace 10.9.11.0/24 dev wga")
+	run(t, "ip route replace fd09:11::/64 dev wga")
+}
+
+func roamed(t *testing.T, tun *Tunnel, f *far) {
+	run(t, "wg set wga peer %s endpoint 192.0.11.3:51820", f.key)
+	if changes := mustApply(t, tun, f.want(t)); len(changes) > 0 {
+		t.Errorf("a roamed peer was set back: %q", changes)
+	}
+	tun.ResetEndpoints()
+	want := []string{"peer " + f.key.String()[:8] + " endpoint 192.0.11.2:51820"}
+	if changes := mustApply(t, tun, f.want(t)); !slices.Equal(changes, want) {
+		t.Errorf("changes %q, want %q", changes, want)
+	}
+}
+
+func keepTrying(t *testing.T, tun *Tunnel, f *far) {
+	interval := func() string {
+		return strings.TrimPrefix(strings.TrimSpace(run(t, "wg show wga persistent-keepalive")), f.key.String()+"\t")
+	}
+	tx := mustStatus(t, tun).Peers[0].TX
+	if err := tun.KeepTrying(true); err != nil {
+		t.Fatal(err)
+	}
+	if interval() != "5" {
+		t.Errorf("interval %s", interval())
+	}
+	eventually(t, time.Second, "something is sent at once", func() bool { return mustStatus(t, tun).Peers[0].TX > tx })
+	if changes := mustApply(t, tun, f.want(t)); len(changes) > 0 {
+		t.Errorf("apply undid it: %q", changes)
+	}
+	if err := tun.KeepTrying(false); err != nil {
+		t.Fatal(err)
+	}
+	if interval() != "25" {
+		t.Errorf("interval afterwards %s", interval())
+	}
+}
+
+func TestGone(t *testing.T) {
+	f := newFar(t, "fg", 12, "")
+	tun := f.open(t, "wgg", 12)
+	select {
+	case <-tun.Gone():
+		t.Fatal("gone while it is there")
+	case <-time.After(50 * time.Millisecond):
+	}
+	run(t, "ip link del wgg")
+	select {
+	case <-tun.Gone():
+	case <-time.After(5 * time.Second):
+		t.Fatal("not noticed")
+	}
+	if s := mustStatus(t, tun); s.LinkUp {
+		t.Error("counts as up")
+	}
+	if _, err := tun.Apply(f.want(t)); !errors.Is(err, ErrGone) || err.Error() != "interface wgg: the interface is gone" {
+		t.Errorf("got %v", err)
+	}
+	tun.Close()
+	again := f.open(t, "wgg", 12)
+	if err := ping(12); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link set wgg down")
+	run(t, "ip link set wgg name wgh")
+	if _, err := again.Apply(f.want(t)); !errors.Is(err, ErrGone) {
+		t.Errorf("renamed: got %v", err)
+	}
+	run(t, "ip link del wgh")
+}
+
+// TestWatchLink shows the kernel tunnels' way to notice the end of a link, on a
+// bridge, which any kernel has.
+func TestWatchLink(t *testing.T) {
+	netlab.Need(t, "ip")
+	run(t, "ip link add br-w type bridge")
+	run(t, "ip link add p-w type veth peer name q-w")
+	run(t, "ip link set p-w master br-w")
+	ifi, err := net.InterfaceByName("p-w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	gone, err := watchLink(ifi.Index, stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, err := watchLink(ifi.Index, stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link set p-w nomaster") // sends RTM_DELLINK of family bridge
+	run(t, "ip link del br-w")
+	select {
+	case <-gone:
+		t.Fatal("gone while it is there")
+	case <-time.After(100 * time.Millisecond):
+	}
+	run(t, "ip link del p-w")
+	for _, c := range []<-chan struct{}{gone, stopped} {
+		select {
+		case <-c:
+		case <-time.After(5 * time.Second):
+			t.Fatal("not noticed")
+		}
+	}
+	close(stop)
+}
+
+func TestForeign(t *testing.T) {
+	netlab.Need(t, "ip")
+	tests := []struct{ name, make, want string }{
+		{"bridge", "ip link add wgf type bridge", "interface wgf: not made by nameroute: it is a bridge interface of somebody else: " +
+			"remove it (ip link del wgf), or give the provider's file another name"},
+		{"tun", "ip tuntap add wgf mode tun", "interface wgf: not made by nameroute: it is a tun interface of somebody else: " +
+			"remove it (end the program that made it, or ip link del wgf), or give the provider's file another name"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, "%s", tt.make)
+			defer run(t, "ip link del wgf")
+			_, err := Open("wgf", Options{Alias: Alias("vpn")})
+			if !errors.Is(err, ErrForeign) || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+			if err := Remove("wgf"); !errors.Is(err, ErrForeign) {
+				t.Errorf("remove: %v", err)
+			}
+			run(t, "ip link show wgf")
+		})
+	}
+	if err := Remove("wgf"); err != nil {
+		t.Errorf("remove what is not there: %v", err)
+	}
+}
+
+// TestBusy: two processes do not share a tunnel, and the loser leaves it alone.
+func TestBusy(t *testing.T) {
+	netlab.Need(t, "ip")
+	tun := mustOpen(t, "wgb")
+	if tun.Kind() == Kernel {
+		t.Skip("a kernel tunnel is held by nobody")
+	}
+	for range 3 {
+		_, err := Open("wgb", Options{Alias: Alias("vpn")})
+		const want = "interface wgb: device or resource busy: another process holds it: end that one first"
+		if err == nil || err.Error() != want {
+			t.Fatalf("got  %v\nwant %s", err, want)
+		}
+	}
+	links, err := Links()
+	if err != nil || !slices.Equal(links, []Link{{"wgb", "nameroute: route vpn", Userspace}}) {
+		t.Errorf("links %v %v", links, err)
+	}
+}
+
+// TestMakeLink shows how a kernel interface comes into being, on a bridge: it never
+// has its name without being ours, and what a crash left is swept up.
+func TestMakeLink(t *testing.T) {
+	netlab.Need(t, "ip")
+	makeLinkOn(t)
+}
+
+func TestMTU(t *testing.T) {
+	f := newFar(t, "fm", 13, "")
+	tun := mustOpen(t, "wgm")
+	for _, tt := range []struct{ way, opt, conf, want int }{
+		{1500, 0, 0, 1420}, {1492, 0, 0, 1412}, {9000, 0, 0, 1420}, {1300, 0, 0, 1280}, {1492, 0, 1400, 1400}, {1492, 1350, 1400, 1350},
+	} {
+		run(t, "ip link set v-fm mtu %d", tt.way)
+		tun.opts.MTU = tt.opt
+		w := f.want(t)
+		w.MTU = tt.conf
+		mustApply(t, tun, w)
+		if out := run(t, "ip link show wgm"); !strings.Contains(out, fmt.Sprintf("mtu %d ", tt.want)) {
+			t.Errorf("%+v: %s", tt, out)
+		}
+	}
+	w := f.want(t)
+	w.MTU = 1200
+	tun.opts.MTU = 0
+	mustApply(t, tun, w)
+	if got := strings.Fields(run(t, "ip -br addr show wgm")); !slices.Equal(got[2:], []string{"10.9.13.2/32"}) {
+		t.Errorf("addresses below the MTU of IPv6: %v", got)
+	}
+	if changes := mustApply(t, tun, w); len(changes) > 0 {
+		t.Errorf("twice: %q", changes)
+	}
+}
+
+func TestIPv6Off(t *testing.T) {
+	f := newFar(t, "fo", 14, "")
+	tun := mustOpen(t, "wgo")
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/wgo/disable_ipv6", []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := tun.Apply(f.want(t))
+		const want = "interface wgo: add address fd09:14::2/128: IPv6 is off (permission denied): " +
+			"want net.ipv6.conf.wgo.disable_ipv6=0, or a provider's file without IPv6"
+		if err == nil || err.Error() != want {
+			t.Fatalf("got  %v\nwant %s", err, want)
+		}
+	}
+	run(t, "ip route replace 10.9.14.0/24 dev wgo")
+	if err := echo("ip4:icmp", "10.9.14.1", ipv4.ICMPTypeEcho, 1, 5*time.Second); err != nil {
+		t.Errorf("IPv4 works all the same: %v", err)
+	}
+}
