@@ -27,4 +27,22 @@
 // packet's source which way it came: the WAN's address belongs to the box, the far
 // end of the tunnel translates to its own. All addresses outside the LAN look
 // public, as special-use ones are never learned, and exist only in the lab.
+//
+// A test of the product reads like this:
+//
+//	func TestMain(m *testing.M) { netlab.Main(m) }
+//
+//	func TestListedNameGoesByTunnel(t *testing.T) {
+//		t.Parallel()
+//		lab := netlab.New(t, netlab.Options{})
+//		lab.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example"}})
+//		lab.Box.StartProduct(binary, "run")
+//		lab.Reset()
+//		addrs, err := lab.Client.Resolve("www.listed.example")
+//		...
+//		way, err := lab.Client.Connect(addrs[0]) // want netlab.ByVPN
+//		lab.Settle()
+//		leaked := lab.ISP.Clear(netlab.To(addrs...)) // want none
+//		queries := lab.World.Queries("listed.example") // each .Way want ByVPN
+//	}
 package netlab

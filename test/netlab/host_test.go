@@ -156,3 +156,19 @@ func TestFlow(t *testing.T) {
 		t.Errorf("reset by the far end: %v", r)
 	}
 }
+
+func TestAdvertiseWAN(t *testing.T) {
+	t.Parallel()
+	Need(t, "dnsmasq")
+	l := New(t, Options{NotRouting: true, GoResolvers: true})
+	l.AdvertiseWAN()
+	to := l.World.Addresses("plain.example").V6
+	if way, err := l.Box.Ask(to); err != nil || way != ByWAN {
+		t.Errorf("by the advertised route: %q (%v)", way, err)
+	}
+	// The kernel drops the route when the box becomes a router and accept_ra is 1.
+	l.Box.Sysctl("net/ipv6/conf/all/forwarding=1")
+	if out := l.Box.Run("ip", "-6", "route", "show", "default"); out != "" {
+		t.Errorf("the route outlives forwarding: %q", out)
+	}
+}

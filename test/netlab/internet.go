@@ -39,7 +39,7 @@ func (a *authority) serveHosts(n *Namespace) {
 			l = tls.NewListener(l, a.tls("internet.example"))
 		}
 		server := &http.Server{Handler: http.HandlerFunc(tellSource), ErrorLog: log.New(io.Discard, "", 0)}
-		go server.Serve(l) //nolint:errcheck // ends with ErrServerClosed
+		go func() { _ = server.Serve(l) }() // until it is closed
 		n.t.Cleanup(func() { closeQuietly(server) })
 	}
 	for _, port := range []int{EchoPort, HTTPSPort} {

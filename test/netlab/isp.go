@@ -40,7 +40,7 @@ func (i *ISP) Foreign(filters ...Filter) []Packet {
 	i.t.Helper()
 	own := func(p Packet) bool {
 		from := p.Src.Addr()
-		return i.lab.BoxWAN.Has(from) || from.IsLinkLocalUnicast() || from.IsUnspecified()
+		return within(i.lab.WAN, from) || from.IsLinkLocalUnicast() || from.IsUnspecified()
 	}
 	return i.Tap.Packets(append([]Filter{Went(In), Not(own)}, filters...)...)
 }

@@ -201,7 +201,7 @@ func (l *Lab) Settle() { time.Sleep(50 * time.Millisecond) }
 func (l *Lab) Way(from netip.Addr) Way {
 	from = from.Unmap()
 	switch {
-	case l.BoxWAN.Has(from):
+	case within(l.WAN, from) && !l.Plan.ISP.Has(from): // BoxWAN, or made from an advertisement
 		return ByWAN
 	case l.Plan.Client.Has(from) || l.BoxLAN.Has(from):
 		return ByLAN

@@ -170,9 +170,7 @@ func ToPort(ports ...uint16) Filter {
 
 // ToPrefix chooses packets to an address in one of these prefixes.
 func ToPrefix(prefixes ...netip.Prefix) Filter {
-	return func(p Packet) bool {
-		return slices.ContainsFunc(prefixes, func(x netip.Prefix) bool { return x.Contains(p.Dst.Addr()) })
-	}
+	return func(p Packet) bool { return within(prefixes, p.Dst.Addr()) }
 }
 
 // Proto chooses packets of an IP protocol (unix.IPPROTO_TCP and so on).

@@ -5,6 +5,7 @@ package netlab
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Pair is an IPv4 address and its IPv6 fellow.
@@ -21,10 +22,11 @@ func (p Pair) Has(a netip.Addr) bool { return a == p.V4 || a == p.V6 }
 // Plan is the lab's addresses. They are the same in every lab: labs do not see each
 // other.
 type Plan struct {
-	Client   Pair // on the LAN, 192.168.77.0/24 and fd77::/64
-	BoxLAN   Pair // br-lan
-	BoxWAN   Pair // wan0; plain forwarded traffic has it as source
-	ISP      Pair // the box's gateway; dnsmasq answers there
+	Client   Pair           // on the LAN, 192.168.77.0/24 and fd77::/64
+	BoxLAN   Pair           // br-lan
+	BoxWAN   Pair           // wan0; plain forwarded traffic has it as source
+	ISP      Pair           // the box's gateway; dnsmasq answers there
+	WAN      []netip.Prefix // the link that BoxWAN and ISP are on
 	Internet []netip.Prefix
 
 	World   Pair // public resolver of the scripted world: UDP, TCP, DoT
@@ -40,6 +42,7 @@ func NewPlan() Plan {
 		BoxLAN:   pair("192.168.77.1", "fd77::1"),
 		BoxWAN:   pair("31.0.1.2", "2a0e:1::2"),
 		ISP:      pair("31.0.1.1", "2a0e:1::1"),
+		WAN:      []netip.Prefix{netip.MustParsePrefix("31.0.1.0/24"), netip.MustParsePrefix("2a0e:1::/64")},
 		Internet: []netip.Prefix{netip.MustParsePrefix("30.0.0.0/8"), netip.MustParsePrefix("2a0f::/16")},
 		World:    pair("30.9.9.9", "2a0f:9::9"),
 		World2:   pair("30.8.8.8", "2a0f:8::8"),
@@ -66,4 +69,9 @@ func planTunnel(n int) TunnelPlan {
 		Far:      pair(fmt.Sprintf("10.%d.0.1", 66+n), fmt.Sprintf("fd%d::1", 66+n)),
 		Near:     pair(fmt.Sprintf("10.%d.0.2", 66+n), fmt.Sprintf("fd%d::2", 66+n)),
 	}
+}
+
+// within reports whether one of the prefixes contains a.
+func within(prefixes []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }

@@ -167,3 +167,25 @@ func checkQueryLogs(t *testing.T, l *Lab) {
 		}
 	}
 }
+
+func TestKnot(t *testing.T) {
+	t.Parallel()
+	Need(t, "knotd")
+	l := New(t, Options{GoResolvers: true})
+	l.StartKnot("owned.example", `
+$ORIGIN owned.example.
+@    60 SOA ns admin 1 3600 600 86400 60
+@    60 NS  ns
+ns   60 A   30.5.5.5
+www  60 A   30.6.6.6
+`)
+	m := new(dns.Msg).SetQuestion("www.owned.example.", dns.TypeA)
+	for _, at := range l.Plan.Knot.All() {
+		for _, proto := range []string{"udp", "tcp"} {
+			r, err := l.Box.QueryAt(netip.AddrPortFrom(at, 53), m, proto)
+			if err != nil || !r.Authoritative || len(r.Answer) != 1 {
+				t.Errorf("knot at %s over %s: %v (%v)", at, proto, r, err)
+			}
+		}
+	}
+}

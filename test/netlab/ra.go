@@ -1,0 +1,28 @@
+//go:build linux
+
+package netlab
+
+import "time"
+
+// AdvertiseWAN takes the box's static IPv6 default route away and lets the ISP send
+// router advertisements instead (RFC 4861): a default route, and a prefix to make an
+// address from. It returns when the box has that route. The box takes it only as its
+// accept_ra says: 1 to begin with, which does not do once it forwards.
+func (l *Lab) AdvertiseWAN() *Process {
+	l.t.Helper()
+	Need(l.t, "dnsmasq")
+	l.Box.Sysctl("net/ipv6/conf/wan0/accept_ra=1")
+	l.Box.IP("route del ::/0 dev wan0")
+	p := l.ISP.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--port=0",
+		"--log-facility=-", "--interface=box0", "--bind-interfaces", "--enable-ra", "--dhcp-leasefile=/run/leases",
+		"--dhcp-range=::,constructor:box0,ra-only,64,1h", "--ra-param=box0,4,1800")
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		out, err := l.Box.Exec("ip", "-6", "route", "show", "default", "proto", "ra")
+		if err == nil && out != "" {
+			return p
+		}
+		if p.Ended() || time.Now().After(end) {
+			l.t.Fatalf("netlab: no router advertisement reached the box: %v\n%s", err, p.Output())
+		}
+	}
+}
