@@ -35,7 +35,9 @@ func (h *Half) refresh(ctx context.Context) error {
 
 	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Listeners: listeners(plans)}
 	var links []string
-	wanResolvers := wanResolvers(cfg)
+	// Without one, `upstream wan` without addresses answers SERVFAIL and says why.
+	wanResolvers, err := policy.WANResolvers(cfg)
+	h.sayOnce("resolvers", err)
 	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
 		conf := provider(r)
 		st := h.publish(r, conf, seen[r.Name], cfg, wanResolvers)
@@ -58,6 +60,17 @@ func (h *Half) refresh(ctx context.Context) error {
 	}
 	_, err = h.kernel.Apply(ctx, nft.Desired(spec))
 	return err
+}
+
+// sayOnce logs what is wrong with something when it changes.
+func (h *Half) sayOnce(what string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if old, _ := h.said.Swap(what, text); text != "" && old != text {
+		log.Warning(text)
+	}
 }
 
 func wantsTable(plans []*plan) bool {

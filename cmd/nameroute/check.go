@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/lists"
+)
+
+func checkCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Check both files, the lists, the providers' files and this host",
+		Long: `Check gateway.yaml, the Corefile, the lists, the providers' files and this host, and
+print everything that is wrong, each with its remedy. It changes nothing and may be run
+beside a running nameroute.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := &report{out: cmd.OutOrStdout()}
+			checkAll(o, r)
+			return r.end()
+		},
+	}
+}
+
+// report gathers what `check` finds. The exit code is that of the first problem.
+type report struct {
+	out      io.Writer
+	problems int
+	warnings int
+	code     int
+}
+
+func (r *report) ok(format string, args ...any) {
+	fmt.Fprintf(r.out, "ok       %s\n", fmt.Sprintf(format, args...))
+}
+
+func (r *report) warn(format string, args ...any) {
+	r.warnings++
+	fmt.Fprintf(r.out, "warning  %s\n", fmt.Sprintf(format, args...))
+}
+
+// wrong prints a problem; an error that joins several is printed as several.
+func (r *report) wrong(code int, err error) {
+	for _, e := range flatten(err) {
+		r.problems++
+		if r.code == 0 {
+			r.code = code
+		}
+		fmt.Fprintf(r.out, "wrong    %s\n", strings.ReplaceAll(e.Error(), "\n", "\n         "))
+	}
+}
+
+func (r *report) end() error {
+	switch {
+	case r.problems > 0:
+		fmt.Fprintf(r.out, "%s, %s\n", count(r.problems, "problem"), count(r.warnings, "warning"))
+		return &exitError{code: r.code}
+	case r.warnings > 0:
+		fmt.Fprintf(r.out, "no problem, %s\n", count(r.warnings, "warning"))
+	default:
+		fmt.Fprintln(r.out, "no problem")
+	}
+	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// flatten takes joined errors and lists of problems apart.
+func flatten(err error) []error {
+	var p gateway.Problems
+	if errors.As(err, &p) {
+		var all []error
+		for _, e := range p {
+			all = append(all, e)
+		}
+		return all
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, e := range j.Unwrap() {
+			all = append(all, flatten(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// checkAll looks at everything, in the order in which a person would mend it.
+func checkAll(o *options, r *report) {
+	cfg, err := gateway.Load(o.config)
+	if err != nil {
+		r.wrong(exitConfig, err)
+	} else {
+		r.ok("%s: %s, %s", o.config, count(len(cfg.Routes), "route"), count(len(cfg.Lists), "list"))
+		checkLists(cfg, r)
+		checkProviders(cfg, r)
+		checkCore(o, cfg, r)
+		checkLinks(cfg, r)
+	}
+	checkHost(o, r)
+}
+
+func checkLists(cfg *gateway.Config, r *report) {
+	for _, l := range cfg.Lists {
+		rep, err := lists.Check(l)
+		if err != nil {
+			r.wrong(exitList, err)
+			continue
+		}
+		if rep.Entries() == 0 {
+			r.warn("list %s: %s is empty", l.Name, l.File)
+			continue
+		}
+		r.ok("list %s: %s, %s", l.Name, count(rep.Entries(), "entry"), rep.Format)
+		for _, s := range rep.Samples {
+			r.warn("list %s: %s: %v", l.Name, l.File, s)
+		}
+		if more := rep.Skipped - len(rep.Samples); more > 0 {
+			r.warn("list %s: %s more that mean nothing", l.Name, count(more, "line"))
+		}
+	}
+}
+
+func checkProviders(cfg *gateway.Config, r *report) {
+	for _, route := range cfg.Routes {
+		if route.Egress.Kind != gateway.EgressWireGuard {
+			continue
+		}
+		conf, err := wg.Load(route.Egress.File)
+		if err == nil {
+			err = conf.CheckHooks(route.Hooks)
+		}
+		if err != nil {
+			r.wrong(exitHost, fmt.Errorf("route %s stays closed: %w", route.Name, err))
+			continue
+		}
+		for _, n := range conf.Ignored {
+			r.warn("%s", n)
+		}
+		v4, v6 := conf.Families()
+		switch {
+		case !v4 && !v6:
+			r.wrong(exitHost, fmt.Errorf("route %s: %s: no address family has both an Address and AllowedIPs", route.Name, route.Egress.File))
+		case !v6:
+			r.ok("route %s: %s; no IPv6, so AAAA of its names is answered with no data", route.Name, count(len(conf.Peers), "peer"))
+		default:
+			r.ok("route %s: %s", route.Name, count(len(conf.Peers), "peer"))
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+// maxCorefileProblems bounds how many directives are tried one after another.
+const maxCorefileProblems = 20
+
+// checkCorefile runs every directive's setup against a configuration, without
+// starting anything, and returns all that is wrong. CoreDNS stops at the first wrong
+// directive; it is left out then and the rest is tried again.
+func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
+	restore := dnshalf.UseConfig(cfg)
+	defer restore()
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), corefile.Directives())
+	if err != nil {
+		return []error{err}
+	}
+	var problems []error
+	if _, err := dnshalf.CheckBlocks(blocks); err != nil {
+		problems = append(problems, fmt.Errorf("%s: %w", in.Path(), err))
+	}
+	text := string(in.Body())
+	for len(problems) < maxCorefileProblems {
+		err := caddy.ValidateAndExecuteDirectives(caddy.CaddyfileInput{Contents: []byte(text), Filepath: in.Path(), ServerTypeName: "dns"}, nil, true)
+		if err == nil {
+			return problems
+		}
+		problems = append(problems, err)
+		shorter := withoutDirective(text, in.Path(), err)
+		if shorter == text {
+			return problems
+		}
+		text = shorter
+	}
+	return append(problems, errors.New("and more: the rest was not looked at"))
+}
+
+// where finds the line of an error in `FILE:LINE - Error during parsing: ...`.
+var where = regexp.MustCompile(`([^\s:]+):(\d+) - `)
+
+// withoutDirective blanks the directive that an error points at, with its block, and
+// keeps the line numbers of the rest. Where the error names no line of this file, the
+// text comes back unchanged.
+func withoutDirective(text, file string, err error) string {
+	m := where.FindStringSubmatch(err.Error())
+	if m == nil || !strings.HasSuffix(file, m[1]) {
+		return text
+	}
+	n, convErr := strconv.Atoi(m[2])
+	lines := strings.Split(text, "\n")
+	if convErr != nil || n < 1 || n > len(lines) {
+		return text
+	}
+	first := directiveStart(lines, n-1)
+	depth := 0
+	for i := first; i < len(lines); i++ {
+		code, _, _ := strings.Cut(lines[i], "#")
+		depth += strings.Count(code, "{") - strings.Count(code, "}")
+		if depth < 0 {
+			return text // the block's own end: nothing was opened here
+		}
+		lines[i] = ""
+		if depth == 0 && i >= n-1 {
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// directiveStart walks up from a line inside a directive's braces to its first line.
+func directiveStart(lines []string, at int) int {
+	depth := 0
+	for i := range lines[:at] {
+		code, _, _ := strings.Cut(lines[i], "#")
+		depth += strings.Count(code, "{") - strings.Count(code, "}")
+	}
+	for at > 0 && depth > 1 {
+		at--
+		code, _, _ := strings.Cut(lines[at], "#")
+		depth -= strings.Count(code, "{") - strings.Count(code, "}")
+	}
+	return at
+}
+
+// describeBlocks is a line for each server block, for `check`.
+func describeBlocks(in caddy.Input) ([]string, error) {
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), corefile.Directives())
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, b := range blocks {
+		words := []string{strings.Join(b.Keys, " ")}
+		for _, d := range []string{"listed", "route", "upstream", "forward"} {
+			if t, ok := b.Tokens[d]; ok {
+				words = append(words, firstLine(t))
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s", strings.Join(words, ", ")))
+	}
+	return lines, nil
+}
+
+func firstLine(tokens []caddyfile.Token) string {
+	var words []string
+	for _, t := range tokens {
+		if t.Line != tokens[0].Line || t.Text == "{" {
+			break
+		}
+		words = append(words, t.Text)
+	}
+	return strings.Join(words, " ")
+}

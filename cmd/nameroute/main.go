@@ -1,0 +1,33 @@
+// Command nameroute is a DNS-driven split-routing gateway: listed names through a
+// tunnel, everything else by the WAN.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/nameroute/nameroute/corefile"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes one command line and returns the exit code.
+func run(args []string) int {
+	if err := corefile.Register(); err != nil {
+		fmt.Fprintln(os.Stderr, "nameroute:", err)
+		return exitFailure
+	}
+	root := rootCommand()
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	var quiet *exitError
+	if errors.As(err, &quiet) && quiet.err == nil {
+		return quiet.code
+	}
+	fmt.Fprintln(os.Stderr, "nameroute:", err)
+	return exitCode(err)
+}

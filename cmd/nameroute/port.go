@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// explainListen turns a listener's error into one that says who holds the port.
+func explainListen(err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		if errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "bind: "+syscall.EACCES.Error()) {
+			return withCode(exitDenied, fmt.Errorf("%w: a port under 1024 needs CAP_NET_BIND_SERVICE: run it as root, or give it the capability", err))
+		}
+		return err
+	}
+	m := listenPort.FindStringSubmatch(err.Error())
+	if m == nil {
+		return withCode(exitPort, err)
+	}
+	port, _ := strconv.Atoi(m[2]) // the pattern has digits only
+	holders := portHolders(uint16(port))
+	if len(holders) == 0 {
+		return withCode(exitPort, fmt.Errorf("%w: another program holds port %d", err, port))
+	}
+	return withCode(exitPort, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
+}
+
+// listenPort finds the port in `listen tcp 127.0.0.1:53: bind: address already in use`.
+var listenPort = regexp.MustCompile(`listen (tcp|udp)[46]? \S*:(\d+):`)
+
+// remedy is what to do about the usual holders of port 53.
+func remedy(holders []string) string {
+	all := strings.Join(holders, " ")
+	switch {
+	case strings.Contains(all, "systemd-resolve"):
+		return ": either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)"
+	case strings.Contains(all, "dnsmasq"):
+		return ": set port=0 in dnsmasq's configuration (it goes on as DHCP server) and restart it"
+	case strings.Contains(all, "named"), strings.Contains(all, "unbound"), strings.Contains(all, "nameroute"):
+		return ": stop it first, or bind the blocks to other addresses"
+	}
+	return ": stop it, or bind the blocks to other addresses"
+}
+
+// portHolders names the processes with a listening TCP or bound UDP socket on a port.
+func portHolders(port uint16) []string {
+	inodes := map[string]bool{}
+	for _, f := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		readSockets(filepath.Join("/proc/net", f), func(s socket) {
+			if s.local.Port() == port && (s.state == tcpListen || strings.HasPrefix(f, "udp")) {
+				inodes["socket:["+s.inode+"]"] = true
+			}
+		})
+	}
+	var names []string
+	procs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well formed
+	for _, p := range procs {
+		if pid := filepath.Base(p); pid != strconv.Itoa(os.Getpid()) && holds(p, inodes) {
+			comm, _ := os.ReadFile(filepath.Join(p, "comm"))
+			names = append(names, fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), pid))
+		}
+	}
+	return names
+}
+
+// holds reports whether a process has one of the sockets open.
+func holds(proc string, inodes map[string]bool) bool {
+	fds, err := os.ReadDir(filepath.Join(proc, "fd"))
+	if err != nil {
+		return false // it ended, or it is not ours to see
+	}
+	for _, fd := range fds {
+		if l, err := os.Readlink(filepath.Join(proc, "fd", fd.Name())); err == nil && inodes[l] {
+			return true
+		}
+	}
+	return false
+}
+
+// tcpListen is TCP_LISTEN of the kernel's tcp_states.h.
+const tcpListen = 0x0a
+
+type socket struct {
+	local netip.AddrPort
+	state uint64
+	inode string
+}
+
+// readSockets walks one of /proc/net's socket tables.
+func readSockets(file string, each func(socket)) {
+	f, err := os.Open(file)
+	if err != nil {
+		return // a kernel without that family
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Scan() // the heading
+	for lines.Scan() {
+		if s, ok := parseSocket(lines.Text()); ok {
+			each(s)
+		}
+	}
+}
+
+// parseSocket reads `  0: 0100007F:0035 00000000:0000 0A ... INODE ...`.
+func parseSocket(line string) (socket, bool) {
+	f := strings.Fields(line)
+	if len(f) < 10 {
+		return socket{}, false
+	}
+	addr, port, ok := strings.Cut(f[1], ":")
+	raw, err := hex.DecodeString(addr)
+	p, err2 := strconv.ParseUint(port, 16, 16)
+	state, err3 := strconv.ParseUint(f[3], 16, 8)
+	if !ok || errors.Join(err, err2, err3) != nil || len(raw)%4 != 0 {
+		return socket{}, false
+	}
+	for i := 0; i < len(raw); i += 4 { // each word is in host order
+		binary.BigEndian.PutUint32(raw[i:], binary.NativeEndian.Uint32(raw[i:]))
+	}
+	a, ok := netip.AddrFromSlice(raw)
+	return socket{netip.AddrPortFrom(a, uint16(p)), state, f[9]}, ok
+}

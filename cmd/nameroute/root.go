@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+// options are the flags that every command takes.
+type options struct {
+	config   string // gateway.yaml
+	corefile string
+	state    string // what is kept over a reboot
+	run      string // locks and sockets of what runs
+}
+
+func rootCommand() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:   "nameroute",
+		Short: "A DNS-driven split-routing gateway",
+		Long: `nameroute resolves the names on your lists through a tunnel and routes their
+addresses through it too; everything else takes the WAN.
+
+Two files say what it does: gateway.yaml (routes and lists) and a Corefile (which
+names take which route).`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		// The plugins read their gateway.yaml even where a Corefile is only checked.
+		PersistentPreRun: func(*cobra.Command, []string) {
+			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.config, State: o.state})
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&o.config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
+	f.StringVar(&o.corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
+	f.StringVar(&o.state, "state", gateway.DefaultState, "directory for what is kept over a restart")
+	f.StringVar(&o.run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
+	root.AddCommand(
+		runCommand(o), dnsCommand(o), gatewayCommand(o),
+		checkCommand(o), reloadCommand(o), downCommand(o),
+		demoCommand(), versionCommand(),
+		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes},
+	)
+	for _, c := range root.Commands() {
+		if c.Args == nil && c.Runnable() {
+			c.Args = noArguments
+		}
+	}
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	return withCode(exitUsage, cobra.NoArgs(cmd, args))
+}

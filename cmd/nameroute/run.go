@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/reconcile"
+)
+
+func runCommand(o *options) *cobra.Command {
+	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", partDNS, partGateway)
+}
+
+func dnsCommand(o *options) *cobra.Command {
+	return partCommand(o, "dns", "Run the dns half alone: the resolver and the nft table", partDNS)
+}
+
+func gatewayCommand(o *options) *cobra.Command {
+	return partCommand(o, "gateway", "Run the sidecar alone: tunnels, policy rules and routing tables", partGateway)
+}
+
+func partCommand(o *options, use, short string, parts ...part) *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long: short + `.
+
+It ends on SIGTERM and SIGINT and leaves everything in place, with the door closed;
+'nameroute down' takes out what is ours. SIGHUP has it read its files again.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := setLogFormat(format); err != nil {
+				return withCode(exitUsage, err)
+			}
+			return runParts(cmd.Context(), o, parts)
+		},
+	}
+	c.Flags().StringVar(&format, "log-format", "text", "text or json")
+	return c
+}
+
+// process is one running nameroute.
+type process struct {
+	o      *options
+	parts  []part
+	log    *slog.Logger
+	server *server         // nil without the dns half
+	loop   *reconcile.Loop // nil without the sidecar
+	ended  chan error      // the sidecar's end
+	quit   chan struct{}   // closed when `down` is done
+}
+
+// runParts runs until a signal or `down` ends it.
+func runParts(ctx context.Context, o *options, parts []part) (err error) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	p := &process{o: o, parts: parts, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan struct{})}
+	if err := needCapabilities(parts...); err != nil {
+		return err
+	}
+	for _, q := range parts {
+		l, err := takeLock(o.run, q)
+		if err != nil {
+			return err
+		}
+		defer l.release()
+	}
+	f, err := o.load(parts)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := p.start(ctx, f); err != nil {
+		return errors.Join(err, p.stop(cancel))
+	}
+	c, err := serveControl(socketName(o.run, parts), map[string]func(context.Context) error{
+		"reload": func(context.Context) error { return p.reload() },
+		"down":   p.down,
+	})
+	if err != nil {
+		return errors.Join(err, p.stop(cancel))
+	}
+	p.announce(f)
+	err = p.wait(signals)
+	c.close()
+	return errors.Join(err, p.stop(cancel))
+}
+
+// start brings up the parts. The sidecar goes first and switches forwarding on last,
+// when the nft table stands.
+func (p *process) start(ctx context.Context, f *files) error {
+	table := make(chan struct{})
+	if has(p.parts, partGateway) {
+		loop, err := reconcile.New(reconcile.Options{
+			Config: f.config, State: p.o.state, Log: p.log, TableReady: p.tableReady(table),
+		})
+		if err != nil {
+			return err
+		}
+		p.loop = loop
+		go func() { p.ended <- loop.Run(ctx) }()
+	}
+	if has(p.parts, partDNS) {
+		p.server = newServer(p.o)
+		var err error
+		if f, err = p.startServer(f); err != nil {
+			return err
+		}
+	}
+	close(table)
+	if f.old != nil {
+		p.log.Error("the files as they are cannot be used; the last good state runs instead", "why", f.old)
+		return nil
+	}
+	if err := f.keep(p.o); err != nil {
+		p.log.Warn("the next start could not fall back to these files", "why", err)
+	}
+	return nil
+}
+
+// startServer starts the dns half, with the last good state where a list that is new
+// in the files cannot be used.
+func (p *process) startServer(f *files) (*files, error) {
+	err := p.server.start(f)
+	if err == nil || f.old != nil || exitCode(err) != exitList {
+		return f, err
+	}
+	good, goodErr := p.o.loadGood(p.parts, err)
+	if goodErr != nil {
+		return f, err
+	}
+	if p.loop != nil {
+		p.loop.SetConfig(good.config)
+	}
+	return good, p.server.start(good)
+}
+
+// announce says once what runs.
+func (p *process) announce(f *files) {
+	var routes []string
+	for _, r := range f.config.Routes {
+		routes = append(routes, r.Name)
+	}
+	p.log.Info("nameroute "+version+" runs", "parts", p.parts, "lan", f.config.LAN, "routes", routes)
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		p.log.Warn("tell systemd that it runs", "why", err)
+	}
+}
+
+// wait returns when the process is to end.
+func (p *process) wait(signals <-chan os.Signal) error {
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				p.log.Info("ends; everything stays in place and the door stays closed", "signal", s.String())
+				return nil
+			}
+			if err := p.reload(); err != nil {
+				p.log.Error("reload: what ran goes on", "why", err)
+				continue
+			}
+			p.log.Info("files read again")
+		case err := <-p.ended:
+			p.ended <- nil // for stop
+			if err != nil {
+				return fmt.Errorf("the sidecar ended: %w", err)
+			}
+			return errors.New("the sidecar ended")
+		case <-p.quit:
+			p.log.Info("all that was ours is taken out")
+			return nil
+		}
+	}
+}
+
+// reload reads the files and takes them up where all of them are right.
+func (p *process) reload() error {
+	f, err := p.o.read(p.o.config, p.o.corefile, p.parts)
+	if err != nil {
+		return err
+	}
+	if p.server != nil {
+		if err := p.server.reload(f); err != nil {
+			return err
+		}
+	}
+	if p.loop != nil {
+		p.loop.SetConfig(f.config)
+	}
+	return f.keep(p.o)
+}
+
+// down takes out what is ours and has the process end.
+func (p *process) down(ctx context.Context) error {
+	var errs []error
+	if p.loop != nil {
+		errs = append(errs, p.loop.Down(ctx))
+	}
+	if p.server != nil {
+		errs = append(errs, p.server.remove(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	close(p.quit)
+	return nil
+}
+
+// stop ends the parts, tunnels last.
+func (p *process) stop(cancel context.CancelFunc) error {
+	var err error
+	if p.server != nil {
+		err = p.server.stop()
+	}
+	cancel()
+	if p.loop != nil {
+		<-p.ended
+	}
+	return err
+}
+
+// tableReady waits for the nft table: our own server's, or that of the dns half's
+// process, which shows it in the kernel.
+func (p *process) tableReady(started <-chan struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-started:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for !has(p.parts, partDNS) {
+			stands, err := nft.Stands()
+			if err != nil || stands {
+				return err
+			}
+			select {
+			case <-time.After(tablePause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+}
+
+// tablePause is between two looks for the table of another process.
+const tablePause = 100 * time.Millisecond
