@@ -1,0 +1,280 @@
+// Package test holds what concerns the whole of nameroute: end to end tests, the
+// rules of the house, benchmarks.
+package test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+const module = "github.com/nameroute/nameroute"
+
+// Limits of size: beyond them a file or a function holds more than one idea. Tests
+// are mostly tables and get more room.
+const (
+	maxFile, maxTestFile = 400, 600
+	maxFunc, maxTestFunc = 80, 160
+)
+
+// mayImport says which packages of ours a package may import, itself and what lies
+// below it aside: imports go down only. `*` stands for one folder. What has no line
+// may import nothing of ours.
+var mayImport = map[string][]string{
+	"lists":             {"gateway"},
+	"gateway/nft":       {"gateway"},
+	"gateway/policy":    {"gateway"},
+	"gateway/wg":        {"gateway"},
+	"gateway/reconcile": {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"updater":           {"gateway", "lists"},
+	"plugin/dnshalf":    {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf"},
+	"corefile":          {"gateway", "lists", "plugin/*"},
+	"cmd/*":             {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"test":              {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+}
+
+// testsMayImport is what tests may import beyond their package.
+var testsMayImport = map[string][]string{
+	"*":        {"test/netlab"},
+	"*/*":      {"test/netlab"},
+	"corefile": {"test/netlab", "gateway/*"},
+}
+
+// noNetwork are the packages that hold values and must reach neither the network
+// nor the kernel, and noNetworkImports what would let them.
+var (
+	noNetwork        = []string{"gateway", "lists"}
+	noNetworkImports = regexp.MustCompile(`^(net|net/http.*|net/rpc|net/smtp|os/exec|crypto/tls|` +
+		`golang\.org/x/(sys/.*|net/(icmp|ipv4|ipv6|proxy|http2?.*))|golang\.zx2c4\.com/.*|` +
+		`github\.com/(vishvananda|mdlayher|google/nftables|coredns|miekg)(/.*)?)$`)
+)
+
+// source is one Go file of ours.
+type source struct {
+	path string // from the repository's root, with slashes
+	dir  string // its package's folder
+	test bool
+	file *ast.File
+	set  *token.FileSet
+}
+
+func (s source) line(p token.Pos) int { return s.set.Position(p).Line }
+
+// files lists what belongs to the project: what git tracks or would track, or, in
+// a copy without git, all there is.
+func files(t *testing.T) []string {
+	t.Helper()
+	git := exec.Command("git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	git.Dir = ".."
+	var found []string
+	if out, err := git.Output(); err == nil {
+		for _, f := range strings.Split(strings.TrimRight(string(out), "\x00"), "\x00") {
+			if _, err := os.Stat(filepath.Join("..", f)); err == nil {
+				found = append(found, f)
+			}
+		}
+		return found
+	}
+	err := filepath.WalkDir("..", func(p string, d os.DirEntry, err error) error {
+		rel := filepath.ToSlash(strings.TrimPrefix(p, ".."+string(filepath.Separator)))
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (rel == ".git" || rel == "bin"):
+			return filepath.SkipDir
+		case d.Type().IsRegular():
+			found = append(found, rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	for _, f := range files(t) {
+		if !strings.HasSuffix(f, ".go") || strings.Contains(f, "testdata/") {
+			continue
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, filepath.Join("..", f), nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, source{path: f, dir: path.Dir(f), test: strings.HasSuffix(f, "_test.go"), file: file, set: set})
+	}
+	if len(all) < 10 {
+		t.Fatalf("found only %d Go files: the rules would hold for nothing", len(all))
+	}
+	return all
+}
+
+func TestImportsGoDown(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, spec := range s.file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := forbidden(s.dir, s.test, imported); why != "" {
+				t.Errorf("%s:%d: %s may not import %s: %s", s.path, s.line(spec.Pos()), s.dir, imported, why)
+			}
+		}
+	}
+}
+
+// forbidden says why a package may not import another, or "".
+func forbidden(dir string, test bool, imported string) string {
+	if !test && slices.Contains(noNetwork, dir) && noNetworkImports.MatchString(imported) {
+		return "it holds values, and reaches neither network nor kernel"
+	}
+	ours, found := strings.CutPrefix(imported, module+"/")
+	if !found || ours == dir && test {
+		return ""
+	}
+	allowed := rule(mayImport, dir)
+	if test {
+		allowed = slices.Concat(allowed, rule(testsMayImport, dir))
+	}
+	for _, pattern := range allowed {
+		if ok, _ := path.Match(pattern, ours); ok {
+			return ""
+		}
+	}
+	return "imports go down only"
+}
+
+// rule finds the line for a folder: its own, else the one with a *.
+func rule(rules map[string][]string, dir string) []string {
+	if own, ok := rules[dir]; ok {
+		return own
+	}
+	for pattern, allowed := range rules {
+		if ok, _ := path.Match(pattern, dir); ok {
+			return allowed
+		}
+	}
+	return nil
+}
+
+// The rules themselves are tested: one that forbids nothing proves nothing.
+func TestForbidden(t *testing.T) {
+	for _, c := range []struct {
+		dir      string
+		test     bool
+		imported string
+		want     bool
+	}{
+		{"gateway", false, "net/netip", false},
+		{"gateway", false, "net", true},
+		{"gateway", false, "net/http", true},
+		{"lists", false, "github.com/vishvananda/netlink", true},
+		{"lists", false, module + "/gateway", false},
+		{"lists", false, module + "/gateway/nft", true},
+		{"gateway", false, module + "/lists", true},
+		{"gateway/nft", false, module + "/gateway", false},
+		{"gateway/nft", false, module + "/gateway/policy", true},
+		{"gateway/nft", true, module + "/gateway/policy", true},
+		{"gateway/nft", true, module + "/test/netlab", false},
+		{"gateway/nft", false, module + "/test/netlab", true},
+		{"gateway/reconcile", false, module + "/gateway/wg", false},
+		{"gateway/reconcile", false, module + "/plugin/dnshalf", true},
+		{"plugin/route", false, module + "/plugin/listed", true},
+		{"plugin/route", false, module + "/plugin/dnshalf", false},
+		{"plugin/dnshalf", false, module + "/plugin/route", true},
+		{"plugin/route", false, module + "/gateway/reconcile", true},
+		{"corefile", false, module + "/plugin/route", false},
+		{"cmd/nameroute", false, module + "/gateway/reconcile", false},
+		{"test", true, module + "/cmd/nameroute", true},
+		{"test/netlab", false, module + "/gateway", true},
+		{"new", false, module + "/gateway", true},
+		{"new", false, "net/http", false},
+	} {
+		if got := forbidden(c.dir, c.test, c.imported) != ""; got != c.want {
+			t.Errorf("%s imports %s (test %v): forbidden %v, want %v", c.dir, c.imported, c.test, got, c.want)
+		}
+	}
+}
+
+func TestPackagesAreExplained(t *testing.T) {
+	name, explained := map[string]string{}, map[string]bool{}
+	for _, s := range sources(t) {
+		if s.test && s.dir != "test" {
+			continue
+		}
+		name[s.dir] = s.file.Name.Name
+		doc := s.file.Doc.Text()
+		if strings.HasPrefix(doc, "Package "+s.file.Name.Name+" ") || s.file.Name.Name == "main" && doc != "" {
+			explained[s.dir] = true
+		}
+	}
+	for dir, name := range name {
+		if !explained[dir] {
+			t.Errorf("%s: no file has a comment that begins with `Package %s `", dir, name)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, s := range sources(t) {
+		longest, most := maxFunc, maxFile
+		if s.test {
+			longest, most = maxTestFunc, maxTestFile
+		}
+		if n := s.line(s.file.FileEnd); n > most {
+			t.Errorf("%s: %d lines, want at most %d", s.path, n, most)
+		}
+		for _, d := range s.file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := s.line(f.End()) - s.line(f.Pos()) + 1; n > longest {
+				t.Errorf("%s:%d: %s has %d lines, want at most %d", s.path, s.line(f.Pos()), f.Name.Name, n, longest)
+			}
+		}
+	}
+}
+
+// Paths of somebody's machine, and notes that were never followed. The words are
+// put together so that this file does not find itself.
+var (
+	machinePath = regexp.MustCompile(`(^|[^A-Za-z0-9._~-])/(wor` + `k/|roo` + `t/|home/[a-z]|User` + `s/)`)
+	unfinished  = regexp.MustCompile(`\b(TOD` + `O|FIXM` + `E|XX` + `X)\b`)
+)
+
+func TestNoLeftovers(t *testing.T) {
+	for _, f := range files(t) {
+		data, err := os.ReadFile(filepath.Join("..", f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.IndexByte(data, 0) >= 0 || !utf8.Valid(data) || strings.Contains(f, "testdata/") || f == "go.sum" {
+			continue
+		}
+		for i, line := range bytes.Split(data, []byte("\n")) {
+			if machinePath.Match(line) {
+				t.Errorf("%s:%d: a path of one machine: %s", f, i+1, line)
+			}
+			if unfinished.Match(line) {
+				t.Errorf("%s:%d: unfinished: %s", f, i+1, line)
+			}
+		}
+	}
+}
