@@ -15,6 +15,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/reconcile"
+	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 func runCommand(o *options) *cobra.Command {
@@ -31,6 +32,7 @@ func gatewayCommand(o *options) *cobra.Command {
 
 func partCommand(o *options, use, short string, parts ...part) *cobra.Command {
 	var format string
+	var timers reconcile.Timers
 	c := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -42,10 +44,15 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 			if err := setLogFormat(format); err != nil {
 				return withCode(exitUsage, err)
 			}
-			return runParts(cmd.Context(), o, parts)
+			return runParts(cmd.Context(), o, parts, timers)
 		},
 	}
-	c.Flags().StringVar(&format, "log-format", "text", "text or json")
+	f := c.Flags()
+	f.StringVar(&format, "log-format", "text", "text or json")
+	if has(parts, partGateway) {
+		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
+		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "time between two looks at the tunnels")
+	}
 	return c
 }
 
@@ -53,6 +60,7 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 type process struct {
 	o      *options
 	parts  []part
+	timers reconcile.Timers
 	log    *slog.Logger
 	server *server         // nil without the dns half
 	loop   *reconcile.Loop // nil without the sidecar
@@ -61,7 +69,7 @@ type process struct {
 }
 
 // runParts runs until a signal or `down` ends it.
-func runParts(ctx context.Context, o *options, parts []part) (err error) {
+func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Timers) (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -69,7 +77,7 @@ func runParts(ctx context.Context, o *options, parts []part) (err error) {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	p := &process{o: o, parts: parts, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan struct{})}
+	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan struct{})}
 	if err := needCapabilities(parts...); err != nil {
 		return err
 	}
@@ -108,7 +116,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 	table := make(chan struct{})
 	if has(p.parts, partGateway) {
 		loop, err := reconcile.New(reconcile.Options{
-			Config: f.config, State: p.o.state, Log: p.log, TableReady: p.tableReady(table),
+			Config: f.config, State: p.o.state, Log: p.log, TableReady: p.tableReady(table), Timers: p.timers,
 		})
 		if err != nil {
 			return err
