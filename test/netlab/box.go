@@ -137,3 +137,18 @@ func (b *Box) AwaitDNS(p *Process, limit time.Duration) {
 		}
 	}
 }
+
+// AwaitEgress waits until some routing table of the box has an IPv4 default route by
+// a link, which is how the product says that the link's route is up.
+func (b *Box) AwaitEgress(link string, limit time.Duration) {
+	b.t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		out, err := b.Exec("ip", "-4", "route", "show", "table", "all", "default", "dev", link)
+		if err == nil && out != "" {
+			return
+		}
+		if time.Now().After(end) {
+			b.t.Fatalf("netlab: no default route by %s within %v: %v", link, limit, err)
+		}
+	}
+}

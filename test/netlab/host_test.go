@@ -87,7 +87,6 @@ func TestProductThatDoesNotStart(t *testing.T) {
 		t.Errorf("ended with %v, want exit code 7", err)
 	}
 	r := &record{}
-	l.Box.t = r
 	l.Box.Namespace.t = r
 	defer func() { l.Box.Namespace.t = t }()
 	if fatal := r.run(func() { l.Box.StartProduct(path, "check") }); !strings.Contains(fatal, "before it answered") {
@@ -107,7 +106,14 @@ func TestWAN(t *testing.T) {
 			}
 		}
 	}
+	l.Box.AwaitEgress("wan0", time.Second)
 	l.WANDown()
+	r := &record{}
+	l.Box.Namespace.t = r
+	if fatal := r.run(func() { l.Box.AwaitEgress("wan0", 10*time.Millisecond) }); fatal == "" {
+		t.Error("a WAN that is down has a default route")
+	}
+	l.Box.Namespace.t = t
 	reach(false, "down")
 	l.WANUp()
 	reach(true, "up again")
