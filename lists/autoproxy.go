@@ -41,9 +41,11 @@ func (a autoproxy) sniff(head []byte) int {
 	if text, ok := decodedHead(head); ok {
 		head = text
 	}
+	if bytes.Contains(head, []byte("[AutoProxy")) {
+		return len(head) // however many of its rules are bare names
+	}
 	return countLines(head, func(line string) bool {
-		return strings.HasPrefix(line, "[AutoProxy") || strings.HasPrefix(line, "||") ||
-			strings.HasPrefix(line, "|http") || strings.HasPrefix(line, "@@")
+		return strings.HasPrefix(line, "||") || strings.HasPrefix(line, "|http") || strings.HasPrefix(line, "@@")
 	})
 }
 

@@ -14,8 +14,8 @@ import (
 // line of the table below.
 type format interface {
 	name() string
-	// sniff says how many lines of the head of a file only this format would have.
-	// Zero says that the file does not look like it.
+	// sniff says how many lines of the head of a file speak for this format. Zero
+	// says that the file does not look like it.
 	sniff(head []byte) int
 	// suits says whether a file of this name (without folder, in lower case) usually
 	// has this format. It decides where the head does not.
@@ -25,8 +25,8 @@ type format interface {
 	parse(r io.Reader, s *sink) error
 }
 
-// formats are all that are known, in the order in which equals are preferred.
-// plain, which nothing points to, is what is left.
+// formats are all that are known, in the order in which equals are preferred. plain
+// is what is left where nothing speaks for any.
 var formats = [...]format{autoproxy{}, dnsmasq{}, hosts{}, plain{}}
 
 // sniffed is how much of a file its format is detected from, in bytes.

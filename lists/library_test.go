@@ -166,7 +166,7 @@ func TestLastGood(t *testing.T) {
 	before, _ := os.Stat(filepath.Join(copies, "a.list"))
 
 	// A restart with an unchanged file does not write.
-	l, errs := Open(cfg, Options{LastGood: copies})
+	_, errs = Open(cfg, Options{LastGood: copies})
 	wantErrors(t, errs)
 	if after, _ := os.Stat(filepath.Join(copies, "a.list")); !os.SameFile(before, after) {
 		t.Error("the copy of an unchanged list was written again")
@@ -175,7 +175,7 @@ func TestLastGood(t *testing.T) {
 	// A restart with a missing and a bad file.
 	os.Remove(cfg[0].File)
 	write(t, cfg[1].File, "\xff\n")
-	l, errs = Open(cfg, Options{LastGood: copies})
+	l, errs := Open(cfg, Options{LastGood: copies})
 	wantErrors(t, errs,
 		"list a: open "+cfg[0].File+": no such file or directory; its last good copy is used",
 		"list b: "+cfg[1].File+`: no entry in 1 lines, read as plain; line 1: "�": `+reasonUTF8+"; its last good copy is used")

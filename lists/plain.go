@@ -24,8 +24,25 @@ const (
 )
 
 func (plain) name() string      { return "plain" }
-func (plain) sniff([]byte) int  { return 0 }
 func (plain) suits(string) bool { return false }
+
+// sniff counts what other formats have seldom, so that a stray line of theirs does
+// not turn a plain list into one of them.
+func (plain) sniff(head []byte) int {
+	return countLines(head, func(line string) bool {
+		line = uncomment(line)
+		for _, kind := range []string{"full:", "domain:", "keyword:", "regexp:"} {
+			if strings.HasPrefix(line, kind) {
+				return true
+			}
+		}
+		if _, ok := prefix(line); ok {
+			return true
+		}
+		_, reason := pattern(line)
+		return reason == "" && strings.Contains(line, ".")
+	})
+}
 
 func (plain) parse(r io.Reader, s *sink) error {
 	return eachLine(r, s, "#", func(line string) { plainRule(line, s) })

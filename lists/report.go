@@ -128,3 +128,13 @@ func printable(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
 }
+
+// String is the report on one line.
+func (r Report) String() string {
+	s := fmt.Sprintf("%s (%s): %d suffix, %d full, %d keyword, %d regexp, %d exceptions, %d prefixes; %d of %d lines skipped",
+		r.Name, r.Format, r.Suffix, r.Full, r.Keyword, r.Regexp, r.Exceptions, r.Prefixes, r.Skipped, r.Lines)
+	if r.LastGood {
+		s += "; last good content"
+	}
+	return s
+}
