@@ -138,6 +138,24 @@ func (b *Box) AwaitDNS(p *Process, limit time.Duration) {
 	}
 }
 
+// AwaitNames waits until the box answers NOERROR for names below domain, a new one
+// each time: a resolver keeps a failure for some seconds. After it the product's own
+// answers for that domain work, with whatever they need (tunnel, handshake).
+func (b *Box) AwaitNames(domain string, limit time.Duration) {
+	b.t.Helper()
+	end := time.Now().Add(limit)
+	for n := 1; ; n++ {
+		_, err := b.lab.Client.Resolve(fmt.Sprintf("ready%d.%s", n, domain))
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			b.t.Fatalf("netlab: names below %s are not answered within %v: %v", domain, limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // AwaitEgress waits until some routing table of the box has an IPv4 default route by
 // a link, which is how the product says that the link's route is up.
 func (b *Box) AwaitEgress(link string, limit time.Duration) {

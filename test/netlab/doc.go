@@ -37,7 +37,7 @@
 //		lab := netlab.New(t, netlab.Options{})
 //		lab.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example"}})
 //		lab.Box.StartProduct(binary, "run")
-//		lab.Box.AwaitEgress("wg0", 5*time.Second)
+//		lab.Box.AwaitNames("listed.example", 5*time.Second) // the tunnel is up
 //		lab.Reset()
 //		addrs, err := lab.Client.Resolve("www.listed.example")
 //		...

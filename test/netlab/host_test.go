@@ -69,6 +69,12 @@ func TestClientUsesTheBox(t *testing.T) {
 			}
 		}
 	}
+	l.World.Behave("late.example", Manner{Rcode: dns.RcodeServerFailure})
+	time.AfterFunc(50*time.Millisecond, func() { l.World.Behave("late.example", Manner{}) })
+	l.Box.AwaitNames("late.example", 2*time.Second)
+	if n := len(l.World.Queries("late.example")); n < 4 {
+		t.Errorf("%d questions until the names were there", n)
+	}
 	if err := p.Stop(); err != nil {
 		t.Errorf("stopped with %v", err)
 	}
