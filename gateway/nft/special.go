@@ -54,7 +54,7 @@ var specialPrefixes = func() (out [len(specialUse)]netip.Prefix) {
 // rerouted, except by a route with `private: learn`. An IPv4-mapped address counts
 // as the IPv4 address in it.
 func IsSpecial(a netip.Addr) bool {
-	a = a.Unmap()
+	a = plain(a)
 	for _, p := range specialPrefixes {
 		if p.Contains(a) {
 			return true

@@ -1,0 +1,330 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// paths runs a test with both ways to prolong an element.
+func paths(t *testing.T, test func(t *testing.T, o Options)) {
+	for name, o := range map[string]Options{
+		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: ModePlain}, "plain table, add, delete, add": {Force: ModePlain, NoUpdate: true},
+	} {
+		t.Run(name, func(t *testing.T) { test(t, o) })
+	}
+}
+
+// inKernel is how long the kernel still keeps an element.
+func inKernel(t testing.TB, k *Kernel, ref SetRef, a string) time.Duration {
+	t.Helper()
+	elems, err := k.Elements(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range elems {
+		if e.Addr == addr(a) {
+			return e.Expires
+		}
+	}
+	return 0
+}
+
+func about(got, want time.Duration) bool {
+	return got <= want+10*time.Millisecond && got > want-2*time.Second
+}
+
+func TestLearn(t *testing.T) {
+	paths(t, func(t *testing.T, o Options) {
+		k := open(t, o)
+		apply(t, k, small())
+		check := func(set SetRef, a string, want time.Duration) {
+			t.Helper()
+			if got := inKernel(t, k, set, a); !about(got, want) {
+				t.Errorf("%s lives %v in the kernel, want %v", a, got, want)
+			}
+			if got, ok := k.Remaining(set, addr(a)); !ok || !about(got, want) {
+				t.Errorf("%s lives %v in the expiry table, want %v", a, got, want)
+			}
+		}
+		learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1", "8.8.8.8", "::ffff:9.9.9.9")
+		check(vpn.Set4, "8.8.8.8", time.Minute)
+		check(vpn.Set6, "2606:4700::1", time.Minute)
+		check(vpn.Set4, "9.9.9.9", time.Minute)
+
+		// Long enough: nothing is sent. Too short: prolonged. Never shortened.
+		if err := k.Learn(t.Context(), vpn, addrs("8.8.8.8"), 30*time.Second, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		check(vpn.Set4, "8.8.8.8", time.Minute)
+		if err := k.Learn(t.Context(), vpn, addrs("8.8.8.8", "2606:4700::1"), 2*time.Minute, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		check(vpn.Set4, "8.8.8.8", time.Hour)
+		check(vpn.Set6, "2606:4700::1", time.Hour)
+		learn(t, k, vpn, time.Minute, "8.8.8.8", "8.8.4.4")
+		check(vpn.Set4, "8.8.8.8", time.Hour)
+		check(vpn.Set4, "8.8.4.4", time.Minute)
+
+		// An element that ended is learned again.
+		learn(t, k, vpn, 30*time.Millisecond, "1.1.1.1")
+		time.Sleep(40 * time.Millisecond)
+		if _, ok := k.Remaining(vpn.Set4, addr("1.1.1.1")); ok {
+			t.Error("an ended element is still known")
+		}
+		learn(t, k, vpn, time.Minute, "1.1.1.1")
+		check(vpn.Set4, "1.1.1.1", time.Minute)
+	})
+}
+
+// TestLearnEdge prolongs elements in the very moment in which they end.
+func TestLearnEdge(t *testing.T) {
+	paths(t, func(t *testing.T, o Options) {
+		k := open(t, o)
+		apply(t, k, small())
+		for range 60 {
+			life := time.Duration(rand.IntN(8000)) * time.Microsecond
+			learn(t, k, vpn, life+1, "8.8.8.8", "2606:4700::1")
+			time.Sleep(life + time.Duration(rand.IntN(2000))*time.Microsecond)
+		}
+		learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1")
+		if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, time.Minute) {
+			t.Errorf("lives %v", got)
+		}
+	})
+}
+
+func TestLearnErrors(t *testing.T) {
+	k := open(t, Options{})
+	err := k.Learn(t.Context(), vpn, addrs("8.8.8.8"), time.Second, time.Second)
+	if got, want := fmt.Sprint(err), "learn 8.8.8.8 in set inet nameroute vpn4: no such set"; got != want || !errors.Is(err, ErrNoSet) {
+		t.Errorf("no table: %s", got)
+	}
+	apply(t, k, small())
+	if got, want := fmt.Sprint(k.Learn(t.Context(), vpn, []netip.Addr{{}}, time.Second, time.Second)), "learn: invalid address"; got != want {
+		t.Errorf("invalid address: %s", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	release := make(chan struct{})
+	go k.do(t.Context(), func() error { <-release; return nil })
+	time.Sleep(5 * time.Millisecond)
+	if err := k.Learn(ctx, vpn, addrs("8.8.8.8"), time.Second, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("owner is busy: %v", err)
+	}
+	close(release)
+	learn(t, k, vpn, time.Minute, "8.8.8.8")
+	if err := k.Learn(t.Context(), vpn, nil, time.Second, time.Second); err != nil {
+		t.Errorf("no addresses: %v", err)
+	}
+}
+
+func TestLearnConcurrently(t *testing.T) {
+	paths(t, func(t *testing.T, o Options) {
+		k := open(t, o)
+		apply(t, k, small())
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				as := []netip.Addr{netip.AddrFrom4([4]byte{8, 1, byte(i >> 8), byte(i)}), netip.AddrFrom16([16]byte{0x26, 6, byte(i >> 8), byte(i)}), addr("8.8.8.8")}
+				life := time.Minute + time.Duration(i)*time.Second
+				if err := k.Learn(t.Context(), vpn, as, life, life); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		t.Logf("1000 calls, 3 addresses each: %v", time.Since(began))
+		for _, set := range []SetRef{vpn.Set4, vpn.Set6} {
+			elems, err := k.Elements(set)
+			if want := map[SetRef]int{vpn.Set4: 1001, vpn.Set6: 1000}[set]; err != nil || len(elems) != want {
+				t.Errorf("%s: %d elements, want %d, %v", set, len(elems), want, err)
+			}
+		}
+		if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, 1059*time.Second) {
+			t.Errorf("the longest did not win: %v", got)
+		}
+	})
+}
+
+// TestFull: a full set refuses new elements with a clear error and a pause, goes on
+// prolonging old ones, and harms neither neighbours nor other sets.
+func TestFull(t *testing.T) {
+	paths(t, func(t *testing.T, o Options) {
+		k := open(t, o)
+		s := small()
+		s.Config.SetSize = 10
+		apply(t, k, s)
+		for i := range 10 {
+			learn(t, k, vpn, 500*time.Millisecond, fmt.Sprintf("8.8.8.%d", i))
+		}
+		err := k.Learn(t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second)
+		if got, want := fmt.Sprint(err), "learn 9.9.9.9 in set inet nameroute vpn4: set is full"; got != want || !errors.Is(err, ErrSetFull) {
+			t.Errorf("full: %s", got)
+		}
+		began, tries := time.Now(), 0
+		for ; time.Since(began) < 100*time.Millisecond; tries++ {
+			if err := k.Learn(t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second); !errors.Is(err, ErrSetFull) {
+				t.Fatalf("paused: %v", err)
+			}
+		}
+		if tries < 100 {
+			t.Errorf("%d refusals in 100 ms: the kernel was asked each time", tries)
+		}
+		learn(t, k, vpn, time.Minute, "8.8.8.0")
+		learn(t, k, vpn, time.Minute, "2606:4700::1")
+		if got := inKernel(t, k, vpn.Set4, "8.8.8.0"); !about(got, time.Minute) {
+			t.Errorf("prolonged in a full set: lives %v", got)
+		}
+
+		// Neighbours of the bad request in one transaction.
+		time.Sleep(fullPause)
+		var wg sync.WaitGroup
+		release := make(chan struct{})
+		go k.do(t.Context(), func() error { <-release; return nil })
+		time.Sleep(5 * time.Millisecond)
+		results := make([]error, 3)
+		for i, a := range []string{"9.9.9.9", "8.8.8.0", "2606:4700::2"} {
+			wg.Go(func() { results[i] = k.Learn(t.Context(), vpn, addrs(a), time.Hour, time.Hour) })
+		}
+		time.Sleep(20 * time.Millisecond)
+		close(release)
+		wg.Wait()
+		if results[1] != nil || results[2] != nil {
+			t.Errorf("neighbours failed: %v", results)
+		}
+		// The others have ended by now; when the kernel has collected them, there is room.
+		for began = time.Now(); results[0] != nil; time.Sleep(20 * time.Millisecond) {
+			if results[0] = k.Learn(t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second); time.Since(began) > 5*time.Second {
+				t.Fatalf("did not recover: %v", results[0])
+			}
+		}
+	})
+}
+
+// TestForeignSets: learning into somebody else's table.
+func TestForeignSets(t *testing.T) {
+	k := open(t, Options{})
+	const theirs = `nft -f - <<END
+table ip fw { set a { type ipv4_addr; flags timeout; }
+  set never { type ipv4_addr; }
+  set ranges { type ipv4_addr; flags interval, timeout; }
+}
+table inet fw { set b { type ipv6_addr; flags timeout; timeout 1h; size 100; }
+  chain forward { type filter hook forward priority filter; ip6 daddr @b counter; }
+}
+END`
+	sh(t, theirs)
+	pair := SetPair{Set4: SetRef{"ip", "fw", "a"}, Set6: SetRef{"inet", "fw", "b"}}
+	for _, c := range []struct {
+		pair SetPair
+		want string
+	}{
+		{pair, "<nil>"},
+		{SetPair{Set4: pair.Set4}, "no set for IPv6 addresses: a route needs one for each family"},
+		{SetPair{Set4: SetRef{"ip", "fw", "never"}, Set6: pair.Set6}, "set ip fw never: it has no `flags timeout`, without which elements cannot end"},
+		{SetPair{Set4: SetRef{"ip", "fw", "ranges"}, Set6: pair.Set6}, "set ip fw ranges: it has `flags interval`: single addresses need a set without"},
+		{SetPair{Set4: pair.Set6, Set6: SetRef{"inet", "fw", "c"}}, "set inet fw b: its type is not ipv4_addr\nset inet fw c: no such set"},
+		{SetPair{Set4: SetRef{"ipv4", "fw", "a"}, Set6: SetRef{"inet", "none", "c"}}, "set ipv4 fw a: unknown table family \"ipv4\": want inet, ip, ip6, bridge or netdev\nset inet none c: no such set"},
+	} {
+		if got := fmt.Sprint(CheckSets(c.pair)); got != c.want {
+			t.Errorf("%v:\n%s\nwant\n%s", c.pair, got, c.want)
+		}
+		if got := fmt.Sprint(k.CheckSets(t.Context(), c.pair)); got != c.want {
+			t.Errorf("%v:\n%s\nwant\n%s", c.pair, got, c.want)
+		}
+	}
+	sh(t, "nft add element ip fw a '{ 1.1.1.1 }'")
+	learn(t, k, pair, time.Minute, "8.8.8.8", "2606:4700::1", "1.1.1.1")
+	for set, a := range map[SetRef]string{pair.Set4: "8.8.8.8", pair.Set6: "2606:4700::1"} {
+		if got := inKernel(t, k, set, a); !about(got, time.Minute) {
+			t.Errorf("%s lives %v", a, got)
+		}
+	}
+	if out := sh(t, "nft list set ip fw a"); !strings.Contains(out, "1.1.1.1") || strings.Contains(out, "1.1.1.1 timeout") {
+		t.Errorf("somebody's permanent element was changed:\n%s", out)
+	}
+
+	// Their firewall is reloaded: what was learned is back.
+	sh(t, "%s", strings.Replace(theirs, "table ip fw", "flush ruleset\ntable ip fw", 1))
+	eventually(t, 100*time.Millisecond, func() bool {
+		return inKernel(t, k, pair.Set4, "8.8.8.8") > 0 && inKernel(t, k, pair.Set6, "2606:4700::1") > 0
+	})
+	sh(t, "nft delete table inet fw")
+	eventually(t, 100*time.Millisecond, func() bool { _, ok := k.Remaining(pair.Set6, addr("2606:4700::1")); return !ok })
+	err := k.Learn(t.Context(), pair, addrs("2606:4700::1"), time.Second, time.Second)
+	if !errors.Is(err, ErrNoSet) {
+		t.Errorf("table gone: %v", err)
+	}
+	learn(t, k, pair, time.Minute, "9.9.9.9")
+}
+
+// TestOwnedElsewhere: sets in a table that another process owns.
+func TestOwnedElsewhere(t *testing.T) {
+	k := open(t, Options{})
+	if !k.Features().Owner {
+		t.Skip("this kernel has no owned tables")
+	}
+	owner, err := openSocket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.close()
+	b := newBatch(nil)
+	b.newTable("fw", flagOwner)
+	b.newSet("fw", Desired(small()).learnedSets()[0])
+	b.newSet("fw", Desired(small()).learnedSets()[1])
+	if err := owner.transact(b); err != nil {
+		t.Fatal(err)
+	}
+	pair := SetPair{Set4: SetRef{"inet", "fw", "vpn4"}, Set6: SetRef{"inet", "fw", "vpn6"}}
+	want := fmt.Sprintf("set inet fw vpn4: the table is owned by another process (netlink port %[1]d), which alone may change it\n"+
+		"set inet fw vpn6: the table is owned by another process (netlink port %[1]d), which alone may change it", owner.port())
+	if got := fmt.Sprint(k.CheckSets(t.Context(), pair)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	err = k.Learn(t.Context(), pair, addrs("8.8.8.8"), time.Second, time.Second)
+	if got, want := fmt.Sprint(err), "learn: add elements to set vpn4: operation not permitted"; got != want || !errors.Is(err, unix.EPERM) {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+// TestSocketBreaks: the socket is replaced, an owned table adopted again, and the
+// callers notice nothing.
+func TestSocketBreaks(t *testing.T) {
+	modes(t, func(t *testing.T, m Mode) {
+		k := open(t, Options{Force: m})
+		apply(t, k, small())
+		learn(t, k, vpn, time.Minute, "8.8.8.8")
+		for range 3 {
+			if err := k.do(t.Context(), func() error { return k.sock.close() }); err != nil {
+				t.Fatal(err)
+			}
+			learn(t, k, vpn, time.Minute, fmt.Sprintf("9.9.9.%d", rand.IntN(256)), "2606:4700::1")
+			if n := apply(t, k, small()); n != 0 {
+				t.Errorf("%d changes", n)
+			}
+			if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, time.Minute) {
+				t.Errorf("8.8.8.8 lives %v", got)
+			}
+		}
+	})
+}
+
+func eventually(t testing.TB, within time.Duration, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > within {
+			t.Fatalf("not within %v", within)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package nft
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nameroute/nameroute/gateway"
+)
+
+func TestMerge(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		in     []string
+		v4, v6 []string
+	}{
+		{"nothing", nil, nil, nil},
+		{"one inside another", []string{"10.0.0.0/8", "10.1.0.0/16", "10.255.255.255/32"}, []string{"10.0.0.0/8"}, nil},
+		{"adjacent", []string{"10.0.1.0/24", "10.0.0.0/24", "10.0.2.0/24"}, []string{"10.0.0.0-10.0.2.255"}, nil},
+		{"adjacent to a prefix", []string{"10.0.1.0/24", "10.0.0.0/24"}, []string{"10.0.0.0/23"}, nil},
+		{"host bits", []string{"10.1.2.3/8"}, []string{"10.0.0.0/8"}, nil},
+		{"everything", []string{"0.0.0.0/0", "255.255.255.255/32", "::/0", "ffff::/16"}, []string{"0.0.0.0/0"}, []string{"::/0"}},
+		{"the last address", []string{"255.255.255.255/32", "255.255.255.254/32"}, []string{"255.255.255.254/31"}, nil},
+		{"both families", []string{"2001:db8::/32", "10.0.0.1/32", "2001:db9::/32"}, []string{"10.0.0.1"}, []string{"2001:db8::/31"}},
+		{"IPv4-mapped is no IPv4 default", []string{"::ffff:0:0/96"}, nil, []string{"::ffff:0.0.0.0/96"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := append(prefixes(c.in...), netip.Prefix{})
+			if diff := cmp.Diff(c.v4, texts(Merge(in, gateway.V4))); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(c.v6, texts(Merge(in, gateway.V6))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func texts(ranges []Range) (out []string) {
+	for _, r := range ranges {
+		out = append(out, r.String())
+	}
+	return out
+}
+
+func TestIsSpecial(t *testing.T) {
+	for a, want := range map[string]bool{
+		"10.1.2.3": true, "100.64.0.1": true, "192.0.2.1": true, "224.0.0.251": true, "255.255.255.255": true, "169.254.1.1": true,
+		"::1": true, "::": true, "fe80::1": true, "fe80::1%eth0": true, "fd00::1": true, "ff02::1": true, "2001:db8::1": true, "::ffff:10.0.0.1": true,
+		"8.8.8.8": false, "100.128.0.1": false, "192.88.99.1": false, "2606:4700::1": false, "::ffff:8.8.8.8": false,
+		"64:ff9b::808:808": false, "2002:808:808::1": false, "2001:0:5ef5:79fd::1": false, "2001:4860:4860::8888": false,
+	} {
+		if got := IsSpecial(addr(a)); got != want {
+			t.Errorf("IsSpecial(%s) = %v", a, got)
+		}
+	}
+}
+
+// FuzzMerge compares with a naive model: a map of the 256 addresses of a small world
+// at the end of the address space, where overflow lives.
+func FuzzMerge(f *testing.F) {
+	f.Add([]byte{0, 24, 255, 32, 254, 31, 128, 25})
+	f.Add([]byte{7, 32, 8, 29, 16, 28})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, base := range []netip.Addr{addr("255.255.255.0"), addr("10.0.0.0"), addr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ff00")} {
+			family := gateway.FamilyOf(base)
+			var ps []netip.Prefix
+			var model [256]bool
+			for i := 0; i+1 < len(in); i += 2 {
+				bits := 24 + int(in[i+1])%9
+				p := netip.PrefixFrom(in256(base, in[i]), base.BitLen()-32+bits)
+				ps = append(ps, p)
+				for n := range 256 {
+					model[n] = model[n] || p.Contains(in256(base, byte(n)))
+				}
+			}
+			merged := Merge(ps, family)
+			for n := range 256 {
+				a, hits := in256(base, byte(n)), 0
+				for _, r := range merged {
+					if r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0 {
+						hits++
+					}
+				}
+				if (hits == 1) != model[n] || hits > 1 {
+					t.Fatalf("%v: %s is in %d ranges of %v", ps, a, hits, merged)
+				}
+			}
+			for i := 1; i < len(merged); i++ {
+				if touches(merged[i-1], merged[i]) {
+					t.Fatalf("%v: %v and %v could be one", ps, merged[i-1], merged[i])
+				}
+			}
+			// What the kernel stores must read back as what was sent.
+			if diff := cmp.Diff(texts(merged), texts(ranges(rangeElements(merged)))); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+	})
+}
+
+func in256(base netip.Addr, n byte) netip.Addr {
+	b := base.AsSlice()
+	b[len(b)-1] = n
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// FuzzChunks: parts of a change, applied one after the other to the old ranges, never
+// overlap and end at the new ranges.
+func FuzzChunks(f *testing.F) {
+	f.Add([]byte{0, 24}, []byte{0, 25, 200, 32}, 2)
+	f.Add([]byte{1, 32, 3, 32, 5, 32}, []byte{0, 29}, 1)
+	f.Fuzz(func(t *testing.T, old, new []byte, limit int) {
+		make := func(in []byte) []Range {
+			var ps []netip.Prefix
+			for i := 0; i+1 < len(in); i += 2 {
+				ps = append(ps, netip.PrefixFrom(in256(addr("10.0.0.0"), in[i]), 24+int(in[i+1])%9))
+			}
+			return Merge(ps, gateway.V4)
+		}
+		have, want := make(old), make(new)
+		now := map[Range]bool{}
+		for _, r := range have {
+			now[r] = true
+		}
+		del, add := diffRanges(have, want)
+		for _, part := range (rangeChange{del: del, add: add}).chunks(limit) {
+			for _, r := range part.del {
+				if !now[r] {
+					t.Fatalf("%v is deleted and is not there", r)
+				}
+				delete(now, r)
+			}
+			for _, r := range part.add {
+				for other := range now {
+					if r.From.Compare(other.To) <= 0 && other.From.Compare(r.To) <= 0 {
+						t.Fatalf("%v is added to %v", r, other)
+					}
+				}
+				now[r] = true
+			}
+		}
+		if len(now) != len(want) {
+			t.Fatalf("have %v want %v", now, want)
+		}
+		for _, r := range want {
+			if !now[r] {
+				t.Fatalf("%v is missing", r)
+			}
+		}
+	})
+}
+
+// FuzzEvent: whatever comes, reading ends and does not panic; what we write is read
+// back as it was.
+func FuzzEvent(f *testing.F) {
+	var b batch
+	b.elements(0, SetRef{"inet", "t", "s"}, nil, []element{{key: addr("192.0.2.1"), timeout: 1e9, expires: 1e9}, {key: addr("2001:db8::1"), end: true}})
+	for _, typ := range []uint16{0, 6, 9, 12, 14} {
+		f.Add(typ, b.buf[16:])
+	}
+	f.Fuzz(func(t *testing.T, typ uint16, payload []byte) {
+		e, ok := parseEvent(typ, payload)
+		if ok != (len(payload) >= 4) {
+			t.Fatalf("ok is %v of %d bytes", ok, len(payload))
+		}
+		for _, el := range e.elems {
+			if !el.key.IsValid() || el.timeout < 0 || el.expires < 0 {
+				t.Fatalf("element %+v", el)
+			}
+		}
+		canonical(payload)
+		r := ruleState{chain: chainDoor, exprs: payload, comment: payload}
+		r.counters()
+		doorOf(r)
+		extack(append(binary.NativeEndian.AppendUint32(nil, uint32(len(payload))), append([]byte{2, 0, 0, 2}, payload...)...))
+	})
+}
+
+func TestParseElements(t *testing.T) {
+	want := []element{{key: addr("192.0.2.1"), timeout: 5e9, expires: 4e9}, {key: addr("2001:db8::1"), end: true}, {key: addr("10.0.0.0")}}
+	var b batch
+	b.elements(12, SetRef{"ip6", "table", "set"}, nil, want)
+	e, ok := parseEvent(12, b.buf[16:])
+	if !ok || e.ref() != (SetRef{"ip6", "table", "set"}) {
+		t.Fatalf("read back as %+v", e)
+	}
+	if diff := cmp.Diff(want, e.elems, cmp.AllowUnexported(element{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
