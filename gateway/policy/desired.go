@@ -17,7 +17,7 @@ type Inputs struct {
 	NextHops map[netip.Addr]string // the configured next hops that are reached directly, and by which link
 
 	Closed   map[string]string           // routes whose defaults are withdrawn, and why
-	Families map[string][]gateway.Family // families that a route's tunnel carries; no entry: those of the link's addresses
+	Families map[string][]gateway.Family // families that a route's tunnel carries, of those that its link has addresses of; no entry: all
 }
 
 // Link is a network interface.
@@ -39,8 +39,8 @@ func (in Inputs) link(name string) (Link, bool) {
 }
 
 func (in Inputs) carries(route string, l Link, f gateway.Family) bool {
-	if fs, ok := in.Families[route]; ok {
-		return slices.Contains(fs, f)
+	if fs, ok := in.Families[route]; ok && !slices.Contains(fs, f) {
+		return false
 	}
 	return f == gateway.V4 && l.V4 || f == gateway.V6 && l.V6
 }

@@ -96,7 +96,7 @@ ip -6 route add default via 2001:db8:1::1 dev wan0
 
 func clean(t *testing.T) {
 	t.Helper()
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,9 +63,10 @@ func (k *reader) links() ([]Link, error) {
 			Direct:  a.RawFlags&(unix.IFF_POINTOPOINT|unix.IFF_NOARP) != 0,
 		}
 		for _, addr := range addrs {
-			if ip, ok := netip.AddrFromSlice(addr.IP); addr.LinkIndex == a.Index && ok && !ip.Unmap().IsLinkLocalUnicast() {
-				link.V4 = link.V4 || ip.Unmap().Is4()
-				link.V6 = link.V6 || !ip.Unmap().Is4()
+			if ip, ok := netip.AddrFromSlice(addr.IP); ok && addr.LinkIndex == a.Index {
+				ip = ip.Unmap()
+				link.V4 = link.V4 || ip.Is4() // 169.254/16 too: some tunnels have nothing else
+				link.V6 = link.V6 || ip.Is6() && !ip.IsLinkLocalUnicast()
 			}
 		}
 		links = append(links, link)

@@ -79,6 +79,37 @@ func (r Route) Links() []string {
 	return names
 }
 
+// Doors is the part of the state that keeps doors closed: rules and backstops.
+func (s State) Doors() State {
+	doors := State{Rules: s.Rules}
+	for _, r := range s.Routes {
+		if r.Unreachable {
+			doors.Routes = append(doors.Routes, r)
+		}
+	}
+	return doors
+}
+
+// With adds what another state has besides, so that applying it takes nothing away.
+func (s State) With(other State) State {
+	rules, keys := texts(s.Rules, ruleText), map[key]bool{}
+	s.Rules, s.Routes = slices.Clone(s.Rules), slices.Clone(s.Routes)
+	for _, r := range s.Routes {
+		keys[r.key()] = true
+	}
+	for _, r := range other.Rules {
+		if !rules[ruleText(r)] {
+			s.Rules = append(s.Rules, r)
+		}
+	}
+	for _, r := range other.Routes {
+		if !keys[r.key()] {
+			s.Routes = append(s.Routes, r)
+		}
+	}
+	return s
+}
+
 // sort brings a state into the order in which ip(8) shows it.
 func (s *State) sort() {
 	slices.SortFunc(s.Rules, func(a, b Rule) int {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -98,6 +96,8 @@ func newSysctlStore(state string) *sysctlStore {
 	return &sysctlStore{file: filepath.Join(state, "sysctl.json"), root: "/proc/sys"}
 }
 
+// load reads the file once. One that means nothing is as none: a power failure may
+// have cut it, and what it held ended with that boot.
 func (s *sysctlStore) load() error {
 	boot, err := bootID()
 	if err != nil {
@@ -106,21 +106,15 @@ func (s *sysctlStore) load() error {
 	if s.saved.Boot == boot {
 		return nil
 	}
-	s.saved = saved{Boot: boot, Values: map[string]savedValue{}}
+	var old saved
 	data, err := os.ReadFile(s.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read saved sysctls: %w", err)
 	}
-	var old saved
-	if err := json.Unmarshal(data, &old); err != nil {
-		return fmt.Errorf("read saved sysctls: %s: %w", s.file, err)
+	if json.Unmarshal(data, &old) != nil || old.Boot != boot || old.Values == nil {
+		old = saved{Boot: boot, Values: map[string]savedValue{}}
 	}
-	if old.Boot == boot && old.Values != nil {
-		s.saved = old
-	}
+	s.saved = old
 	return nil
 }
 
@@ -150,23 +144,53 @@ func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
 	return strings.TrimSpace(string(data)), true, nil
 }
 
-// set writes a sysctl if it differs, after its old value is safe on disk.
-func (s *sysctlStore) set(name, value string) (changes []string, err error) {
-	old, ok, err := s.get(name)
-	if err != nil || !ok || old == value {
-		return nil, err
-	}
-	if _, known := s.saved.Values[name]; !known {
-		s.saved.Values[name] = savedValue{Was: old, Set: value}
-		if err := s.save(); err != nil {
-			delete(s.saved.Values, name)
-			return nil, err
+// setting is a value that a sysctl is to have.
+type setting struct{ name, value string }
+
+// set writes what differs, after the old values are safe in the file.
+func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
+	var errs []error
+	was := map[setting]string{}
+	for _, c := range settings {
+		old, ok, err := s.get(c.name)
+		if errs = append(errs, err); ok && old != c.value {
+			was[c] = old
 		}
 	}
-	if err := s.write(name, value); err != nil {
-		return nil, err
+	if err := s.note(was); err != nil {
+		return nil, errors.Join(append(errs, err)...)
 	}
-	return []string{fmt.Sprintf("sysctl %s = %s, was %s", dotted(name), value, old)}, nil
+	for _, c := range settings {
+		old, differs := was[c]
+		if !differs {
+			continue
+		}
+		if err := s.write(c.name, c.value); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		changes = append(changes, fmt.Sprintf("sysctl %s = %s, was %s", dotted(c.name), c.value, old))
+	}
+	return changes, errors.Join(errs...)
+}
+
+// note stores what sysctls were before our first change of them.
+func (s *sysctlStore) note(was map[setting]string) error {
+	isNew := false
+	for c, old := range was {
+		if _, known := s.saved.Values[c.name]; !known {
+			s.saved.Values[c.name] = savedValue{Was: old, Set: c.value}
+			isNew = true
+		}
+	}
+	if !isNew {
+		return nil
+	}
+	err := s.save()
+	if err != nil {
+		s.saved = saved{} // read again next time
+	}
+	return err
 }
 
 func (s *sysctlStore) write(name, value string) error {
@@ -190,6 +214,7 @@ func dotted(name string) string {
 	}, name)
 }
 
+// save replaces the file. It need not outlive a power failure, so nothing waits for the disk.
 func (s *sysctlStore) save() error {
 	data, err := json.MarshalIndent(s.saved, "", "  ")
 	if err != nil {
@@ -198,7 +223,11 @@ func (s *sysctlStore) save() error {
 	if err := os.MkdirAll(filepath.Dir(s.file), 0o755); err != nil {
 		return fmt.Errorf("save sysctls: %w", err)
 	}
-	if err := renameio.WriteFile(s.file, append(data, '\n'), 0o644); err != nil {
+	next := s.file + ".new"
+	if err := os.WriteFile(next, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("save sysctls: %w", err)
+	}
+	if err := os.Rename(next, s.file); err != nil {
 		return fmt.Errorf("save sysctls: %w", err)
 	}
 	return nil
@@ -211,17 +240,18 @@ func (s *sysctlStore) apply(want []Sysctl) (changes []string, err error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
+	var settings []setting
 	var errs []error
 	for _, w := range want {
-		for _, set := range []func(Sysctl) ([]string, error){s.loose, s.advertisements} {
-			c, err := set(w)
-			changes, errs = append(changes, c...), append(errs, err)
-		}
+		loose, err1 := s.loose(w)
+		ra, err2 := s.advertisements(w)
+		settings, errs = append(append(settings, loose...), ra...), append(errs, err1, err2)
 	}
-	return changes, errors.Join(errs...)
+	changes, err = s.set(settings...)
+	return changes, errors.Join(append(errs, err)...)
 }
 
-func (s *sysctlStore) loose(w Sysctl) ([]string, error) {
+func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {
 	name := "net/ipv4/conf/" + w.Link + "/rp_filter"
 	if w.Loose == LooseIfStrict {
 		own, _, err := s.get(name)
@@ -229,20 +259,17 @@ func (s *sysctlStore) loose(w Sysctl) ([]string, error) {
 			return nil, err
 		}
 		all, _, err := s.get("net/ipv4/conf/all/rp_filter")
-		if err != nil {
+		if err != nil || max(own, all) != "1" { // the kernel takes the higher one
 			return nil, err
 		}
-		if max(own, all) != "1" { // the kernel takes the higher one
-			return nil, nil
-		}
 	}
-	return s.set(name, "2")
+	return []setting{{name, "2"}}, nil
 }
 
 // advertisements keeps an interface taking router advertisements that would stop
 // to when forwarding is on (accept_ra is 1: only while not forwarding). Where a
 // router forwarded before we came, nothing stops and nothing is changed.
-func (s *sysctlStore) advertisements(w Sysctl) ([]string, error) {
+func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
 	if !w.RA {
 		return nil, nil
 	}
@@ -252,22 +279,17 @@ func (s *sysctlStore) advertisements(w Sysctl) ([]string, error) {
 		return nil, err
 	}
 	forwards, _, err := s.get("net/ipv6/conf/" + w.Link + "/forwarding")
-	if err != nil {
+	if _, ours := s.saved.Values[forward6]; err != nil || forwards != "0" && !ours {
 		return nil, err
 	}
-	if _, ours := s.saved.Values[forward6]; forwards != "0" && !ours {
-		return nil, nil
-	}
-	return s.set(name, "2")
+	return []setting{{name, "2"}}, nil
 }
 
 func (s *sysctlStore) forward() (changes []string, err error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	four, err4 := s.set(forward4, "1")
-	six, err6 := s.set(forward6, "1")
-	return append(four, six...), errors.Join(err4, err6)
+	return s.set(setting{forward4, "1"}, setting{forward6, "1"})
 }
 
 // restore puts back what was changed in this boot and has not been changed by

@@ -1,0 +1,415 @@
+// Package reconcile is the sidecar: one loop that turns gateway.yaml and the
+// kernel's events into tunnels, routing tables, policy rules and sysctls, always by
+// the difference.
+//
+// The order of an apply is what keeps the door closed: rules and backstops first,
+// then the tunnels (their firewall mark before all else), then the routes' defaults,
+// and forwarding last, when the nft table stands.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// Options are what a Loop needs.
+type Options struct {
+	Config     *gateway.Config
+	State      string                      // directory of what is remembered
+	TableReady func(context.Context) error // returns when the nft table stands; nil: none is waited for
+	Log        *slog.Logger                // nil: slog.Default()
+	Userspace  bool                        // new tunnels are embedded, even where the kernel has WireGuard
+	Timers     Timers
+}
+
+// Timers may be shortened by tests. Zero values are the defaults.
+type Timers struct {
+	Probe     time.Duration // between two looks at tunnels and provider files; 2 s
+	Handshake time.Duration // age of a handshake that no longer proves the far end; 180 s
+	Slow      time.Duration // between two looks at everything without any event; 30 s
+	RetryMin  time.Duration // first pause after something failed; 1 s, then doubled
+	RetryMax  time.Duration // longest pause; 1 min
+	Resolve   time.Duration // between two addresses that a silent tunnel tries; 15 s
+}
+
+func (t *Timers) fill() {
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&t.Probe, 2 * time.Second}, {&t.Handshake, wg.DefaultHandshakeLimit}, {&t.Slow, 30 * time.Second},
+		{&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute}, {&t.Resolve, 15 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
+	}
+}
+
+// Loop keeps the kernel as the configuration says. Its methods may be called by
+// several goroutines.
+type Loop struct {
+	opts   Options
+	log    *slog.Logger
+	kernel *policy.Kernel
+	kick   chan struct{} // capacity 1
+	end    chan struct{} // closed by Down
+
+	work    sync.Mutex // held while the kernel is changed
+	tunnels map[string]*tunnel
+	said    map[string]string // the last message on each subject, which is not repeated
+	ended   bool
+	looked  time.Time
+	wan     string // the WAN's defaults as applied
+
+	mu      sync.Mutex
+	cfg     *gateway.Config
+	ready   bool // the nft table stands
+	news    bool // something changed that a look at everything must find
+	status  Status
+	results []resolved
+}
+
+// New makes a Loop. It changes nothing yet.
+func New(o Options) (*Loop, error) {
+	k, err := policy.Open(o.State)
+	if err != nil {
+		return nil, fmt.Errorf("sidecar: %w", err)
+	}
+	o.Timers.fill()
+	l := &Loop{
+		opts: o, log: o.Log, kernel: k, cfg: o.Config,
+		kick: make(chan struct{}, 1), end: make(chan struct{}),
+		tunnels: map[string]*tunnel{}, said: map[string]string{}, ready: o.TableReady == nil,
+	}
+	if l.log == nil {
+		l.log = slog.Default()
+	}
+	return l, nil
+}
+
+// SetConfig makes another configuration the wanted one.
+func (l *Loop) SetConfig(c *gateway.Config) {
+	l.mu.Lock()
+	l.cfg = c
+	l.mu.Unlock()
+	l.Kick()
+}
+
+// Kick makes the loop look at everything soon.
+func (l *Loop) Kick() {
+	l.mu.Lock()
+	l.news = true
+	l.mu.Unlock()
+	l.wake()
+}
+
+func (l *Loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps things as they should be until the context ends or Down is called. It
+// leaves everything in place and the door closed. It is called once.
+func (l *Loop) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer func() {
+		cancel()
+		background.Wait()
+		l.close()
+	}()
+	background.Go(func() { l.watch(ctx) })
+	if l.opts.TableReady != nil {
+		background.Go(func() { l.awaitTable(ctx) })
+	}
+	probe := time.NewTicker(l.opts.Timers.Probe)
+	defer probe.Stop()
+	for {
+		l.step(ctx, &background)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.end:
+			return nil
+		case <-l.kick:
+		case <-probe.C:
+		}
+	}
+}
+
+// watch turns the kernel's events into kicks.
+func (l *Loop) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := policy.Watch(ctx, func(k policy.Kind) {
+			if k != policy.Networks || l.hasNextHops() {
+				l.Kick()
+			}
+		})
+		if err != nil {
+			l.log.Error("events are lost, the kernel is looked at slowly until they are back", "error", err)
+		}
+		sleep(ctx, l.opts.Timers.RetryMin)
+	}
+}
+
+// hasNextHops: whether a next hop is reached depends on every kernel route; nothing else does.
+func (l *Loop) hasNextHops() bool {
+	return slices.ContainsFunc(l.config().Routes, func(r gateway.Route) bool { return len(r.Egress.NextHops) > 0 })
+}
+
+func (l *Loop) config() *gateway.Config {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg
+}
+
+func (l *Loop) awaitTable(ctx context.Context) {
+	for pause := l.opts.Timers.RetryMin; ctx.Err() == nil; pause = min(2*pause, l.opts.Timers.RetryMax) {
+		err := l.opts.TableReady(ctx)
+		if err == nil {
+			l.mu.Lock()
+			l.ready = true
+			l.mu.Unlock()
+			l.Kick()
+			return
+		}
+		if ctx.Err() == nil {
+			l.log.Warn("the nft table is not there, forwarding is not switched on", "error", err)
+		}
+		sleep(ctx, pause)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// step looks at the tunnels and, where that or an event asks for it, at everything.
+func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
+	l.work.Lock()
+	defer l.work.Unlock()
+	if l.ended {
+		return
+	}
+	l.mu.Lock()
+	cfg, ready, news, results := l.cfg, l.ready, l.news, l.results
+	l.news, l.results = false, nil
+	l.mu.Unlock()
+
+	now := time.Now()
+	for _, r := range results {
+		news = l.take(r, now) || news
+	}
+	for _, t := range l.tunnels {
+		news = t.look(now) || news
+	}
+	if news || now.Sub(l.looked) >= l.opts.Timers.Slow {
+		l.looked = now
+		l.apply(cfg, ready)
+	}
+	for _, t := range l.tunnels {
+		t.resolve(ctx, background, cfg)
+	}
+	l.publish()
+}
+
+// apply brings everything to the wanted state.
+func (l *Loop) apply(cfg *gateway.Config, ready bool) {
+	in, err := l.kernel.Look(cfg)
+	if err != nil {
+		l.problem("kernel", err)
+		return
+	}
+	l.choose(cfg)
+	if err := l.closeDoors(cfg, in); err != nil {
+		l.problem("closed door", err)
+		return // without it nothing that is more open is made
+	}
+	l.problem("closed door", nil)
+	l.removeTunnels(cfg)
+	for _, t := range l.tunnels {
+		t.apply(cfg)
+	}
+	if in, err = l.kernel.Look(cfg); err != nil { // the tunnels have changed links and addresses
+		l.problem("kernel", err)
+		return
+	}
+	l.problem("kernel", nil)
+	want := policy.Desired(cfg, l.inputs(in))
+	have, err := l.kernel.Read()
+	if err != nil {
+		l.problem("kernel", err)
+		return
+	}
+	changes, err := l.kernel.Apply(want)
+	l.changed(changes)
+	l.problem("policy routing", err)
+	l.problem("conntrack", l.forgetFlows(have, want))
+	l.followed(cfg, want)
+	if ready {
+		l.forward(cfg, want)
+	}
+	l.remember(cfg, want)
+}
+
+// choose makes the list of tunnels that of the configuration. Tunnels of routes
+// that are gone are marked, and removed when the door is closed.
+func (l *Loop) choose(cfg *gateway.Config) {
+	wanted := map[string]bool{}
+	for _, r := range cfg.Routes {
+		if r.Egress.Kind != gateway.EgressWireGuard {
+			continue
+		}
+		wanted[r.Name] = true
+		t := l.tunnels[r.Name]
+		if t != nil && (t.route.Egress.Link != r.Egress.Link || t.route.MTU != r.MTU) {
+			t.close() // opened again with the new ones; removeTunnels takes the old link away
+			t = nil
+		}
+		if t == nil {
+			t = newTunnel(l, r)
+			l.tunnels[r.Name] = t
+		}
+		t.setRoute(r)
+	}
+	for name, t := range l.tunnels {
+		if !wanted[name] {
+			t.close()
+			delete(l.tunnels, name)
+		}
+	}
+}
+
+// closeDoors sets up rules and backstops, and takes nothing away: defaults that are
+// there, of the last run too, lead into interfaces that are about to be taken over
+// or put right.
+func (l *Loop) closeDoors(cfg *gateway.Config, in policy.Inputs) error {
+	want := policy.Desired(cfg, l.inputs(in))
+	have, err := l.kernel.Read()
+	if err != nil {
+		return err
+	}
+	changes, err := l.kernel.Apply(want.With(have))
+	l.changed(changes)
+	if err != nil && doorsOpen(want, l.kernel) {
+		return err
+	}
+	return nil
+}
+
+// doorsOpen reports whether a rule or a backstop is missing in the kernel.
+func doorsOpen(want policy.State, k *policy.Kernel) bool {
+	have, err := k.Read()
+	return err != nil || want.Doors().String() != want.Doors().With(have).Doors().String()
+}
+
+// inputs adds what the tunnels know.
+func (l *Loop) inputs(in policy.Inputs) policy.Inputs {
+	in.Closed, in.Families = map[string]string{}, map[string][]gateway.Family{}
+	for name, t := range l.tunnels {
+		if why := t.closed(); why != "" {
+			in.Closed[name] = why
+		}
+		in.Families[name] = t.families()
+	}
+	return in
+}
+
+// followed notices that the WAN is another one than before.
+func (l *Loop) followed(cfg *gateway.Config, want policy.State) {
+	wan := policy.State{}
+	for _, r := range want.Routes {
+		if r.Table == cfg.WANRoute().Table && !r.Unreachable {
+			wan.Routes = append(wan.Routes, r)
+		}
+	}
+	if text := wan.String(); text != l.wan {
+		l.wan = text
+		for _, t := range l.tunnels {
+			t.wanChanged()
+		}
+	}
+}
+
+// forward switches forwarding on where there is anybody to forward for, and a way
+// out: an interface that is to become the WAN by a router advertisement would take
+// none any more, and only then is known to be the WAN.
+func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
+	wayOut := len(want.Waiting) <= len(cfg.Routes) // wan is the one more
+	if !wayOut || !slices.ContainsFunc(cfg.LAN, func(link string) bool { return link != "lo" }) {
+		return
+	}
+	changes, err := l.kernel.Forward()
+	l.changed(changes)
+	l.problem("forwarding", err)
+}
+
+func (l *Loop) changed(changes []string) {
+	for _, c := range changes {
+		l.log.Info("changed", "what", c)
+	}
+}
+
+// problem logs an error, but not the same one again; nil ends it.
+func (l *Loop) problem(subject string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if l.said[subject] != text && err != nil {
+		l.log.Error(subject, "error", err)
+	}
+	l.said[subject] = text
+}
+
+// close ends this process's part in everything, and leaves it in place.
+func (l *Loop) close() {
+	l.work.Lock()
+	defer l.work.Unlock()
+	for _, t := range l.tunnels {
+		t.close()
+	}
+	if !l.ended {
+		l.ended = true
+		l.kernel.Close()
+	}
+}
+
+// Down removes all that is ours: tunnels, rules, routing tables, the conntrack
+// entries of the routes' flows; puts the sysctls back, and ends Run. It works
+// without Run too, and goes on after an error.
+func (l *Loop) Down(ctx context.Context) error {
+	l.work.Lock()
+	defer l.work.Unlock()
+	if l.ended {
+		return errors.New("sidecar: has ended already")
+	}
+	l.ended = true
+	close(l.end)
+	defer l.kernel.Close()
+	have, err := l.kernel.Read()
+	errs := []error{err}
+	changes, err := l.kernel.Remove()
+	l.changed(changes)
+	errs = append(errs, err, l.forgetFlows(have, policy.State{}))
+	for _, t := range l.tunnels {
+		t.close()
+	}
+	errs = append(errs, l.removeLinks(func(string) bool { return false }), l.forgetProviders(func(gateway.Route) bool { return false }))
+	return errors.Join(append(errs, ctx.Err())...)
+}

@@ -1,0 +1,321 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+func sysctl(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func TestUpAndDown(t *testing.T) {
+	f := newFar(t)
+	before := run(t, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep -E 'net.ipv[46].*(forwarding|rp_filter|accept_ra |accept_redirects)'")
+	cfg := f.config()
+	l := f.start(cfg)
+	vpn, wan := cfg.Routes[0].Mark, cfg.WANRoute().Mark
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	awaitAnswer(t, wan, "192.0.2.2", "2001:db8:1::2")
+	soon(t, "forwarding", func() bool {
+		return sysctl(t, "net/ipv4/ip_forward") == "1" && sysctl(t, "net/ipv6/conf/all/forwarding") == "1"
+	})
+	for name, want := range map[string]string{
+		"net/ipv4/conf/wg0/rp_filter": "2", "net/ipv6/conf/wan0/accept_ra": "2",
+	} {
+		if got := sysctl(t, name); got != want {
+			t.Errorf("%s = %s, want %s", name, got, want)
+		}
+	}
+	soon(t, "counters in the status", func() bool {
+		s, _ := l.Status().Route("vpn")
+		return s.Up && s.V4 && s.V6 && s.Tunnel != nil && s.Tunnel.RX > 0 && s.Tunnel.TX > 0 && time.Since(s.Tunnel.Handshake) < time.Minute
+	})
+
+	time.Sleep(200 * time.Millisecond) // all events of our own changes
+	l.log.Reset()
+	for range 3 {
+		l.Kick()
+		time.Sleep(50 * time.Millisecond)
+	}
+	if log := l.log.String(); log != "" {
+		t.Errorf("looking again did something:\n%s", log)
+	}
+
+	if err := l.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.stop()
+	after := run(t, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep -E 'net.ipv[46].*(forwarding|rp_filter|accept_ra |accept_redirects)'")
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("Down left (-before +after):\n%s", d)
+	}
+	if left, err := os.ReadDir(filepath.Join(f.dir, "wireguard")); err == nil && len(left) > 0 {
+		t.Errorf("Down left copies of provider files: %v", left)
+	}
+	if err := l.Down(t.Context()); err == nil {
+		t.Error("a second Down says nothing")
+	}
+}
+
+// A far end that falls silent closes the route within the limit; it comes back by itself.
+func TestFarEndSilent(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg)
+	vpn := cfg.Routes[0]
+	awaitAnswer(t, vpn.Mark, "10.8.0.2", "fd00:8::2")
+	f.silence(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			ask(host4, vpn.Mark.Value) // packets that go unanswered
+		}
+	}()
+	took := l.awaitDown("vpn")
+	t.Logf("silent far end: down after %v with a limit of %v", took.Round(time.Millisecond), short.Handshake)
+	if s, _ := l.Status().Route("vpn"); !strings.HasPrefix(s.Why, "the far end is silent: last handshake") {
+		t.Errorf("why: %q", s.Why)
+	}
+	want := "unreachable default proto 110 metric 4294967295 \n"
+	if got := run(t, "ip route show table 7201"); got != want {
+		t.Errorf("table of the route:\n%swant:\n%s", got, want)
+	}
+	if got := ask(host6, vpn.Mark.Value); got != "no route to host" {
+		t.Errorf("IPv6: %s", got)
+	}
+	awaitAnswer(t, cfg.WANRoute().Mark, "192.0.2.2", "2001:db8:1::2")
+	f.silence(false)
+	took = l.awaitUp("vpn")
+	t.Logf("far end is back: up after %v", took.Round(time.Millisecond))
+	awaitAnswer(t, vpn.Mark, "10.8.0.2", "fd00:8::2")
+}
+
+func TestLinkDeletedAndDown(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg)
+	vpn := cfg.Routes[0].Mark
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	time.Sleep(short.RetryMin)
+	for _, c := range []struct{ what, do string }{
+		{"deleted", "ip link del wg0"},
+		{"down", "ip link set wg0 down"},
+		{"without addresses", "ip addr flush dev wg0"},
+	} {
+		run(t, c.do)
+		// Both families' answers come from the tunnel, or there are none: never from the WAN.
+		took := soon(t, c.what, func() bool {
+			four, six := ask(host4, vpn.Value), ask(host6, vpn.Value)
+			if strings.HasPrefix(four, "192.0.2.") || strings.HasPrefix(six, "2001:db8:1:") {
+				t.Errorf("%s: leaked, answered to %s, %s", c.what, four, six)
+			}
+			return four == "10.8.0.2" && six == "fd00:8::2"
+		})
+		t.Logf("tunnel %s: back within %v", c.what, took.Round(time.Millisecond))
+	}
+	// Without rules or tables only the nft table's closed door is left.
+	for _, what := range []string{"ip rule del pref 7201; ip -6 rule del pref 7201", "ip route flush table 7201; ip -6 route flush table 7201"} {
+		before := ours(t)
+		run(t, what)
+		soon(t, "all is back after "+what, func() bool { return ours(t) == before })
+	}
+	l.awaitUp("vpn")
+}
+
+func TestTableFirst(t *testing.T) {
+	f := newFar(t)
+	ready := make(chan struct{})
+	tries := 0
+	l := f.start(f.config(), func(o *Options) {
+		o.TableReady = func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				return errors.New("no nft table inet nameroute")
+			}
+			select {
+			case <-ready:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	l.awaitUp("vpn")
+	time.Sleep(200 * time.Millisecond)
+	if sysctl(t, "net/ipv4/ip_forward") != "0" || sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
+		t.Error("forwarding is on before the nft table stands")
+	}
+	close(ready)
+	soon(t, "forwarding", func() bool { return sysctl(t, "net/ipv4/ip_forward") == "1" })
+}
+
+// Hook commands and nonsense close their route and no other; a file that was put
+// right opens it.
+func TestBadFile(t *testing.T) {
+	f := newFar(t)
+	f.provide("192.0.2.1:51820", "PostUp = iptables -F")
+	other := gateway.Route{Name: "office", Egress: gateway.Egress{Kind: gateway.EgressNextHop, NextHops: f.hops("192.0.2.9", "2001:db8:1::1")}}
+	cfg := f.config(other)
+	l := f.start(cfg)
+	l.awaitUp("office")
+	awaitAnswer(t, cfg.Routes[1].Mark, "192.0.2.2", "2001:db8:1::2")
+	s, _ := l.Status().Route("vpn")
+	if s.Up || !strings.Contains(s.Why, "wg0.conf:4: PostUp: ") {
+		t.Errorf("vpn is up: %v, why: %s", s.Up, s.Why)
+	}
+	if n := strings.Count(l.log.String(), `msg="route vpn: provider file"`); n != 1 {
+		t.Errorf("said %d times:\n%s", n, l.log)
+	}
+	wantNone(t, cfg.Routes[0].Mark)
+	f.write("[Interface]\nPrivateKey = no\n")
+	soon(t, "another reason", func() bool {
+		s, _ := l.Status().Route("vpn")
+		return strings.Contains(s.Why, "wg0.conf:2: PrivateKey: ")
+	})
+	f.provide("192.0.2.1:51820", "")
+	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
+}
+
+// A file that turns bad, or vanishes, under a living tunnel leaves it running; so
+// does a restart.
+func TestFileTurnsBad(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg)
+	vpn := cfg.Routes[0].Mark
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	f.write("nonsense\n")
+	soon(t, "a note", func() bool { s, _ := l.Status().Route("vpn"); return s.Up && strings.Contains(s.Note, "wg0.conf:1:") })
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	l.stop()
+	if err := os.Remove(f.conf); err != nil {
+		t.Fatal(err)
+	}
+	again := f.start(cfg)
+	again.awaitUp("vpn")
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	if s, _ := again.Status().Route("vpn"); s.Note != f.conf+": not there: want the provider's WireGuard file" {
+		t.Errorf("note: %q", s.Note)
+	}
+	info, err := os.Stat(filepath.Join(f.dir, "wireguard"))
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the copies' directory: %v %v", info.Mode(), err)
+	}
+}
+
+// A restart takes the tunnel over: no default is ever taken away meanwhile.
+func TestRestart(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	first := f.start(cfg)
+	vpn := cfg.Routes[0].Mark
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	state := ours(t)
+	first.stop()
+	if d := cmp.Diff(state, strings.ReplaceAll(ours(t), " linkdown", "")); d != "" {
+		t.Errorf("stopping changed (-running +stopped):\n%s", d)
+	}
+	wantNone(t, vpn) // nobody runs the tunnel: the door is closed
+	second := f.start(cfg)
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	for line := range strings.Lines(second.log.String()) {
+		if strings.Contains(line, "msg=changed") && !strings.Contains(line, "sysctl") && !strings.Contains(line, "link=wg0") {
+			t.Errorf("the restart changed: %s", line)
+		}
+	}
+}
+
+func TestRouteRemoved(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg)
+	vpn := cfg.Routes[0].Mark
+	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
+	// Flows of the route, of another of our marks, and of somebody else's mark.
+	run(t, `
+for m in 0x01000000 0x01000007 0x7f000000 0x07; do
+conntrack -I -p udp -s 192.0.2.2 -d 203.0.113.$((m % 100 + 10)) --sport $((m % 100 + 5000)) --dport 9 -t 300 -m $m
+conntrack -I -p udp -s 2001:db8:1::2 -d 2001:db8:ff::$((m % 100 + 10)) --sport $((m % 100 + 5000)) --dport 9 -t 300 -m $m
+done`)
+	none := *cfg
+	none.Routes = nil
+	l.SetConfig(&none)
+	soon(t, "wg0 is gone", func() bool { return !strings.Contains(run(t, "ip link"), "wg0") })
+	soon(t, "its rules and table are gone", func() bool { return !strings.Contains(ours(t), "7201") })
+	flows := func(family string) string {
+		return run(t, "conntrack -L -f "+family+" 2>/dev/null | grep -o 'mark=[0-9]*' | sort -u")
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		soon(t, "its flows are gone", func() bool { return !strings.Contains(flows(family), "mark=1677721") })
+		if got := flows(family); !strings.Contains(got, "mark=2130706432") || !strings.Contains(got, "mark=7\n") {
+			t.Errorf("other flows are gone, left: %s", got)
+		}
+	}
+	awaitAnswer(t, cfg.WANRoute().Mark, "192.0.2.2", "2001:db8:1::2")
+}
+
+// What an earlier run left of a route that was removed meanwhile goes at the start.
+func TestRouteRemovedWhileStopped(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg)
+	l.awaitUp("vpn")
+	l.stop()
+	none := *cfg
+	none.Routes = nil
+	f.start(&none).awaitUp("wan")
+	soon(t, "all of vpn is gone", func() bool {
+		return !strings.Contains(ours(t), "7201") && !strings.Contains(run(t, "ip link"), "wg0")
+	})
+	if left, _ := os.ReadDir(filepath.Join(f.dir, "wireguard")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestForeignLink(t *testing.T) {
+	f := newFar(t)
+	run(t, "ip link add wg0 type veth peer name wg0peer")
+	cfg := f.config()
+	l := f.start(cfg)
+	soon(t, "refused", func() bool { s, _ := l.Status().Route("vpn"); return strings.Contains(s.Why, "not made by nameroute") })
+	wantNone(t, cfg.Routes[0].Mark)
+	run(t, "ip link del wg0")
+	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
+}
+
+// No WAN, no interface: all is waited for, and found by events.
+func TestWaits(t *testing.T) {
+	f := newFar(t)
+	run(t, "ip route del default; ip -6 route del default")
+	other := gateway.Route{Name: "ppp", Egress: gateway.Egress{Kind: gateway.EgressInterface, Link: "ppp0"}}
+	cfg := f.config(other)
+	l := f.start(cfg)
+	l.awaitDown("ppp")
+	l.awaitDown("wan")
+	wantNone(t, cfg.Routes[1].Mark)
+	wantNone(t, cfg.WANRoute().Mark)
+	run(t, "ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8:1::1")
+	took := l.awaitUp("wan")
+	t.Logf("WAN is there: up after %v", took.Round(time.Millisecond))
+	run(t, "ip tuntap add ppp0 mode tun; ip addr add 10.7.0.2/32 dev ppp0; ip link set ppp0 up")
+	soon(t, "reason", func() bool { s, _ := l.Status().Route("ppp"); return s.Why == "interface ppp0: no carrier" })
+	s, _ := l.Status().Route("wan")
+	if s.Why != "" || !cmp.Equal(s.Links, []string{"wan0"}) {
+		t.Errorf("wan: %+v", s)
+	}
+}

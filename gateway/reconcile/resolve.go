@@ -1,0 +1,164 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// resolving is when a tunnel's endpoint names are looked up next.
+type resolving struct {
+	backoff
+	busy bool
+	done bool // all were found, and nothing has happened since
+}
+
+func (r *resolving) reset() { r.backoff, r.done = backoff{}, false }
+
+// resolved is the outcome of a lookup.
+type resolved struct {
+	t         *tunnel
+	conf      *wg.Conf
+	silent    bool // it was made because the far end does not answer
+	endpoints map[wgtypes.Key]netip.AddrPort
+	err       error
+}
+
+// silent: the far end does not answer, or never has. Another address may.
+func (t *tunnel) silent(now time.Time) bool {
+	if t.down {
+		return true
+	}
+	never := !slices.ContainsFunc(t.status.Peers, func(p wg.PeerStatus) bool { return !p.LastHandshake.IsZero() })
+	return never && now.Sub(t.opened) > t.l.opts.Timers.Resolve
+}
+
+// resolve looks endpoint names up in the background: when they are not known, when
+// the WAN has changed, and again and again while the far end is silent.
+func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *gateway.Config) {
+	now := time.Now()
+	silent := t.silent(now)
+	if t.dev == nil || t.resolver.busy || now.Before(t.resolver.at) || t.resolver.done && !silent || !t.named() {
+		return
+	}
+	t.resolver.busy = true
+	l, conf, current := t.l, t.conf, t.status.Endpoints()
+	background.Go(func() {
+		mark := cfg.WANRoute().Mark
+		r := resolved{t: t, conf: conf, silent: silent}
+		servers, err := resolvers(cfg)
+		if err != nil {
+			r.err = err
+		} else {
+			r.endpoints, r.err = wg.Endpoints(ctx, conf, wg.Ask{
+				Resolver: wg.DNS{Servers: servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
+			})
+		}
+		l.mu.Lock()
+		l.results = append(l.results, r)
+		l.mu.Unlock()
+		l.wake()
+	})
+}
+
+// named: some endpoint is a name.
+func (t *tunnel) named() bool {
+	return slices.ContainsFunc(t.conf.Peers, func(p wg.Peer) bool {
+		_, literal := p.Endpoint.Addr()
+		return !p.Endpoint.IsZero() && !literal
+	})
+}
+
+// take uses the outcome of a lookup and reports whether an endpoint is another now.
+func (l *Loop) take(r resolved, now time.Time) bool {
+	t, timers := r.t, l.opts.Timers
+	t.resolver.busy = false
+	if t.conf != r.conf || t.dev == nil {
+		return false
+	}
+	l.problem(t.subject("endpoint"), r.err)
+	first := timers.RetryMin
+	if r.err == nil {
+		first = timers.Resolve
+	}
+	t.resolver.failed(now, first, max(first, timers.RetryMax))
+	t.resolver.done = r.err == nil
+	old := t.endpoints
+	t.endpoints = maps.Clone(old)
+	maps.Copy(t.endpoints, r.endpoints)
+	if maps.Equal(old, t.endpoints) && !r.silent {
+		return false
+	}
+	if r.silent {
+		t.dev.ResetEndpoints()
+	}
+	return true
+}
+
+// wanChanged: an endpoint may now be reached by another address, or not by this one.
+func (t *tunnel) wanChanged() { t.resolver.reset() }
+
+// systemResolvers are the files in which a system names the resolvers of the WAN:
+// the usual one, which may name only a stub or ourselves, and then those of
+// systemd-resolved, NetworkManager and OpenWrt.
+var systemResolvers = [...]string{
+	"/etc/resolv.conf",
+	"/run/systemd/resolve/resolv.conf",
+	"/run/NetworkManager/no-stub-resolv.conf",
+	"/tmp/resolv.conf.d/resolv.conf.auto",
+}
+
+// resolvers are those that are asked by the WAN: the user's, else the system's,
+// without the box itself, which cannot know the endpoint's name before there is a tunnel.
+func resolvers(cfg *gateway.Config) ([]netip.AddrPort, error) {
+	if len(cfg.WANResolvers) > 0 {
+		return cfg.WANResolvers, nil
+	}
+	own, err := ownAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range systemResolvers {
+		conf, err := dns.ClientConfigFromFile(file)
+		if err != nil {
+			continue // most systems have only one of them
+		}
+		var servers []netip.AddrPort
+		for _, s := range conf.Servers {
+			a, err := netip.ParseAddr(s)
+			if err == nil && !a.IsLoopback() && !a.IsUnspecified() && !own[a.WithZone("")] {
+				servers = append(servers, netip.AddrPortFrom(a, 53))
+			}
+		}
+		if len(servers) > 0 {
+			return servers, nil
+		}
+	}
+	return nil, fmt.Errorf("no resolver of the WAN is known: want wan_resolvers in %s, or a nameserver that is not this box in %s",
+		cfg.File, systemResolvers[0])
+}
+
+func ownAddrs() (map[netip.Addr]bool, error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("ip address: %w", err)
+	}
+	own := map[netip.Addr]bool{}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own[p.Addr().Unmap()] = true
+		}
+	}
+	return own, nil
+}

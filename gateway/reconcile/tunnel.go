@@ -1,0 +1,284 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// tunnel is a route's WireGuard interface with all that is known of it. It belongs
+// to whoever holds the loop's work lock.
+type tunnel struct {
+	l     *Loop
+	route gateway.Route
+	provider
+
+	dev     *wg.Tunnel // nil: not open
+	applied bool       // its device is as wanted, the firewall mark above all
+	opened  time.Time
+	broken  error // why it is not open or not applied
+	retry   backoff
+
+	health *wg.Health
+	status wg.Status
+	down   bool
+	why    string // as it was when it went down
+
+	endpoints map[wgtypes.Key]netip.AddrPort
+	resolver  resolving
+}
+
+// backoff is the pause after something failed.
+type backoff struct {
+	at    time.Time // not before
+	pause time.Duration
+}
+
+func (b *backoff) failed(now time.Time, first, longest time.Duration) {
+	b.pause = min(max(2*b.pause, first), longest)
+	b.at = now.Add(b.pause)
+}
+
+func newTunnel(l *Loop, r gateway.Route) *tunnel {
+	return &tunnel{
+		l: l, route: r, provider: newProvider(r, l.opts.State),
+		health: wg.NewHealth(l.opts.Timers.Handshake),
+	}
+}
+
+// setRoute takes over what may change without opening the tunnel again.
+func (t *tunnel) setRoute(r gateway.Route) {
+	if t.route.Egress.File != r.Egress.File || t.route.Hooks != r.Hooks {
+		t.provider = newProvider(r, t.l.opts.State)
+	}
+	t.route = r
+	if !t.read {
+		t.reload()
+	}
+}
+
+func (t *tunnel) subject(what string) string { return "route " + t.route.Name + ": " + what }
+
+// look reads the file, the device and its counters. It reports whether anything
+// changed that the routing depends on.
+func (t *tunnel) look(now time.Time) (news bool) {
+	news = t.reload()
+	if t.dev == nil {
+		return news || t.conf != nil && !now.Before(t.retry.at)
+	}
+	select {
+	case <-t.dev.Gone():
+		t.l.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
+		t.reopen()
+		return true
+	default:
+		return t.observe(now) || news
+	}
+}
+
+// observe takes in the tunnel's counters and reports whether it went down or up.
+func (t *tunnel) observe(now time.Time) bool {
+	status, err := t.dev.Status()
+	t.l.problem(t.subject("read the tunnel"), err)
+	if err != nil {
+		return false
+	}
+	t.status = status
+	down, why := t.health.Observe(now, status)
+	if down == t.down {
+		return false
+	}
+	t.down, t.why = down, why
+	t.resolver.reset()
+	if err := t.dev.KeepTrying(down); err != nil {
+		t.l.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
+	}
+	return true
+}
+
+// reload reads the provider's file again if it has changed, and says what follows.
+func (t *tunnel) reload() bool {
+	before := t.conf
+	if !t.provider.look() {
+		return false
+	}
+	t.l.problem(t.subject("provider file"), t.bad)
+	if t.bad == nil {
+		t.l.problem(t.subject("provider file"), t.keep())
+		for _, n := range append(slices.Clone(t.conf.Ignored), t.conf.Hooks...) {
+			t.l.log.Warn("not used: "+n.String(), "route", t.route.Name)
+		}
+	} else if t.conf != nil {
+		t.l.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.file)
+	}
+	if t.conf != before {
+		t.retry = backoff{}
+		t.resolver.reset()
+		t.endpoints = literals(t.conf)
+	}
+	return true
+}
+
+func literals(c *wg.Conf) map[wgtypes.Key]netip.AddrPort {
+	out := map[wgtypes.Key]netip.AddrPort{}
+	for _, p := range c.Peers {
+		if a, ok := p.Endpoint.Addr(); ok {
+			out[p.PublicKey] = a
+		}
+	}
+	return out
+}
+
+// apply opens the tunnel if need be and makes its device what the file says.
+func (t *tunnel) apply(cfg *gateway.Config) {
+	now := time.Now()
+	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) {
+		return
+	}
+	t.broken = t.bringUp(cfg)
+	t.l.problem(t.subject("tunnel"), t.broken)
+	if t.dev == nil {
+		t.retry.failed(now, t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
+	} else if now.Sub(t.opened) > t.l.opts.Timers.RetryMax {
+		t.retry = backoff{}
+	}
+}
+
+func (t *tunnel) bringUp(cfg *gateway.Config) error {
+	if t.dev == nil {
+		dev, err := wg.Open(t.route.Egress.Link, wg.Options{
+			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.l.opts.Userspace, Log: t.l.log,
+		})
+		if err != nil {
+			return err
+		}
+		t.dev, t.opened = dev, time.Now()
+		t.l.notice(dev.Gone())
+	}
+	mark := cfg.WANRoute().Mark.Value
+	changes, err := t.dev.Apply(wg.Desired(t.conf, t.endpoints, mark))
+	for _, c := range changes {
+		t.l.log.Info("changed", "what", c, "route", t.route.Name, "link", t.dev.Name())
+	}
+	switch {
+	case errors.Is(err, wg.ErrGone):
+		t.reopen()
+	case err == nil:
+		t.applied = true
+		if len(changes) > 0 {
+			t.observe(time.Now()) // a link that was down is up now
+		}
+	case !t.applied:
+		// An address that the kernel refuses does not close the route. A missing
+		// firewall mark does: the tunnel would swallow its own packets.
+		t.applied = marked(t.dev.Name(), mark)
+	}
+	return err
+}
+
+// notice kicks the loop when the tunnel's interface is gone.
+func (l *Loop) notice(gone <-chan struct{}) {
+	go func() {
+		<-gone
+		l.Kick()
+	}()
+}
+
+func marked(link string, mark uint32) bool {
+	c, err := wgctrl.New()
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	dev, err := c.Device(link)
+	return err == nil && uint32(dev.FirewallMark) == mark
+}
+
+// reopen forgets an interface that is gone. If it was there for a while it is made
+// again at once.
+func (t *tunnel) reopen() {
+	t.close()
+	t.health, t.down, t.status = wg.NewHealth(t.l.opts.Timers.Handshake), false, wg.Status{}
+	if time.Since(t.opened) > t.l.opts.Timers.RetryMin {
+		t.retry = backoff{}
+	} else {
+		t.retry.failed(time.Now(), t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
+	}
+}
+
+func (t *tunnel) close() {
+	if t.dev != nil {
+		t.dev.Close()
+	}
+	t.dev, t.applied = nil, false
+}
+
+// closed is why the route has no default; "" if it should have one.
+func (t *tunnel) closed() string {
+	switch {
+	case t.conf == nil:
+		return t.problem()
+	case t.down:
+		return t.why
+	case t.applied:
+		return ""
+	case t.broken != nil:
+		return t.broken.Error()
+	}
+	return fmt.Sprintf("interface %s: not made yet", t.route.Egress.Link)
+}
+
+// families are those that the tunnel carries.
+func (t *tunnel) families() []gateway.Family {
+	var out []gateway.Family
+	if t.conf == nil {
+		return out
+	}
+	v4, v6 := t.conf.Families()
+	if v4 {
+		out = append(out, gateway.V4)
+	}
+	if v6 {
+		out = append(out, gateway.V6)
+	}
+	return out
+}
+
+// removeTunnels deletes interfaces of ours that no route has any more, of an
+// earlier run too, and the copies of their files.
+func (l *Loop) removeTunnels(cfg *gateway.Config) {
+	wanted := func(link string) bool {
+		return slices.ContainsFunc(cfg.Routes, func(r gateway.Route) bool {
+			return r.Egress.Kind == gateway.EgressWireGuard && r.Egress.Link == link
+		})
+	}
+	l.problem("remove tunnels", l.removeLinks(wanted))
+	l.problem("remove provider files", l.forgetProviders(func(gateway.Route) bool { return true }))
+}
+
+func (l *Loop) removeLinks(wanted func(link string) bool) error {
+	links, err := wg.Links()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, link := range links {
+		if wanted(link.Name) {
+			continue
+		}
+		if err := wg.Remove(link.Name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		l.log.Info("changed", "what", "del interface "+link.Name)
+	}
+	return errors.Join(errs...)
+}
