@@ -76,9 +76,7 @@ func TestCrash(t *testing.T) {
 			t.Errorf("a taken over link was changed: %s", c)
 		}
 	}
-	if tun.Kind() == Userspace {
-		flow(t)
-	}
+	flow(t)
 	if err := ping(15); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func child(link string) int {
 		fmt.Println(err)
 		return 1
 	}
-	t, err := Open(link, Options{Alias: Alias("vpn")})
+	t, err := Open(link, Options{Alias: Alias("vpn"), Userspace: true})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -194,7 +194,12 @@ func (f *far) open(t testing.TB, link string, n int) *Tunnel {
 
 func mustOpen(t testing.TB, link string) *Tunnel {
 	t.Helper()
-	tun, err := Open(link, Options{Alias: Alias("vpn"), Log: quiet(t)})
+	return openWith(t, link, Options{Alias: Alias("vpn"), Log: quiet(t)})
+}
+
+func openWith(t testing.TB, link string, o Options) *Tunnel {
+	t.Helper()
+	tun, err := Open(link, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,30 +251,37 @@ func ping(n int) error {
 		echo("ip6:ipv6-icmp", fmt.Sprintf("fd09:%d::1", n), ipv6.ICMPTypeEchoRequest, 58, 5*time.Second))
 }
 
-// echo sends one ICMP echo request and waits for a reply.
+// echo sends ICMP echo requests until there is a reply. One is not enough: the
+// kernel makes an IPv6 address of a link that comes up usable a little later.
 func echo(network, to string, kind icmp.Type, proto int, within time.Duration) error {
 	c, err := net.Dial(network, to)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	m := icmp.Message{Type: kind, Body: &icmp.Echo{ID: os.Getpid() & 0xffff, Seq: 1, Data: []byte("nameroute")}}
-	b, err := m.Marshal(nil) // the kernel fills in the checksum of ICMPv6
-	if err != nil {
-		return err
-	}
-	if _, err := c.Write(b); err != nil {
-		return err
-	}
-	c.SetReadDeadline(time.Now().Add(within))
-	for buf := make([]byte, 1500); ; {
-		n, _, err := c.(*net.IPConn).ReadFrom(buf) // Read would leave the IPv4 header on
+	buf := make([]byte, 1500)
+	for seq, end := 1, time.Now().Add(within); ; seq++ {
+		m := icmp.Message{Type: kind, Body: &icmp.Echo{ID: os.Getpid() & 0xffff, Seq: seq, Data: []byte("nameroute")}}
+		b, err := m.Marshal(nil) // the kernel fills in the checksum of ICMPv6
 		if err != nil {
 			return err
 		}
-		if r, err := icmp.ParseMessage(proto, buf[:n]); err == nil &&
-			(r.Type == ipv4.ICMPTypeEchoReply || r.Type == ipv6.ICMPTypeEchoReply) {
-			return nil
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		c.SetReadDeadline(time.Now().Add(min(within, 300*time.Millisecond)))
+		for {
+			n, _, err := c.(*net.IPConn).ReadFrom(buf) // Read would leave the IPv4 header on
+			if err != nil && time.Now().After(end) {
+				return err
+			}
+			if err != nil {
+				break
+			}
+			if r, err := icmp.ParseMessage(proto, buf[:n]); err == nil &&
+				(r.Type == ipv4.ICMPTypeEchoReply || r.Type == ipv6.ICMPTypeEchoReply) {
+				return nil
+			}
 		}
 	}
 }

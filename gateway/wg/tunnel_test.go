@@ -16,15 +16,19 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
+// TestTunnel runs twice: with the WireGuard that this kernel leads to, and embedded.
 func TestTunnel(t *testing.T) {
+	t.Run("chosen", func(t *testing.T) { testTunnel(t, false) })
+	t.Run("embedded", func(t *testing.T) { testTunnel(t, true) })
+}
+
+func testTunnel(t *testing.T, userspace bool) {
 	f := newFar(t, "fa", 11, "MTU = 1380")
-	tun := mustOpen(t, "wga")
+	tun := openWith(t, "wga", Options{Alias: Alias("vpn"), Log: quiet(t), Userspace: userspace})
 	changes := mustApply(t, tun, f.want(t))
 	want := []string{"fwmark 0x7f000000", "private key", "peer " + f.key.String()[:8] + " added",
 		"mtu 1380", "addresses +10.9.11.2/32 +fd09:11::2/128", "up"}
-	if tun.Kind() == Kernel {
-		t.Log("kernel WireGuard")
-	}
+	t.Logf("WireGuard of the kind %s", tun.Kind())
 	if !slices.Equal(changes, want) {
 		t.Errorf("changes %q\nwant    %q", changes, want)
 	}
@@ -55,11 +59,9 @@ func TestTunnel(t *testing.T) {
 		if out := run(t, "wg show wga fwmark"); strings.TrimSpace(out) != "0x7f000000" {
 			t.Error(out)
 		}
-		if out := run(t, "wg show wga persistent-keepalive"); !strings.HasSuffix(strings.TrimSpace(out), "\t25") {
-			t.Errorf("an embedded tunnel without a keepalive in the file: %s", out)
-		}
 		out := run(t, "ip -d link show wga")
-		for _, w := range []string{"alias nameroute: route vpn", "mtu 1380", "persist on", "LOWER_UP"} {
+		special := map[Kind]string{Kernel: "wireguard", Userspace: "tun type tun pi off vnet_hdr on persist on"}
+		for _, w := range []string{"alias nameroute: route vpn", "mtu 1380", "LOWER_UP", "addrgenmode none", special[tun.Kind()]} {
 			if !strings.Contains(out, w) {
 				t.Errorf("no %q in %s", w, out)
 			}
@@ -111,6 +113,24 @@ func TestTunnel(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, 3*time.Second, "socket is back", func() bool { _, err := tun.Status(); return err == nil })
+	})
+	t.Run("the kind is adopted", func(t *testing.T) {
+		kind := tun.Kind()
+		tun.Close()
+		tun = openWith(t, "wga", Options{Alias: Alias("office"), Log: quiet(t), Userspace: !userspace})
+		if tun.Kind() != kind {
+			t.Errorf("%s became %s", kind, tun.Kind())
+		}
+		changes := mustApply(t, tun, f.want(t))
+		if want := "alias nameroute: route office"; len(changes) == 0 || changes[0] != want {
+			t.Errorf("changes %q, want first %q", changes, want)
+		}
+		if kind == Kernel && len(changes) > 1 {
+			t.Errorf("a kernel tunnel was changed on the way: %q", changes)
+		}
+		if err := ping(11); err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("delete", func(t *testing.T) {
 		if err := tun.Delete(); err != nil {
@@ -167,6 +187,11 @@ func keepTrying(t *testing.T, tun *Tunnel, f *far) {
 	interval := func() string {
 		return strings.TrimPrefix(strings.TrimSpace(run(t, "wg show wga persistent-keepalive")), f.key.String()+"\t")
 	}
+	// The file has none; an embedded tunnel gets one all the same.
+	usual := map[Kind]string{Kernel: "off", Userspace: "25"}[tun.Kind()]
+	if interval() != usual {
+		t.Errorf("interval %s, want %s", interval(), usual)
+	}
 	tx := mustStatus(t, tun).Peers[0].TX
 	if err := tun.KeepTrying(true); err != nil {
 		t.Fatal(err)
@@ -181,8 +206,8 @@ func keepTrying(t *testing.T, tun *Tunnel, f *far) {
 	if err := tun.KeepTrying(false); err != nil {
 		t.Fatal(err)
 	}
-	if interval() != "25" {
-		t.Errorf("interval afterwards %s", interval())
+	if interval() != usual {
+		t.Errorf("interval afterwards %s, want %s", interval(), usual)
 	}
 }
 
@@ -287,10 +312,7 @@ func TestForeign(t *testing.T) {
 // TestBusy: two processes do not share a tunnel, and the loser leaves it alone.
 func TestBusy(t *testing.T) {
 	netlab.Need(t, "ip")
-	tun := mustOpen(t, "wgb")
-	if tun.Kind() == Kernel {
-		t.Skip("a kernel tunnel is held by nobody")
-	}
+	openWith(t, "wgb", Options{Alias: Alias("vpn"), Log: quiet(t), Userspace: true})
 	for range 3 {
 		_, err := Open("wgb", Options{Alias: Alias("vpn")})
 		const want = "interface wgb: device or resource busy: another process holds it: end that one first"
