@@ -2,7 +2,6 @@ package wg
 
 import (
 	"bufio"
-	"hash/crc32"
 	"io"
 	"net"
 	"os"
@@ -11,9 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
 )
 
 // startChild starts a process that holds the tunnel, and waits until it is applied.
@@ -126,33 +123,4 @@ func echoFlow(t *testing.T, ns, at string) func(*testing.T) {
 		}
 		t.Logf("the flow answered in %v", time.Since(began))
 	}
-}
-
-// makeLinkOn makes a bridge the way a kernel WireGuard interface is made.
-func makeLinkOn(t *testing.T) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	bridge := func(a netlink.LinkAttrs) netlink.Link { return &netlink.Bridge{LinkAttrs: a} }
-	run(t, "ip link add nrnew-%08x type bridge", crc32.ChecksumIEEE([]byte("wgx"))) // as a crash leaves it
-	left := run(t, "ip -br link show type bridge")
-	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err != nil {
-		t.Fatal(err)
-	}
-	out := run(t, "ip link show wgx")
-	if !strings.Contains(out, "alias nameroute: route vpn") {
-		t.Error(out)
-	}
-	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
-		t.Errorf("left: %s (before: %s)", now, left)
-	}
-	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err == nil || !strings.Contains(err.Error(), "name interface wgx: ") {
-		t.Errorf("the name is taken: %v", err)
-	}
-	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
-		t.Errorf("left: %s", now)
-	}
-	run(t, "ip link del wgx")
 }

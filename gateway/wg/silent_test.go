@@ -1,7 +1,6 @@
 package wg
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 	"syscall"
@@ -86,11 +85,14 @@ func TestNoLeak(t *testing.T) {
 			cycle(end)
 		}
 	}
-	eventually(t, 5*time.Second, "files and goroutines are gone", func() bool {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		runtime.GC()
-		return files() <= fds+1 && runtime.NumGoroutine() <= routines+1
-	})
-	if t.Failed() {
-		fmt.Println(files(), fds, runtime.NumGoroutine(), routines)
+		nowFDs, nowRoutines := files(), runtime.NumGoroutine()
+		if nowFDs <= fds+1 && nowRoutines <= routines+1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d files after %d, %d goroutines after %d", nowFDs, fds, nowRoutines, routines)
+		}
 	}
 }
