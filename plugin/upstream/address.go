@@ -131,6 +131,9 @@ func notAnAddress(a address, rest string, err error) error {
 	if !errors.Is(err, errNoAddress) {
 		return err
 	}
+	if strings.HasPrefix(rest, "/") {
+		return errors.New("a file, not an IP address; without addresses the route's own resolvers are asked, and for wan those that the system has")
+	}
 	host, _, _ := strings.Cut(rest, ":")
 	if _, ok := dns.IsDomainName(host); !ok || host == "" || !strings.Contains(host, ".") || strings.Trim(host, "0123456789.") == "" {
 		return fmt.Errorf("%w; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%%dns.example.org", err)

@@ -90,8 +90,14 @@ func twoNetworks(t testing.TB) {
 // daemon runs a resolver in a namespace until the test ends.
 func daemon(t testing.TB, namespace string, args ...string) {
 	t.Helper()
+	background(t, append([]string{"ip", "netns", "exec", namespace}, args...)...)
+}
+
+// background runs a program until the test ends.
+func background(t testing.TB, args ...string) {
+	t.Helper()
 	var out bytes.Buffer
-	cmd := exec.Command("ip", append([]string{"netns", "exec", namespace}, args...)...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -100,7 +106,7 @@ func daemon(t testing.TB, namespace string, args ...string) {
 		cmd.Process.Kill()
 		cmd.Wait() // its exit by the signal is no news
 		if t.Failed() {
-			t.Logf("%s in %s:\n%s", args[0], namespace, out.String())
+			t.Logf("%s:\n%s", strings.Join(args, " "), out.String())
 		}
 	})
 }

@@ -26,6 +26,7 @@ const (
 
 // options is one upstream directive. It is immutable once read.
 type options struct {
+	at            string // file and line of the directive, as CoreDNS writes them
 	route         string
 	config        string    // gateway.yaml; "" for the default
 	addresses     []address // none: the route's own resolvers
@@ -52,6 +53,7 @@ func parse(c *caddy.Controller) (options, error) {
 		return o, c.Err("which route? write: upstream ROUTE [ADDRESS...]")
 	}
 	o.route = c.Val()
+	o.at = fmt.Sprintf("%s:%d - Error during parsing", c.File(), c.Line())
 	for _, arg := range c.RemainingArgs() {
 		a, err := parseAddress(arg)
 		if err != nil {
@@ -79,7 +81,7 @@ func parse(c *caddy.Controller) (options, error) {
 		return o, c.Err("a server block has one upstream; write all addresses into one line")
 	}
 	if err := o.check(); err != nil {
-		return o, c.Err(err.Error())
+		return o, fmt.Errorf("%s: %w", o.at, err)
 	}
 	return o, nil
 }

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"fmt"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -22,11 +24,11 @@ func setup(c *caddy.Controller) error {
 	}
 	h, err := dnshalf.Attach(c, o.config)
 	if err != nil {
-		return plugin.Error("upstream", err)
+		return plugin.Error("upstream", err) // it names its own file and lines
 	}
 	route, err := h.Route(o.route)
 	if err != nil {
-		return plugin.Error("upstream", c.Err(err.Error()))
+		return plugin.Error("upstream", fmt.Errorf("%s: %w", o.at, err))
 	}
 	u := newUpstream(o, route.Status)
 	c.OnStartup(u.onStartup)

@@ -60,7 +60,9 @@ func (u *Upstream) retarget(old *targets, s *Status) *targets {
 			}
 		}
 	}
-	u.tell(old, t)
+	if !t.down && len(t.resolvers) == 0 {
+		log.Warningf("route %s has no resolvers: its questions fail; %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
+	}
 	return t
 }
 
@@ -119,22 +121,6 @@ func (u *Upstream) resolver(old *targets, k key) *resolver {
 
 func sameKeys(have []*resolver, want []key) bool {
 	return slices.EqualFunc(have, want, func(r *resolver, k key) bool { return r.key == k })
-}
-
-// tell logs a change of the route's state once.
-func (u *Upstream) tell(old, t *targets) {
-	route := u.opts.route
-	switch {
-	case t.down && (old == nil || !old.down):
-		log.Warningf("route %s is down: its questions fail until it is back", route)
-	case t.fallback && (old == nil || !old.fallback):
-		log.Warningf("route %s is down: its questions go by the WAN until it is back (on_down: wan)", route)
-	case old != nil && (old.down || old.fallback) && !t.down && !t.fallback:
-		log.Infof("route %s is up: its questions go by it", route)
-	}
-	if !t.down && len(t.resolvers) == 0 {
-		log.Warningf("route %s has no resolvers: its questions fail; %s", route, noResolversHint(route, t.fallback))
-	}
 }
 
 // stillAsked tells a probe whether its resolver is one of those that may be asked.

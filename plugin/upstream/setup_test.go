@@ -1,0 +1,194 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func at(tr transport, addr, name string) address {
+	return address{tr, netip.MustParseAddrPort(addr), name}
+}
+
+func TestParse(t *testing.T) {
+	defaults := options{
+		route: "vpn", policy: sequential, timeout: 2 * time.Second, budget: 5 * time.Second, expire: 10 * time.Second,
+		interval: 500 * time.Millisecond, probe: ".", maxFails: 2,
+	}
+	for _, tc := range []struct {
+		corefile string
+		want     func(*options)
+	}{
+		{"upstream vpn", func(o *options) {}},
+		{"upstream vpn 192.0.2.53 192.0.2.54:5353 2001:db8::53 [2001:db8::54] [2001:db8::55]:5353", func(o *options) {
+			o.addresses = []address{at(overUDP, "192.0.2.53:53", ""), at(overUDP, "192.0.2.54:5353", ""),
+				at(overUDP, "[2001:db8::53]:53", ""), at(overUDP, "[2001:db8::54]:53", ""), at(overUDP, "[2001:db8::55]:5353", "")}
+		}},
+		{"upstream vpn dns://192.0.2.53 tcp://192.0.2.53 tcp://[2001:db8::53]:5353 fe80::1%eth0 [fe80::2%eth0]:53", func(o *options) {
+			o.addresses = []address{at(overUDP, "192.0.2.53:53", ""), at(overTCP, "192.0.2.53:53", ""), at(overTCP, "[2001:db8::53]:5353", ""),
+				at(overUDP, "[fe80::1%eth0]:53", ""), at(overUDP, "[fe80::2%eth0]:53", "")}
+		}},
+		{"upstream vpn tls://192.0.2.53 tls://192.0.2.54:8853 tls://[2001:db8::53] tls://[2001:db8::54]:8853", func(o *options) {
+			o.addresses = []address{at(overTLS, "192.0.2.53:853", ""), at(overTLS, "192.0.2.54:8853", ""),
+				at(overTLS, "[2001:db8::53]:853", ""), at(overTLS, "[2001:db8::54]:8853", "")}
+		}},
+		{"upstream vpn tls://192.0.2.53%dns.example.org tls://192.0.2.54%dns.example.org:8853 tls://2001:db8::53%dns.example.org", func(o *options) {
+			o.addresses = []address{at(overTLS, "192.0.2.53:853", "dns.example.org"), at(overTLS, "192.0.2.54:8853", "dns.example.org"),
+				at(overTLS, "[2001:db8::53]:853", "dns.example.org")}
+		}},
+		{"upstream vpn tls://[2001:db8::53%dns.example.org]:8853 tls://[2001:db8::54]%dns.example.org:8853 tls://[2001:db8::55%dns.example.org]", func(o *options) {
+			o.addresses = []address{at(overTLS, "[2001:db8::53]:8853", "dns.example.org"), at(overTLS, "[2001:db8::54]:8853", "dns.example.org"),
+				at(overTLS, "[2001:db8::55]:853", "dns.example.org")}
+		}},
+		{"upstream vpn ::ffff:192.0.2.53", func(o *options) { o.addresses = []address{at(overUDP, "192.0.2.53:53", "")} }},
+		{`upstream vpn tls://192.0.2.53 {
+			config /etc/other/gateway.yaml
+			timeout 1s
+			budget 3s
+			policy round_robin
+			max_fails 0
+			health_check 2s domain example.org
+			expire 30s
+			tls_servername dns.example.org
+			max_concurrent 100
+			force_tcp
+			tls
+		}`, func(o *options) {
+			*o = options{
+				route: "vpn", config: "/etc/other/gateway.yaml", addresses: []address{at(overTLS, "192.0.2.53:853", "")},
+				policy: roundRobin, timeout: time.Second, budget: 3 * time.Second, expire: 30 * time.Second,
+				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, tlsName: "dns.example.org",
+				tls: &tls.Config{MinVersion: tls.VersionTLS12},
+			}
+		}},
+		{"upstream vpn {\n policy random\n}", func(o *options) { o.policy = random }},
+		{"upstream vpn {\n health_check 1s\n}", func(o *options) { o.interval = time.Second }},
+	} {
+		want := defaults
+		tc.want(&want)
+		want.at = "Testfile:1 - Error during parsing"
+		got, err := parse(caddy.NewTestController("dns", tc.corefile))
+		if err != nil {
+			t.Errorf("%s: %v", tc.corefile, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}, address{}), cmpopts.IgnoreUnexported(tls.Config{}),
+			cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", tc.corefile, diff)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	block := func(line string) string { return "upstream vpn 192.0.2.53 {\n" + line + "\n}" }
+	for _, tc := range []struct {
+		corefile string
+		line     int
+		want     string
+	}{
+		{"upstream", 1, "which route? write: upstream ROUTE [ADDRESS...]"},
+		{"upstream vpn\nupstream vpn", 2, "a server block has one upstream; write all addresses into one line"},
+
+		{"upstream vpn dns.example.org", 1, "address dns.example.org: a name, not an IP address; write the resolver's IP address"},
+		{"upstream vpn dns.example.org:53", 1, "address dns.example.org:53: a name, not an IP address; write the resolver's IP address"},
+		{"upstream vpn tls://dns.example.org", 1, "address tls://dns.example.org: a name, not an IP address; write tls://ADDRESS%dns.example.org with the resolver's IP address"},
+		{"upstream vpn https://192.0.2.53/dns-query", 1, "address https://192.0.2.53/dns-query: DNS over HTTPS is not supported; write tls://192.0.2.53%NAME for DNS over TLS"},
+		{"upstream vpn https://dns.example.org/dns-query", 1, "address https://dns.example.org/dns-query: DNS over HTTPS is not supported; write tls://ADDRESS%NAME for DNS over TLS"},
+		{"upstream vpn quic://192.0.2.53:853", 1, "address quic://192.0.2.53:853: DNS over QUIC is not supported; write tls://192.0.2.53%NAME for DNS over TLS"},
+		{"upstream vpn quic://[2001:db8::53]:853", 1, "address quic://[2001:db8::53]:853: DNS over QUIC is not supported; write tls://[2001:db8::53]%NAME for DNS over TLS"},
+		{"upstream vpn udp://192.0.2.53", 1, "address udp://192.0.2.53: unknown scheme udp://; write dns://, tcp:// or tls://"},
+		{"upstream vpn /etc/resolv.conf", 1, "address /etc/resolv.conf: a file, not an IP address; without addresses the route's own resolvers are asked, and for wan those that the system has"},
+		{"upstream vpn 192.0.2.553", 1, "address 192.0.2.553: not an IP address; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org"},
+		{"upstream vpn 192.0.2.53:99999", 1, "address 192.0.2.53:99999: not an IP address; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org"},
+		{"upstream vpn 192.0.2.53:0", 1, "address 192.0.2.53:0: port 0 cannot be asked"},
+		{"upstream vpn 0.0.0.0", 1, "address 0.0.0.0: no resolver can have the address 0.0.0.0"},
+		{"upstream vpn [ff02::1]:53", 1, "address [ff02::1]:53: no resolver can have the address ff02::1"},
+		{"upstream vpn tls://192.0.2.53%", 1, `address tls://192.0.2.53%: "" after % is no server name; write tls://ADDRESS%NAME`},
+		{"upstream vpn tls://[2001:db8::53%dns.example.org", 1, "address tls://[2001:db8::53%dns.example.org: a bracket is not closed; write tls://[ADDRESS%NAME]:PORT"},
+		{"upstream vpn 192.0.2.53 dns://192.0.2.53:53", 1, "address dns://192.0.2.53:53: is there twice; write it once"},
+
+		{block("retry 3"), 2, "retry: unknown property; there are config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent and force_tcp"},
+		{block("timeout 1s\ntimeout 2s"), 3, "timeout: is there twice; write it once"},
+		{block("timeout"), 2, "timeout: write: timeout 2s"},
+		{block("timeout 2"), 2, `timeout: "2" is not a positive time; write: timeout 2s`},
+		{block("timeout -2s"), 2, `timeout: "-2s" is not a positive time; write: timeout 2s`},
+		{block("budget 0s"), 2, `budget: "0s" is not a positive time; write: budget 5s`},
+		{block("budget 1s"), 1, "timeout: 2s is more than the budget of 1s for the whole question; write a longer budget or a shorter timeout"},
+		{block("budget 1h"), 1, "budget: 1h0m0s is longer than any client waits; write at most 1m0s"},
+		{block("expire soon"), 2, `expire: "soon" is not a positive time; write: expire 10s`},
+		{block("policy fastest"), 2, `policy: unknown policy "fastest"; write sequential, random or round_robin`},
+		{block("policy"), 2, "policy: write: policy sequential, random or round_robin"},
+		{block("max_fails many"), 2, `max_fails: "many" is not a number from 0; write: max_fails 2, or 0 for never unhealthy`},
+		{block("max_concurrent -1"), 2, `max_concurrent: "-1" is not a number from 0; write: max_concurrent 1000, or 0 for no limit`},
+		{block("health_check"), 2, "health_check: write: health_check 500ms [domain NAME]"},
+		{block("health_check 1s example.org"), 2, "health_check: write: health_check 500ms [domain NAME]"},
+		{block("health_check often"), 2, `health_check: "often" is not a positive time; write: health_check 500ms [domain NAME]`},
+		{block("force_tcp yes"), 2, "force_tcp: takes no value; write: force_tcp"},
+		{block("tls_servername dns.example.org"), 1, "tls_servername: no address is asked over TLS; write tls:// before those that are"},
+		{block("tls"), 1, "tls: no address is asked over TLS; write tls:// before those that are"},
+		{block("tls a b c d"), 2, "tls: write: tls [CERT KEY] [CA]"},
+		{"upstream vpn tls://192.0.2.53%dns.example.org {\ntls_servername dns.example.net\n}", 1,
+			"tls_servername: address tls://192.0.2.53:853 has the name dns.example.org of its own; write one of the two"},
+		{block("config"), 2, "config: write: config FILE"},
+	} {
+		_, err := parse(caddy.NewTestController("dns", tc.corefile))
+		want := fmt.Sprintf("Testfile:%d - Error during parsing: %s", tc.line, tc.want)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", tc.corefile, err, want)
+		}
+	}
+}
+
+func TestSetup(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "gateway.yaml", "lan: [lan0]\nroutes:\n  office:\n    interface: tun0\n")
+	corefile := func(route string) string { return "upstream " + route + " 192.0.2.53 {\n config " + file + "\n}" }
+	for _, route := range []string{"office", "wan"} {
+		if err := setup(caddy.NewTestController("dns", corefile(route))); err != nil {
+			t.Errorf("%s: %v", route, err)
+		}
+	}
+	err := setup(caddy.NewTestController("dns", corefile("offise")))
+	if err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Testfile:1 - Error during parsing: unknown route \"offise\": did you mean \"office\"?") {
+		t.Errorf("unknown route: %v", err)
+	}
+	missing := filepath.Join(dir, "none.yaml")
+	err = setup(caddy.NewTestController("dns", "upstream wan {\n config "+missing+"\n}"))
+	if err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: ") || !strings.Contains(err.Error(), missing) {
+		t.Errorf("missing file: %v", err)
+	}
+	if err := setup(caddy.NewTestController("dns", "upstream")); err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Testfile:1 - ") {
+		t.Errorf("no route: %v", err)
+	}
+}
+
+// FuzzAddress: an address that is taken says of itself what was written.
+func FuzzAddress(f *testing.F) {
+	for _, s := range []string{"192.0.2.53", "[2001:db8::53]:53", "tls://192.0.2.53%dns.example.org:853", "tls://[2001:db8::53%a.b]:853", "tcp://::1", "fe80::1%eth0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := parseAddress(s)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "address "+s+": ") {
+				t.Fatalf("error %q does not name %q", err, s)
+			}
+			return
+		}
+		if !a.addr.IsValid() || a.addr.Port() == 0 || a.name != "" && a.transport != overTLS {
+			t.Fatalf("%q became %+v", s, a)
+		}
+		again, err := parseAddress(a.String())
+		if err != nil || again.addr != a.addr || again.transport != a.transport {
+			t.Fatalf("%q became %s, which becomes %+v, %v", s, a, again, err)
+		}
+	})
+}
