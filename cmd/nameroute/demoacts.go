@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// build makes the lab and the user's two files.
+func (d *demo) build() {
+	d.title("A home network, built of network namespaces on this machine")
+	d.quote(`client ──── box ════ ISP ──── internet
+             │                  │
+             └── wg0 ─────── VPN server      (a WireGuard that is not ours)`)
+	d.lab = netlab.New(stage{d}, netlab.Options{GoResolvers: true})
+	d.lab.Box.WriteFiles(netlab.Setup{})
+	d.lab.Box.Write("gateway.yaml", fmt.Sprintf(`lan: [br-lan]
+routes:
+  vpn:
+    wireguard: %s
+lists:
+  demo:
+    file: %s
+`, filepath.Join(d.lab.Box.Dir, "wg0.conf"), d.names.file))
+	d.lab.Box.Write("Corefile", fmt.Sprintf(`. {
+    listed demo
+    route vpn
+    cache
+    upstream vpn %s
+}
+. {
+    cache
+    upstream wan %s
+}
+`, d.lab.Plan.World.V4, d.lab.Plan.ISP.V4))
+	d.say("The box has the provider's wg0.conf and two files, gateway.yaml and Corefile:")
+	d.quote(d.file("gateway.yaml"))
+	d.quote(d.file("Corefile"))
+	d.say("The list has %d entries (%s).", d.names.count, d.names.format)
+}
+
+func (d *demo) run() {
+	d.title("nameroute run")
+	began := time.Now()
+	d.start()
+	d.say("The nft table stands, the tunnel is up and it answers, after %d ms.", time.Since(began).Milliseconds())
+	d.quote(d.lab.Box.Run("ip", "rule"))
+}
+
+func (d *demo) listedName() {
+	name := d.names.listed[0]
+	d.title("The client asks for a listed name: %s", name)
+	d.lab.Reset()
+	addrs := d.ask(name)
+	d.say("The answer: %s. Before it left the box, the kernel had:", join(addrs))
+	for _, set := range []string{"vpn4", "vpn6"} {
+		d.quote(d.lab.Box.Run("nft", "list", "set", "inet", "nameroute", set))
+	}
+	ways := d.ways(d.lab.Client, addrs, 2*time.Second)
+	held := len(addrs) == 2 && only(ways, netlab.ByVPN)
+	d.claim(held, "A listed name takes the tunnel, IPv4 and IPv6", "%s", described(ways))
+	d.claim(d.clear() == 0, "Nothing of it is seen in the clear at the ISP", "%d packets in the clear, %d inside the tunnel",
+		d.clear(), len(d.lab.ISP.Encrypted()))
+	inside := true
+	for _, q := range d.lab.World.Queries(name) {
+		inside = inside && q.Way == netlab.ByVPN
+	}
+	d.claim(inside, "Its resolver was asked through the tunnel", "%d questions", len(d.lab.World.Queries(name)))
+	ways = d.ways(d.lab.Box.Host, addrs, 2*time.Second)
+	d.claim(only(ways, netlab.ByVPN), "The box's own programs take the tunnel to it too", "%s", described(ways))
+}
+
+func (d *demo) otherName() {
+	d.title("The client asks for a name on no list: %s", d.names.other)
+	d.lab.Reset()
+	addrs := d.ask(d.names.other)
+	ways := d.ways(d.lab.Client, addrs, 2*time.Second)
+	d.say("The answer: %s.", join(addrs))
+	d.claim(len(addrs) == 2 && only(ways, netlab.ByWAN), "Every other name takes the WAN, as before", "%s; %d packets seen at the ISP",
+		described(ways), d.clear(addrs...))
+}
+
+// freshNames is the race that sets filled after the answer lose.
+func (d *demo) freshNames() {
+	const n = 100
+	d.title("%d fresh names below it, each connected to in the instant of its answer", n)
+	d.lab.Reset()
+	ways := map[netlab.Way]int{}
+	for i := range n {
+		addrs := d.ask(fmt.Sprintf("host%d.%s", i, d.names.listed[0]))
+		for way, k := range d.ways(d.lab.Client, addrs[:min(1, len(addrs))], 2*time.Second) {
+			ways[way] += k
+		}
+	}
+	d.claim(ways[netlab.ByVPN] == n, "No race: none of them slips out by the WAN", "%s, %d packets in the clear", described(ways), d.clear())
+}
+
+// secondWays is what lists alone do not catch.
+func (d *demo) secondWays() {
+	name := "www." + d.names.listed[0]
+	d.title("Second ways round: aliases and the hints of HTTPS records")
+	cdn, hint := d.lab.World.Addresses("edge.cdn-of-somebody.example"), d.lab.World.Addresses("hint.cdn-of-somebody.example")
+	d.lab.World.Add(name+". 300 IN CNAME edge.cdn-of-somebody.example.",
+		fmt.Sprintf("svc.%s. 300 IN HTTPS 1 . alpn=h2 ipv4hint=%s ipv6hint=%s", d.names.listed[0], hint.V4, hint.V6))
+	d.lab.Reset()
+	d.ask(name)
+	direct := d.ask("edge.cdn-of-somebody.example")
+	ways := d.ways(d.lab.Client, append(direct, cdn.All()...), 2*time.Second)
+	d.claim(only(ways, netlab.ByVPN), "A name that a listed name leads to is listed too", "%s", described(ways))
+	if _, err := d.query("svc."+d.names.listed[0], dns.TypeHTTPS); err != nil {
+		d.say("HTTPS: %v", err)
+	}
+	ways = d.ways(d.lab.Client, hint.All(), 2*time.Second)
+	d.claim(only(ways, netlab.ByVPN), "Address hints of HTTPS records are routed", "%s", described(ways))
+}
+
+func (d *demo) silentTunnel() {
+	d.title("The far end of the tunnel falls silent")
+	addrs := d.ask(d.names.listed[0])
+	d.lab.Tunnel.Silence(true)
+	d.lab.Reset()
+	ways := d.ways(d.lab.Client, addrs, 500*time.Millisecond)
+	_, err := d.query("fresh-while-cut."+d.names.listed[0], dns.TypeA)
+	d.claim(only(ways, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %v",
+		described(ways), d.clear(), err)
+	others := d.ask("other-while-cut.example")
+	ways = d.ways(d.lab.Client, others, 2*time.Second)
+	d.claim(len(others) == 2 && only(ways, netlab.ByWAN), "Other names do not notice", "%s", described(ways))
+	d.lab.Tunnel.Silence(false)
+}
+
+func (d *demo) killed() {
+	d.title("nameroute is killed (SIGKILL), and the tunnel's interface deleted")
+	addrs := d.ask(d.names.listed[0])
+	d.stopHard()
+	d.lab.Box.Delete("wg0")
+	d.lab.Reset()
+	ways := d.ways(d.lab.Client, addrs, time.Second)
+	for host, n := range map[*netlab.Host]int{d.lab.Client: 50, d.lab.Box.Host: 50} {
+		for _, a := range addrs {
+			host.Flood(a, n, 64, 0) // refused is as good as dropped: the tap counts
+		}
+	}
+	d.claim(only(ways, "nowhere") && d.clear(addrs...) == 0, "Nobody runs, and the door is still closed", "%s, 200 datagrams sent, %d packets in the clear",
+		described(ways), d.clear(addrs...))
+}
+
+func (d *demo) back() {
+	d.title("It is started again")
+	addrs := d.ask2()
+	began := time.Now()
+	d.start()
+	var ways map[netlab.Way]int
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
+		if ways = d.ways(d.lab.Client, addrs, time.Second); only(ways, netlab.ByVPN) {
+			break
+		}
+	}
+	d.claim(only(ways, netlab.ByVPN), "The sets are still filled and the tunnel is back", "%s, without a new question, %d ms after the start",
+		described(ways), time.Since(began).Milliseconds())
+}
+
+// ask2 is the listed name's addresses without asking anybody.
+func (d *demo) ask2() []netip.Addr { return d.lab.World.Addresses(d.names.listed[0]).All() }
+
+func (d *demo) down() {
+	d.title("nameroute down")
+	self := fmt.Sprintf("/proc/%d/exe", d.process.Pid)
+	out, err := d.lab.Box.Exec(append([]string{self, "down"}, d.lab.Box.Flags()...)...)
+	d.process.Wait(5 * time.Second)
+	left := strings.TrimSpace(d.lab.Box.Run("sh", "-c",
+		"nft list tables | grep nameroute; ip rule | grep 'proto 110'; ip -6 rule | grep 'proto 110'; ip route show table all proto 110; ip -6 route show table all proto 110; ip -br link | grep wg0; true"))
+	d.claim(err == nil && left == "", "It takes out all that is ours", "left: %q%s", left, out)
+}
+
+func join(addrs []netip.Addr) string {
+	if len(addrs) == 0 {
+		return "none"
+	}
+	var words []string
+	for _, a := range addrs {
+		words = append(words, a.String())
+	}
+	return strings.Join(words, " and ")
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// demo is one showing.
+type demo struct {
+	*narrator
+	lab     *netlab.Lab
+	names   names
+	process *netlab.Process
+	cleanup []func()
+}
+
+// stage is what the lab takes for a test: what goes wrong with it ends the showing.
+type stage struct{ d *demo }
+
+// curtain is the panic by which the lab ends the showing.
+type curtain struct{ err error }
+
+func (s stage) Helper()                   {}
+func (s stage) Logf(f string, a ...any)   { s.d.say(f, a...) }
+func (s stage) Fatalf(f string, a ...any) { panic(curtain{fmt.Errorf(f, a...)}) }
+func (s stage) Skipf(f string, a ...any)  { panic(curtain{fmt.Errorf(f, a...)}) }
+func (s stage) Cleanup(f func())          { s.d.cleanup = append(s.d.cleanup, f) }
+
+func newDemo(out *os.File, list string) (*demo, error) {
+	d := &demo{narrator: newNarrator(out)}
+	dir, err := os.MkdirTemp("", "nameroute-demo")
+	if err != nil {
+		return nil, err
+	}
+	d.cleanup = append(d.cleanup, func() { os.RemoveAll(dir) })
+	if d.names, err = demoNames(list, dir); err != nil {
+		d.end()
+		return nil, err
+	}
+	return d, nil
+}
+
+// end takes the lab apart, last things first.
+func (d *demo) end() {
+	for i := len(d.cleanup) - 1; i >= 0; i-- {
+		d.cleanup[i]()
+	}
+}
+
+// show plays all acts.
+func (d *demo) show() (err error) {
+	defer func() {
+		if c, ok := recover().(curtain); ok {
+			err = c.err
+		}
+		d.end()
+	}()
+	d.build()
+	d.run()
+	d.listedName()
+	d.otherName()
+	d.freshNames()
+	d.secondWays()
+	d.silentTunnel()
+	d.killed()
+	d.back()
+	d.down()
+	if !d.summary() {
+		return &exitError{code: exitFailure}
+	}
+	return nil
+}
+
+// ask resolves a name as a client does and returns its addresses, of both families.
+func (d *demo) ask(name string) []netip.Addr {
+	addrs, err := d.lab.Client.Resolve(name)
+	if err != nil {
+		d.say("%s: %v", name, err)
+	}
+	return addrs
+}
+
+// ways connects to addresses and counts which way each connection went.
+func (d *demo) ways(from *netlab.Host, addrs []netip.Addr, limit time.Duration) map[netlab.Way]int {
+	ways := map[netlab.Way]int{}
+	for _, a := range addrs {
+		way, err := from.ConnectWithin(a, limit)
+		if err != nil {
+			way = "nowhere"
+		}
+		ways[way]++
+	}
+	return ways
+}
+
+// only reports whether everything went one way.
+func only(ways map[netlab.Way]int, way netlab.Way) bool { return len(ways) == 1 && ways[way] > 0 }
+
+func described(ways map[netlab.Way]int) string {
+	name := func(w netlab.Way) string {
+		switch w {
+		case netlab.ByVPN:
+			return "by the tunnel"
+		case netlab.ByWAN:
+			return "by the WAN"
+		case "nowhere":
+			return "nowhere"
+		}
+		return "by " + string(w)
+	}
+	var words []string
+	for _, w := range slices.Sorted(maps.Keys(ways)) {
+		words = append(words, fmt.Sprintf("%d %s", ways[w], name(w)))
+	}
+	if len(words) == 0 {
+		return "no connection at all"
+	}
+	return strings.Join(words, ", ")
+}
+
+// clear counts the packets that left in the clear to some addresses, or at all.
+func (d *demo) clear(addrs ...netip.Addr) int {
+	d.lab.Settle()
+	if len(addrs) == 0 {
+		return len(d.lab.ISP.Clear())
+	}
+	return len(d.lab.ISP.Clear(netlab.To(addrs...)))
+}
+
+// start runs nameroute on the box and waits until it answers and its tunnel is up.
+func (d *demo) start() {
+	self, err := os.Executable()
+	if err != nil {
+		panic(curtain{fmt.Errorf("find own binary: %w", err)})
+	}
+	d.process = d.lab.Box.StartProduct(self, "run", "--probe-interval", "200ms")
+	d.lab.Box.AwaitNames(d.names.listed[0], 10*time.Second)
+}
+
+// stopHard ends nameroute as a crash would.
+func (d *demo) stopHard() { d.process.Signal(unix.SIGKILL); d.process.Wait(5 * time.Second) }
+
+// file reads one of the box's files.
+func (d *demo) file(name string) string {
+	b, err := os.ReadFile(filepath.Join(d.lab.Box.Dir, name))
+	if err != nil {
+		panic(curtain{err})
+	}
+	return string(b)
+}
+
+// query asks the box one question over UDP.
+func (d *demo) query(name string, qtype uint16) (*dns.Msg, error) {
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
+	r, err := d.lab.Client.Query(m, "udp")
+	if err == nil && r.Rcode != dns.RcodeSuccess {
+		err = errors.New(dns.RcodeToString[r.Rcode])
+	}
+	return r, err
+}

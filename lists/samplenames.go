@@ -1,0 +1,45 @@
+package lists
+
+import (
+	"io"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// SampleNames reads a list and returns the first n names that it puts on itself with
+// everything below them, in the order of the file. Names that it takes out again are
+// left out.
+func SampleNames(l gateway.List, n int) ([]string, error) {
+	f, err := openRegular(l.File)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sampleNames(f, l, n)
+}
+
+func sampleNames(r io.Reader, l gateway.List, n int) ([]string, error) {
+	var names []string
+	b := NewBuilder([]string{l.Name})
+	add := func(e Entry) {
+		b.Add(0, e)
+		if e.Kind == Suffix && e.Exception == NoException {
+			names = append(names, e.Text)
+		}
+	}
+	if err := parse(r, l.File, l.Format, &sink{report: &Report{}, add: add}); err != nil {
+		return nil, err
+	}
+	ix := b.Build()
+	s, err := ix.Selection(l.Name)
+	if err != nil {
+		return nil, err
+	}
+	var kept []string
+	for _, name := range names {
+		if len(kept) < n && ix.Match(name).Listed(s) {
+			kept = append(kept, name)
+		}
+	}
+	return kept, nil
+}
