@@ -73,6 +73,9 @@ func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
+	if stem, ok := strings.CutSuffix(what, "entry"); ok {
+		what = stem + "entrie"
+	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
@@ -103,12 +106,14 @@ func checkAll(o *options, r *report) {
 		r.wrong(exitConfig, err)
 	} else {
 		r.ok("%s: %s, %s", o.config, count(len(cfg.Routes), "route"), count(len(cfg.Lists), "list"))
+	}
+	text := checkCore(o, cfg, r)
+	if cfg != nil {
 		checkLists(cfg, r)
 		checkProviders(cfg, r)
-		checkCore(o, cfg, r)
 		checkLinks(cfg, r)
 	}
-	checkHost(o, r)
+	checkHost(o, text, r)
 }
 
 func checkLists(cfg *gateway.Config, r *report) {

@@ -14,27 +14,29 @@ import (
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
-// checkCore looks at the Corefile.
-func checkCore(o *options, cfg *gateway.Config, r *report) {
+// checkCore looks at the Corefile and returns its text. Without a gateway.yaml that
+// is right, only what needs none is looked at.
+func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 	text, err := os.ReadFile(o.corefile)
 	if err != nil {
 		r.wrong(exitCorefile, readError("Corefile", "corefile", o.corefile, err))
-		return
+		return nil
 	}
 	in := o.input(text)
 	if problems := checkCorefile(in, cfg); len(problems) > 0 {
 		r.wrong(exitCorefile, errors.Join(problems...))
-		return
+		return text
 	}
 	blocks, err := describeBlocks(in)
 	if err != nil {
 		r.wrong(exitCorefile, err)
-		return
+		return text
 	}
 	r.ok("%s: %s", o.corefile, count(len(blocks), "block"))
 	for _, b := range blocks {
 		r.ok("  %s", b)
 	}
+	return text
 }
 
 // checkLinks looks for the interfaces that the files name.
@@ -67,7 +69,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 }
 
 // checkHost looks at what the kernel and other programs must allow.
-func checkHost(o *options, r *report) {
+func checkHost(o *options, corefile []byte, r *report) {
 	if err := needCapabilities(partDNS, partGateway); err != nil {
 		r.wrong(exitDenied, err)
 	}
@@ -78,8 +80,12 @@ func checkHost(o *options, r *report) {
 		r.ok("a nameroute runs; its ports are not looked at")
 		return
 	}
-	if holders := portHolders(53); len(holders) > 0 {
-		r.wrong(exitPort, fmt.Errorf("port 53 is held by %s%s", strings.Join(holders, ", "), remedy(holders)))
+	all, err := listeners(o.input(corefile))
+	if err != nil {
+		return // it was said where the Corefile was looked at
+	}
+	for _, err := range taken(all) {
+		r.wrong(exitPort, err)
 	}
 }
 

@@ -21,23 +21,29 @@ const maxCorefileProblems = 20
 
 // checkCorefile runs every directive's setup against a configuration, without
 // starting anything, and returns all that is wrong. CoreDNS stops at the first wrong
-// directive; it is left out then and the rest is tried again.
+// directive; it is left out then and the rest is tried again. Without a configuration
+// only the form is looked at.
 func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
-	restore := dnshalf.UseConfig(cfg)
-	defer restore()
-	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), corefile.Directives())
-	if err != nil {
-		return []error{err}
+	look := func(text string) error {
+		blocks, err := caddyfile.Parse(in.Path(), strings.NewReader(text), corefile.Directives())
+		if err != nil {
+			return suggest(err)
+		}
+		if cfg == nil {
+			_, err = dnshalf.CheckBlocks(blocks)
+			return err
+		}
+		return setUp(in.Path(), text)
+	}
+	if cfg != nil {
+		defer dnshalf.UseConfig(cfg)()
 	}
 	var problems []error
-	if _, err := dnshalf.CheckBlocks(blocks); err != nil {
-		problems = append(problems, fmt.Errorf("%s: %w", in.Path(), err))
-	}
 	text := string(in.Body())
 	for len(problems) < maxCorefileProblems {
-		err := caddy.ValidateAndExecuteDirectives(caddy.CaddyfileInput{Contents: []byte(text), Filepath: in.Path(), ServerTypeName: "dns"}, nil, true)
+		err := look(text)
 		if err == nil {
-			return problems
+			return append(problems, checkWhole(in, cfg)...)
 		}
 		problems = append(problems, err)
 		shorter := withoutDirective(text, in.Path(), err)
@@ -47,6 +53,37 @@ func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
 		text = shorter
 	}
 	return append(problems, errors.New("and more: the rest was not looked at"))
+}
+
+func setUp(file, text string) error {
+	return caddy.ValidateAndExecuteDirectives(caddy.CaddyfileInput{Contents: []byte(text), Filepath: file, ServerTypeName: "dns"}, nil, true)
+}
+
+// checkWhole looks at how the blocks stand to each other, of the whole text.
+func checkWhole(in caddy.Input, cfg *gateway.Config) []error {
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
+	if err == nil && cfg != nil {
+		_, err = dnshalf.CheckBlocks(blocks)
+	}
+	if err != nil {
+		return []error{fmt.Errorf("%s: %w", in.Path(), err)}
+	}
+	return nil
+}
+
+// unknownDirective finds the word that CoreDNS does not know.
+var unknownDirective = regexp.MustCompile(`Unknown directive '([^']*)'`)
+
+// suggest adds the directive that was probably meant.
+func suggest(err error) error {
+	m := unknownDirective.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	if n := gateway.Nearest(m[1], corefile.Directives()); n != "" {
+		return fmt.Errorf("%w: did you mean %s?", err, n)
+	}
+	return err
 }
 
 // where finds the line of an error in `FILE:LINE - Error during parsing: ...`.

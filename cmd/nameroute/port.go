@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
+
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // explainListen turns a listener's error into one that says who holds the port.
@@ -33,6 +42,52 @@ func explainListen(err error) error {
 		return withCode(exitPort, fmt.Errorf("%w: another program holds port %d", err, port))
 	}
 	return withCode(exitPort, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
+}
+
+// listeners are the addresses and ports that a Corefile asks for.
+func listeners(in caddy.Input) ([]nft.Listener, error) {
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
+	if err != nil {
+		return nil, err
+	}
+	return dnshalf.Listeners(blocks)
+}
+
+// taken tries each listener and returns an error for each that another program
+// holds, which it names.
+func taken(all []nft.Listener) []error {
+	var errs []error
+	said := map[uint16]bool{}
+	for _, l := range all {
+		addr := netip.AddrPortFrom(l.Addr, l.Port).String()
+		if !l.Addr.IsValid() {
+			addr = fmt.Sprintf(":%d", l.Port)
+		}
+		if err := try(l.Proto, addr); err != nil && !said[l.Port] {
+			said[l.Port] = true
+			errs = append(errs, explainListen(err))
+		}
+	}
+	return errs
+}
+
+// try opens a listener and closes it again. An address that is not there yet is not
+// an answer to who holds the port.
+func try(proto, addr string) error {
+	var c io.Closer
+	var err error
+	if proto == "udp" {
+		c, err = net.ListenPacket(proto, addr)
+	} else {
+		c, err = net.Listen(proto, addr)
+	}
+	if err == nil {
+		return c.Close()
+	}
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	return nil
 }
 
 // listenPort finds the port in `listen tcp 127.0.0.1:53: bind: address already in use`.

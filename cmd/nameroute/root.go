@@ -13,6 +13,8 @@ type options struct {
 	corefile string
 	state    string // what is kept over a reboot
 	run      string // locks and sockets of what runs
+
+	logFormat string
 }
 
 func rootCommand() *cobra.Command {
@@ -29,8 +31,9 @@ names take which route).`,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		// The plugins read their gateway.yaml even where a Corefile is only checked.
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(*cobra.Command, []string) error {
 			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.config, State: o.state})
+			return withCode(exitUsage, setLogFormat(o.logFormat))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,6 +41,7 @@ names take which route).`,
 	f.StringVar(&o.config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
 	f.StringVar(&o.corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
 	f.StringVar(&o.state, "state", gateway.DefaultState, "directory for what is kept over a restart")
+	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&o.run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(

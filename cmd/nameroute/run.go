@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,7 +32,6 @@ func gatewayCommand(o *options) *cobra.Command {
 }
 
 func partCommand(o *options, use, short string, parts ...part) *cobra.Command {
-	var format string
 	var timers reconcile.Timers
 	c := &cobra.Command{
 		Use:   use,
@@ -41,14 +41,10 @@ func partCommand(o *options, use, short string, parts ...part) *cobra.Command {
 It ends on SIGTERM and SIGINT and leaves everything in place, with the door closed;
 'nameroute down' takes out what is ours. SIGHUP has it read its files again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := setLogFormat(format); err != nil {
-				return withCode(exitUsage, err)
-			}
 			return runParts(cmd.Context(), o, parts, timers)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&format, "log-format", "text", "text or json")
 	if has(parts, partGateway) {
 		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
 		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "time between two looks at the tunnels")
@@ -65,7 +61,8 @@ type process struct {
 	server *server         // nil without the dns half
 	loop   *reconcile.Loop // nil without the sidecar
 	ended  chan error      // the sidecar's end
-	quit   chan struct{}   // closed when `down` is done
+	quit   chan error      // how `down` went
+	ending atomic.Bool     // `down` is at work
 }
 
 // runParts runs until a signal or `down` ends it.
@@ -77,7 +74,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan struct{})}
+	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1)}
 	if err := needCapabilities(parts...); err != nil {
 		return err
 	}
@@ -90,6 +87,9 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	}
 	f, err := o.load(parts)
 	if err != nil {
+		return err
+	}
+	if err := p.ports(f); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -159,6 +159,18 @@ func (p *process) startServer(f *files) (*files, error) {
 	return good, p.server.start(good)
 }
 
+// ports finds listeners that somebody else holds, before anything is changed.
+func (p *process) ports(f *files) error {
+	if !has(p.parts, partDNS) {
+		return nil
+	}
+	all, err := listeners(p.o.input(f.corefile))
+	if err != nil {
+		return withCode(exitCorefile, err)
+	}
+	return errors.Join(taken(all)...)
+}
+
 // announce says once what runs.
 func (p *process) announce(f *files) {
 	var routes []string
@@ -187,13 +199,15 @@ func (p *process) wait(signals <-chan os.Signal) error {
 			p.log.Info("files read again")
 		case err := <-p.ended:
 			p.ended <- nil // for stop
+			if p.ending.Load() {
+				return <-p.quit
+			}
 			if err != nil {
 				return fmt.Errorf("the sidecar ended: %w", err)
 			}
 			return errors.New("the sidecar ended")
-		case <-p.quit:
-			p.log.Info("all that was ours is taken out")
-			return nil
+		case err := <-p.quit:
+			return err
 		}
 	}
 }
@@ -217,6 +231,9 @@ func (p *process) reload() error {
 
 // down takes out what is ours and has the process end.
 func (p *process) down(ctx context.Context) error {
+	if p.ending.Swap(true) {
+		return errors.New("it is going down already")
+	}
 	var errs []error
 	if p.loop != nil {
 		errs = append(errs, p.loop.Down(ctx))
@@ -224,11 +241,12 @@ func (p *process) down(ctx context.Context) error {
 	if p.server != nil {
 		errs = append(errs, p.server.remove(ctx))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	err := errors.Join(errs...)
+	if err == nil {
+		p.log.Info("all that was ours is taken out")
 	}
-	close(p.quit)
-	return nil
+	p.quit <- err
+	return err
 }
 
 // stop ends the parts, tunnels last.

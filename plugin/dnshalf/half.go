@@ -118,9 +118,9 @@ func describe(r lists.Report) string {
 	if r.Err != nil && !r.LastGood {
 		return r.Err.Error()
 	}
-	s := fmt.Sprintf("list %s: %d entries (%s)", r.Name, r.Entries(), r.Format)
+	s := fmt.Sprintf("list %s (%s): %d on it", r.Name, r.Format, r.Entries())
 	if r.Skipped > 0 && len(r.Samples) > 0 {
-		s += fmt.Sprintf(", %d lines that mean nothing, first %v", r.Skipped, r.Samples[0])
+		s += fmt.Sprintf("; left out because they mean nothing: %d, first %v", r.Skipped, r.Samples[0])
 	}
 	if r.Err != nil {
 		s += fmt.Sprintf(", of the last good copy: %v", r.Err)

@@ -7,6 +7,8 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/coredns/coredns/plugin/pkg/transport"
+
+	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // CheckBlocks looks at a Corefile that is not started, as start does at one that is:
@@ -21,6 +23,16 @@ func CheckBlocks(blocks []caddyfile.ServerBlock) (notes []string, err error) {
 		notes = append(notes, fmt.Sprintf("zone %s has blocks of its own: listed names below it are answered there", z))
 	}
 	return notes, checkBlocks(all)
+}
+
+// Listeners are the addresses and ports that the blocks of a Corefile ask for. A bind
+// by an interface's name counts as all addresses.
+func Listeners(blocks []caddyfile.ServerBlock) ([]nft.Listener, error) {
+	all, err := textBlocks(blocks)
+	if err != nil {
+		return nil, err
+	}
+	return listeners([]*plan{{blocks: all}}), nil
 }
 
 // textBlocks reads from a Corefile's text what readBlocks reads from CoreDNS.
