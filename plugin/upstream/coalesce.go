@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // errGone ends the questions that waited for an exchange whose goroutine panicked.
@@ -18,42 +17,45 @@ type group[K comparable, V any] struct {
 }
 
 type call[V any] struct {
-	done    chan struct{} // closed when value and err are there
-	cancel  context.CancelFunc
-	waiting int // those who still want the result, the first included
-	joined  int // those who came later
+	done    chan struct{}      // closed when value and err are there; nil until somebody joins
+	cancel  context.CancelFunc // nil for one that cannot be cancelled
+	waiting int                // those who still want the result, the first included
+	joined  int                // those who came later
 	value   V
 	err     error
 }
 
 // do returns what ask found, and whether somebody else has the very same value,
-// which must then be copied before it is changed. ask is given budget from when it
-// was first asked; it is cancelled earlier only when nobody waits any more.
-func (g *group[K, V]) do(ctx context.Context, k K, budget time.Duration, ask func(context.Context) (V, error)) (v V, joined, shared bool, err error) {
+// which must then be copied before it is changed. ask's context ends only when
+// nobody waits for it any more.
+func (g *group[K, V]) do(ctx context.Context, k K, ask func(context.Context) (V, error)) (v V, joined, shared bool, err error) {
 	g.mu.Lock()
 	if c, ok := g.calls[k]; ok {
 		c.waiting++
 		c.joined++
+		if c.done == nil {
+			c.done = make(chan struct{})
+		}
 		g.mu.Unlock()
 		v, err = g.wait(ctx, k, c)
 		return v, true, true, err
 	}
-	// Others may join: the first one's cancellation is not theirs.
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
-	defer cancel()
-	c := &call[V]{done: make(chan struct{}), cancel: cancel, waiting: 1, err: errGone}
+	c := &call[V]{waiting: 1, err: errGone}
 	if g.calls == nil {
 		g.calls = make(map[K]*call[V])
 	}
 	g.calls[k] = c
+	defer func() { shared = g.finish(k, c) }()
+	if ctx.Done() != nil { // CoreDNS's contexts end only below the plugin cancel
+		// Others may join: the first one's cancellation is not theirs.
+		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		c.cancel = cancel
+		defer context.AfterFunc(ctx, func() { g.leave(k, c) })()
+		ctx = own
+	}
 	g.mu.Unlock()
-
-	stop := context.AfterFunc(ctx, func() { g.leave(k, c) })
-	defer func() {
-		stop()
-		shared = g.finish(k, c)
-	}()
-	c.value, c.err = ask(own)
+	c.value, c.err = ask(ctx)
 	return c.value, false, false, c.err
 }
 
@@ -68,7 +70,7 @@ func (g *group[K, V]) wait(ctx context.Context, k K, c *call[V]) (v V, err error
 }
 
 // leave cancels the exchange when nobody wants it any more, and lets the next who
-// asks begin anew.
+// asks begin anew. One that cannot be cancelled is always wanted by its first.
 func (g *group[K, V]) leave(k K, c *call[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,6 +90,8 @@ func (g *group[K, V]) finish(k K, c *call[V]) (shared bool) {
 	if g.calls[k] == c {
 		delete(g.calls, k)
 	}
-	close(c.done)
+	if c.done != nil {
+		close(c.done)
+	}
 	return c.joined > 0
 }

@@ -31,13 +31,13 @@ func noResolversHint(route string, fallback bool) string {
 	return "name addresses in the Corefile, or DNS = in the provider's file"
 }
 
-// exchange asks one resolver after the other until one answers, within ctx. Healthy
+// exchange asks one resolver after the other until one answers, until end. Healthy
 // ones come first, in the order of the policy. A resolver that says SERVFAIL or
 // REFUSED is there but of no help: the next is asked, and if none does better,
 // that reply is the answer. The route's state is looked at before every try: while
 // it is down not one more packet is sent by it, nor by anything else unless it
 // falls back.
-func (u *Upstream) exchange(ctx context.Context, q question) (*answer, error) {
+func (u *Upstream) exchange(ctx context.Context, end time.Time, q question) (*answer, error) {
 	var worse *answer // what to answer if nobody has better
 	var err error
 	t := u.targets()
@@ -55,20 +55,20 @@ func (u *Upstream) exchange(ctx context.Context, q question) (*answer, error) {
 		if i >= len(order) && worse != nil {
 			return worse, nil // everybody was asked, and one did answer
 		}
-		if i >= maxTries(len(order)) || try >= 2*maxTries(len(order)) || outOfTime(ctx, try) {
+		if i >= maxTries(len(order)) || try >= 2*maxTries(len(order)) || ctx.Err() != nil || try > 0 && time.Until(end) < minTry {
 			return u.lost(ctx, worse, err)
 		}
 		r := order[i%len(order)]
 		var m *dns.Msg
-		m, err = u.try(ctx, r, q, try == 0)
+		m, err = u.try(ctx, end, r, q, try == 0)
 		if err != nil {
 			var cut *truncatedError
 			if errors.As(err, &cut) {
-				worse = &answer{cut.part, r.String(), t.fallback}
+				worse = &answer{cut.part, r.name, t.fallback}
 			}
 			continue
 		}
-		a := &answer{m, r.String(), t.fallback}
+		a := &answer{m, r.name, t.fallback}
 		if !unhelpful(m) {
 			return a, nil
 		}
@@ -80,14 +80,6 @@ func (u *Upstream) exchange(ctx context.Context, q question) (*answer, error) {
 // time where there is only one resolver.
 func maxTries(resolvers int) int { return max(3, 2*resolvers) }
 
-func outOfTime(ctx context.Context, try int) bool {
-	if ctx.Err() != nil {
-		return true
-	}
-	end, ok := ctx.Deadline()
-	return ok && try > 0 && time.Until(end) < minTry
-}
-
 // lost ends an exchange that found no answer.
 func (u *Upstream) lost(ctx context.Context, worse *answer, err error) (*answer, error) {
 	if worse != nil {
@@ -96,36 +88,32 @@ func (u *Upstream) lost(ctx context.Context, worse *answer, err error) (*answer,
 	if err == nil {
 		err = ctx.Err()
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.New("no reply")
-	}
 	return nil, fmt.Errorf("no answer by route %s: %w", u.opts.route, err)
 }
 
 // try asks one resolver for as long as one try may take, and notes its health.
-func (u *Upstream) try(ctx context.Context, r *resolver, q question, first bool) (*dns.Msg, error) {
-	given := u.opts.timeout
-	if end, ok := ctx.Deadline(); ok {
-		given = min(given, time.Until(end))
-	}
-	one, cancel := context.WithTimeout(ctx, given)
-	defer cancel()
-	m, err := r.exchange(one, q)
-	switch {
-	case err == nil:
+func (u *Upstream) try(ctx context.Context, end time.Time, r *resolver, q question, first bool) (*dns.Msg, error) {
+	start := time.Now()
+	given := min(u.opts.timeout, end.Sub(start))
+	end = start.Add(given)
+	m, err := r.exchange(ctx, end, q)
+	if err == nil {
 		r.worked()
-	case errors.Is(ctx.Err(), context.Canceled):
-		// Nobody waits for the answer any more; that is not the resolver's fault.
-	case one.Err() != nil && !first && given < u.opts.timeout/2:
-		// Only a rest of the budget was left to it: no fair try.
-	default:
-		if one.Err() != nil {
-			err = fmt.Errorf("no reply in %s", given.Round(time.Millisecond))
-		}
-		r.failed(err, func() bool { return u.stillAsked(r) })
-		err = fmt.Errorf("%s: %w", r.key, err)
+		return m, nil
 	}
-	return m, err
+	if ctx.Err() != nil {
+		return nil, err // nobody waits for the answer any more; that is not the resolver's fault
+	}
+	silent := errors.Is(err, errTimeout) || !time.Now().Before(end)
+	var cut *truncatedError
+	if silent && !errors.As(err, &cut) {
+		err = fmt.Errorf("no reply in %s", given.Round(time.Millisecond))
+	}
+	// Where only a rest of the budget was left to it, silence proves nothing.
+	if !silent || first || given >= u.opts.timeout/2 {
+		r.failed(err, func() bool { return u.stillAsked(r) })
+	}
+	return nil, fmt.Errorf("%s: %w", r.name, err)
 }
 
 // unhelpful is a reply that says nothing about the name: another resolver may know.

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,7 @@ func (r *resolver) worked() {
 	}
 	if r.health.sick.Load() && r.health.sick.CompareAndSwap(true, false) {
 		r.metrics.healthy.Set(1)
-		log.Infof("resolver %s by route %s is healthy again", r.key, r.route)
+		log.Infof("resolver %s by route %s is healthy again", r.name, r.route)
 	}
 }
 
@@ -40,7 +39,7 @@ func (r *resolver) failed(err error, stillAsked func() bool) {
 	}
 	if r.health.sick.CompareAndSwap(false, true) {
 		r.metrics.healthy.Set(0)
-		log.Warningf("resolver %s by route %s is unhealthy: %v", r.key, r.route, err)
+		log.Warningf("resolver %s by route %s is unhealthy: %v", r.name, r.route, err)
 		r.startProbe(stillAsked)
 	}
 }
@@ -76,12 +75,10 @@ func (r *resolver) probe(stillAsked func() bool) {
 }
 
 func (r *resolver) probeOnce() {
-	ctx, cancel := context.WithTimeout(r.ctx, r.opts.timeout)
-	defer cancel()
 	q := question{Question: dns.Question{Name: r.opts.probe, Qtype: dns.TypeNS, Qclass: dns.ClassINET}, rd: true}
-	if _, err := r.exchange(ctx, q); err != nil {
+	if _, err := r.exchange(r.ctx, time.Now().Add(r.opts.timeout), q); err != nil {
 		r.metrics.healthcheckFailures.Inc()
-		log.Debugf("probe of resolver %s by route %s: %v", r.key, r.route, err)
+		log.Debugf("probe of resolver %s by route %s: %v", r.name, r.route, err)
 		return
 	}
 	r.worked()

@@ -16,10 +16,13 @@ const negativeTTL = 60
 func toClient(m, r *dns.Msg) *dns.Msg {
 	m.Id, m.Opcode, m.Response = r.Id, dns.OpcodeQuery, true
 	m.RecursionDesired, m.CheckingDisabled = r.RecursionDesired, r.CheckingDisabled
-	m.Question = []dns.Question{r.Question[0]}
+	if len(m.Question) != 1 { // an error from a server that repeats nothing
+		m.Question = make([]dns.Question, 1)
+	}
+	m.Question[0] = r.Question[0]
 	from, to := m.IsEdns0(), r.IsEdns0()
 	if from != nil {
-		extra := make([]dns.RR, 0, len(m.Extra))
+		extra := m.Extra[:0]
 		for _, rr := range m.Extra {
 			if rr.Header().Rrtype != dns.TypeOPT {
 				extra = append(extra, rr)

@@ -102,7 +102,6 @@ type resolverMetrics struct {
 	healthcheckFailures prometheus.Counter
 	tcpRetryTruncated   prometheus.Counter
 	tcpRetryCase        prometheus.Counter
-	durations           sync.Map // of proto and rcode, to prometheus.Observer
 }
 
 func newResolverMetrics(route, to string) *resolverMetrics {
@@ -119,23 +118,28 @@ func (m *resolverMetrics) mismatch(v verdict) {
 	mismatchCount.WithLabelValues(m.route, m.to, string(v)).Inc()
 }
 
-// begin counts a question; the function that it returns counts the reply.
-func (m *resolverMetrics) begin(proto string) func(rcode int) {
-	requestCount.WithLabelValues(m.route, m.to, proto).Inc()
-	start := time.Now()
-	return func(rcode int) {
-		type label struct {
-			proto string
-			rcode int
-		}
-		o, ok := m.durations.Load(label{proto, rcode})
-		if !ok {
-			name, known := dns.RcodeToString[rcode]
-			if !known {
-				name = strconv.Itoa(rcode)
-			}
-			o, _ = m.durations.LoadOrStore(label{proto, rcode}, requestDuration.WithLabelValues(m.route, m.to, proto, name))
-		}
-		o.(prometheus.Observer).Observe(time.Since(start).Seconds())
+// poolMetrics are the counters of one resolver over one protocol.
+type poolMetrics struct {
+	requests  prometheus.Counter
+	durations prometheus.ObserverVec
+	byRcode   sync.Map // prometheus.Observer
+}
+
+func newPoolMetrics(route, to, proto string) *poolMetrics {
+	return &poolMetrics{
+		requests:  requestCount.WithLabelValues(route, to, proto),
+		durations: requestDuration.MustCurryWith(prometheus.Labels{"route": route, "to": to, "proto": proto}),
 	}
+}
+
+func (m *poolMetrics) reply(rcode int, took time.Duration) {
+	o, ok := m.byRcode.Load(rcode)
+	if !ok {
+		name, known := dns.RcodeToString[rcode]
+		if !known {
+			name = strconv.Itoa(rcode)
+		}
+		o, _ = m.byRcode.LoadOrStore(rcode, m.durations.WithLabelValues(name))
+	}
+	o.(prometheus.Observer).Observe(took.Seconds())
 }

@@ -1,6 +1,9 @@
 package upstream
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // policy is the order in which healthy resolvers are asked.
 type policy string
@@ -15,7 +18,7 @@ const (
 // not left out, because when all are unhealthy asking is the best that can be done.
 func (u *Upstream) order(t *targets) []*resolver {
 	n := len(t.resolvers)
-	if n < 2 {
+	if n < 2 || u.opts.policy == sequential && !slices.ContainsFunc(t.resolvers, sick) {
 		return t.resolvers
 	}
 	list := make([]*resolver, 0, n)
@@ -30,14 +33,15 @@ func (u *Upstream) order(t *targets) []*resolver {
 	default:
 		list = append(list, t.resolvers...)
 	}
-	healthy := make([]*resolver, 0, n)
-	var sick []*resolver
-	for _, r := range list {
-		if r.health.sick.Load() {
-			sick = append(sick, r)
-		} else {
-			healthy = append(healthy, r)
-		}
+	slices.SortStableFunc(list, func(a, b *resolver) int { return rank(a) - rank(b) })
+	return list
+}
+
+func sick(r *resolver) bool { return r.health.sick.Load() }
+
+func rank(r *resolver) int {
+	if sick(r) {
+		return 1
 	}
-	return append(healthy, sick...)
+	return 0
 }

@@ -19,9 +19,12 @@ const (
 	udpAge    = 10 * time.Second
 )
 
-// The shape of a pool of streams: one connection, pipelined (RFC 7766, section 6.2.1.1).
+// The shape of a pool of streams: few connections, pipelined (RFC 7766, section
+// 6.2.1.1).
 const (
-	streamShare = 128
+	// streamShare is small, because there are servers that answer one question of a
+	// connection after the other, and then each waits for the slowest before it.
+	streamShare = 16
 	streamMost  = 8
 	// serialFor is how long a resolver that hung up on pipelined questions is asked
 	// one question at a time for each connection.
@@ -31,6 +34,7 @@ const (
 // pool keeps the sockets to one resolver with one mark.
 type pool struct {
 	datagram bool
+	metrics  *poolMetrics
 	open     func(context.Context) (*socket, error)
 	timeout  time.Duration // for opening a socket that several questions wait for
 	strange  func(verdict)
@@ -51,44 +55,51 @@ type opening struct {
 }
 
 // get returns a socket with a place reserved on it.
-func (p *pool) get(ctx context.Context) (*socket, error) {
+func (p *pool) get(ctx context.Context, end time.Time) (*socket, error) {
 	if p.datagram {
 		return p.getDatagram(ctx)
 	}
-	for {
-		p.mu.Lock()
-		serial := p.serial()
-		limit := streamShare
-		if serial {
-			limit = 1
-		}
-		s := p.pick(limit)
-		if s == nil && !serial && len(p.sockets) >= streamMost {
-			s = p.pick(maxPending)
-		}
-		if s != nil || serial {
-			p.mu.Unlock()
-			if s != nil {
-				return s, nil
-			}
-			return p.fresh(ctx)
-		}
-		o := p.openShared()
-		p.mu.Unlock()
-		select {
-		case <-o.done:
-			if o.err != nil {
-				return nil, o.err
-			}
-			if o.socket.reserve() {
-				return o.socket, nil
-			}
-			// It was closed again before we came to use it: a connection of our own.
-			return p.fresh(ctx)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	p.mu.Lock()
+	serial := p.serial()
+	limit := streamShare
+	if serial {
+		limit = 1
 	}
+	s := p.pick(limit)
+	if s == nil && !serial && len(p.sockets) >= streamMost {
+		s = p.pick(maxPending)
+	}
+	if s != nil || serial {
+		p.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		return p.fresh(ctx, end)
+	}
+	o := p.openShared()
+	p.mu.Unlock()
+	return p.await(ctx, end, o)
+}
+
+// await waits for a connection that is being made.
+func (p *pool) await(ctx context.Context, end time.Time, o *opening) (*socket, error) {
+	t := time.NewTimer(time.Until(end))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-t.C:
+		return nil, errTimeout
+	case <-o.done:
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	if o.socket.reserve() {
+		return o.socket, nil
+	}
+	// It was closed again before we came to use it: a connection of our own.
+	return p.fresh(ctx, end)
 }
 
 // getDatagram opens a socket under the lock: it takes microseconds and sends nothing.
@@ -175,7 +186,9 @@ func (p *pool) openShared() *opening {
 }
 
 // fresh opens a socket for one question alone. done hands it to the pool.
-func (p *pool) fresh(ctx context.Context) (*socket, error) {
+func (p *pool) fresh(ctx context.Context, end time.Time) (*socket, error) {
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	s, err := p.open(ctx)
 	if err != nil {
 		return nil, err

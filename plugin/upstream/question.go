@@ -43,13 +43,8 @@ type query struct {
 
 func (q query) msg() []byte { return q.framed[2:] }
 
-// withID is a copy that carries an id of its own, so that several sockets can
-// have the same question in flight.
-func (q query) withID(id uint16) query {
-	framed := append([]byte(nil), q.framed...)
-	binary.BigEndian.PutUint16(framed[2:], id)
-	return query{framed: framed, end: q.end}
-}
+// setID writes the id. A query is in flight on one socket at a time.
+func (q query) setID(id uint16) { binary.BigEndian.PutUint16(q.framed[2:], id) }
 
 // pack writes the question with id 0. The name keeps its case. edns is false only
 // for a resolver that does not know EDNS; padded is for encrypted transports.

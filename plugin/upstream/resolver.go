@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -21,6 +22,7 @@ type key struct {
 // resolver is one address that is asked with one mark.
 type resolver struct {
 	key
+	name    string // the address as it stands in the Corefile
 	opts    *options
 	route   string
 	metrics *resolverMetrics
@@ -32,14 +34,16 @@ type resolver struct {
 }
 
 func newResolver(k key, route string, o *options) *resolver {
-	r := &resolver{key: k, opts: o, route: route, metrics: newResolverMetrics(route, k.String())}
+	r := &resolver{key: k, name: k.String(), opts: o, route: route}
+	r.metrics = newResolverMetrics(route, r.name)
 	r.ctx, r.end = context.WithCancel(context.Background())
+	proto := "tcp"
 	d := dialer{net: markedDialer(k.mark), addr: k.addr.String(), expire: o.expire, timeout: o.timeout}
 	if k.transport == overTLS {
-		d.tls = tlsConfig(k.address, o)
+		d.tls, proto = tlsConfig(k.address, o), "tls"
 	}
-	r.udp = &pool{datagram: true, open: d.udp, timeout: o.timeout, strange: r.metrics.mismatch}
-	r.tcp = &pool{open: d.stream, timeout: o.timeout, strange: r.metrics.mismatch}
+	r.udp = &pool{datagram: true, open: d.udp, timeout: o.timeout, strange: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, "udp")}
+	r.tcp = &pool{open: d.stream, timeout: o.timeout, strange: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, proto)}
 	r.metrics.healthy.Set(1)
 	return r
 }
@@ -72,33 +76,33 @@ func (r *resolver) close() {
 	r.tcp.close()
 }
 
-// exchange asks the resolver once, by whatever transports that takes, and counts
-// what came of it. The message has the id and the case that it was sent with.
-func (r *resolver) exchange(ctx context.Context, q question) (*dns.Msg, error) {
-	m, err := r.ask(ctx, q, true)
+// exchange asks the resolver once, until end and by whatever transports that takes.
+// The message has the id and the case that it was sent with.
+func (r *resolver) exchange(ctx context.Context, end time.Time, q question) (*dns.Msg, error) {
+	m, err := r.ask(ctx, end, q, true)
 	if err == nil && knowsNoEDNS(m) {
-		m, err = r.ask(ctx, q, false)
+		m, err = r.ask(ctx, end, q, false)
 	}
 	return m, err
 }
 
 // ask sends the question by UDP and, if that does not settle it, by TCP.
-func (r *resolver) ask(ctx context.Context, q question, edns bool) (*dns.Msg, error) {
+func (r *resolver) ask(ctx context.Context, end time.Time, q question, edns bool) (*dns.Msg, error) {
 	packed, err := q.pack(edns, r.transport == overTLS)
 	if err != nil {
 		return nil, err
 	}
 	if r.transport != overUDP || r.opts.forceTCP {
-		return r.over(ctx, r.tcp, packed)
+		return r.over(ctx, end, r.tcp, packed)
 	}
-	m, err := r.over(ctx, r.udp, packed)
+	m, err := r.over(ctx, end, r.udp, packed)
 	switch {
 	case errors.Is(err, errCase):
 		r.metrics.tcpRetryCase.Inc()
-		return r.over(ctx, r.tcp, packed)
+		return r.over(ctx, end, r.tcp, packed)
 	case err == nil && m.Truncated:
 		r.metrics.tcpRetryTruncated.Inc()
-		full, err := r.over(ctx, r.tcp, packed)
+		full, err := r.over(ctx, end, r.tcp, packed)
 		if err != nil {
 			return nil, &truncatedError{m, err}
 		}
@@ -121,33 +125,39 @@ func (e *truncatedError) Unwrap() error { return e.err }
 // may have been idle for too long, or hung up on the questions before ours (RFC
 // 7766, section 6.2.4), or have the address of a link that is gone: one more try,
 // on a socket of our own.
-func (r *resolver) over(ctx context.Context, p *pool, q query) (*dns.Msg, error) {
-	s, err := p.get(ctx)
+func (r *resolver) over(ctx context.Context, end time.Time, p *pool, q query) (*dns.Msg, error) {
+	s, err := p.get(ctx, end)
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.on(ctx, p, s, q)
-	if err == nil || !worthFreshSocket(ctx, err) {
+	m, err := r.on(ctx, end, p, s, q)
+	if err == nil || !worthFreshSocket(ctx, end, err) {
 		return m, err
 	}
-	if s, err = p.fresh(ctx); err != nil {
+	if s, err = p.fresh(ctx, end); err != nil {
 		return nil, err
 	}
-	return r.on(ctx, p, s, q)
+	return r.on(ctx, end, p, s, q)
 }
 
-func worthFreshSocket(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && !errors.Is(err, errCase) && !errors.Is(err, errUnpack)
+func worthFreshSocket(ctx context.Context, end time.Time, err error) bool {
+	for _, final := range []error{errTimeout, errCase, errUnpack} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return ctx.Err() == nil && time.Now().Before(end)
 }
 
 // errUnpack is a reply to our question that is not a message.
 var errUnpack = errors.New("malformed reply")
 
 // on asks on a socket on which a place is reserved, and gives it back.
-func (r *resolver) on(ctx context.Context, p *pool, s *socket, q query) (*dns.Msg, error) {
+func (r *resolver) on(ctx context.Context, end time.Time, p *pool, s *socket, q query) (*dns.Msg, error) {
 	defer p.done(s)
-	count := r.metrics.begin(r.proto(p))
-	wire, err := s.ask(ctx, q)
+	start := time.Now()
+	p.metrics.requests.Inc()
+	wire, err := s.ask(ctx, end, q)
 	if err != nil {
 		return nil, err
 	}
@@ -160,16 +170,6 @@ func (r *resolver) on(ctx context.Context, p *pool, s *socket, q query) (*dns.Ms
 		// Its question matched, so TCP will tell.
 		m.Truncated, m.Answer, m.Ns, m.Extra = true, nil, nil, nil
 	}
-	count(m.Rcode)
+	p.metrics.reply(m.Rcode, time.Since(start))
 	return m, nil
-}
-
-func (r *resolver) proto(p *pool) string {
-	switch {
-	case p.datagram:
-		return "udp"
-	case r.transport == overTLS:
-		return "tls"
-	}
-	return "tcp"
 }

@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -25,9 +23,11 @@ var (
 	// case, or somebody guesses: a stream settles it.
 	errCase = errors.New("the reply's question has another case")
 	// errBroken: the socket ended before the reply came.
-	errBroken = errors.New("connection closed by the resolver")
-	errFull   = errors.New("too many questions in flight on one socket")
-	errIdle   = errors.New("socket was idle")
+	errBroken  = errors.New("connection closed by the resolver")
+	errTimeout = errors.New("no reply")
+	errSilent  = errors.New("nothing comes on the connection")
+	errFull    = errors.New("too many questions in flight on one socket")
+	errIdle    = errors.New("socket was idle")
 )
 
 // framing tells datagrams and streams apart.
@@ -145,38 +145,44 @@ func (s *socket) load() int {
 	return s.places
 }
 
-// ask sends the query and waits for its reply, on a place that was reserved. An
-// error other than the context's or errCase means that the socket is broken.
-func (s *socket) ask(ctx context.Context, q query) ([]byte, error) {
+// ask sends the query and waits until end for its reply, on a place that was
+// reserved. An error other than the context's, errTimeout and errCase means that
+// the socket is broken.
+func (s *socket) ask(ctx context.Context, end time.Time, q query) ([]byte, error) {
 	p, id, err := s.enter(q)
 	if err != nil {
 		return nil, err
 	}
 	defer s.leave(id, p)
 	sent := time.Now()
-	if err := s.framing.write(p.query.framed); err != nil {
+	if err := s.framing.write(q.framed); err != nil {
 		s.fail(err) // which ends p, too
 	}
-	var again <-chan time.Time // a nil channel never fires: a stream does not lose
-	if end, ok := ctx.Deadline(); ok && s.datagram {
-		t := time.NewTimer(time.Until(end) / 3)
-		defer t.Stop()
-		again = t.C
+	wait, again := end.Sub(sent), s.datagram // a stream loses nothing
+	if again {
+		wait /= 3
 	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	for {
 		select {
 		case r := <-p.done:
 			return r.msg, r.err
-		case <-again:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timer.C:
+			if !again {
+				s.silent(sent)
+				return nil, errTimeout
+			}
 			// The same datagram, id and all: one more packet for the resolver and not
 			// one more chance for a forger. Clients that ask again cannot do this for
 			// us, because their questions are coalesced with the one in flight.
-			if err := s.framing.write(p.query.framed); err != nil {
+			again = false
+			timer.Reset(time.Until(end))
+			if err := s.framing.write(q.framed); err != nil {
 				s.fail(err)
 			}
-		case <-ctx.Done():
-			s.silent(sent, ctx.Err())
-			return nil, ctx.Err()
 		}
 	}
 }
@@ -184,10 +190,7 @@ func (s *socket) ask(ctx context.Context, q query) ([]byte, error) {
 // silent draws the consequence of a reply that did not come. A datagram socket may
 // have an address that the box no longer has: the next question gets a new one. A
 // stream on which nothing came at all is dead, and nobody told us.
-func (s *socket) silent(since time.Time, why error) {
-	if !errors.Is(why, context.DeadlineExceeded) {
-		return
-	}
+func (s *socket) silent(since time.Time) {
 	if s.datagram {
 		s.retire()
 		return
@@ -196,7 +199,7 @@ func (s *socket) silent(since time.Time, why error) {
 	dead := s.lastRead.Before(since)
 	s.mu.Unlock()
 	if dead {
-		s.fail(fmt.Errorf("no reply on the connection: %w", os.ErrDeadlineExceeded))
+		s.fail(errSilent)
 	}
 }
 
@@ -218,7 +221,8 @@ func (s *socket) enter(q query) (*pending, uint16, error) {
 		if _, taken := s.pending[id]; taken {
 			continue
 		}
-		p := &pending{query: q.withID(id), done: make(chan reply, 1)}
+		q.setID(id)
+		p := &pending{query: q, done: make(chan reply, 1)}
 		s.pending[id] = p
 		return p, id, nil
 	}

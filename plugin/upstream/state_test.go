@@ -384,7 +384,7 @@ func TestPanicReleasesWaiters(t *testing.T) {
 	begun, joined := make(chan struct{}), make(chan error, 1)
 	go func() {
 		<-begun
-		_, _, _, err := g.do(context.Background(), "k", time.Second, nil)
+		_, _, _, err := g.do(context.Background(), "k", nil)
 		joined <- err
 	}()
 	func() {
@@ -393,7 +393,7 @@ func TestPanicReleasesWaiters(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		g.do(context.Background(), "k", time.Second, func(context.Context) (int, error) {
+		g.do(context.Background(), "k", func(context.Context) (int, error) {
 			close(begun)
 			within(t, time.Second, "the other has joined", func() bool {
 				g.mu.Lock()

@@ -193,7 +193,7 @@ func TestIdleSocketsExpire(t *testing.T) {
 	l := forwarder(t, func(o *options) { o.expire = 50 * time.Millisecond }, s.String(), "tcp://"+s.String())
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 	r := l.targets().resolvers[1]
-	if _, err := r.exchange(context.Background(), questionOf(ask("a.example.org.", dns.TypeA))); err != nil {
+	if _, err := r.exchange(context.Background(), time.Now().Add(time.Second), questionOf(ask("a.example.org.", dns.TypeA))); err != nil {
 		t.Fatal(err)
 	}
 	within(t, time.Second, "all sockets are closed", func() bool { return ours() == "" })

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/miekg/dns"
@@ -108,8 +109,8 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := questionOf(r)
 	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.rd, q.ad, q.cd, q.do, u.targets().round}
-	a, joined, shared, err := u.group.do(ctx, k, u.opts.budget, func(ctx context.Context) (*answer, error) {
-		return u.exchange(ctx, q)
+	a, joined, shared, err := u.group.do(ctx, k, func(ctx context.Context) (*answer, error) {
+		return u.exchange(ctx, time.Now().Add(u.opts.budget), q)
 	})
 	if joined {
 		u.metrics.coalesced.Inc()
