@@ -1,0 +1,119 @@
+package test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// A flow keeps its route in its connection's mark, not in the set.
+func TestFlowOutlivesItsElement(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
+	addrs := g.resolve("www.listed.example")
+	client, box := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	g.Reset()
+	for _, f := range []*flows{client, box} {
+		f.resetGap()
+	}
+	g.deleteElements(addrs...)
+	g.wantElements(false, addrs...)
+	time.Sleep(500 * time.Millisecond)
+	for name, f := range map[string]*flows{"client": client, "box": box} {
+		f.wantProgress(time.Second)
+		tcp, udp := f.worst()
+		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
+	}
+	g.wantNoneClear(addrs...)
+}
+
+func TestFlowOutlivesALinkFlap(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{}, swift...)
+	addrs := g.resolve("www.listed.example")
+	client, box := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	g.Reset()
+	for _, f := range []*flows{client, box} {
+		f.resetGap()
+	}
+	flood := g.flood(netlab.ByVPN, addrs...)
+	g.Box.Flap("wg0", 500*time.Millisecond)
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		g.Box.Down("wg0") // and again, because nameroute sets it up at once
+	}
+	for name, f := range map[string]*flows{"client": client, "box": box} {
+		f.wantProgress(5 * time.Second)
+		tcp, udp := f.worst()
+		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
+	}
+	t.Logf("%d new flows meanwhile", flood.stop(g))
+	g.wantNoneClear(addrs...)
+	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+}
+
+// The addresses of a name that is in the cache are learned again when somebody has
+// taken them out of the sets, and nobody upstream is asked for that.
+func TestRemovedElementIsBack(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
+	g.World.TTL("www.listed.example", 3600)
+	g.Reset()
+	addrs := g.resolve("www.listed.example")
+	for _, remove := range []func(){
+		func() { g.deleteElements(addrs...) },
+		func() {
+			g.Box.Run("nft", "flush", "set", "inet", "nameroute", "vpn4")
+			g.Box.Run("nft", "flush", "set", "inet", "nameroute", "vpn6")
+		},
+	} {
+		remove()
+		g.wantElements(false, addrs...)
+		if again := g.resolve("www.listed.example"); fmt.Sprint(again) != fmt.Sprint(addrs) {
+			t.Fatalf("asked again: %v, want %v", again, addrs)
+		}
+		g.wantElements(true, addrs...)
+		g.wantWay(g.Client, netlab.ByVPN, addrs...)
+		g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+	}
+	g.wantNoneClear(addrs...)
+	if asked := g.World.Queries("www.listed.example"); len(asked) != 2 {
+		t.Errorf("upstream was asked %d times, want once for each type: %v", len(asked), asked)
+	}
+}
+
+// deleteElements takes addresses out of the sets of route vpn, as another program.
+func (g *gate) deleteElements(addrs ...netip.Addr) {
+	g.t.Helper()
+	for _, a := range addrs {
+		g.Box.Run("nft", "delete", "element", "inet", "nameroute", vpnSet(a), "{", a.String(), "}")
+	}
+}
+
+// wantElements looks for addresses in the sets of route vpn.
+func (g *gate) wantElements(want bool, addrs ...netip.Addr) {
+	g.t.Helper()
+	for _, a := range addrs {
+		_, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{", a.String(), "}")
+		if there := err == nil; there != want {
+			g.t.Errorf("%s in set %s: %v, want %v (%v)", a, vpnSet(a), there, want, err)
+		}
+	}
+}
+
+func vpnSet(a netip.Addr) string {
+	if a.Is4() {
+		return "vpn4"
+	}
+	return "vpn6"
+}
+
+// question asks for a name's IPv4 address.
+func question(name string) *dns.Msg {
+	return new(dns.Msg).SetQuestion(dns.Fqdn(strings.TrimSpace(name)), dns.TypeA)
+}
