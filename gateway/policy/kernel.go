@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink/nl"
@@ -49,7 +50,7 @@ func (k *Kernel) Apply(want State) (changes []string, err error) {
 		return nil, err
 	}
 	var errs []error
-	for _, c := range difference(have, want) {
+	for _, c := range difference(have, want.of(k.families)) {
 		if err := c.do(k); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", c.text, err))
 			continue
@@ -58,6 +59,16 @@ func (k *Kernel) Apply(want State) (changes []string, err error) {
 	}
 	set, err := k.sysctls.apply(want.Sysctls)
 	return append(changes, set...), errors.Join(append(errs, err)...)
+}
+
+// Closed reports whether every rule and backstop of the wanted state stands.
+func (k *Kernel) Closed(want State) (bool, error) {
+	have, err := k.Read()
+	if err != nil {
+		return false, err
+	}
+	doors := want.Doors().of(k.families)
+	return doors.With(have).Doors().String() == have.Doors().String(), nil
 }
 
 // Remove deletes every rule and route of ours and puts the sysctls back.
@@ -135,7 +146,9 @@ func send(req *nl.NetlinkRequest) error {
 	return err
 }
 
-func ruleText(r Rule) string { return fmt.Sprintf("-%d rule %s", r.Family, r.text()) }
+func ruleText(r Rule) string {
+	return fmt.Sprintf("-%d rule %s", r.Family, strings.Replace(r.text(), "\t", " ", 1))
+}
 
 func routeText(r Route) string {
 	return fmt.Sprintf("-%d route %s table %d", r.Family, r.text(), r.Table)

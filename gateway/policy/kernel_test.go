@@ -306,3 +306,70 @@ func TestClosedRoute(t *testing.T) {
 		t.Errorf("Routes (-want +got):\n%s", d)
 	}
 }
+
+// A kernel without IPv6 gets the IPv4 half, and is content with it.
+func TestWithoutIPv6(t *testing.T) {
+	k := lab(t)
+	k.families = []gateway.Family{gateway.V4}
+	cfg := config(wireguard("vpn", "wg0"))
+	apply(t, k, cfg)
+	want, _, _ := strings.Cut(golden, "# ip -6 rule")
+	_, tables, _ := strings.Cut(golden, "# ip -4 route show table 7201")
+	tables, _, _ = strings.Cut(tables, "# ip -6 route show table 7201")
+	if d := cmp.Diff(want+"# ip -4 route show table 7201"+tables, shown(t)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	in, err := k.Look(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if closed, err := k.Closed(Desired(cfg, in)); err != nil || !closed {
+		t.Errorf("closed %v, error %v", closed, err)
+	}
+	if again := apply(t, k, cfg); len(again) > 0 {
+		t.Errorf("a second apply changed: %q", again)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	apply(t, k, cfg)
+	in, err := k.Look(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Desired(cfg, in)
+	for _, c := range []struct {
+		do     string
+		closed bool
+	}{
+		{"true", true},
+		{"ip route del default table 7201 metric 100", true}, // closed all the more
+		{"ip rule add pref 9 lookup main", true},
+		{"ip -6 route del unreachable default table 7201 metric 4294967295", false},
+		{"ip rule del pref 7201", false},
+	} {
+		run(t, c.do)
+		if closed, err := k.Closed(want); err != nil || closed != c.closed {
+			t.Errorf("after %s: closed %v, error %v", c.do, closed, err)
+		}
+	}
+}
+
+func TestWANIsEveryEgress(t *testing.T) {
+	k := lab(t)
+	cfg := config(byInterface("vpn", "wan0"))
+	in, err := k.Look(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "every default of table main leaves by the interface of a route: give wan: with the name of an interface"
+	if got := Desired(cfg, in).Waiting["wan"]; got != want {
+		t.Errorf("waiting %q, want %q", got, want)
+	}
+	cfg.WANLink = "wan0"
+	if got := Desired(cfg, in).Waiting; len(got) != 0 {
+		t.Errorf("waiting %q", got)
+	}
+}

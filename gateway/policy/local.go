@@ -45,7 +45,7 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 	states := map[string]RouteState{}
 	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
 		var s RouteState
-		for _, f := range gateway.Families {
+		for _, f := range k.families {
 			dump, err := k.dump(f, &netlink.Route{Table: r.Table}, netlink.RT_FILTER_TABLE)
 			if err != nil {
 				return nil, err
@@ -93,7 +93,7 @@ func Local(egressLinks []string) ([]netip.Prefix, error) {
 		return nil, err
 	}
 	var local []netip.Prefix
-	for _, f := range gateway.Families {
+	for _, f := range k.families {
 		own, err := k.own(f)
 		if err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
 	for _, l := range links {
 		names[l.Index] = l.Name
 	}
-	for _, f := range gateway.Families {
+	for _, f := range k.families {
 		defaults, err := k.mainDefaults(f, names)
 		if err != nil {
 			return Inputs{}, err

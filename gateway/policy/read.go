@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -13,8 +15,9 @@ import (
 
 // reader asks the kernel.
 type reader struct {
-	h      *netlink.Handle // links, addresses, rules
-	routes *netlink.Handle // route dumps, filtered by the kernel
+	h        *netlink.Handle  // links, addresses, rules
+	routes   *netlink.Handle  // route dumps, filtered by the kernel
+	families []gateway.Family // that the kernel has: IPv6 may be switched off at boot
 }
 
 func newReader() (*reader, error) {
@@ -27,7 +30,10 @@ func newReader() (*reader, error) {
 		h.Close()
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	k := &reader{h: h, routes: routes}
+	k := &reader{h: h, routes: routes, families: gateway.Families[:]}
+	if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
+		k.families = []gateway.Family{gateway.V4}
+	}
 	// Kernels before 4.20 cannot filter dumps; the library filters again anyway.
 	if err := routes.SetStrictCheck(true); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
 		k.close()
@@ -47,7 +53,7 @@ func (k *reader) read() (State, error) {
 		return State{}, err
 	}
 	var s State
-	for _, f := range gateway.Families {
+	for _, f := range k.families {
 		rules, err := whole(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
 		if err != nil {
 			return State{}, fmt.Errorf("ip -%d rule: %w", f, err)

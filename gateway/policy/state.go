@@ -90,6 +90,13 @@ func (s State) Doors() State {
 	return doors
 }
 
+// of is the part of the state in these families.
+func (s State) of(families []gateway.Family) State {
+	s.Rules = slices.DeleteFunc(slices.Clone(s.Rules), func(r Rule) bool { return !slices.Contains(families, r.Family) })
+	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return !slices.Contains(families, r.Family) })
+	return s
+}
+
 // With adds what another state has besides, so that applying it takes nothing away.
 func (s State) With(other State) State {
 	rules, keys := texts(s.Rules, ruleText), map[key]bool{}

@@ -12,14 +12,16 @@ import (
 // by, metrics and all: every one that does not leave by an egress of ours, or those
 // of the interface that the user names.
 func wanDefaults(cfg *gateway.Config, in Inputs) (routes []Route, why string) {
-	isWAN := func(link string) bool { return link == cfg.WANLink }
-	why = fmt.Sprintf("interface %s: table main has no default by it", cfg.WANLink)
-	if cfg.WANLink == "" {
-		egresses := EgressLinks(cfg)
-		isWAN = func(link string) bool { return !slices.Contains(egresses, link) }
-		why = "table main has no default"
+	if cfg.WANLink != "" {
+		routes = onLinks(in.Defaults, func(link string) bool { return link == cfg.WANLink })
+		return routes, fmt.Sprintf("interface %s: table main has no default by it", cfg.WANLink)
 	}
-	return onLinks(in.Defaults, isWAN), why
+	egresses := EgressLinks(cfg)
+	routes = onLinks(in.Defaults, func(link string) bool { return !slices.Contains(egresses, link) })
+	if len(in.Defaults) > 0 {
+		return routes, "every default of table main leaves by the interface of a route: give wan: with the name of an interface"
+	}
+	return routes, "table main has no default"
 }
 
 // EgressLinks names the interfaces that belong to a route: WireGuard tunnels and

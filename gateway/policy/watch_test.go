@@ -50,7 +50,7 @@ func TestWatchPutsBack(t *testing.T) {
 		{"IPv6 rule", "ip -6 rule del pref 7200"},
 		{"all rules", "ip rule flush; ip rule add lookup main pref 32766; ip rule add lookup default pref 32767; ip -6 rule flush; ip -6 rule add lookup main pref 32766"},
 		{"IPv4 default", "ip route del default table 7201 metric 100"},
-		{"IPv6 backstop", "ip -6 route del unreachable default table 7201"},
+		{"IPv6 backstop", "ip -6 route del unreachable default table 7201 metric 4294967295"},
 		{"whole tables", "ip route flush table 7201; ip route flush table 7327; ip -6 route flush table 7201; ip -6 route flush table 7327"},
 		{"tunnel down and up", "ip link set wg0 down; ip link set wg0 up; ip addr add fd00:8::2/64 dev wg0 nodad"},
 	} {

@@ -69,6 +69,7 @@ type Loop struct {
 	said    map[string]string // the last message on each subject, which is not repeated
 	ended   bool
 	looked  time.Time
+	storm   storm
 	wan     string // the WAN's defaults as applied
 
 	mu      sync.Mutex
@@ -218,7 +219,12 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 	for _, t := range l.tunnels {
 		news = t.look(now) || news
 	}
-	if news || now.Sub(l.looked) >= l.opts.Timers.Slow {
+	if news && l.storm.blows(now) && now.Sub(l.looked) < l.opts.Timers.RetryMin {
+		l.problem("changes do not last", fmt.Errorf("%s", l.storm.text))
+		l.mu.Lock()
+		l.news = true // at the next probe
+		l.mu.Unlock()
+	} else if news || now.Sub(l.looked) >= l.opts.Timers.Slow {
 		l.looked = now
 		l.apply(cfg, ready)
 	}
@@ -226,137 +232,6 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 		t.resolve(ctx, background, cfg)
 	}
 	l.publish()
-}
-
-// apply brings everything to the wanted state.
-func (l *Loop) apply(cfg *gateway.Config, ready bool) {
-	in, err := l.kernel.Look(cfg)
-	if err != nil {
-		l.problem("kernel", err)
-		return
-	}
-	l.choose(cfg)
-	if err := l.closeDoors(cfg, in); err != nil {
-		l.problem("closed door", err)
-		return // without it nothing that is more open is made
-	}
-	l.problem("closed door", nil)
-	l.removeTunnels(cfg)
-	for _, t := range l.tunnels {
-		t.apply(cfg)
-	}
-	if in, err = l.kernel.Look(cfg); err != nil { // the tunnels have changed links and addresses
-		l.problem("kernel", err)
-		return
-	}
-	l.problem("kernel", nil)
-	want := policy.Desired(cfg, l.inputs(in))
-	have, err := l.kernel.Read()
-	if err != nil {
-		l.problem("kernel", err)
-		return
-	}
-	changes, err := l.kernel.Apply(want)
-	l.changed(changes)
-	l.problem("policy routing", err)
-	l.problem("conntrack", l.forgetFlows(have, want))
-	l.followed(cfg, want)
-	if ready {
-		l.forward(cfg, want)
-	}
-	l.remember(cfg, want)
-}
-
-// choose makes the list of tunnels that of the configuration. Tunnels of routes
-// that are gone are marked, and removed when the door is closed.
-func (l *Loop) choose(cfg *gateway.Config) {
-	wanted := map[string]bool{}
-	for _, r := range cfg.Routes {
-		if r.Egress.Kind != gateway.EgressWireGuard {
-			continue
-		}
-		wanted[r.Name] = true
-		t := l.tunnels[r.Name]
-		if t != nil && (t.route.Egress.Link != r.Egress.Link || t.route.MTU != r.MTU) {
-			t.close() // opened again with the new ones; removeTunnels takes the old link away
-			t = nil
-		}
-		if t == nil {
-			t = newTunnel(l, r)
-			l.tunnels[r.Name] = t
-		}
-		t.setRoute(r)
-	}
-	for name, t := range l.tunnels {
-		if !wanted[name] {
-			t.close()
-			delete(l.tunnels, name)
-		}
-	}
-}
-
-// closeDoors sets up rules and backstops, and takes nothing away: defaults that are
-// there, of the last run too, lead into interfaces that are about to be taken over
-// or put right.
-func (l *Loop) closeDoors(cfg *gateway.Config, in policy.Inputs) error {
-	want := policy.Desired(cfg, l.inputs(in))
-	have, err := l.kernel.Read()
-	if err != nil {
-		return err
-	}
-	changes, err := l.kernel.Apply(want.With(have))
-	l.changed(changes)
-	if err != nil && doorsOpen(want, l.kernel) {
-		return err
-	}
-	return nil
-}
-
-// doorsOpen reports whether a rule or a backstop is missing in the kernel.
-func doorsOpen(want policy.State, k *policy.Kernel) bool {
-	have, err := k.Read()
-	return err != nil || want.Doors().String() != want.Doors().With(have).Doors().String()
-}
-
-// inputs adds what the tunnels know.
-func (l *Loop) inputs(in policy.Inputs) policy.Inputs {
-	in.Closed, in.Families = map[string]string{}, map[string][]gateway.Family{}
-	for name, t := range l.tunnels {
-		if why := t.closed(); why != "" {
-			in.Closed[name] = why
-		}
-		in.Families[name] = t.families()
-	}
-	return in
-}
-
-// followed notices that the WAN is another one than before.
-func (l *Loop) followed(cfg *gateway.Config, want policy.State) {
-	wan := policy.State{}
-	for _, r := range want.Routes {
-		if r.Table == cfg.WANRoute().Table && !r.Unreachable {
-			wan.Routes = append(wan.Routes, r)
-		}
-	}
-	if text := wan.String(); text != l.wan {
-		l.wan = text
-		for _, t := range l.tunnels {
-			t.wanChanged()
-		}
-	}
-}
-
-// forward switches forwarding on where there is anybody to forward for, and a way
-// out: an interface that is to become the WAN by a router advertisement would take
-// none any more, and only then is known to be the WAN.
-func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
-	wayOut := len(want.Waiting) <= len(cfg.Routes) // wan is the one more
-	if !wayOut || !slices.ContainsFunc(cfg.LAN, func(link string) bool { return link != "lo" }) {
-		return
-	}
-	changes, err := l.kernel.Forward()
-	l.changed(changes)
-	l.problem("forwarding", err)
 }
 
 func (l *Loop) changed(changes []string) {

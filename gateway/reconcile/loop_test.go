@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
 )
@@ -309,6 +311,9 @@ func TestWaits(t *testing.T) {
 	l.awaitDown("wan")
 	wantNone(t, cfg.Routes[1].Mark)
 	wantNone(t, cfg.WANRoute().Mark)
+	if sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
+		t.Error("forwarding is on, so the WAN that is waited for takes no advertisement")
+	}
 	run(t, "ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8:1::1")
 	took := l.awaitUp("wan")
 	t.Logf("WAN is there: up after %v", took.Round(time.Millisecond))
@@ -318,4 +323,35 @@ func TestWaits(t *testing.T) {
 	if s.Why != "" || !cmp.Equal(s.Links, []string{"wan0"}) {
 		t.Errorf("wan: %+v", s)
 	}
+}
+
+// Somebody who undoes every change at once does not make the loop spin.
+func TestUndone(t *testing.T) {
+	f := newFar(t)
+	cfg := f.config()
+	l := f.start(cfg, func(o *Options) { o.Timers.RetryMin = 500 * time.Millisecond })
+	l.awaitUp("vpn")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	rule := netlink.NewRule()
+	rule.Priority, rule.Family, rule.Protocol = 7201, unix.AF_INET, gateway.Protocol
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if netlink.RuleDel(rule) != nil {
+				time.Sleep(time.Millisecond) // not back yet
+			}
+		}
+	}()
+	time.Sleep(2 * time.Second)
+	cancel()
+	<-done
+	added := strings.Count(l.log.String(), "add -4 rule 7201")
+	if added < stormTimes || added > 75 { // without a brake 200
+		t.Errorf("put back %d times", added)
+	}
+	if !strings.Contains(l.log.String(), "changes do not last") {
+		t.Error("not reported")
+	}
+	soon(t, "the rule is back", func() bool { return strings.Contains(ours(t), "fwmark 0x1000000/0x7f000000") })
 }

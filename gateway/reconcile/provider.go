@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -23,6 +24,7 @@ type provider struct {
 	stamp stamp
 	read  bool
 	conf  *wg.Conf // the last good one; nil: none
+	data  []byte   // its text, while it is to be kept
 	bad   error    // why the file is not in use; nil: it is
 }
 
@@ -55,9 +57,9 @@ func (p *provider) look() bool {
 		return false
 	}
 	p.stamp, p.read = now, true
-	conf, err := p.load(p.file)
+	conf, data, err := p.load(p.file)
 	if err == nil {
-		p.conf, p.bad = conf, nil
+		p.conf, p.data, p.bad = conf, data, nil
 		return true
 	}
 	p.bad = err
@@ -68,27 +70,24 @@ func (p *provider) look() bool {
 }
 
 // load reads and checks a file under the name of the user's.
-func (p *provider) load(path string) (*wg.Conf, error) {
+func (p *provider) load(path string) (*wg.Conf, []byte, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: not there: want the provider's WireGuard file", path)
+		return nil, nil, fmt.Errorf("%s: not there: want the provider's WireGuard file", path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	conf, err := wg.ParseConf(p.file, data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := conf.CheckHooks(p.hooks); err != nil {
-		return nil, err
-	}
-	return conf, nil
+	return conf, data, conf.CheckHooks(p.hooks)
 }
 
 // lastGood is the copy of an earlier run, if there is one that is still good.
 func (p *provider) lastGood() *wg.Conf {
-	conf, err := p.load(p.copy)
+	conf, _, err := p.load(p.copy)
 	if err != nil {
 		return nil // there was no good one; why the file itself is bad is reported
 	}
@@ -97,11 +96,9 @@ func (p *provider) lastGood() *wg.Conf {
 
 // keep stores the file that was found good. The copy holds keys: it is the owner's only.
 func (p *provider) keep() error {
-	data, err := os.ReadFile(p.file)
-	if err != nil {
-		return fmt.Errorf("keep the last good provider file: %w", err)
-	}
-	if old, err := os.ReadFile(p.copy); err == nil && string(old) == string(data) {
+	data := p.data
+	p.data = nil
+	if old, err := os.ReadFile(p.copy); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(p.copy), 0o700); err != nil {

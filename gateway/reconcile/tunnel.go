@@ -140,7 +140,8 @@ func literals(c *wg.Conf) map[wgtypes.Key]netip.AddrPort {
 // apply opens the tunnel if need be and makes its device what the file says.
 func (t *tunnel) apply(cfg *gateway.Config) {
 	now := time.Now()
-	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) {
+	// A foreign interface in the way is looked for at every event: it may be gone.
+	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) && !errors.Is(t.broken, wg.ErrForeign) {
 		return
 	}
 	t.broken = t.bringUp(cfg)
