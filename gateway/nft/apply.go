@@ -98,8 +98,8 @@ func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, er
 // adopt reads the learned sets that the kernel has and we do not know yet, before
 // anything is written: what an earlier process left, or others put back. It says
 // which elements we know of and the kernel does not have.
-func (k *Kernel) adopt(r *reader, have *state, t *Table) (map[*learned][]held, error) {
-	lost := map[*learned][]held{}
+func (k *Kernel) adopt(r *reader, have *state, t *Table) (lost map[*learned][]held, err error) {
+	lost = map[*learned][]held{}
 	for _, w := range t.learnedSets() {
 		s := k.track(t.ref(w.name))
 		s.size = w.size
@@ -109,31 +109,31 @@ func (k *Kernel) adopt(r *reader, have *state, t *Table) (map[*learned][]held, e
 		there := slices.ContainsFunc(have.sets, func(h setState) bool {
 			return h.name == w.name && h.learnable(w.family) == nil
 		})
-		missing, err := k.read(r, s, there)
-		if err != nil {
+		lost[s] = nil
+		if !there {
+			continue // and makeSet puts everything back
+		}
+		if lost[s], err = k.read(r, s); err != nil {
 			return nil, err
 		}
-		lost[s] = missing
 	}
 	return lost, nil
 }
 
 // read compares what we know of a set with the kernel's set: elements that are new
-// to us are noted, those that are missing there are returned, hottest first.
-func (k *Kernel) read(r *reader, s *learned, there bool) ([]held, error) {
-	present := map[netip.Addr]bool{}
-	if there {
-		elems, err := r.elements(s.ref)
-		if err != nil {
-			return nil, err
-		}
-		now := k.clock.now()
-		for _, e := range elems {
-			present[plain(e.key)] = true
-			s.note(e, now)
-		}
+// to us are noted, those that are missing there are returned.
+func (k *Kernel) read(r *reader, s *learned) ([]held, error) {
+	elems, err := r.elements(s.ref)
+	if err != nil {
+		return nil, err
 	}
-	missing := s.hottest(k.clock.now())
+	now := k.clock.now()
+	present := make(map[netip.Addr]bool, len(elems))
+	for _, e := range elems {
+		present[plain(e.key)] = true
+		s.note(e, now)
+	}
+	missing := s.held(now, 0)
 	return slices.DeleteFunc(missing, func(h held) bool { return present[h.addr] }), nil
 }
 
@@ -280,7 +280,7 @@ func (e *execution) makeSet(b *batch, s set, gone bool) {
 	b.newSet(name, s)
 	l := e.track(e.table.ref(s.name))
 	now := e.clock.now()
-	elems := l.hottest(now)
+	elems := l.held(now, hotFirst)
 	l.live.Store(false)
 	e.lost[l] = nil
 	if gone && len(elems) > hotFirst {
@@ -294,6 +294,9 @@ func (e *execution) makeSet(b *batch, s set, gone bool) {
 // rest puts back the learned elements that the main transaction left out; from
 // then on a set's expiry table can be trusted.
 func (e *execution) rest() error {
+	for s := range e.lost {
+		s.there = true
+	}
 	for s, elems := range e.lost {
 		for part := range slices.Chunk(elems, maxPerMessage) {
 			b := e.begin()

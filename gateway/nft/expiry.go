@@ -3,7 +3,6 @@ package nft
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +30,7 @@ type learned struct {
 	live atomic.Bool
 	ends *xsync.Map[netip.Addr, int64] // in the clock's nanoseconds
 
+	there  bool  // the kernel's set exists, complete or not; owner only
 	paused int64 // until when no new elements are tried, because the set was full; owner only
 }
 
@@ -55,10 +55,11 @@ type held struct {
 	end  int64
 }
 
-// hottest lists what lives, longest first: what was learned or prolonged last is
-// most likely to be in use. Elements without a timeout were put there by others,
-// and are theirs to put back.
-func (s *learned) hottest(now int64) []held {
+// held lists what lives, with the first n the hottest: those that end last were
+// learned or prolonged last and are most likely to be in use. Neither part is sorted.
+// Elements without a timeout were put there by others, and are theirs to put back.
+// More than the set can hold is forgotten.
+func (s *learned) held(now int64, n int) []held {
 	all := make([]held, 0, s.ends.Size())
 	s.ends.Range(func(a netip.Addr, end int64) bool {
 		if end > now && end != forever {
@@ -66,22 +67,44 @@ func (s *learned) hottest(now int64) []held {
 		}
 		return true
 	})
-	slices.SortFunc(all, func(a, b held) int {
-		switch {
-		case a.end > b.end:
-			return -1
-		case a.end < b.end:
-			return 1
-		}
-		return 0
-	})
 	if s.size > 0 && len(all) > s.size {
+		latest(all, s.size)
 		for _, h := range all[s.size:] {
 			s.ends.Delete(h.addr)
 		}
 		all = all[:s.size]
 	}
+	latest(all, n)
 	return all
+}
+
+// latest moves the n elements that end last to the front, in linear time (Hoare's
+// selection): after a loss every millisecond counts, and an order does not.
+func latest(all []held, n int) {
+	for n > 0 && n < len(all) {
+		pivot := all[len(all)/2].end
+		i, j := 0, len(all)-1
+		for i <= j {
+			for all[i].end > pivot {
+				i++
+			}
+			for all[j].end < pivot {
+				j--
+			}
+			if i <= j {
+				all[i], all[j] = all[j], all[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case n <= j:
+			all = all[:j+1]
+		case n >= i:
+			all, n = all[i:], n-i
+		default:
+			return // those between are equal
+		}
+	}
 }
 
 // note records an element that the kernel reported: dumped, or added by somebody else.

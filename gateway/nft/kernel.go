@@ -94,6 +94,7 @@ type Kernel struct {
 	again    *time.Timer // a restoration that failed is tried again
 	backoff  time.Duration
 	gather   gathering
+	later    []*request // wait until the table is applied
 }
 
 // Open tries what the kernel can do, in a table that it throws away, and starts the
@@ -150,6 +151,7 @@ func (k *Kernel) run() {
 	gc := time.NewTicker(k.options.GCInterval)
 	defer gc.Stop()
 	for {
+		k.learnLater()
 		select {
 		case r := <-k.requests:
 			k.learn(r)

@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxRounds bounds how often a transaction is tried again without the requests that
+// cannot succeed, or after a loss was restored.
+const maxRounds = 10
+
 // maxGather bounds the addresses of one learning transaction.
 const maxGather = 1000
 
@@ -86,6 +90,18 @@ drain:
 	k.learning = false
 }
 
+// learnLater serves the requests that had to wait for a table.
+func (k *Kernel) learnLater() {
+	if len(k.later) == 0 {
+		return
+	}
+	requests := k.later
+	k.later = nil
+	k.learning = true
+	k.commit(requests)
+	k.learning = false
+}
+
 // gathering is what one learning transaction is made from; its memory is reused.
 type gathering struct {
 	requests []*request
@@ -98,7 +114,7 @@ type gathering struct {
 // is sent by itself, so that one bad request does not fail its neighbours.
 func (k *Kernel) commit(requests []*request) {
 	var err error
-	for range 4 {
+	for range maxRounds {
 		requests = k.collect(requests)
 		if len(requests) == 0 {
 			return
@@ -155,11 +171,14 @@ func (k *Kernel) collect(requests []*request) []*request {
 	}
 	left := requests[:0]
 	for _, r := range requests {
-		if err := k.want(r); err != nil {
+		switch err := k.want(r); {
+		case errors.Is(err, errLater):
+			k.later = append(k.later, r)
+		case err != nil:
 			r.done <- err
-			continue
+		default:
+			left = append(left, r)
 		}
-		left = append(left, r)
 	}
 	return left
 }
@@ -201,15 +220,22 @@ func (k *Kernel) want(r *request) error {
 	return nil
 }
 
+// errLater says that a request must wait for the table that is being applied.
+var errLater = errors.New("later")
+
 // ready finds the set to learn into. One that is not known yet is looked for and
-// read; one that was lost is restored first.
+// read; one that was lost is restored first. While a table is being applied, a set of
+// it takes elements as soon as it exists; before that, requests wait.
 func (k *Kernel) ready(ref SetRef) (*learned, error) {
 	s := (*k.sets.Load())[ref]
-	if s != nil && (s.live.Load() || k.applying) {
+	if s != nil && (s.live.Load() || (k.applying && s.there)) {
 		return s, nil
 	}
+	if k.applying {
+		return nil, errLater
+	}
 	if k.isOurs(ref) {
-		if s == nil || k.applying {
+		if s == nil {
 			return nil, ErrNoSet
 		}
 		return s, k.restore([]string{"set " + ref.String() + " lost"})
@@ -292,6 +318,7 @@ func (k *Kernel) explain(err error) bool {
 		return again
 	case unix.ENOENT:
 		r.op.set.live.Store(false)
+		r.op.set.there = false
 		return true
 	}
 	return false

@@ -256,11 +256,11 @@ END`
 
 	// Their firewall is reloaded: what was learned is back.
 	sh(t, "%s", strings.Replace(theirs, "table ip fw", "flush ruleset\ntable ip fw", 1))
-	eventually(t, 100*time.Millisecond, func() bool {
+	eventually(t, restored, func() bool {
 		return inKernel(t, k, pair.Set4, "8.8.8.8") > 0 && inKernel(t, k, pair.Set6, "2606:4700::1") > 0
 	})
 	sh(t, "nft delete table inet fw")
-	eventually(t, 100*time.Millisecond, func() bool { _, ok := k.Remaining(pair.Set6, addr("2606:4700::1")); return !ok })
+	eventually(t, restored, func() bool { _, ok := k.Remaining(pair.Set6, addr("2606:4700::1")); return !ok })
 	err := k.Learn(t.Context(), pair, addrs("2606:4700::1"), time.Second, time.Second)
 	if !errors.Is(err, ErrNoSet) {
 		t.Errorf("table gone: %v", err)

@@ -3,6 +3,7 @@ package nft
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -190,4 +191,30 @@ func TestParseElements(t *testing.T) {
 	if diff := cmp.Diff(want, e.elems, cmp.AllowUnexported(element{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func FuzzLatest(f *testing.F) {
+	f.Add([]byte{3, 1, 2, 2, 9}, 2)
+	f.Fuzz(func(t *testing.T, ends []byte, n int) {
+		all := make([]held, len(ends))
+		for i, e := range ends {
+			all[i].end = int64(e)
+		}
+		latest(all, n)
+		slices.Sort(ends)
+		got := make([]byte, len(all))
+		for i, h := range all {
+			got[i] = byte(h.end)
+		}
+		if n > 0 && n < len(all) {
+			slices.Sort(got[:n])
+			slices.Sort(got[n:])
+			got = append(append([]byte(nil), got[n:]...), got[:n]...)
+		} else {
+			slices.Sort(got)
+		}
+		if !slices.Equal(got, ends) {
+			t.Fatalf("%v by %d: %v", ends, n, all)
+		}
+	})
 }

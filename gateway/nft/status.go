@@ -128,7 +128,7 @@ func (k *Kernel) follow(ref SetRef) (*learned, error) {
 	if err := k.ensureWatch(); err != nil {
 		return nil, err
 	}
-	missing, err := k.read(r, s, true)
+	missing, err := k.read(r, s)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -137,8 +138,8 @@ func (k *Kernel) observe(m netlink.Message, pending *notice) {
 	if isElements(typ) {
 		if _, known := (*k.sets.Load())[e.ref()]; known {
 			k.notices <- notice{elems: &e}
+			return
 		}
-		return
 	}
 	k.structural(e, pending)
 }
@@ -160,7 +161,9 @@ func (k *Kernel) structural(e event, pending *notice) {
 	}
 	_, of := eventWords[e.typ]
 	if of && e.family == unix.NFPROTO_INET && e.table == gateway.TableName {
-		pending.changed = append(pending.changed, e.String())
+		if what := e.String(); !slices.Contains(pending.changed, what) {
+			pending.changed = append(pending.changed, what)
+		}
 	}
 }
 
@@ -178,6 +181,7 @@ var eventWords = map[uint16]string{
 	unix.NFT_MSG_NEWTABLE: "table %s added or changed", unix.NFT_MSG_DELTABLE: "table %s deleted",
 	unix.NFT_MSG_NEWSET: "set %s added", unix.NFT_MSG_DELSET: "set %s deleted",
 	unix.NFT_MSG_NEWCHAIN: "chain %s added or changed", unix.NFT_MSG_DELCHAIN: "chain %s deleted",
+	unix.NFT_MSG_NEWSETELEM: "elements added to set %s", unix.NFT_MSG_DELSETELEM: "elements deleted from set %s",
 	unix.NFT_MSG_NEWRULE: "rule added to chain %s", unix.NFT_MSG_DELRULE: "rule deleted from chain %s",
 }
 

@@ -1,0 +1,282 @@
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// restored is the promise: a loss is undone within this time.
+const restored = slack * 100 * time.Millisecond
+
+// losses collects what OnLoss is told.
+type losses struct {
+	mu  sync.Mutex
+	all []Loss
+}
+
+func (l *losses) add(x Loss) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, x)
+}
+
+func (l *losses) seen() []Loss {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
+// TestLoss: whatever others do to an ordinary table, it is back in time, with its
+// learned addresses and the time that was left to them.
+func TestLoss(t *testing.T) {
+	for _, c := range []struct{ name, by string }{
+		{"ruleset flushed", "nft flush ruleset"},
+		{"table deleted", "nft delete table inet nameroute"},
+		{"table deleted and made again, in one transaction", `nft list table inet nameroute > /tmp/saved.nft; (echo delete table inet nameroute; sed 's/elements = { [28][.:6].*/elements = { 1.1.1.1 timeout 1h }/; /counter packets/d' /tmp/saved.nft | sed '/set vpn6 {/,/}/ { /elements/d }') | nft -f -; rm /tmp/saved.nft`},
+		{"set deleted with the rules", "nft 'flush chain inet nameroute classify; delete set inet nameroute vpn4; delete set inet nameroute vpn6'"},
+		{"sets emptied and made again", "nft 'flush chain inet nameroute classify; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }; delete set inet nameroute vpn6; add set inet nameroute vpn6 { type ipv6_addr; flags timeout; size 65536; }'"},
+		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*handle //p' | tail -1)`},
+		{"chain flushed", "nft flush chain inet nameroute closed_door"},
+		{"policy changed", "nft 'add chain inet nameroute input { policy drop; }'"},
+		{"table put to sleep", "nft 'add table inet nameroute { flags dormant; }'"},
+		{"kept addresses deleted", "nft flush chain inet nameroute input; nft flush set inet nameroute keep4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var told losses
+			k := open(t, Options{Force: ModePlain, OnLoss: told.add})
+			apply(t, k, small())
+			want := blocks(listTable(t))
+			learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
+			learn(t, k, vpn, time.Minute, "9.9.9.9")
+			sh(t, "%s", c.by)
+			lost := time.Now()
+			eventually(t, restored, func() bool { return len(told.seen()) > 0 })
+			// The call that answers wait for: never true while the kernel has it not.
+			learn(t, k, vpn, 30*time.Second, "8.8.8.8", "2606:4700::1", "9.9.9.9")
+			if took := time.Since(lost); took > restored {
+				t.Errorf("restored after %v", took)
+			}
+			for _, l := range told.seen() {
+				if l.Err != nil || l.Changes == 0 || len(l.What) == 0 {
+					t.Errorf("told %+v", l)
+				}
+			}
+			for a, want := range map[string]time.Duration{"8.8.8.8": time.Hour, "9.9.9.9": time.Minute, "2606:4700::1": time.Hour} {
+				set := *vpn.of(addr(a))
+				if got := inKernel(t, k, set, a); !about(got, want) {
+					t.Errorf("%s lives %v, want %v", a, got, want)
+				}
+			}
+			sh(t, "nft flush set inet nameroute vpn4; nft flush set inet nameroute vpn6")
+			if diff := cmp.Diff(want, blocks(listTable(t))); diff != "" {
+				t.Errorf("-before +after:\n%s", diff)
+			}
+			if n := apply(t, k, small()); n != 0 {
+				t.Errorf("%d changes", n)
+			}
+		})
+	}
+}
+
+// TestElementsByOthers: what others do to elements is believed.
+func TestElementsByOthers(t *testing.T) {
+	k := open(t, Options{Force: ModePlain})
+	apply(t, k, small())
+	learn(t, k, vpn, time.Hour, "8.8.8.8", "8.8.4.4", "2606:4700::1")
+	gone := func(set SetRef, a string) func() bool {
+		return func() bool { _, ok := k.Remaining(set, addr(a)); return !ok }
+	}
+	sh(t, "nft delete element inet nameroute vpn4 '{ 8.8.8.8 }'")
+	eventually(t, restored, gone(vpn.Set4, "8.8.8.8"))
+	if _, ok := k.Remaining(vpn.Set4, addr("8.8.4.4")); !ok {
+		t.Error("the wrong one is forgotten")
+	}
+	learn(t, k, vpn, time.Hour, "8.8.8.8")
+	if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, time.Hour) {
+		t.Errorf("learned again: lives %v", got)
+	}
+	sh(t, "nft flush set inet nameroute vpn6")
+	eventually(t, restored, gone(vpn.Set6, "2606:4700::1"))
+	sh(t, "nft add element inet nameroute vpn4 '{ 7.7.7.7 timeout 10m }'")
+	eventually(t, restored, func() bool { left, _ := k.Remaining(vpn.Set4, addr("7.7.7.7")); return about(left, 10*time.Minute) })
+	learn(t, k, vpn, time.Hour, "7.7.7.7")
+	if got := inKernel(t, k, vpn.Set4, "7.7.7.7"); !about(got, time.Hour) {
+		t.Errorf("somebody's element is prolonged to %v", got)
+	}
+}
+
+// TestLossWhileLearning: everything that Learn has acknowledged is in the kernel in
+// the end, however often others take it away in between.
+func TestLossWhileLearning(t *testing.T) {
+	paths(t, func(t *testing.T, o Options) {
+		o.Force = ModePlain
+		k := open(t, o)
+		apply(t, k, small())
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		for g := range 4 {
+			wg.Go(func() {
+				for i := 0; !stop.Load(); i++ {
+					as := []netip.Addr{netip.AddrFrom4([4]byte{8, byte(g), byte(i >> 8 & 1), byte(i)}), netip.AddrFrom16([16]byte{0x26, 6, byte(g), byte(i)})}
+					if err := k.Learn(t.Context(), vpn, as, time.Minute, time.Hour); err != nil {
+						t.Errorf("while others change things: %v", err)
+						return
+					}
+				}
+			})
+		}
+		for range 5 {
+			for _, by := range []string{"flush ruleset", "delete table inet nameroute", "flush set inet nameroute vpn4", "flush chain inet nameroute classify"} {
+				// The table may not be back yet; what counts is what remains.
+				_, _ = try("nft %s", by)
+				time.Sleep(3 * time.Millisecond)
+			}
+		}
+		stop.Store(true)
+		wg.Wait()
+		eventually(t, restored, func() bool { n, err := k.Apply(t.Context(), Desired(small())); return err == nil && n == 0 })
+		for _, set := range []SetRef{vpn.Set4, vpn.Set6} {
+			elems, err := k.Elements(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have := map[netip.Addr]bool{}
+			for _, e := range elems {
+				have[e.Addr] = true
+			}
+			known := 0
+			(*k.sets.Load())[set].ends.Range(func(a netip.Addr, _ int64) bool {
+				if known++; !have[a] {
+					t.Errorf("%s is believed to be in %s", a, set.Name)
+				}
+				return true
+			})
+			if known == 0 {
+				t.Errorf("nothing is known of %s", set.Name)
+			}
+		}
+	})
+}
+
+// TestLossOfMany: with 40,000 learned addresses the rules and the hot ones are back
+// in time, and all the others soon after.
+func TestLossOfMany(t *testing.T) {
+	var told losses
+	k := open(t, Options{Force: ModePlain, OnLoss: told.add})
+	s := small()
+	for i := range 2000 {
+		s.Prefixes = map[string][]netip.Prefix{"vpn": append(s.Prefixes["vpn"], netip.PrefixFrom(netip.AddrFrom4([4]byte{91, byte(i >> 6), byte(i << 2), 0}), 23))}
+	}
+	apply(t, k, s)
+	const n = 40000
+	for from := 0; from < n; from += 1000 {
+		var as []netip.Addr
+		for i := from; i < from+1000; i++ {
+			as = append(as, netip.AddrFrom4([4]byte{8, byte(i >> 16), byte(i >> 8), byte(i)}))
+		}
+		if err := k.Learn(t.Context(), vpn, as, time.Hour, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	learn(t, k, vpn, 2*time.Hour, "9.9.9.9")
+	sh(t, "nft flush ruleset")
+	lost := time.Now()
+	var rules, hot, all time.Duration
+	r, err := openReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	for all == 0 && time.Since(lost) < 5*time.Second {
+		if found, err := r.rules(unix.NFPROTO_INET, "nameroute"); err == nil && len(found) > 0 && rules == 0 {
+			rules = time.Since(lost)
+		}
+		if hot == 0 && has(r, vpn.Set4, "9.9.9.9") {
+			hot = time.Since(lost)
+		}
+		if seen := told.seen(); len(seen) > 0 {
+			all = time.Since(lost)
+			t.Logf("rules %v, hot %v, all %v; took %v", rules, hot, all, seen[0].Took)
+		}
+	}
+	if hot == 0 || hot > restored {
+		t.Errorf("the hottest element is back after %v", hot)
+	}
+	time.Sleep(60 * time.Millisecond) // a dump right after a bulk load misses elements
+	elems, err := k.Elements(vpn.Set4)
+	if err != nil || len(elems) != n+1 {
+		t.Errorf("%d of %d elements are back, %v", len(elems), n+1, err)
+	}
+	if n := apply(t, k, s); n != 0 {
+		t.Errorf("%d changes", n)
+	}
+}
+
+// has asks the kernel for one element.
+func has(r *reader, set SetRef, a string) bool {
+	_, err := r.get(unix.NFT_MSG_GETSETELEM, 0, set.nfproto(), func(b *batch) {
+		b.text(unix.NFTA_SET_ELEM_LIST_TABLE, set.Table)
+		b.text(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
+		list := b.open(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+		b.element(&element{key: addr(a)})
+		b.shut(list)
+	})
+	return err == nil
+}
+
+// TestMissedEvents: when the watch could not keep up, everything is verified.
+func TestMissedEvents(t *testing.T) {
+	var told losses
+	k := open(t, Options{Force: ModePlain, OnLoss: told.add})
+	apply(t, k, small())
+	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
+	if err := k.watch.conn.Load().SetReadBuffer(1); err != nil {
+		t.Fatal(err)
+	}
+	old := k.watch.conn.Load()
+	sh(t, `(echo 'add table ip other; add chain ip other c'; for i in $(seq 3000); do echo "add rule ip other c ip saddr 1.2.3.4 counter"; done; echo "flush chain inet nameroute closed_door"; echo "flush chain inet nameroute classify"; echo "delete set inet nameroute vpn4") | nft -f -`)
+	eventually(t, time.Second, func() bool { return len(told.seen()) > 0 })
+	if diff := cmp.Diff([]string{"events were lost"}, told.seen()[0].What); diff != "" {
+		t.Error(diff)
+	}
+	if k.watch.conn.Load() == old {
+		t.Error("did not subscribe anew")
+	}
+	learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1")
+	if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, time.Hour) {
+		t.Errorf("lives %v", got)
+	}
+	// The new subscription works.
+	sh(t, "nft flush chain inet nameroute input")
+	eventually(t, restored, func() bool { return len(told.seen()) > 1 })
+}
+
+// TestNoWatchForOwned: the watch costs an event for each element, and an owned table
+// needs none.
+func TestNoWatchForOwned(t *testing.T) {
+	k := open(t, Options{})
+	apply(t, k, small())
+	learn(t, k, vpn, time.Hour, "8.8.8.8")
+	if k.Features().Mode == ModeOwned && k.watch != nil {
+		t.Error("an owned table is watched")
+	}
+}
+
+// TestExpiredAreForgotten: expiry makes no event, so the expiry table is swept.
+func TestExpiredAreForgotten(t *testing.T) {
+	k := open(t, Options{GCInterval: 5 * time.Millisecond})
+	apply(t, k, small())
+	for i := range 50 {
+		learn(t, k, vpn, 20*time.Millisecond, fmt.Sprintf("8.8.8.%d", i))
+	}
+	learn(t, k, vpn, time.Hour, "9.9.9.9")
+	eventually(t, time.Second, func() bool { return (*k.sets.Load())[vpn.Set4].ends.Size() == 1 })
+}
