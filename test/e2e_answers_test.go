@@ -1,0 +1,182 @@
+package test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// rush has many clients ask at once, and each connects to all that it is answered in
+// the instant of the answer. It returns the addresses that were connected to.
+func (g *gate) rush(names []string, at int) []netip.Addr {
+	g.t.Helper()
+	var (
+		mu    sync.Mutex
+		addrs []netip.Addr
+		done  sync.WaitGroup
+		slots = make(chan struct{}, at)
+	)
+	for i, name := range names {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			done.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				got, err := g.askAndConnect(name, qtype, protos[i%len(protos)])
+				if err != nil {
+					g.t.Errorf("%s %s over %s: %v", name, dns.TypeToString[qtype], protos[i%len(protos)], err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				addrs = append(addrs, got...)
+			})
+		}
+	}
+	done.Wait()
+	return addrs
+}
+
+// askAndConnect asks from the client and connects to every address of the answer.
+func (g *gate) askAndConnect(name string, qtype uint16, proto string) ([]netip.Addr, error) {
+	reply, err := g.lookup(g.Client, name, qtype, proto)
+	if err != nil {
+		return nil, err
+	}
+	addrs := answered(reply)
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("no address in %v", reply)
+	}
+	for _, a := range addrs {
+		if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
+			return nil, fmt.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
+		}
+	}
+	return addrs, nil
+}
+
+// Guarantee 1: whoever is faster than the kernel's acknowledgement would leave by the
+// WAN, with the first packet.
+func TestFreshNamesConnectedToAtOnce(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{})
+	g.Reset()
+	fresh := numbered(400, "listed.example")
+	began := time.Now()
+	addrs := g.rush(fresh, 32)
+	t.Logf("400 fresh names, A and AAAA, asked and connected to in %v", time.Since(began).Round(time.Millisecond))
+	if len(addrs) != 800 {
+		t.Errorf("%d addresses, want 800", len(addrs))
+	}
+	g.wantNoneClear(addrs...)
+	g.wantLearned("vpn", addrs...)
+
+	// The same again come from the cache.
+	g.Reset()
+	cached := g.rush(fresh[:100], 32)
+	g.wantNoneClear(cached...)
+	if again := g.World.Queries(); len(again) > 0 {
+		t.Errorf("%d questions about cached names, the first: %s", len(again), again[0])
+	}
+}
+
+// Cached answers are as good as fresh ones after the sets were emptied under them.
+func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
+	cached := numbered(40, "listed.example")
+	g.rush(cached, 16)
+	g.Box.Run("nft", "flush", "set", "inet", "nameroute", "vpn4")
+	g.Box.Run("nft", "flush", "set", "inet", "nameroute", "vpn6")
+	g.Reset()
+	addrs := g.rush(cached, 16)
+	if len(addrs) != 80 {
+		t.Errorf("%d addresses, want 80", len(addrs))
+	}
+	g.wantNoneClear(addrs...)
+	if again := g.World.Queries(); len(again) > 0 {
+		t.Errorf("%d questions about cached names, the first: %s", len(again), again[0])
+	}
+}
+
+// Fifty clients ask the same at once: one question leaves, all are answered, and none
+// is answered before the address is in the set.
+func TestCoalescedAnswers(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{})
+	g.World.Behave("slow.listed.example", netlab.Manner{Delay: 300 * time.Millisecond})
+	g.Reset()
+	same := make([]string, 50)
+	for i := range same {
+		same[i] = "slow.listed.example"
+	}
+	addrs := g.rush(same, 100)
+	if len(addrs) != 100 {
+		t.Errorf("%d addresses, want 100", len(addrs))
+	}
+	g.wantNoneClear(addrs...)
+	asked := g.World.Queries("slow.listed.example")
+	g.wantAsked(netlab.ByVPN, asked)
+	if len(asked) != 2 {
+		t.Errorf("asked upstream %d times, want once for each type: %v", len(asked), asked)
+	}
+}
+
+// An answer that the cache has fetched by itself, for nobody, is learned when the
+// first client gets it.
+func TestPrefetchedAnswers(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.Box.Write("Corefile", fmt.Sprintf(`. {
+    listed mine
+    route vpn
+    cache {
+        prefetch 1 1m 90%%
+    }
+    upstream vpn %s
+}
+. {
+    upstream wan %s
+}
+`, g.Plan.World.V4, g.Plan.ISP.V4))
+	g.start()
+	qtypes := []uint16{dns.TypeA, dns.TypeAAAA}
+	before := map[string][]netip.Addr{}
+	script := func(name, host string) {
+		g.World.Remove(name)
+		at := g.World.Addresses(host)
+		g.World.Add(fmt.Sprintf("%s. 10 IN A %s", name, at.V4), fmt.Sprintf("%s. 10 IN AAAA %s", name, at.V6))
+	}
+	for i, proto := range protos {
+		name := proto + ".listed.example"
+		script(name, "old."+name)
+		before[name] = answered(g.query(name, qtypes[i%2], proto))
+		script(name, "fresh."+name)
+	}
+	g.Reset()
+	for i, proto := range protos {
+		name := proto + ".listed.example"
+		fresh := g.World.Addresses("fresh." + name)
+		var got []netip.Addr
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			addrs, err := g.askAndConnect(name, qtypes[i%2], proto)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = addrs; !slices.Equal(got, before[name]) {
+				break
+			}
+		}
+		if len(got) != 1 || !fresh.Has(got[0]) {
+			t.Fatalf("%s: still answered %v, want one of %v by a prefetch", name, got, fresh.All())
+		}
+		g.wantAsked(netlab.ByVPN, g.World.Queries(name))
+		g.wantNoneClear(append(fresh.All(), before[name]...)...)
+	}
+}

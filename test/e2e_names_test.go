@@ -1,0 +1,116 @@
+package test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// The main job: a listed name goes by the tunnel and any other by the WAN, whichever
+// way the client asks.
+func TestListedByTunnelOthersByWAN(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{})
+	g.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example"}})
+	g.start()
+	g.Reset()
+	digs := map[string][]string{
+		"udp4": {"@" + g.BoxLAN.V4.String(), "+notcp"},
+		"tcp4": {"@" + g.BoxLAN.V4.String(), "+tcp"},
+		"udp6": {"@" + g.BoxLAN.V6.String(), "+notcp"},
+		"tcp6": {"@" + g.BoxLAN.V6.String(), "+tcp"},
+	}
+	var listed, others []netip.Addr
+	for how, args := range digs {
+		listed = append(listed, g.dig(how+".listed.example", args)...)
+		others = append(others, g.dig(how+".other.example", args)...)
+	}
+	g.wantWay(g.Client, netlab.ByVPN, listed...)
+	g.wantWay(g.Client, netlab.ByWAN, others...)
+	g.wantLearned("vpn", listed...)
+	g.wantNotLearned("vpn", others...)
+	g.wantNoneClear(listed...)
+	if inside := g.Tunnel.Inside(netlab.To(others...)); len(inside) > 0 {
+		t.Errorf("%d packets to other addresses went through the tunnel, first %v", len(inside), inside[0])
+	}
+	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))
+	g.wantAsked(netlab.ByWAN, g.Dnsmasq.Queries("other.example"))
+	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
+		t.Errorf("%d packets left by the WAN with a source that is not the WAN's, first %v", len(foreign), foreign[0])
+	}
+}
+
+// dig asks for both families with Debian's dig and returns what it printed.
+func (g *gate) dig(name string, args []string) []netip.Addr {
+	g.t.Helper()
+	out, err := g.Client.Dig(append([]string{"+short", name, "A", name, "AAAA"}, args...)...)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var addrs []netip.Addr
+	for _, line := range strings.Fields(out) {
+		a, err := netip.ParseAddr(line)
+		if err != nil {
+			g.t.Fatalf("dig %s printed %q", name, out)
+		}
+		addrs = append(addrs, a)
+	}
+	want := g.World.Addresses(name)
+	if len(addrs) != 2 || addrs[0] != want.V4 || addrs[1] != want.V6 {
+		g.t.Fatalf("dig %s: %v, want %v", name, addrs, want.All())
+	}
+	return addrs
+}
+
+// A browser's way: the client's own resolver looks the name up, then HTTP and HTTPS.
+func TestCurlGoesByTheListedWay(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{Listed: []string{"listed.example", "full:exact.example", "*.below.example"}})
+	for name, want := range map[string]netlab.Way{
+		"listed.example": netlab.ByVPN, "a.b.listed.example": netlab.ByVPN, "LISTED.Example": netlab.ByVPN,
+		"exact.example": netlab.ByVPN, "www.exact.example": netlab.ByWAN,
+		"www.below.example": netlab.ByVPN, "below.example": netlab.ByWAN,
+		"notlisted.example": netlab.ByWAN, "listed.example.org": netlab.ByWAN,
+	} {
+		for _, family := range []string{"-4", "-6"} {
+			for _, scheme := range []string{"http://", "https://"} {
+				way, err := g.Client.Curl(scheme+name+"/", family)
+				if err != nil || way != want {
+					t.Errorf("curl %s %s%s/: went %q, %v; want %s", family, scheme, name, way, err, want)
+				}
+			}
+		}
+		if want == netlab.ByVPN {
+			g.wantNoneClear(g.addresses(strings.ToLower(name))...)
+		}
+	}
+}
+
+// The provider is reached by its IPv6 endpoint, or by a name that is looked up by the WAN.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"IPv6", "name"} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			g := bareGate(t, netlab.Options{GoResolvers: true})
+			endpoint := g.Tunnel.Endpoint.V6.String()
+			if by == "name" {
+				endpoint = g.Tunnel.Domain
+			}
+			// The endpoint's own name on the list must not send its lookup into the tunnel.
+			g.Box.WriteFiles(netlab.Setup{
+				Listed: []string{"listed.example", "provider.example"},
+				Conf:   g.Tunnel.Conf(netlab.ConfOptions{Endpoint: endpoint}),
+			})
+			g.start()
+			addrs := g.resolve("www.listed.example")
+			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantNoneClear(addrs...)
+			if len(g.ISP.Encrypted()) == 0 {
+				t.Error("no packet went to the endpoint")
+			}
+		})
+	}
+}
