@@ -51,8 +51,8 @@ func (l *Loop) apply(cfg *gateway.Config, ready bool) {
 	l.remember(cfg, want)
 }
 
-// choose makes the list of tunnels that of the configuration. Tunnels of routes
-// that are gone are marked, and removed when the door is closed.
+// choose makes the list of tunnels that of the configuration. Those of routes that
+// are gone are closed here; their interfaces are removed when the doors are closed.
 func (l *Loop) choose(cfg *gateway.Config) {
 	wanted := map[string]bool{}
 	for _, r := range cfg.Routes {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 func sysctl(t *testing.T, name string) string {
@@ -249,7 +250,9 @@ func TestRouteRemoved(t *testing.T) {
 	vpn := cfg.Routes[0].Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
 	// Flows of the route, of another of our marks, and of somebody else's mark.
+	netlab.Need(t, "conntrack")
 	run(t, `
+conntrack -F
 for m in 0x01000000 0x01000007 0x7f000000 0x07; do
 conntrack -I -p udp -s 192.0.2.2 -d 203.0.113.$((m % 100 + 10)) --sport $((m % 100 + 5000)) --dport 9 -t 300 -m $m
 conntrack -I -p udp -s 2001:db8:1::2 -d 2001:db8:ff::$((m % 100 + 10)) --sport $((m % 100 + 5000)) --dport 9 -t 300 -m $m
