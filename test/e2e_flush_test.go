@@ -1,0 +1,177 @@
+package test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// manyLearned is how many names are learned before the ruleset is flushed.
+const manyLearned = 100
+
+// A table that is ours alone stands through whatever others do to the ruleset.
+func TestOwnedTableSurvivesAFlush(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{})
+	addrs := g.learnMany()
+	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
+	before := g.elements()
+	g.Reset()
+	flood := g.flood(netlab.ByVPN, addrs[2:4]...)
+	listed := g.ask("listed.example")
+	for range 10 {
+		g.Box.Run("nft", "flush", "ruleset")
+		if out, err := g.Box.Exec("nft", "delete", "table", "inet", "nameroute"); err == nil {
+			t.Errorf("another program could delete the table: %s", out)
+		}
+		if out, err := g.Box.Exec("nft", "flush", "set", "inet", "nameroute", "vpn4"); err == nil {
+			t.Errorf("another program could flush a set: %s", out)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	g.wantSubset(before, g.elements())
+	flows.wantProgress(time.Second)
+	t.Logf("%d new flows meanwhile", flood.stop(g))
+	listed.wantAllAnswered(g)
+	tcp, udp := flows.worst()
+	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
+	g.wantNoneClear(addrs...)
+	if strings.Contains(g.p.Output(), "another program changed") {
+		t.Error("a change of an owned table was reported")
+	}
+}
+
+// An ordinary table that others take away is put back, elements too, within 100 ms;
+// the race detector makes everything several times slower.
+func TestPlainTableIsPutBack(t *testing.T) {
+	t.Parallel()
+	limit := 100 * time.Millisecond
+	if raceEnabled {
+		limit *= 3
+	}
+	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
+	addrs := g.learnMany()
+	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
+	g.wantSettledTable()
+	table, before := g.rules(), g.elements()
+	flood := g.flood("", addrs[2:4]...) // whichever way it goes: the packets are counted
+	listed := g.ask("listed.example")
+	for _, remove := range []string{
+		"flush ruleset", "delete table inet nameroute", "flush table inet nameroute",
+		"flush chain inet nameroute closed_door", "flush chain inet nameroute classify",
+	} {
+		for range 3 {
+			g.Reset()
+			began := time.Now()
+			g.Box.Run("nft", remove)
+			removed := time.Now()
+			for g.rules() != table || !subset(before, g.elements()) {
+				if time.Since(removed) > 3*time.Second {
+					t.Fatalf("nft %s: not put back within 3 s:\n%s", remove, g.rules())
+				}
+			}
+			clear, last := g.clearWithin(began, removed.Add(limit), addrs...)
+			g.t.Logf("nft %s: seen whole again after %v; %d packets in the clear, the last %v after nft began",
+				remove, time.Since(removed).Round(time.Millisecond), clear, last)
+		}
+	}
+	flows.wantProgress(time.Second)
+	flood.end()
+	listed.wantAllAnswered(g)
+	tcp, udp := flows.worst()
+	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
+	g.Reset()
+	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantWay(g.Box.Host, netlab.ByVPN, addrs[:4]...)
+	g.wantNoneClear(addrs...)
+	if !strings.Contains(g.p.Output(), "another program changed") {
+		t.Error("the log does not say that another program changed what is ours")
+	}
+}
+
+// learnMany resolves names and returns their addresses, of both families in turn.
+func (g *gate) learnMany() []netip.Addr {
+	g.t.Helper()
+	var addrs []netip.Addr
+	for i := range manyLearned {
+		addrs = append(addrs, g.resolve(fmt.Sprintf("many%d.listed.example", i))...)
+	}
+	return addrs
+}
+
+// elements are the learned addresses in the kernel.
+func (g *gate) elements() []string {
+	g.t.Helper()
+	var found []string
+	for _, set := range []string{"vpn4", "vpn6"} {
+		out, err := g.Box.Exec("nft", "list", "set", "inet", "nameroute", set)
+		if err != nil {
+			return nil // it was taken away just now
+		}
+		_, list, _ := strings.Cut(out, "elements = {")
+		for _, element := range strings.Split(strings.TrimRight(list, "}\n\t "), ",") {
+			if words := strings.Fields(element); len(words) > 0 {
+				found = append(found, words[0])
+			}
+		}
+	}
+	return found
+}
+
+func (g *gate) wantSubset(some, all []string) {
+	g.t.Helper()
+	for _, e := range some {
+		if !slices.Contains(all, e) {
+			g.t.Errorf("element %s is not in the sets any more", e)
+		}
+	}
+}
+
+func subset(some, all []string) bool {
+	return !slices.ContainsFunc(some, func(e string) bool { return !slices.Contains(all, e) })
+}
+
+// rules are the chains of our table as nft lists them, without counts.
+func (g *gate) rules() string {
+	out, err := g.Box.Exec("nft", "--stateless", "--terse", "list", "table", "inet", "nameroute")
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// wantSettledTable waits until the table is as nameroute wants it for good.
+func (g *gate) wantSettledTable() {
+	g.t.Helper()
+	old := g.rules()
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		time.Sleep(150 * time.Millisecond)
+		now := g.rules()
+		if now == old {
+			return
+		}
+		old = now
+	}
+	g.t.Fatal("the table goes on changing")
+}
+
+// clearWithin counts what left in the clear since the last Reset; all of it must have
+// done so between two moments.
+func (g *gate) clearWithin(from, to time.Time, addrs ...netip.Addr) (count int, last time.Duration) {
+	g.t.Helper()
+	g.Settle()
+	leaked := g.ISP.Clear(netlab.To(addrs...))
+	for _, p := range leaked {
+		if p.When.Before(from) || p.When.After(to) {
+			g.t.Errorf("left in the clear %v after the removal began, want at most %v: %s", p.When.Sub(from), to.Sub(from), p)
+			break
+		}
+		last = max(last, p.When.Sub(from))
+	}
+	return len(leaked), last.Round(time.Millisecond)
+}
