@@ -97,7 +97,6 @@ func isElements(typ uint16) bool {
 func isSet(typ uint16) bool   { return typ == unix.NFT_MSG_NEWSET || typ == unix.NFT_MSG_DELSET }
 func isRule(typ uint16) bool  { return typ == unix.NFT_MSG_NEWRULE || typ == unix.NFT_MSG_DELRULE }
 func isChain(typ uint16) bool { return typ == unix.NFT_MSG_NEWCHAIN || typ == unix.NFT_MSG_DELCHAIN }
-func isTable(typ uint16) bool { return typ == unix.NFT_MSG_NEWTABLE || typ == unix.NFT_MSG_DELTABLE }
 
 // parseElement reads one element whose key is an address.
 func parseElement(b []byte) (e element, ok bool) {

@@ -1,12 +1,12 @@
 package nft
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"github.com/nameroute/nameroute/gateway"
 	"golang.org/x/sys/unix"
 )
@@ -26,42 +26,85 @@ var ErrNoSet = errors.New("no such set")
 
 // reader reads the ruleset over a socket of its own: everybody may read an owned
 // table, and a long dump must not hold up the socket that learns.
-type reader struct{ conn *netlink.Conn }
+type reader struct{ *socket }
 
 func openReader() (*reader, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	s, err := openSocket()
 	if err != nil {
-		return nil, fmt.Errorf("open netlink socket: %w", err)
+		return nil, err
 	}
-	if err := conn.SetReadBuffer(bufferSize); err != nil {
-		return nil, errors.Join(fmt.Errorf("size netlink socket: %w", err), conn.Close())
-	}
-	return &reader{conn}, nil
+	return &reader{s}, nil
 }
 
 // close releases the socket; nothing was written to it that could be lost.
-func (r *reader) close() { _ = r.conn.Close() }
+func (r *reader) close() { _ = r.socket.close() }
 
-// get asks for one object, dump for all of a kind.
-func (r *reader) get(typ uint16, flags netlink.HeaderFlags, family byte, write func(*batch)) ([]netlink.Message, error) {
+// message is a reply: its flags, and what follows nlmsghdr.
+type message struct {
+	flags uint16
+	data  []byte
+}
+
+// get asks for one object or, with NLM_F_DUMP, for all of a kind. A dump that others'
+// commits interrupt is repeated.
+func (r *reader) get(typ, flags uint16, family byte, write func(*batch)) ([]message, error) {
 	var b batch
-	b.buf = append(b.buf, family, unix.NFNETLINK_V0, 0, 0)
-	if write != nil {
-		write(&b)
-	}
-	for attempt := 1; ; attempt++ {
-		if err := r.conn.SetReadDeadline(time.Now().Add(5 * replyTimeout)); err != nil {
-			return nil, err
+	b.message(typ, flags, family, op{}, func(b *batch) {
+		if write != nil {
+			write(b)
 		}
-		msgs, err := r.conn.Execute(netlink.Message{
-			Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ), Flags: netlink.Request | flags},
-			Data:   b.buf,
-		})
-		interrupted := slices.ContainsFunc(msgs, func(m netlink.Message) bool {
-			return m.Header.Flags&netlink.DumpInterrupted != 0
-		})
+	})
+	for attempt := 1; ; attempt++ {
+		msgs, err := r.ask(&b)
+		interrupted := slices.ContainsFunc(msgs, func(m message) bool { return m.flags&unix.NLM_F_DUMP_INTR != 0 })
 		if (!interrupted && !errors.Is(err, unix.EINTR)) || attempt == readAttempts {
 			return msgs, err
+		}
+	}
+}
+
+// ask sends one request and reads its replies. The buffer that is offered decides how
+// much of a dump the kernel hands out at once; each part begins with a walk to where
+// the last one ended, so that small ones take time that grows with the square.
+func (r *reader) ask(b *batch) ([]message, error) {
+	r.seq++
+	b.number(r.seq)
+	if err := r.send(b.buf); err != nil {
+		return nil, err
+	}
+	var out []message
+	for {
+		if err := r.conn.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
+			return nil, err
+		}
+		n, err := r.receive()
+		if err != nil {
+			return nil, err
+		}
+		for in := slices.Clone(r.in[:n]); len(in) >= unix.SizeofNlMsghdr; {
+			size := int(binary.NativeEndian.Uint32(in))
+			if size < unix.SizeofNlMsghdr || size > len(in) {
+				return nil, fmt.Errorf("message of %d bytes in %d", size, len(in))
+			}
+			typ, flags, seq := binary.NativeEndian.Uint16(in[4:]), binary.NativeEndian.Uint16(in[6:]), binary.NativeEndian.Uint32(in[8:])
+			data := in[unix.SizeofNlMsghdr:size]
+			in = in[min(align(size), len(in)):]
+			if seq != r.seq {
+				continue // of a dump that was given up
+			}
+			if typ == unix.NLMSG_ERROR || typ == unix.NLMSG_DONE {
+				if len(data) >= 4 && binary.NativeEndian.Uint32(data) != 0 {
+					return nil, unix.Errno(-int32(binary.NativeEndian.Uint32(data)))
+				}
+				if flags&unix.NLM_F_DUMP_INTR != 0 {
+					return nil, unix.EINTR
+				}
+				return out, nil
+			}
+			out = append(out, message{flags, data})
+			if flags&unix.NLM_F_MULTI == 0 {
+				return out, nil
+			}
 		}
 	}
 }
@@ -78,13 +121,12 @@ type tableState struct {
 func (t tableState) owned() bool { return t.flags&flagOwner != 0 }
 
 type setState struct {
-	name      string
-	flags     uint32
-	keyType   uint32
-	keyLen    uint32
-	size      int
-	timeout   uint64
-	hasTimers bool
+	name    string
+	flags   uint32
+	keyType uint32
+	keyLen  uint32
+	size    int
+	timeout uint64
 }
 
 type chainState struct {
@@ -127,11 +169,11 @@ func (r *reader) table(family byte, name string) (t tableState, err error) {
 }
 
 // payload walks the attributes of a message behind its nfgenmsg.
-func payload(m netlink.Message) func(func(int, attribute) bool) {
-	if len(m.Data) < 4 {
+func payload(m message) func(func(int, attribute) bool) {
+	if len(m.data) < 4 {
 		return attrs(nil)
 	}
-	return attrs(m.Data[4:])
+	return attrs(m.data[4:])
 }
 
 // set reads one set; ErrNoSet if it is not there.
@@ -154,7 +196,7 @@ func (r *reader) set(ref SetRef) (setState, error) {
 
 // sets reads all sets of a table but anonymous ones, which belong to rules.
 func (r *reader) sets(family byte, table string) ([]setState, error) {
-	msgs, err := r.get(unix.NFT_MSG_GETSET, netlink.Dump, family, func(b *batch) { b.text(unix.NFTA_SET_TABLE, table) })
+	msgs, err := r.get(unix.NFT_MSG_GETSET, unix.NLM_F_DUMP, family, func(b *batch) { b.text(unix.NFTA_SET_TABLE, table) })
 	if err != nil {
 		return nil, fmt.Errorf("read sets: %w", err)
 	}
@@ -167,7 +209,7 @@ func (r *reader) sets(family byte, table string) ([]setState, error) {
 	return sets, nil
 }
 
-func parseSet(m netlink.Message) (s setState) {
+func parseSet(m message) (s setState) {
 	for _, a := range payload(m) {
 		switch a.typ {
 		case unix.NFTA_SET_NAME:
@@ -228,7 +270,7 @@ func (s setState) learnable(f gateway.Family) error {
 // elements dumps a set. It may miss elements for some milliseconds after many were
 // added, without the kernel saying so: read first, load later.
 func (r *reader) elements(ref SetRef) ([]element, error) {
-	msgs, err := r.get(unix.NFT_MSG_GETSETELEM, netlink.Dump, ref.nfproto(), func(b *batch) {
+	msgs, err := r.get(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, ref.nfproto(), func(b *batch) {
 		b.text(unix.NFTA_SET_ELEM_LIST_TABLE, ref.Table)
 		b.text(unix.NFTA_SET_ELEM_LIST_SET, ref.Name)
 	})
@@ -240,7 +282,7 @@ func (r *reader) elements(ref SetRef) ([]element, error) {
 	}
 	var elems []element
 	for _, m := range msgs {
-		if e, ok := parseEvent(unix.NFT_MSG_NEWSETELEM, m.Data); ok {
+		if e, ok := parseEvent(unix.NFT_MSG_NEWSETELEM, m.data); ok {
 			elems = append(elems, e.elems...)
 		}
 	}
@@ -248,7 +290,7 @@ func (r *reader) elements(ref SetRef) ([]element, error) {
 }
 
 func (r *reader) chains(family byte, table string) ([]chainState, error) {
-	msgs, err := r.get(unix.NFT_MSG_GETCHAIN, netlink.Dump, family, nil)
+	msgs, err := r.get(unix.NFT_MSG_GETCHAIN, unix.NLM_F_DUMP, family, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read chains: %w", err)
 	}
@@ -259,7 +301,7 @@ func (r *reader) chains(family byte, table string) ([]chainState, error) {
 		for _, a := range payload(m) {
 			switch a.typ {
 			case unix.NFTA_CHAIN_TABLE:
-				ours = cString(a.data) == table && m.Data[0] == family
+				ours = cString(a.data) == table && m.data[0] == family
 			case unix.NFTA_CHAIN_NAME:
 				c.name = cString(a.data)
 			case unix.NFTA_CHAIN_TYPE:
@@ -286,7 +328,7 @@ func (r *reader) chains(family byte, table string) ([]chainState, error) {
 }
 
 func (r *reader) rules(family byte, table string) ([]ruleState, error) {
-	msgs, err := r.get(unix.NFT_MSG_GETRULE, netlink.Dump, family, func(b *batch) { b.text(unix.NFTA_RULE_TABLE, table) })
+	msgs, err := r.get(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, family, func(b *batch) { b.text(unix.NFTA_RULE_TABLE, table) })
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
