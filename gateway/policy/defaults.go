@@ -19,7 +19,7 @@ func WANDefaults(cfg *gateway.Config) ([]string, error) {
 		return nil, err
 	}
 	var in Inputs
-	for _, f := range gateway.Families {
+	for _, f := range k.families {
 		defaults, err := k.mainDefaults(f, names)
 		if err != nil {
 			return nil, err

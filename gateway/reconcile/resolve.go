@@ -2,18 +2,16 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -57,7 +55,7 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 	background.Go(func() {
 		mark := cfg.WANRoute().Mark
 		r := resolved{t: t, conf: conf, silent: silent}
-		servers, err := resolvers(cfg)
+		servers, err := policy.WANResolvers(cfg)
 		if err != nil {
 			r.err = err
 		} else {
@@ -108,57 +106,3 @@ func (l *Loop) take(r resolved, now time.Time) bool {
 
 // wanChanged: an endpoint may now be reached by another address, or not by this one.
 func (t *tunnel) wanChanged() { t.resolver.reset() }
-
-// systemResolvers are the files in which a system names the resolvers of the WAN:
-// the usual one, which may name only a stub or ourselves, and then those of
-// systemd-resolved, NetworkManager and OpenWrt.
-var systemResolvers = [...]string{
-	"/etc/resolv.conf",
-	"/run/systemd/resolve/resolv.conf",
-	"/run/NetworkManager/no-stub-resolv.conf",
-	"/tmp/resolv.conf.d/resolv.conf.auto",
-}
-
-// resolvers are those that are asked by the WAN: the user's, else the system's,
-// without the box itself, which cannot know the endpoint's name before there is a tunnel.
-func resolvers(cfg *gateway.Config) ([]netip.AddrPort, error) {
-	if len(cfg.WANResolvers) > 0 {
-		return cfg.WANResolvers, nil
-	}
-	own, err := ownAddrs()
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range systemResolvers {
-		conf, err := dns.ClientConfigFromFile(file)
-		if err != nil {
-			continue // most systems have only one of them
-		}
-		var servers []netip.AddrPort
-		for _, s := range conf.Servers {
-			a, err := netip.ParseAddr(s)
-			if err == nil && !a.IsLoopback() && !a.IsUnspecified() && !own[a.WithZone("")] {
-				servers = append(servers, netip.AddrPortFrom(a, 53))
-			}
-		}
-		if len(servers) > 0 {
-			return servers, nil
-		}
-	}
-	return nil, fmt.Errorf("no resolver of the WAN is known: want wan_resolvers in %s, or a nameserver that is not this box in %s",
-		cfg.File, systemResolvers[0])
-}
-
-func ownAddrs() (map[netip.Addr]bool, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("ip address: %w", err)
-	}
-	own := map[netip.Addr]bool{}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own[p.Addr().Unmap()] = true
-		}
-	}
-	return own, nil
-}

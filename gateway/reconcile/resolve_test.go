@@ -72,22 +72,3 @@ func TestEndpointName(t *testing.T) {
 	// WireGuard sends a handshake every 5 s.
 	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
 }
-
-func TestNoResolver(t *testing.T) {
-	f := newFar(t)
-	cfg := f.config()
-	cfg.File = "/etc/nameroute/gateway.yaml"
-	servers, err := resolvers(cfg)
-	if err == nil {
-		for _, s := range servers {
-			if s.Addr().IsLoopback() {
-				t.Errorf("asks a loopback address: %v", servers)
-			}
-		}
-		return
-	}
-	const want = "no resolver of the WAN is known: want wan_resolvers in /etc/nameroute/gateway.yaml, or a nameserver that is not this box in /etc/resolv.conf"
-	if err.Error() != want {
-		t.Errorf("error %q, want %q", err, want)
-	}
-}
