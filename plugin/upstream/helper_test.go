@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,6 +95,23 @@ func (l *lab) mustAsk(t testing.TB, name, want string) *dns.Msg {
 	return m
 }
 
+// send is for goroutines: it fails the test and goes on, with an empty message.
+func (l *lab) send(t testing.TB, r *dns.Msg) *dns.Msg {
+	m, _, err := l.client(context.Background(), r)
+	if err != nil {
+		t.Error(err)
+		return new(dns.Msg)
+	}
+	return m
+}
+
+// wantAddr is mustAsk for goroutines.
+func (l *lab) wantAddr(t testing.TB, name, want string) {
+	if got := addrOf(l.send(t, ask(name, dns.TypeA))); got != want {
+		t.Errorf("%s: got %q, want %q", name, got, want)
+	}
+}
+
 func ask(name string, qtype uint16) *dns.Msg { return new(dns.Msg).SetQuestion(name, qtype) }
 
 func addrOf(m *dns.Msg) string {
@@ -146,10 +164,12 @@ type server struct {
 func (s *server) String() string { return s.addr.String() }
 func (s *server) hits() int64    { return s.udp.Load() + s.tcp.Load() }
 
-func (s *server) last() *dns.Msg {
+func (s *server) last() *dns.Msg { all := s.all(); return all[len(all)-1] }
+
+func (s *server) all() []*dns.Msg {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen[len(s.seen)-1]
+	return slices.Clone(s.seen)
 }
 
 func (s *server) ports() int {

@@ -243,10 +243,3 @@ func (p *pool) close() {
 	}
 	p.sockets = nil
 }
-
-// size is how many sockets the pool has.
-func (p *pool) size() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.sockets)
-}

@@ -1,0 +1,103 @@
+package upstream
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func TestHealth(t *testing.T) {
+	var dead atomic.Bool
+	dead.Store(true)
+	first := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
+		if dead.Load() {
+			return
+		}
+		w.WriteMsg(replyTo(r, "192.0.2.1"))
+	})
+	second := serve(t, answerWith("192.0.2.2"))
+	l := forwarder(t, func(o *options) {
+		o.timeout, o.probe = 60*time.Millisecond, "probe.example.org."
+	}, first.String(), second.String())
+	r := l.targets().resolvers[0]
+
+	l.mustAsk(t, "a.example.org.", "192.0.2.2")
+	if r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 1 {
+		t.Error("unhealthy after one failure")
+	}
+	l.mustAsk(t, "b.example.org.", "192.0.2.2")
+	if !r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 0 {
+		t.Error("healthy after two failures")
+	}
+	start := time.Now()
+	l.mustAsk(t, "c.example.org.", "192.0.2.2")
+	if d := time.Since(start); d > 50*time.Millisecond {
+		t.Errorf("took %s: the unhealthy one was asked first", d)
+	}
+	within(t, time.Second, "a probe has failed", func() bool { return valueOf(t, r.metrics.healthcheckFailures) > 0 })
+	if q := first.last().Question[0]; q.Name != "probe.example.org." || q.Qtype != dns.TypeNS {
+		t.Errorf("probe asks %v", q)
+	}
+	dead.Store(false)
+	within(t, 2*time.Second, "healthy again", func() bool { return !r.health.sick.Load() && valueOf(t, r.metrics.healthy) == 1 })
+	l.mustAsk(t, "d.example.org.", "192.0.2.1")
+	n := first.hits()
+	time.Sleep(100 * time.Millisecond)
+	if first.hits() != n {
+		t.Error("a healthy resolver is still probed")
+	}
+}
+
+// With all resolvers unhealthy they are asked all the same.
+func TestAllUnhealthy(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, closedPort(t), s.String())
+	for _, r := range l.targets().resolvers {
+		r.health.sick.Store(true)
+	}
+	l.mustAsk(t, "a.example.org.", "192.0.2.1")
+	if l.targets().resolvers[1].health.sick.Load() {
+		t.Error("a reply does not make it healthy")
+	}
+}
+
+// No probe is sent while the route is down.
+func TestNoProbeWhileDown(t *testing.T) {
+	s := silent(t)
+	l := forwarder(t, func(o *options) {
+		o.timeout, o.budget, o.probe = 30*time.Millisecond, 100*time.Millisecond, "probe.example.org."
+	}, s.String())
+	l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+	r := l.targets().resolvers[0]
+	within(t, time.Second, "a probe is running", func() bool { return valueOf(t, r.metrics.healthcheckFailures) > 0 })
+	l.change(func(s *Status) { s.Down = true })
+	within(t, time.Second, "the probe has ended", func() bool { return r.ctx.Err() != nil })
+	n := s.hits()
+	time.Sleep(100 * time.Millisecond)
+	if s.hits() > n {
+		t.Errorf("%d probes while the route is down", s.hits()-n)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	for _, tc := range []struct {
+		policy policy
+		want   func(a, b, c int64) bool
+	}{
+		{sequential, func(a, b, c int64) bool { return a == 60 && b == 0 && c == 0 }},
+		{roundRobin, func(a, b, c int64) bool { return a == 20 && b == 20 && c == 20 }},
+		{random, func(a, b, c int64) bool { return a > 4 && b > 4 && c > 4 }},
+	} {
+		a, b, c := serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.1"))
+		l := forwarder(t, func(o *options) { o.policy = tc.policy }, a.String(), b.String(), c.String())
+		for range 60 {
+			l.mustAsk(t, "a.example.org.", "192.0.2.1")
+		}
+		if !tc.want(a.hits(), b.hits(), c.hits()) {
+			t.Errorf("%s: asked %d, %d, %d times", tc.policy, a.hits(), b.hits(), c.hits())
+		}
+	}
+}
