@@ -140,5 +140,8 @@ func (l *Loop) forgetProviders(wanted func(gateway.Route) bool) error {
 			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
+	if len(keep) == 0 {
+		errs = append(errs, os.Remove(dir))
+	}
 	return errors.Join(errs...)
 }
