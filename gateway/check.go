@@ -19,6 +19,7 @@ func HashNumber(name string, m Mask) int {
 func (c *Config) check(r *reader) {
 	c.checkLifetime(r)
 	c.checkLinks(r)
+	c.checkSources(r)
 	if c.numberRoutes(r) {
 		c.checkTables(r)
 		c.checkPriorities(r)

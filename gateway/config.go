@@ -42,6 +42,7 @@ type Config struct {
 	WANResolvers []netip.AddrPort // resolvers reached by the WAN; empty: those the system has
 	Routes       []Route          // in the order of the file, which is their precedence; without wan
 	Lists        []List           // in the order of the file
+	Sources      []Source         // of the lists with url, in the order of the file
 	Keep         []netip.Prefix   // never rerouted, besides what always is kept
 	Mask         Mask             // the bits of the fwmark that are ours
 	Priority     int              // priority of the first policy rule
@@ -62,7 +63,7 @@ const (
 	OwnerOff  Owner = "off"
 )
 
-// List names a file of entries.
+// List names a file of entries. One with a Source is fetched into that file.
 type List struct {
 	Name   string
 	File   string // absolute path

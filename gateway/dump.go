@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/netip"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -10,14 +9,6 @@ import (
 // YAML prints the configuration as a gateway.yaml with every default written out
 // and every path absolute. Parse reads it as the same configuration.
 func (c *Config) YAML() string {
-	var resolvers []string
-	for _, r := range c.WANResolvers {
-		resolvers = append(resolvers, r.String())
-	}
-	var keep []string
-	for _, p := range c.Keep {
-		keep = append(keep, p.String())
-	}
 	wan := c.WANLink
 	if wan == "" {
 		wan = "auto"
@@ -28,6 +19,9 @@ func (c *Config) YAML() string {
 	}
 	for _, l := range c.Lists {
 		pairs := []any{"file", l.File}
+		if s, fetched := c.Source(l.Name); fetched {
+			pairs = s.pairs()
+		}
 		if l.Format != "" {
 			pairs = append(pairs, "format", l.Format)
 		}
@@ -36,9 +30,9 @@ func (c *Config) YAML() string {
 	text, err := yaml.Marshal(mapping(
 		"lan", flow(c.LAN),
 		"wan", wan,
-		"wan_resolvers", flow(resolvers),
+		"wan_resolvers", flow(words(c.WANResolvers)),
 		"mask", hex(uint32(c.Mask)),
-		"keep", flow(keep),
+		"keep", flow(words(c.Keep)),
 		"priority", c.Priority,
 		"set_size", c.SetSize,
 		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
@@ -64,7 +58,7 @@ func (r Route) pairs() []any {
 	tunnel := r.Egress.Kind == EgressWireGuard
 	add(tunnel, keyWireGuard, r.Egress.File)
 	add(tunnel, "link", r.Egress.Link)
-	add(r.Egress.Kind == EgressNextHop, keyNextHop, flow(texts(r.Egress.NextHops)))
+	add(r.Egress.Kind == EgressNextHop, keyNextHop, flow(words(r.Egress.NextHops)))
 	add(!tunnel && r.Egress.Link != "", keyInterface, r.Egress.Link)
 	add(true, "on_down", string(r.OnDown))
 	add(true, "mark", hex(r.Mark.Value))
@@ -73,9 +67,38 @@ func (r Route) pairs() []any {
 	add(r.MTU != 0, "mtu", r.MTU)
 	add(true, "private", choose(r.Private, "learn", "refuse"))
 	add(r.SNAT.Mode != SNATTo, "snat", string(r.SNAT.Mode))
-	add(r.SNAT.Mode == SNATTo, "snat", flow(texts(r.SNAT.Addrs)))
+	add(r.SNAT.Mode == SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(tunnel, "hooks", choose(r.Hooks, "ignore", "refuse"))
 	return pairs
+}
+
+// pairs are the keys and values of a fetched list, in the order in which they are
+// shown. The values of header lines are secrets as often as not; whoever shows the
+// text to others leaves them out.
+func (s Source) pairs() []any {
+	pairs := []any{"url", flow(s.URLs), "every", shortDuration(s.Every), "via", s.Via}
+	if len(s.Resolvers) > 0 {
+		pairs = append(pairs, "resolvers", flow(words(s.Resolvers)))
+	}
+	if s.SHA256URL != "" {
+		pairs = append(pairs, "sha256_url", s.SHA256URL)
+	}
+	if s.Signature.Key != "" {
+		signature := []any{"key", s.Signature.Key}
+		if s.Signature.URL != "" {
+			signature = append(signature, "url", s.Signature.URL)
+		}
+		pairs = append(pairs, "signature", mapping(signature...))
+	}
+	if len(s.Headers) > 0 {
+		var lines []any
+		for _, h := range s.Headers {
+			lines = append(lines, h.Name, h.Value)
+		}
+		pairs = append(pairs, "headers", mapping(lines...))
+	}
+	return append(pairs, "timeout", shortDuration(s.Timeout), "max_size", int(s.MaxSize), "min_rules", s.MinRules,
+		"max_shrink", fmt.Sprintf("%d%%", s.MaxShrink), "missing", string(s.Missing))
 }
 
 func choose(b bool, yes, no string) string {
@@ -85,12 +108,13 @@ func choose(b bool, yes, no string) string {
 	return no
 }
 
-func texts(addrs []netip.Addr) []string {
-	var texts []string
-	for _, a := range addrs {
-		texts = append(texts, a.String())
+// words are values as they are written.
+func words[T fmt.Stringer](values []T) []string {
+	var words []string
+	for _, v := range values {
+		words = append(words, v.String())
 	}
-	return texts
+	return words
 }
 
 // mapping makes a YAML mapping of keys and values in turn; a value is a node, or

@@ -134,7 +134,7 @@ func (c *Config) fields() []field {
 	return []field{
 		{key: "lan", read: func(v value) { c.LAN = v.links() }},
 		{key: "wan", read: c.readWAN},
-		{key: "wan_resolvers", read: c.readResolvers},
+		{key: "wan_resolvers", read: func(v value) { c.WANResolvers = v.resolvers() }},
 		{key: "mask", read: c.readMask},
 		{key: "keep", read: c.readKeep},
 		{key: "priority", read: func(v value) { set(&c.Priority)(v.number(1, lastPriority)) }},
@@ -183,19 +183,6 @@ func (c *Config) readWAN(v value) {
 	}
 }
 
-func (c *Config) readResolvers(v value) {
-	for _, item := range v.items("want a list of resolvers, such as [192.0.2.53]") {
-		ap, ok := item.resolver()
-		switch {
-		case !ok:
-		case slices.Contains(c.WANResolvers, ap):
-			item.problem("named twice", "")
-		default:
-			c.WANResolvers = append(c.WANResolvers, ap)
-		}
-	}
-}
-
 func (c *Config) readMask(v value) {
 	want := fmt.Sprintf("want one run of 2 to %d bits in 32, such as %#x", maxMaskBits, uint32(DefaultMask))
 	n, ok := v.unsigned(want)
@@ -222,21 +209,6 @@ func (c *Config) readKeep(v value) {
 			c.Keep = append(c.Keep, p)
 		}
 	}
-}
-
-func (c *Config) readLists(v value) {
-	v.named("names of lists, each with its keys", func(name string, v value) {
-		const want = "want the path of the list"
-		list := List{Name: name}
-		v.fields([]field{
-			{key: "file", want: want, read: func(v value) { set(&list.File)(v.path(want)) }},
-			{key: "format", read: func(v value) { set(&list.Format)(v.text("want the name of a format")) }},
-		})
-		if v.isMapping() && !v.r.given(v.key+".file") {
-			v.r.problem(v.key, "", "has no file", want)
-		}
-		c.Lists = append(c.Lists, list)
-	})
 }
 
 // Problem makes a problem with a key of this file, at the place where it stands,

@@ -40,6 +40,19 @@ routes:
 lists:
   gfwlist: {file: /etc/nameroute/gfwlist.txt, format: autoproxy}
   mine: {file: mine.txt}
+  china:
+    url: [https://lists.example/china.conf, "http://192.0.2.9:8080/china.conf?raw=1"]
+    format: dnsmasq
+    every: 6h
+    via: vpn
+    resolvers: [192.0.2.53]
+    signature: {key: RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH, url: https://lists.example/china.sig}
+    headers: {Authorization: Bearer x, X-Box: "1"}
+    timeout: 90s
+    max_size: 8M
+    min_rules: 1000
+    max_shrink: 25%
+    missing: fail
 `
 
 var ignorePlaces = cmpopts.IgnoreUnexported(Config{})
@@ -92,7 +105,15 @@ func TestParseEveryKey(t *testing.T) {
 		Lists: []List{
 			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy"},
 			{Name: "mine", File: "/etc/nameroute/mine.txt"},
+			{Name: "china", File: "/var/lib/nameroute/lists-fetched/china", Format: "dnsmasq"},
 		},
+		Sources: []Source{{
+			List: "china", URLs: []string{"https://lists.example/china.conf", "http://192.0.2.9:8080/china.conf?raw=1"},
+			Every: 6 * time.Hour, Via: "vpn", Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+			Signature: Signature{Key: "RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH", URL: "https://lists.example/china.sig"},
+			Headers:   []Header{{"Authorization", "Bearer x"}, {"X-Box", "1"}},
+			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinRules: 1000, MaxShrink: 25, Missing: MissingFail,
+		}},
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -143,8 +143,8 @@ gateway.yaml:31:102: routes.hop.hooks: only means something with wireguard
 gateway.yaml:32:8: routes.str: hello: is a single value: want keys such as wireguard:
 gateway.yaml:33:8: routes.lst: is a list: want keys such as wireguard:
 gateway.yaml:34:3: routes.<<: not a name: want a lower-case letter, then lower-case letters, digits, - or _
-gateway.yaml:36:3: lists.a: has no file: want the path of the list
-gateway.yaml:37:13: lists.b.file: https://example.com/list.txt: is a URL: want the path of the list
+gateway.yaml:36:3: lists.a: has no file and no url: want the path of the list, or where to fetch it
+gateway.yaml:37:13: lists.b.file: https://example.com/list.txt: is a URL: want url: for it instead of file:
 gateway.yaml:38:16: lists.c.fromat: unknown key: did you mean format?
 gateway.yaml:39:3: lists.A: not a name: want a lower-case letter, then lower-case letters, digits, - or _
 gateway.yaml:40:1: lists: given twice, first on line 35: keep one

@@ -1,0 +1,214 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	wantList = "want the path of the list"
+	wantURL  = "want an http or https URL, or a list of mirrors"
+)
+
+// listReader reads one list.
+type listReader struct {
+	List
+	Source
+	r   *reader
+	key string // lists.NAME
+}
+
+func (c *Config) readLists(v value) {
+	v.named("names of lists, each with its keys", func(name string, v value) {
+		lr := &listReader{r: v.r, key: v.key, List: List{Name: name}, Source: Source{
+			List: name, Every: DefaultEvery, Via: WAN, Timeout: DefaultTimeout, MaxSize: DefaultMaxSize,
+			MinRules: DefaultMinRules, MaxShrink: DefaultMaxShrink, Missing: MissingEmpty,
+		}}
+		v.fields(lr.fields())
+		if v.isMapping() {
+			lr.check()
+		}
+		if len(lr.URLs) > 0 {
+			lr.File = FetchedFile(DefaultState, name)
+			c.Sources = append(c.Sources, lr.Source)
+		}
+		c.Lists = append(c.Lists, lr.List)
+	})
+}
+
+func (lr *listReader) fields() []field {
+	return append([]field{
+		{key: "file", want: wantList, read: lr.readFile},
+		{key: "format", read: func(v value) { set(&lr.Format)(v.text("want the name of a format")) }},
+		{key: "url", want: wantURL, read: lr.readURLs},
+	}, lr.updateFields()...)
+}
+
+// updateFields are the keys that say how the content of a url is kept fresh.
+func (lr *listReader) updateFields() []field {
+	return []field{
+		{key: "every", read: func(v value) { set(&lr.Every)(v.durationIn(MinEvery, MaxEvery)) }},
+		{key: "via", read: func(v value) { set(&lr.Via)(v.text("want the name of a route, or wan")) }},
+		{key: "resolvers", read: func(v value) { lr.Resolvers = v.resolvers() }},
+		{key: "sha256_url", read: func(v value) { set(&lr.SHA256URL)(v.webAddress()) }},
+		{key: "signature", read: func(v value) { v.fields(lr.Signature.fields()) }},
+		{key: "headers", read: lr.readHeaders},
+		{key: "timeout", read: func(v value) { set(&lr.Timeout)(v.durationIn(0, MaxTimeout)) }},
+		{key: "max_size", read: func(v value) { set(&lr.MaxSize)(v.size()) }},
+		{key: "min_rules", read: func(v value) { set(&lr.MinRules)(v.number(0, maxTable)) }},
+		{key: "max_shrink", read: func(v value) { set(&lr.MaxShrink)(v.percent()) }},
+		{key: "missing", read: func(v value) {
+			word, ok := v.word(string(MissingEmpty), string(MissingFail))
+			set(&lr.Missing)(Missing(word), ok)
+		}},
+	}
+}
+
+func (s *Signature) fields() []field {
+	return []field{
+		{key: "key", read: func(v value) { set(&s.Key)(v.publicKey()) }},
+		{key: "url", read: func(v value) { set(&s.URL)(v.webAddress()) }},
+	}
+}
+
+func (lr *listReader) readFile(v value) {
+	if strings.Contains(v.node.Value, "://") {
+		v.problem("is a URL", "want url: for it instead of file:")
+		return
+	}
+	set(&lr.File)(v.path(wantList))
+}
+
+func (lr *listReader) readURLs(v value) {
+	for _, item := range v.items(wantURL) {
+		u, ok := item.webAddress()
+		switch {
+		case !ok:
+		case slices.Contains(lr.URLs, u):
+			item.problem("named twice", "")
+		case len(lr.URLs) == MaxMirrors:
+			item.problem("one mirror too many", fmt.Sprintf("want at most %d", MaxMirrors))
+		default:
+			lr.URLs = append(lr.URLs, u)
+		}
+	}
+	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
+		v.problem("is an empty list", wantURL)
+	}
+}
+
+// ours are the header lines that the fetch itself decides.
+var ours = []string{
+	"accept-encoding", "connection", "content-length", "expect", "host", "if-match", "if-modified-since", "if-none-match",
+	"if-range", "if-unmodified-since", "keep-alive", "range", "te", "trailer", "transfer-encoding", "upgrade",
+}
+
+func (lr *listReader) readHeaders(v value) {
+	v.entries("names of header lines with their values", func(name string, key, child value) {
+		switch {
+		case name == "" || strings.ContainsFunc(name, notToken):
+			key.problemWith("", "not the name of a header line", "want for example Authorization")
+			return
+		case slices.Contains(ours, strings.ToLower(name)):
+			key.problemWith("", "is set by the fetch itself", "")
+			return
+		case slices.ContainsFunc(lr.Headers, func(h Header) bool { return strings.EqualFold(h.Name, name) }):
+			key.problemWith("", "given twice in other capitals", "keep one")
+			return
+		}
+		text, ok := child.text("want the value of the line")
+		if ok && strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\t' || c > '~' }) {
+			// The value may be a secret: it is not shown.
+			child.problemWith("", "has a character that no header line can have", "want printable ASCII")
+			return
+		}
+		if ok {
+			lr.Headers = append(lr.Headers, Header{name, text})
+		}
+	})
+}
+
+// notToken: RFC 9110 section 5.6.2.
+func notToken(c rune) bool {
+	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+}
+
+// check reports keys that mean nothing together.
+func (lr *listReader) check() {
+	file, from := lr.has("file"), lr.has("url")
+	switch {
+	case file && from:
+		lr.r.problem(lr.key+".url", "", "the list has a file already", "keep one of the two")
+	case !file && !from:
+		lr.r.problem(lr.key, "", "has no file and no url", "want the path of the list, or where to fetch it")
+	}
+	for _, f := range lr.updateFields() {
+		if !from && lr.has(f.key) {
+			lr.r.problem(lr.key+"."+f.key, "", "only means something with url", "")
+		}
+	}
+	signed := lr.has("signature")
+	if signed && lr.has("sha256_url") {
+		lr.r.problem(lr.key+".sha256_url", "", "the list has a signature already, which says more", "keep one of the two")
+	}
+	if signed && !lr.has("signature.key") {
+		lr.r.problem(lr.key+".signature", "", "has no key", wantKey)
+	}
+	if !signed {
+		lr.noteOpen()
+	}
+}
+
+// noteOpen tells of a list that anybody on the way can rewrite.
+func (lr *listReader) noteOpen() {
+	for _, u := range lr.URLs {
+		if strings.HasPrefix(u, "http:") {
+			at := lr.r.places.find(lr.key + ".url")
+			lr.r.notes = append(lr.r.notes, Problem{
+				File: lr.r.file, Line: at.line, Column: at.column, Key: lr.key + ".url", Value: u,
+				Why: "anybody on the way can change the list", Want: "want https, or a signature",
+			})
+		}
+	}
+}
+
+func (lr *listReader) has(key string) bool { return lr.r.given(lr.key + "." + key) }
+
+// checkSources looks for the routes by which lists are fetched.
+func (c *Config) checkSources(r *reader) {
+	known := []string{WAN}
+	for _, route := range c.Routes {
+		known = append(known, route.Name)
+	}
+	for _, s := range c.Sources {
+		key := "lists." + s.List + ".via"
+		route, ok := c.Route(s.Via)
+		if !ok {
+			r.problem(key, s.Via, "there is no such route", didYouMean(s.Via, known))
+			continue
+		}
+		bare := route.Egress.Kind == EgressInterface || route.Egress.Kind == EgressNextHop
+		if bare && len(s.Resolvers) == 0 && s.named() {
+			r.problem(key, s.Via, "the route has no resolvers of its own", "add lists."+s.List+".resolvers")
+		}
+	}
+}
+
+// named reports whether a name has to be looked up to reach the source.
+func (s Source) named() bool {
+	all := append(slices.Clone(s.URLs), s.SHA256URL, s.Signature.URL)
+	return slices.ContainsFunc(all, func(text string) bool {
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" {
+			return false
+		}
+		_, err = netip.ParseAddr(u.Hostname())
+		return err != nil
+	})
+}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseSourceDefaults(t *testing.T) {
+	c, err := Parse("g.yaml", []byte("lists: {l: {url: https://lists.example/l.txt}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Source{
+		List: "l", URLs: []string{"https://lists.example/l.txt"}, Every: 24 * time.Hour, Via: WAN, Timeout: 2 * time.Minute,
+		MaxSize: 64 << 20, MinRules: 1, MaxShrink: 40, Missing: MissingEmpty,
+	}
+	got, ok := c.Source("l")
+	if diff := cmp.Diff(want, got, equal); !ok || diff != "" {
+		t.Errorf("ok %v (-want +got)\n%s", ok, diff)
+	}
+	if len(c.Notes) > 0 {
+		t.Errorf("notes: %v", c.Notes)
+	}
+	if _, ok := c.Source("none"); ok {
+		t.Error("found the source of a list that is not there")
+	}
+}
+
+func TestWithState(t *testing.T) {
+	c, err := Parse("/etc/nameroute/gateway.yaml", []byte("lists: {l: {url: https://lists.example/l.txt}, f: {file: f.txt}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := c.WithState("/srv/state")
+	want := []List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
+	if diff := cmp.Diff(want, d.Lists, equal); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := c.Lists[0].File; got != "/var/lib/nameroute/lists-fetched/l" {
+		t.Errorf("the configuration itself changed: %s", got)
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1": 1, "4096": 4096, "1K": 1 << 10, "64M": 64 << 20, "64MiB": 64 << 20, "1GB": 1 << 30, "4G": 4 << 30,
+		"0": 0, "5G": 0, "K": 0, "1T": 0, "1.5M": 0, "-1": 0, "7B": 0, "1m": 0, "18446744073709551615G": 0, "MiB": 0, "1i": 0,
+	} {
+		c, err := Parse("g.yaml", []byte("lists: {l: {url: https://lists.example/l.txt, max_size: "+text+"}}"))
+		switch {
+		case want == 0 && err == nil:
+			t.Errorf("%s is read as %d", text, c.Sources[0].MaxSize)
+		case want != 0 && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want != 0 && c.Sources[0].MaxSize != want:
+			t.Errorf("%s is read as %d, want %d", text, c.Sources[0].MaxSize, want)
+		}
+	}
+}
+
+// What allows others to change a list is told, and nothing else is.
+func TestSourceNotes(t *testing.T) {
+	c, err := Parse("gateway.yaml", []byte(`lists:
+  a: {url: [https://lists.example/a, http://lists.example/a]}
+  b: {url: http://lists.example/b, signature: {key: RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "gateway.yaml:2:12: lists.a.url: http://lists.example/a: anybody on the way can change the list: want https, or a signature"
+	if got := c.Notes.Error(); got != want {
+		t.Errorf("notes:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestSourceProblems(t *testing.T) {
+	const text = `routes:
+  tun: {interface: tun0}
+lists:
+  both: {file: a.txt, url: https://lists.example/a}
+  nothing: {every: 1h, missing: fail, headers: {}}
+  none: {url: []}
+  wrong:
+    url: [ftp://lists.example/a, "file:///etc/passwd", "https://", "https://u:secret@lists.example/", https://x/#f, https://x:0/, https://x/, https://x/]
+    every: 10s
+    via: vpm
+    timeout: 2h
+    max_size: big
+    max_shrink: 40
+    min_rules: -1
+    missing: ignore
+    sha256_url: lists.example/sum
+    signature: {key: abc}
+    headers: {"a b": c, Range: x, x: "1", X: "2", y: "se\ncret"}
+  far: {url: https://lists.example/a, via: tun}
+  near: {url: "https://192.0.2.1/a", via: tun}
+  asked: {url: https://lists.example/a, via: tun, resolvers: [192.0.2.53]}
+  unsigned: {url: https://x/, signature: {url: https://x/s}}
+  double: {url: https://x/, sha256_url: https://x/s, signature: {key: RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH}}
+`
+	const want = `gateway.yaml:4:28: lists.both.url: the list has a file already: keep one of the two
+gateway.yaml:5:3: lists.nothing: has no file and no url: want the path of the list, or where to fetch it
+gateway.yaml:5:20: lists.nothing.every: only means something with url
+gateway.yaml:5:33: lists.nothing.missing: only means something with url
+gateway.yaml:5:48: lists.nothing.headers: only means something with url
+gateway.yaml:6:15: lists.none.url: is an empty list: want an http or https URL, or a list of mirrors
+gateway.yaml:8:11: lists.wrong.url: ftp://lists.example/a: not fetched by http or https: want an http or https URL
+gateway.yaml:8:34: lists.wrong.url: file:///etc/passwd: not fetched by http or https: want an http or https URL
+gateway.yaml:8:56: lists.wrong.url: https://: has no host: want an http or https URL
+gateway.yaml:8:68: lists.wrong.url: has a user in it: want headers: {Authorization: ...}
+gateway.yaml:8:103: lists.wrong.url: https://x/#f: has a part behind #: want it without
+gateway.yaml:8:117: lists.wrong.url: https://x:0/: not a port: want 1 to 65535
+gateway.yaml:8:143: lists.wrong.url: https://x/: named twice
+gateway.yaml:9:12: lists.wrong.every: 10s: out of range: want at least 1m
+gateway.yaml:10:10: lists.wrong.via: vpm: there is no such route: want wan or tun
+gateway.yaml:11:14: lists.wrong.timeout: 2h: out of range: want at most 1h
+gateway.yaml:12:15: lists.wrong.max_size: big: not a size: want a number of bytes, or one with its unit, such as 512K, 64M or 1G
+gateway.yaml:13:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
+gateway.yaml:14:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
+gateway.yaml:15:14: lists.wrong.missing: ignore: unknown value: want empty or fail
+gateway.yaml:16:17: lists.wrong.sha256_url: lists.example/sum: not fetched by http or https: want an http or https URL
+gateway.yaml:16:17: lists.wrong.sha256_url: the list has a signature already, which says more: keep one of the two
+gateway.yaml:17:22: lists.wrong.signature.key: abc: not a public key of minisign: want the second line of minisign.pub, which begins with RW
+gateway.yaml:18:15: "lists.wrong.headers.a b": not the name of a header line: want for example Authorization
+gateway.yaml:18:25: lists.wrong.headers.Range: is set by the fetch itself
+gateway.yaml:18:43: lists.wrong.headers.X: given twice in other capitals: keep one
+gateway.yaml:18:54: lists.wrong.headers.y: has a character that no header line can have: want printable ASCII
+gateway.yaml:19:44: lists.far.via: tun: the route has no resolvers of its own: add lists.far.resolvers
+gateway.yaml:22:42: lists.unsigned.signature: has no key: want the second line of minisign.pub, which begins with RW
+gateway.yaml:23:41: lists.double.sha256_url: the list has a signature already, which says more: keep one of the two`
+	_, err := Parse("gateway.yaml", []byte(text))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
