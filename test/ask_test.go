@@ -39,8 +39,8 @@ func (g *gate) query(name string, qtype uint16, proto string) *dns.Msg {
 	return reply
 }
 
-// answered are the addresses in an answer's A and AAAA records.
-func answered(m *dns.Msg) []netip.Addr {
+// addressesIn are the addresses in an answer's A and AAAA records.
+func addressesIn(m *dns.Msg) []netip.Addr {
 	var addrs []netip.Addr
 	for _, rr := range m.Answer {
 		switch rr := rr.(type) {

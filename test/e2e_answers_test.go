@@ -48,7 +48,7 @@ func (g *gate) askAndConnect(name string, qtype uint16, proto string) ([]netip.A
 	if err != nil {
 		return nil, err
 	}
-	addrs := answered(reply)
+	addrs := addressesIn(reply)
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("no address in %v", reply)
 	}
@@ -156,7 +156,7 @@ func TestPrefetchedAnswers(t *testing.T) {
 	for i, proto := range protos {
 		name := proto + ".listed.example"
 		script(name, "old."+name)
-		before[name] = answered(g.query(name, qtypes[i%2], proto))
+		before[name] = addressesIn(g.query(name, qtypes[i%2], proto))
 		script(name, "fresh."+name)
 	}
 	g.Reset()

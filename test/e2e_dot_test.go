@@ -49,11 +49,11 @@ func TestClientsAskOverTLS(t *testing.T) {
 	for i, name := range numbered(60, "listed.example") {
 		done.Go(func() {
 			reply, err := g.queryTLS(g.BoxLAN.All()[i%2], pool, name, []uint16{dns.TypeA, dns.TypeAAAA}[i/2%2])
-			if err != nil || len(answered(reply)) != 1 {
+			if err != nil || len(addressesIn(reply)) != 1 {
 				t.Errorf("%s over TLS: %v, %v", name, reply, err)
 				return
 			}
-			a := answered(reply)[0]
+			a := addressesIn(reply)[0]
 			if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
 				t.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
 			}
@@ -72,7 +72,7 @@ func TestClientsAskOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.wantWay(g.Client, netlab.ByWAN, answered(reply)...)
+		g.wantWay(g.Client, netlab.ByWAN, addressesIn(reply)...)
 	}
 	g.wantAsked(netlab.ByWAN, g.World.Queries("other.example"))
 }
