@@ -194,7 +194,7 @@ func (r *record) Reset() {
 	r.b.Reset()
 }
 
-var short = Timers{Probe: 20 * time.Millisecond, Handshake: 1500 * time.Millisecond, RetryMin: 50 * time.Millisecond,
+var short = Timers{Probe: 20 * time.Millisecond, Handshake: time.Minute, RetryMin: 50 * time.Millisecond,
 	RetryMax: 200 * time.Millisecond, Resolve: 300 * time.Millisecond}
 
 // start runs a loop until the test ends or stop is called.
