@@ -293,3 +293,9 @@ func (d *datagrams) resetGap() {
 	defer d.mu.Unlock()
 	d.gap, d.last = 0, time.Now()
 }
+
+// nameroute runs a subcommand to its end with the box's files; it must succeed.
+func (g *gate) nameroute(args ...string) string {
+	g.t.Helper()
+	return g.Box.Run(append(append([]string{binary}, args...), g.Box.Flags()...)...)
+}

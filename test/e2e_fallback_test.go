@@ -1,0 +1,86 @@
+package test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// With `on_down: wan` new flows and questions take the WAN while the tunnel is down,
+// with short answers, and flows of the tunnel stay closed. When it is back, so is
+// everything, and flows that began by the WAN end there.
+func TestFallBackToWAN(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		cut, mend func(*gate)
+	}{
+		{"far end silent", func(g *gate) { g.Tunnel.Silence(true) }, func(g *gate) { g.Tunnel.Silence(false) }},
+		{"link taken by somebody else", func(g *gate) {
+			// The link goes, and cannot be made again: somebody else has its name.
+			g.Box.Sh("ip link set wg0 name old0; ip link add wg0 type bridge")
+		}, func(g *gate) { g.Box.Sh("ip link del wg0; ip link set old0 name wg0 2>/dev/null || true") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t, netlab.Setup{OnDown: "wan"}, swift...)
+			kept, fresh := g.resolve("kept.listed.example"), g.resolve("fresh.listed.example")
+			flows := g.flows(g.Client, netlab.ByVPN, kept...)
+			g.wantTTL("cached.listed.example", 11, 300)
+
+			g.Reset()
+			cut := time.Now()
+			c.cut(g)
+			g.p.WaitOutput("new flows and queries go by the WAN", 8*time.Second)
+			t.Logf("noticed after %v", time.Since(cut).Round(time.Millisecond))
+			g.Box.AwaitNames("ready.listed.example", time.Second)
+			g.awaitWay(g.Client, netlab.ByWAN, time.Second, fresh...)
+			t.Logf("new flows go by the WAN after %v", time.Since(cut).Round(time.Millisecond))
+			g.wantWay(g.Client, netlab.ByWAN, fresh...)
+			g.wantWay(g.Box.Host, netlab.ByWAN, fresh...)
+			g.wantTTL("asked-while-down.listed.example", 1, gateway.FallbackMaxTTL)
+			down := g.resolve("asked-while-down.listed.example")
+			g.wantWay(g.Client, netlab.ByWAN, down...)
+			g.wantQueriesBy("asked-while-down.listed.example", netlab.ByWAN)
+			byWAN := g.flows(g.Client, netlab.ByWAN, down...)
+			g.wantNoneClear(kept...) // what began by the tunnel
+
+			back := time.Now()
+			c.mend(g)
+			g.awaitWay(g.Client, netlab.ByVPN, 8*time.Second, fresh...)
+			t.Logf("new flows go by the tunnel again after %v", time.Since(back).Round(time.Millisecond))
+			g.wantWay(g.Client, netlab.ByVPN, append(fresh, down...)...)
+			g.wantWay(g.Box.Host, netlab.ByVPN, append(fresh, down...)...)
+			byWAN.wantProgress(time.Second)
+			flows.wantProgress(5 * time.Second)
+			g.wantNoneClear(kept...)
+			tcp, udp := flows.worst()
+			t.Logf("flows of the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
+			g.Reset()
+			g.Box.AwaitNames("ready.listed.example", time.Second)
+			g.resolve("asked-again.listed.example")
+			g.wantQueriesBy("asked-again.listed.example", netlab.ByVPN)
+			g.wantNoQueryByWAN("asked-again.listed.example")
+		})
+	}
+}
+
+// wantTTL asks for both families and looks at the TTL of each answer.
+func (g *gate) wantTTL(name string, least, most uint32) {
+	g.t.Helper()
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		for _, proto := range []string{"udp", "tcp"} {
+			reply, err := g.Client.Query(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), proto)
+			if err != nil || len(reply.Answer) == 0 {
+				g.t.Errorf("%s %s over %s: %v, %v", name, dns.TypeToString[qtype], proto, reply, err)
+				continue
+			}
+			if ttl := reply.Answer[0].Header().Ttl; ttl < least || ttl > most {
+				g.t.Errorf("%s %s over %s: TTL %d, want %d to %d", name, dns.TypeToString[qtype], proto, ttl, least, most)
+			}
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// What the embedded WireGuard knows lives in the process and ends with it.
+var ofTheProcess = regexp.MustCompile(`what="(fwmark|private key|peer \S+ added)`)
+
+// Applied twice, nothing changes the second time: neither by a restart, nor by a
+// reload of the same files.
+func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
+	for _, owner := range []string{"auto", "off"} {
+		t.Run("owner "+owner, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t, netlab.Setup{Gateway: "owner: " + owner})
+			addrs := g.resolve("www.listed.example")
+			g.wantSettledTable()
+			before, elements := g.kernelState(), g.elements()
+			for range 2 {
+				if err := g.p.Stop(); err != nil {
+					t.Errorf("SIGTERM: ended with %v", err)
+				}
+				g.wantSame("after the stop", before, g.kernelState())
+				monitor := g.Box.Start("ip", "monitor", "rule", "route", "address")
+				tables := g.Box.Start("nft", "monitor", "tables", "chains", "rules", "sets")
+				time.Sleep(200 * time.Millisecond) // until they listen
+				g.start()
+				g.wantSettledTable()
+				g.nameroute("reload")
+				time.Sleep(200 * time.Millisecond)
+				g.wantSame("after the restart", before, g.kernelState())
+				for line := range strings.Lines(g.p.Output()) {
+					if strings.Contains(line, "changed") && !ofTheProcess.MatchString(line) {
+						t.Errorf("the restart changed something: %s", line)
+					}
+				}
+				if said := strings.TrimSpace(monitor.Output()); said != "" {
+					t.Errorf("events of rules, routes and addresses:\n%s", said)
+				}
+				g.wantTableUntouched(tables.Output())
+				g.wantSubset(elements, g.elements())
+			}
+			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+		})
+	}
+}
+
+// wantTableUntouched looks through what `nft monitor` saw. That an owner takes its
+// table over, and what it tries in a table of another name, are no changes of it.
+func (g *gate) wantTableUntouched(events string) {
+	g.t.Helper()
+	for line := range strings.Lines(events) {
+		ours := strings.Contains(line, " inet nameroute ") || strings.HasSuffix(strings.TrimSpace(line), " inet nameroute")
+		if ours && !strings.HasPrefix(line, "add table") {
+			g.t.Errorf("event of the table: %s", line)
+		}
+	}
+}
