@@ -136,11 +136,21 @@ func (d *desire) wanInbound() bool {
 	return !slices.ContainsFunc(d.WANLinks, func(l string) bool { return slices.Contains(d.Config.LAN, l) })
 }
 
+// output: a socket that has chosen a route gives it to its flow, for what the kernel
+// sends in its place and without its mark: a port unreachable quotes the answer that
+// came too late, and would leave by the WAN.
 func (d *desire) output() []rule {
-	return []rule{
-		newRule("the socket chose", markIsSet(d.mask), accept()),
-		newRule("the box's own", jump(chainClassify)),
+	var rules []rule
+	chose := func(name string, m gateway.Mark) {
+		rules = append(rules, newRule(name+": the socket chose", markIs(m), setCtMark(m), accept()))
 	}
+	for _, r := range d.Config.Routes {
+		chose(r.Name, r.Mark)
+	}
+	chose(gateway.WAN, d.wan)
+	return append(rules,
+		newRule("the socket chose", markIsSet(d.mask), accept()),
+		newRule("the box's own", jump(chainClassify)))
 }
 
 // sourceNAT: a link that is lan's or the WAN's, too, carries other people's
