@@ -109,12 +109,16 @@ type Lifetime struct {
 	Ceiling time.Duration // but never longer than this
 }
 
-// Of turns the TTL of an answer that is about to be served into the time for
-// which its elements must still live (need) and the time that they are given when
-// they would not (want). need <= want <= Ceiling. Guarantee 2.
+// Of turns the TTL of an answer that is about to be served into the time for which
+// its elements must still live (need) and the time that they are given when they
+// would not (want): TTL and grace, within floor and ceiling. Guarantee 2.
+//
+// need is half a grace short of that. A cache counts TTLs down in whole seconds, so
+// the end that each hit asks for moves by fractions; without the slack every hit
+// would prolong its elements by that much, each time by a call to the kernel.
 func (l Lifetime) Of(ttl time.Duration) (need, want time.Duration) {
-	need = min(ttl+l.Grace, l.Ceiling)
-	return need, min(max(need, l.Floor), l.Ceiling)
+	full := min(ttl+l.Grace, l.Ceiling)
+	return full - l.Grace/2, max(full, l.Floor)
 }
 
 // MaxTTL is the highest TTL that may be served, so that an element outlives it.

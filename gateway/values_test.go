@@ -46,12 +46,12 @@ func TestMark(t *testing.T) {
 func TestLifetimeOf(t *testing.T) {
 	l := Lifetime{Floor: DefaultFloor, Grace: DefaultGrace, Ceiling: DefaultCeiling}
 	for _, c := range []struct{ ttl, need, want time.Duration }{
-		{0, 10 * time.Minute, time.Hour},
-		{time.Minute, 11 * time.Minute, time.Hour},
-		{50 * time.Minute, time.Hour, time.Hour},
-		{2 * time.Hour, 130 * time.Minute, 130 * time.Minute},
-		{l.MaxTTL(), 24 * time.Hour, 24 * time.Hour},
-		{48 * time.Hour, 24 * time.Hour, 24 * time.Hour},
+		{0, 5 * time.Minute, time.Hour},
+		{time.Minute, 6 * time.Minute, time.Hour},
+		{50 * time.Minute, 55 * time.Minute, time.Hour},
+		{2 * time.Hour, 125 * time.Minute, 130 * time.Minute},
+		{l.MaxTTL(), 24*time.Hour - 5*time.Minute, 24 * time.Hour},
+		{48 * time.Hour, 24*time.Hour - 5*time.Minute, 24 * time.Hour},
 	} {
 		if need, want := l.Of(c.ttl); need != c.need || want != c.want {
 			t.Errorf("Of(%v) = %v, %v, want %v, %v", c.ttl, need, want, c.need, c.want)

@@ -234,9 +234,19 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 	l.publish()
 }
 
-func (l *Loop) changed(changes []string) {
+// maxTold is how many changes of one apply are logged one by one. More are a first
+// start or a removal, of which one line says enough.
+const maxTold = 4
+
+// changed logs what an apply changed in the kernel.
+func (l *Loop) changed(changes []string, about ...any) {
+	level := slog.LevelInfo
+	if len(changes) > maxTold {
+		level = slog.LevelDebug
+		l.log.Info("changed", append([]any{"count", len(changes), "first", changes[0]}, about...)...)
+	}
 	for _, c := range changes {
-		l.log.Info("changed", "what", c)
+		l.log.Log(context.Background(), level, "changed", append([]any{"what", c}, about...)...)
 	}
 }
 

@@ -166,9 +166,7 @@ func (t *tunnel) bringUp(cfg *gateway.Config) error {
 	}
 	mark := cfg.WANRoute().Mark.Value
 	changes, err := t.dev.Apply(wg.Desired(t.conf, t.endpoints, mark))
-	for _, c := range changes {
-		t.l.log.Info("changed", "what", c, "route", t.route.Name, "link", t.dev.Name())
-	}
+	t.l.changed(changes, "route", t.route.Name, "link", t.dev.Name())
 	switch {
 	case errors.Is(err, wg.ErrGone):
 		t.reopen()

@@ -61,10 +61,15 @@ func (r *Route) Status() *Status {
 	return &Status{Route: gateway.Route{Name: r.name, Mark: r.mark}, Down: true}
 }
 
+// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds;
+// a client gives a resolver 5 s.
+const learnTimeout = 2 * time.Second
+
 // Learn puts addresses into the route's sets and returns when the kernel has them.
 // They then stay for at least need; where they would not, they are given want from
 // now. Special-use addresses are left out, of the caller's slice too, unless the
-// route learns private ones.
+// route learns private ones. That ctx ends does not stop it: its answer is cached
+// and the next hit relies on the elements.
 func (r *Route) Learn(ctx context.Context, addrs []netip.Addr, need, want time.Duration) error {
 	t := r.target.Load()
 	if t == nil || t.half.kernel == nil {
@@ -74,13 +79,16 @@ func (r *Route) Learn(ctx context.Context, addrs []netip.Addr, need, want time.D
 	if !st.Route.Private {
 		addrs = slices.DeleteFunc(addrs, nft.IsSpecial)
 	}
-	if len(addrs) == 0 {
+	pair := &st.pair
+	if r.foreign != nil {
+		pair = r.foreign
+	}
+	if t.half.kernel.Knows(pair, addrs, need) {
 		return nil
 	}
-	if r.foreign != nil {
-		return t.half.kernel.Learn(ctx, *r.foreign, addrs, need, want)
-	}
-	return t.half.kernel.Learn(ctx, st.pair, addrs, need, want)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
+	defer cancel()
+	return t.half.kernel.Learn(ctx, *pair, addrs, need, want)
 }
 
 // Lifetime bounds how long what the route learns stays.

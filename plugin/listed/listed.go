@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
@@ -28,6 +27,8 @@ type Listed struct {
 	view  string
 	half  func() *dnshalf.Half
 	bound atomic.Pointer[bound]
+
+	counter atomic.Pointer[counter]
 }
 
 // bound is the block's lists within one compiled index. It is made anew when the
@@ -63,7 +64,7 @@ func (l *Listed) Name() string { return name }
 // ServeDNS passes the query on and notes which names its answer leads to, before
 // the answer is written: the client may ask for them at once.
 func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	queries.WithLabelValues(metrics.WithServer(ctx), l.view).Inc()
+	l.count(ctx)
 	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{ResponseWriter: w, listed: l}, r)
 }
 

@@ -195,7 +195,7 @@ func TestLearnsBeforeItAnswers(t *testing.T) {
 	if len(m.Answer) != 1 || len(f.learned) != 1 || f.late {
 		t.Errorf("answer %v, learned %v, after the answer %v", m.Answer, f.learned, f.late)
 	}
-	if f.need != 11*time.Minute || f.want != time.Hour {
+	if f.need != 6*time.Minute || f.want != time.Hour {
 		t.Errorf("need %v want %v", f.need, f.want)
 	}
 }
@@ -273,4 +273,27 @@ func FuzzPrepare(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A route that is down is not an answer that the cache may keep, so the handlers
+// below leave the writing to us; the client still hears why.
+func TestFailureFromBelow(t *testing.T) {
+	r := &Route{to: &fake{v6: true}, Next: plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) {
+		return dns.RcodeServerFailure, errors.New("route vpn is down")
+	})}
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	q := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+	q.SetEdns0(1232, false)
+	rcode, err := r.ServeDNS(context.Background(), rec, q)
+	if rcode != dns.RcodeSuccess || err == nil || rec.Msg == nil || rec.Msg.Rcode != dns.RcodeServerFailure {
+		t.Fatalf("rcode %d, %v, wrote %v", rcode, err, rec.Msg)
+	}
+	ede, ok := rec.Msg.IsEdns0().Option[0].(*dns.EDNS0_EDE)
+	if !ok || ede.ExtraText != "route vpn is down" {
+		t.Errorf("got %v", rec.Msg)
+	}
+	q.Extra = nil
+	if rcode, err := r.ServeDNS(context.Background(), rec, q); rcode != dns.RcodeServerFailure || err == nil {
+		t.Errorf("without EDNS CoreDNS answers by itself: rcode %d, %v", rcode, err)
+	}
 }

@@ -1,7 +1,10 @@
 package route
 
 import (
+	"context"
+
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metrics"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,3 +29,29 @@ var (
 		Help:      "Counter of addresses in answers, those that were in the route's sets already included.",
 	}, []string{"server", "route"})
 )
+
+// counters are the metrics of one server, so that a query looks up no labels.
+type counters struct {
+	server                     string
+	learned, refused, included prometheus.Counter
+}
+
+// count counts one answer with n addresses.
+func (r *Route) count(ctx context.Context, n int, err error) {
+	server := metrics.WithServer(ctx)
+	c := r.counters.Load()
+	if c == nil || c.server != server {
+		to := r.to.Name()
+		c = &counters{
+			server, answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
+			learned.WithLabelValues(server, to),
+		}
+		r.counters.Store(c)
+	}
+	if err != nil {
+		c.refused.Inc()
+		return
+	}
+	c.learned.Inc()
+	c.included.Add(float64(n))
+}

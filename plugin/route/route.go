@@ -4,13 +4,14 @@ package route
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -18,10 +19,6 @@ import (
 )
 
 const name = "route"
-
-// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds;
-// a client gives a resolver 5 s.
-const learnTimeout = 2 * time.Second
 
 // wellKnownNAT64 is the prefix of RFC 6052 section 2.1.
 var wellKnownNAT64 = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}
@@ -40,6 +37,7 @@ type Route struct {
 	to            learner
 	nat64         []netip.Prefix // prefixes that hold an IPv4 address
 	answerOnError bool
+	counters      atomic.Pointer[counters]
 }
 
 // Name implements plugin.Handler.
@@ -54,7 +52,13 @@ func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg
 	if !v6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
 		ctx = gateway.ContextWithoutIPv6(ctx)
 	}
-	return plugin.NextOrFailure(r.Name(), r.Next, ctx, &writer{ResponseWriter: w, ctx: ctx, route: r, v6: v6}, req)
+	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, ctx, &writer{ResponseWriter: w, ctx: ctx, route: r, v6: v6}, req)
+	if rcode == dns.RcodeServerFailure && err != nil && req.IsEdns0() != nil {
+		// Nothing was written. A failure that the handlers below leave to us, like a
+		// route that is down, is one that the cache must not keep.
+		return dns.RcodeSuccess, errors.Join(err, w.WriteMsg(failure(req, dns.ExtendedErrorCodeNetworkError, err.Error())))
+	}
+	return rcode, err
 }
 
 // addNAT64 adds the prefix of the block's dns64. RFC 6052 section 2.2 also knows
@@ -114,14 +118,8 @@ func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
 		return m
 	}
 	need, want := life.Of(ttl)
-	// The client may be gone, or its query's context done: the answer is cached all
-	// the same and the next hit expects its elements.
-	learnCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
-	defer cancel()
-	err := r.to.Learn(learnCtx, addrs, need, want)
-	server := metrics.WithServer(ctx)
-	answers.WithLabelValues(server, r.to.Name(), result(err)).Inc()
-	learned.WithLabelValues(server, r.to.Name()).Add(float64(len(addrs)))
+	err := r.to.Learn(ctx, addrs, need, want)
+	r.count(ctx, len(addrs), err)
 	if err == nil {
 		return m
 	}
@@ -133,23 +131,24 @@ func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
 	return servfail(m)
 }
 
-func result(err error) string {
-	if err != nil {
-		return "error"
-	}
-	return "learned"
+// servfail is what the client gets instead of an answer that cannot be routed.
+func servfail(req *dns.Msg) *dns.Msg {
+	return failure(req, dns.ExtendedErrorCodeOther, "the address could not be routed")
 }
 
-// servfail is what the client gets instead of an answer, with the reason where it
-// understands one (RFC 8914).
-func servfail(m *dns.Msg) *dns.Msg {
+// maxReason bounds what a client is told, in bytes.
+const maxReason = 200
+
+// failure is SERVFAIL, with the reason where the client understands one (RFC 8914).
+// m is the query or the answer that cannot be given.
+func failure(m *dns.Msg, code uint16, reason string) *dns.Msg {
 	f := new(dns.Msg)
-	f.MsgHdr = m.MsgHdr
-	f.Rcode, f.Authoritative, f.AuthenticatedData, f.Truncated = dns.RcodeServerFailure, false, false, false
+	f.Id, f.Response, f.Opcode, f.RecursionDesired, f.CheckingDisabled = m.Id, true, m.Opcode, m.RecursionDesired, m.CheckingDisabled
+	f.RecursionAvailable, f.Rcode = true, dns.RcodeServerFailure
 	f.Question = m.Question
 	if o := m.IsEdns0(); o != nil {
 		f.SetEdns0(o.UDPSize(), o.Do())
-		f.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeOther, ExtraText: "the address could not be routed"}}
+		f.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code, ExtraText: reason[:min(len(reason), maxReason)]}}
 	}
 	return f
 }
