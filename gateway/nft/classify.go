@@ -4,6 +4,10 @@ import "github.com/nameroute/nameroute/gateway"
 
 // classify decides which route a packet takes. The order is the meaning:
 //
+// An ICMP error to a local host, most of all the box's own "too big" and "no way out",
+// belongs to the flow that it is about. It must not get that flow's mark, or the closed
+// door would drop it on its way to the sender.
+//
 // A flow that has a route keeps it. Where connections that come in by the egress
 // belong to the route, this is so for both directions: replies of a LAN server go
 // back by the egress, and packets that arrive by the egress never get here. On a
@@ -16,6 +20,9 @@ import "github.com/nameroute/nameroute/gateway"
 // the routes in the order of gateway.yaml.
 func (d *desire) classify() []rule {
 	var rules []rule
+	for _, f := range gateway.Families {
+		rules = append(rules, newRule("errors about a route's packets", ctRelated(), daddrIn(f, familySet(setKeep, f)), accept()))
+	}
 	keep := func(name string, m gateway.Mark, bothWays bool) {
 		match := []part{ctMarkIs(m)}
 		if !bothWays {

@@ -156,6 +156,33 @@ func TestLearnConcurrently(t *testing.T) {
 	})
 }
 
+// TestLearnLongest: of calls that share a transaction the longest life wins, whatever
+// their order.
+func TestLearnLongest(t *testing.T) {
+	k := open(t, Options{})
+	apply(t, k, small())
+	for i, lives := range [][]time.Duration{{time.Hour, time.Minute}, {time.Minute, time.Hour}} {
+		a := fmt.Sprintf("8.8.8.%d", i)
+		release := make(chan struct{})
+		go k.do(t.Context(), func() error { <-release; return nil })
+		time.Sleep(5 * time.Millisecond)
+		var wg sync.WaitGroup
+		for _, life := range lives {
+			wg.Go(func() {
+				if err := k.Learn(t.Context(), vpn, addrs(a), life, life); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		close(release)
+		wg.Wait()
+		if got := inKernel(t, k, vpn.Set4, a); !about(got, time.Hour) {
+			t.Errorf("%v: lives %v", lives, got)
+		}
+	}
+}
+
 // TestFull: a full set refuses new elements with a clear error and a pause, goes on
 // prolonging old ones, and harms neither neighbours nor other sets.
 func TestFull(t *testing.T) {

@@ -128,7 +128,8 @@ func ctState(text string, bits uint32) part {
 		and(native32(bits), native32(0)), differ(native32(0))}}
 }
 
-func ctNew() part { return ctState("new", expr.CtStateBitNEW) }
+func ctNew() part     { return ctState("new", expr.CtStateBitNEW) }
+func ctRelated() part { return ctState("related", expr.CtStateBitRELATED) }
 func ctEstablished() part {
 	return ctState("established,related", expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
 }
