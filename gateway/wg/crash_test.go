@@ -2,7 +2,9 @@ package wg
 
 import (
 	"bufio"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -85,6 +87,28 @@ func TestCrash(t *testing.T) {
 	}
 	if err := Remove("wgc"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A killed process cannot remove its control socket; who removes its tunnel does.
+func TestRemoveAfterACrash(t *testing.T) {
+	f := newFar(t, "fd", 18, "")
+	cmd := startChild(t, "wgd", f.conf)
+	const socket = "/var/run/wireguard/wgd.sock"
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	for range 2 {
+		if err := Remove("wgd"); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(socket); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("control socket: %v", err)
+		}
 	}
 }
 

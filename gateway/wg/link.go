@@ -56,17 +56,22 @@ func Links() ([]Link, error) {
 
 // Remove deletes a tunnel that no Tunnel of this process holds. An interface that
 // is not there is no error; one that is not ours is ErrForeign. Another process
-// that holds the tunnel sees its device end.
+// that holds the tunnel sees its device end. The control socket that a killed
+// process left goes too.
 func Remove(name string) error {
 	link, err := find(netlink.LinkByName, name)
 	if err != nil || link == nil {
 		return err
 	}
-	if _, ok := kindOf(link); !ok || !ours(link) {
+	kind, ok := kindOf(link)
+	if !ok || !ours(link) {
 		return foreign(link)
 	}
 	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete interface %s: %w", name, err)
+	}
+	if kind == Userspace {
+		return removeUAPI(name)
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package wg
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,7 +19,10 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 )
 
-const tunDevice = "/dev/net/tun"
+const (
+	tunDevice = "/dev/net/tun"
+	uapiDir   = "/var/run/wireguard" // of ipc.UAPIOpen, which does not export it
+)
 
 // embedded is a WireGuard of our own on a TUN that is persistent: addresses and
 // kernel routes outlive the process, so that a crash leaves the door closed and the
@@ -176,6 +181,15 @@ func listenUAPI(name string) (net.Listener, error) {
 		return nil, fmt.Errorf("interface %s: control socket: %w", name, err)
 	}
 	return &onceListener{Listener: l}, nil
+}
+
+// removeUAPI deletes the control socket of a tunnel that nobody holds any more.
+func removeUAPI(name string) error {
+	err := os.Remove(filepath.Join(uapiDir, name+".sock"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("interface %s: control socket: %w", name, err)
+	}
+	return nil
 }
 
 // onceListener closes its listener once: ipc.UAPIListener closes a file descriptor
