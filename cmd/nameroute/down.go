@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +24,7 @@ it and ends; where none runs, this does it itself.
 
 From then on listed names take the WAN like all others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := askAll(o.run, "down")
-			if n > 0 {
+			if _, err := askAll(o.run, "down"); err != nil {
 				return err
 			}
 			return withoutProcess(cmd.Context(), o)
@@ -30,8 +32,12 @@ From then on listed names take the WAN like all others.`,
 	}
 }
 
-// withoutProcess takes out what an earlier process left. It needs no gateway.yaml:
-// all that is ours carries a mark of its own.
+// downTimeout bounds the wait for processes that were asked to end.
+const downTimeout = 15 * time.Second
+
+// withoutProcess takes out what earlier processes left; what was asked to end has left
+// nothing, but one half may have been killed while the other ran. It needs no
+// gateway.yaml: all that is ours carries a mark of its own.
 func withoutProcess(ctx context.Context, o *options) error {
 	if ctx == nil {
 		ctx = context.Background()
@@ -40,13 +46,39 @@ func withoutProcess(ctx context.Context, o *options) error {
 		return err
 	}
 	for _, p := range []part{partDNS, partGateway} {
-		l, err := takeLock(o.run, p)
+		l, err := awaitLock(ctx, o.run, p)
 		if err != nil {
 			return err
 		}
 		defer l.release()
 	}
-	return errors.Join(removeTable(ctx), removeRouting(ctx, o))
+	return errors.Join(removeTable(ctx), removeRouting(ctx, o), removeSockets(o.run))
+}
+
+// awaitLock takes the lock of a part that is about to end.
+func awaitLock(ctx context.Context, dir string, p part) (*lock, error) {
+	for end := time.Now().Add(downTimeout); ; {
+		l, err := takeLock(dir, p)
+		if exitCode(err) != exitRunning || time.Now().After(end) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// removeSockets deletes the control sockets that killed processes left.
+func removeSockets(dir string) error {
+	var errs []error
+	for _, parts := range [][]part{{partDNS, partGateway}, {partGateway}, {partDNS}} {
+		if err := os.Remove(socketName(dir, parts)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func removeTable(ctx context.Context) error {
