@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,9 @@ import (
 // swift are the arguments of a nameroute that takes a tunnel for down after 2 s
 // without an answer, and not after three minutes.
 var swift = []string{"run", "--handshake-limit", "2s", "--probe-interval", "100ms"}
+
+// The race detector would keep every process that ends for a second.
+func init() { os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")) }
 
 // gate is a lab whose box runs nameroute.
 type gate struct {
@@ -53,9 +57,15 @@ func (g *gate) start(args ...string) *netlab.Process {
 	return g.p
 }
 
-// logs shows what a process wrote where the test fails.
+// logs shows what a process wrote where the test fails, and has it fail where that is
+// a crash or a data race.
 func (g *gate) logs(p *netlab.Process) {
 	g.t.Cleanup(func() {
+		for _, fault := range []string{"DATA RACE", "panic:", "fatal error:"} {
+			if strings.Contains(p.Output(), fault) {
+				g.t.Errorf("process %d: %s", p.Pid, fault)
+			}
+		}
 		if g.t.Failed() {
 			g.t.Logf("process %d:\n%s", p.Pid, p.Output())
 		}
