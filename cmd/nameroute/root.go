@@ -43,6 +43,9 @@ names take which route).`,
 	f.StringVar(&o.state, "state", gateway.DefaultState, "directory for what is kept over a restart")
 	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&o.run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
+	if err := completeFlags(root); err != nil {
+		panic(err) // it names a flag that is not above
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
 		runCommand(o), dnsCommand(o), gatewayCommand(o),
@@ -52,7 +55,7 @@ names take which route).`,
 	)
 	for _, c := range root.Commands() {
 		if c.Args == nil && c.Runnable() {
-			c.Args = noArguments
+			c.Args, c.ValidArgsFunction = noArguments, cobra.NoFileCompletions
 		}
 	}
 	return root

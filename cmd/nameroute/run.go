@@ -62,6 +62,7 @@ type process struct {
 	loop   *reconcile.Loop // nil without the sidecar
 	ended  chan error      // the sidecar's end
 	quit   chan error      // how `down` went
+	alive  chan struct{}   // the main loop takes from it whenever it is free
 	ending atomic.Bool     // `down` is at work
 }
 
@@ -74,7 +75,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1)}
+	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{})}
 	if err := needCapabilities(parts...); err != nil {
 		return err
 	}
@@ -105,7 +106,9 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 		return errors.Join(err, p.stop(cancel))
 	}
 	p.announce(f)
+	go p.feedWatchdog(ctx)
 	err = p.wait(signals)
+	p.tell(daemon.SdNotifyStopping)
 	c.close()
 	return errors.Join(err, p.stop(cancel))
 }
@@ -178,15 +181,14 @@ func (p *process) announce(f *files) {
 		routes = append(routes, r.Name)
 	}
 	p.log.Info("nameroute "+version+" runs", "parts", p.parts, "lan", f.config.LAN, "routes", routes)
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		p.log.Warn("tell systemd that it runs", "why", err)
-	}
+	p.tell(daemon.SdNotifyReady)
 }
 
 // wait returns when the process is to end.
 func (p *process) wait(signals <-chan os.Signal) error {
 	for {
 		select {
+		case <-p.alive:
 		case s := <-signals:
 			if s != syscall.SIGHUP {
 				p.log.Info("ends; everything stays in place and the door stays closed", "signal", s.String())
@@ -214,6 +216,8 @@ func (p *process) wait(signals <-chan os.Signal) error {
 
 // reload reads the files and takes them up where all of them are right.
 func (p *process) reload() error {
+	p.tell(reloading())
+	defer p.tell(daemon.SdNotifyReady)
 	f, err := p.o.read(p.o.config, p.o.corefile, p.parts)
 	if err != nil {
 		return err
