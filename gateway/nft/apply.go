@@ -42,6 +42,13 @@ func (k *Kernel) apply(ctx context.Context, t *Table) (int, error) {
 		}
 	}()
 	changes, err := k.applyOnce(ctx, t, false)
+	for range readAttempts {
+		if !errors.Is(err, ErrNoSet) {
+			break
+		}
+		// Somebody deleted the table while it was read: read again.
+		changes, err = k.applyOnce(ctx, t, false)
+	}
 	if errors.Is(err, errTransport) {
 		if err := k.reopen(); err != nil {
 			return 0, err

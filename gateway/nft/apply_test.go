@@ -260,6 +260,9 @@ func TestModeChange(t *testing.T) {
 // TestStopped: the counters survive a change of their rule.
 func TestStopped(t *testing.T) {
 	k := open(t, Options{})
+	if got, err := k.Stopped(); err != nil || len(got) != 0 {
+		t.Errorf("without a table: %v, %v", got, err)
+	}
 	s := small()
 	apply(t, k, s)
 	sh(t, `ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up; ip addr add 198.18.0.1/24 dev d0; ip route add default via 198.18.0.2; ip neigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev d0`)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
-
 )
 
 // maxRounds bounds how often a transaction is tried again without the requests that

@@ -97,6 +97,9 @@ func (r *reader) set(ref SetRef) (setState, error) {
 // sets reads all sets of a table but anonymous ones, which belong to rules.
 func (r *reader) sets(family byte, table string) ([]setState, error) {
 	msgs, err := r.get(unix.NFT_MSG_GETSET, unix.NLM_F_DUMP, family, func(b *batch) { b.text(unix.NFTA_SET_TABLE, table) })
+	if errors.Is(err, unix.ENOENT) {
+		return nil, ErrNoSet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read sets: %w", err)
 	}
@@ -229,6 +232,9 @@ func (r *reader) chains(family byte, table string) ([]chainState, error) {
 
 func (r *reader) rules(family byte, table string) ([]ruleState, error) {
 	msgs, err := r.get(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, family, func(b *batch) { b.text(unix.NFTA_RULE_TABLE, table) })
+	if errors.Is(err, unix.ENOENT) {
+		return nil, ErrNoSet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -58,7 +59,7 @@ type Counter struct {
 }
 
 // Stopped reads how much each route's closed door has dropped since the table was
-// made, by route name.
+// made, by route name. Without a table nothing is stopped.
 func (k *Kernel) Stopped() (map[string]Counter, error) {
 	r, err := openReader()
 	if err != nil {
@@ -66,7 +67,7 @@ func (k *Kernel) Stopped() (map[string]Counter, error) {
 	}
 	defer r.close()
 	rules, err := r.rules(unix.NFPROTO_INET, gateway.TableName)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoSet) {
 		return nil, err
 	}
 	out := map[string]Counter{}
