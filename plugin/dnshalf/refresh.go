@@ -130,12 +130,14 @@ func snat(e *nft.Egress, a netip.Addr) {
 	}
 }
 
-// publish stores what is known of a route for the queries.
+// publish stores what is known of a route for the queries. The WAN is never down: a
+// resolver on a connected network needs no default, and before the sidecar has run
+// for the first time table main leads to all of them.
 func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *Status {
 	cell := h.cell(r.Name)
 	old := cell.Load()
 	st := &Status{
-		Route: r, Down: !seen.Default4 && !seen.Default6, V4: seen.Default4, V6: seen.Default6,
+		Route: r, Down: r.Name != gateway.WAN && !seen.Default4 && !seen.Default6, V4: seen.Default4, V6: seen.Default6,
 		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: nft.Pair(r),
 	}
 	if st.Down {

@@ -1,0 +1,36 @@
+package dnshalf
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
+)
+
+// Without a default in its table a route is down, but not the WAN.
+func TestPublish(t *testing.T) {
+	cfg, err := gateway.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Half{cells: map[string]*atomic.Pointer[Status]{}}
+	h.config.Store(cfg)
+	for _, c := range []struct {
+		route string
+		seen  policy.RouteState
+		down  bool
+	}{
+		{"vpn", policy.RouteState{}, true},
+		{"vpn", policy.RouteState{Default4: true}, false},
+		{"vpn", policy.RouteState{Default6: true}, false},
+		{"vpn", policy.RouteState{}, true},
+		{gateway.WAN, policy.RouteState{}, false},
+		{gateway.WAN, policy.RouteState{Default6: true}, false},
+	} {
+		r, _ := cfg.Route(c.route)
+		if st := h.publish(r, nil, c.seen, cfg, nil); st.Down != c.down || h.cell(c.route).Load() != st {
+			t.Errorf("%s with %+v: down %v, want %v", c.route, c.seen, st.Down, c.down)
+		}
+	}
+}
