@@ -1,0 +1,135 @@
+package test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// The two halves as two processes: each is killed, or stopped, and started again alone
+// under traffic, and nothing leaves by a wrong way meanwhile.
+func TestHalvesRestartAlone(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	sidecar := g.launchGateway()
+	dns := g.start("dns")
+	addrs := g.resolve("www.listed.example")
+	forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	g.wantSettledTable()
+	before, elements := g.kernelState(), g.elements()
+	g.Reset()
+	flood := g.flood(netlab.ByVPN, addrs...)
+	for _, c := range []struct {
+		name string
+		act  func()
+	}{
+		{"dns killed", func() { dns.Kill(); dns = g.start("dns") }},
+		{"dns stopped", func() { g.stop(dns); dns = g.start("dns") }},
+		{"gateway killed", func() { sidecar.Kill(); sidecar = g.launchGateway() }},
+		{"gateway stopped", func() { g.stop(sidecar); sidecar = g.launchGateway() }},
+	} {
+		forwarded.resetGap()
+		own.resetGap()
+		began := time.Now()
+		c.act()
+		forwarded.wantProgress(5 * time.Second)
+		own.wantProgress(5 * time.Second)
+		g.Box.AwaitNames("again.listed.example", 5*time.Second)
+		took := time.Since(began).Round(time.Millisecond)
+		tcp, udp := forwarded.worst()
+		ownTCP, ownUDP := own.worst()
+		t.Logf("%s: all answers again after %v; longest gap of forwarded flows over TCP %v, over UDP %v; of the box's own %v, %v",
+			c.name, took, tcp, udp, ownTCP, ownUDP)
+		g.wantSubset(elements, g.elements())
+		if strings.HasPrefix(c.name, "dns") && max(tcp, udp, ownTCP, ownUDP) > time.Second {
+			t.Errorf("%s: packets waited for the dns half", c.name)
+		}
+	}
+	t.Logf("%d new flows meanwhile", flood.stop(g))
+	g.wantSettledTable()
+	g.wantSame("after all", before, g.kernelState())
+	g.wantNoneClear(append(addrs, g.Plan.World.All()...)...)
+	g.wantNoQueryByWAN("listed.example")
+}
+
+// Forwarding is switched on last, when the nft table stands: before, a box that did
+// not forward forwards nothing, whichever half is started first.
+func TestForwardingComesLast(t *testing.T) {
+	const forwarding = "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
+	sysctls := []string{"sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}
+	t.Run("sidecar first", func(t *testing.T) {
+		t.Parallel()
+		g := bareGate(t, netlab.Options{GoResolvers: true, NotRouting: true})
+		g.Box.WriteFiles(netlab.Setup{})
+		addrs := g.World.Addresses("www.listed.example").All()
+		g.launchGateway()
+		g.Box.AwaitEgress("wg0", 5*time.Second)
+		time.Sleep(300 * time.Millisecond)
+		if now := g.Box.Run(sysctls...); strings.Contains(now, "= 1") {
+			t.Errorf("forwarding is on without the nft table:\n%s", now)
+		}
+		g.wantClosed(g.Client, addrs...)
+		g.wantNoneClear(addrs...)
+		g.Reset()
+
+		flood := g.flood(netlab.ByVPN, g.World.Addresses("first.listed.example").All()...)
+		g.Box.AwaitDNS(g.launchDNS(), 15*time.Second)
+		g.Box.AwaitNames("listed.example", 5*time.Second)
+		first := g.resolve("first.listed.example")
+		g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, first...)
+		if now := g.Box.Run(sysctls...); now != forwarding {
+			t.Errorf("forwarding is not on with the nft table:\n%s", now)
+		}
+		flood.end() // before the name was asked for its addresses were nobody's
+	})
+	t.Run("dns half first", func(t *testing.T) {
+		t.Parallel()
+		g := bareGate(t, netlab.Options{GoResolvers: true, NotRouting: true})
+		g.Box.WriteFiles(netlab.Setup{})
+		g.Box.AwaitDNS(g.launchDNS(), 15*time.Second)
+		if _, err := g.Client.Resolve("too-early.listed.example"); err == nil {
+			t.Error("a listed name was answered without any tunnel")
+		}
+		g.resolve("www.other.example")
+		if now := g.Box.Run(sysctls...); strings.Contains(now, "= 1") {
+			t.Errorf("the dns half has switched forwarding on:\n%s", now)
+		}
+		g.wantNoQueryByWAN("listed.example")
+		g.launchGateway()
+		g.Box.AwaitNames("ready.listed.example", 8*time.Second)
+		addrs := g.resolve("www.listed.example")
+		g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, addrs...)
+		g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+		if now := g.Box.Run(sysctls...); now != forwarding {
+			t.Errorf("forwarding is not on:\n%s", now)
+		}
+		g.wantNoneClear(addrs...)
+		g.wantNoQueryByWAN("listed.example")
+	})
+}
+
+// launchGateway starts the sidecar alone, with short timers.
+func (g *gate) launchGateway() *netlab.Process {
+	g.t.Helper()
+	p := g.Box.Launch(binary, append([]string{"gateway"}, swift[1:]...)...)
+	g.logs(p)
+	return p
+}
+
+// launchDNS starts the dns half alone.
+func (g *gate) launchDNS() *netlab.Process {
+	g.t.Helper()
+	p := g.Box.Launch(binary, "dns")
+	g.logs(p)
+	return p
+}
+
+func (g *gate) stop(p *netlab.Process) {
+	g.t.Helper()
+	if err := p.Stop(); err != nil {
+		g.t.Errorf("SIGTERM: process %d ended with %v", p.Pid, err)
+	}
+}
