@@ -76,7 +76,11 @@ func (r Route) pairs() []any {
 // shown. The values of header lines are secrets as often as not; whoever shows the
 // text to others leaves them out.
 func (s Source) pairs() []any {
-	pairs := []any{"url", flow(s.URLs), "every", shortDuration(s.Every), "via", s.Via}
+	pairs := []any{"url", flow(s.URLs)}
+	if s.Select != "" {
+		pairs = append(pairs, "select", s.Select)
+	}
+	pairs = append(pairs, "every", shortDuration(s.Every), "via", s.Via)
 	if len(s.Resolvers) > 0 {
 		pairs = append(pairs, "resolvers", flow(words(s.Resolvers)))
 	}

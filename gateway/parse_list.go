@@ -34,7 +34,7 @@ func (c *Config) readLists(v value) {
 			lr.check()
 		}
 		if len(lr.URLs) > 0 {
-			lr.File = FetchedFile(DefaultState, name)
+			lr.List.File = lr.Source.File(DefaultState)
 			c.Sources = append(c.Sources, lr.Source)
 		}
 		c.Lists = append(c.Lists, lr.List)
@@ -52,6 +52,7 @@ func (lr *listReader) fields() []field {
 // updateFields are the keys that say how the content of a url is kept fresh.
 func (lr *listReader) updateFields() []field {
 	return []field{
+		{key: "select", read: func(v value) { set(&lr.Select)(v.selector()) }},
 		{key: "every", read: func(v value) { set(&lr.Every)(v.durationIn(MinEvery, MaxEvery)) }},
 		{key: "via", read: func(v value) { set(&lr.Via)(v.text("want the name of a route, or wan")) }},
 		{key: "resolvers", read: func(v value) { lr.Resolvers = v.resolvers() }},
@@ -81,7 +82,7 @@ func (lr *listReader) readFile(v value) {
 		v.problem("is a URL", "want url: for it instead of file:")
 		return
 	}
-	set(&lr.File)(v.path(wantList))
+	set(&lr.List.File)(v.path(wantList))
 }
 
 func (lr *listReader) readURLs(v value) {

@@ -43,6 +43,7 @@ lists:
   china:
     url: [https://lists.example/china.conf, "http://192.0.2.9:8080/china.conf?raw=1"]
     format: dnsmasq
+    select: cn@!ads
     every: 6h
     via: vpn
     resolvers: [192.0.2.53]
@@ -105,11 +106,11 @@ func TestParseEveryKey(t *testing.T) {
 		Lists: []List{
 			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy"},
 			{Name: "mine", File: "/etc/nameroute/mine.txt"},
-			{Name: "china", File: "/var/lib/nameroute/lists-fetched/china", Format: "dnsmasq"},
+			{Name: "china", File: "/var/lib/nameroute/lists-fetched/china:cn@!ads", Format: "dnsmasq"},
 		},
 		Sources: []Source{{
 			List: "china", URLs: []string{"https://lists.example/china.conf", "http://192.0.2.9:8080/china.conf?raw=1"},
-			Every: 6 * time.Hour, Via: "vpn", Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+			Select: "cn@!ads", Every: 6 * time.Hour, Via: "vpn", Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
 			Signature: Signature{Key: "RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH", URL: "https://lists.example/china.sig"},
 			Headers:   []Header{{"Authorization", "Bearer x"}, {"X-Box", "1"}},
 			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinRules: 1000, MaxShrink: 25, Missing: MissingFail,

@@ -121,6 +121,21 @@ func (v value) percent() (int, bool) {
 	return n, true
 }
 
+// selector reads the name of a part of a file, such as a category or a country.
+func (v value) selector() (string, bool) {
+	const want = "want a category or a country, such as netflix, google@ads or CN"
+	s, ok := v.text(want)
+	strange := func(c rune) bool {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		return !letter && !strings.ContainsRune("-_.!@", c)
+	}
+	if ok && (strings.ContainsFunc(s, strange) || strings.Trim(s, ".@") == "") {
+		v.problem("names no part of a file", want)
+		return "", false
+	}
+	return s, ok
+}
+
 // resolvers reads a list of different resolvers.
 func (v value) resolvers() []netip.AddrPort {
 	var all []netip.AddrPort

@@ -27,6 +27,7 @@ const (
 type Source struct {
 	List      string
 	URLs      []string         // mirrors, http or https, asked in this order
+	Select    string           // the part of the file that is the list, as a category; "" for all
 	Every     time.Duration    // time between two fetches
 	Via       string           // the route by which it is fetched
 	Resolvers []netip.AddrPort // asked through that route; empty: those that the route has
@@ -77,8 +78,8 @@ func (c *Config) WithState(dir string) *Config {
 	d := *c
 	d.Lists = slices.Clone(c.Lists)
 	for i, l := range d.Lists {
-		if _, fetched := c.Source(l.Name); fetched {
-			d.Lists[i].File = FetchedFile(dir, l.Name)
+		if s, fetched := c.Source(l.Name); fetched {
+			d.Lists[i].File = s.File(dir)
 		}
 	}
 	return &d
@@ -87,5 +88,12 @@ func (c *Config) WithState(dir string) *Config {
 // FetchedDir is the folder of fetched lists below a state directory.
 func FetchedDir(state string) string { return filepath.Join(state, fetchedFolder) }
 
-// FetchedFile is the content of a fetched list.
-func FetchedFile(state, list string) string { return filepath.Join(FetchedDir(state), list) }
+// File is what the list of the source reads: the fetched file, with the selected part
+// behind a colon as in `file`.
+func (s Source) File(state string) string {
+	file := filepath.Join(FetchedDir(state), s.List)
+	if s.Select != "" {
+		file += ":" + s.Select
+	}
+	return file
+}

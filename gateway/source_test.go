@@ -29,12 +29,12 @@ func TestParseSourceDefaults(t *testing.T) {
 }
 
 func TestWithState(t *testing.T) {
-	c, err := Parse("/etc/nameroute/gateway.yaml", []byte("lists: {l: {url: https://lists.example/l.txt}, f: {file: f.txt}}"))
+	c, err := Parse("/etc/nameroute/gateway.yaml", []byte("lists: {l: {url: https://lists.example/l.txt}, s: {url: https://lists.example/s.dat, select: netflix}, f: {file: f.txt}}"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := c.WithState("/srv/state")
-	want := []List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
+	want := []List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "s", File: "/srv/state/lists-fetched/s:netflix"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
 	if diff := cmp.Diff(want, d.Lists, equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -85,6 +85,7 @@ lists:
   wrong:
     url: [ftp://lists.example/a, "file:///etc/passwd", "https://", "https://u:secret@lists.example/", https://x/#f, https://x:0/, https://x/, https://x/]
     every: 10s
+    select: a/b
     via: vpm
     timeout: 2h
     max_size: big
@@ -114,22 +115,23 @@ gateway.yaml:8:103: lists.wrong.url: https://x/#f: has a part behind #: want it 
 gateway.yaml:8:117: lists.wrong.url: https://x:0/: not a port: want 1 to 65535
 gateway.yaml:8:143: lists.wrong.url: https://x/: named twice
 gateway.yaml:9:12: lists.wrong.every: 10s: out of range: want at least 1m
-gateway.yaml:10:10: lists.wrong.via: vpm: there is no such route: want wan or tun
-gateway.yaml:11:14: lists.wrong.timeout: 2h: out of range: want at most 1h
-gateway.yaml:12:15: lists.wrong.max_size: big: not a size: want a number of bytes, or one with its unit, such as 512K, 64M or 1G
-gateway.yaml:13:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
-gateway.yaml:14:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
-gateway.yaml:15:14: lists.wrong.missing: ignore: unknown value: want empty or fail
-gateway.yaml:16:17: lists.wrong.sha256_url: lists.example/sum: not fetched by http or https: want an http or https URL
-gateway.yaml:16:17: lists.wrong.sha256_url: the list has a signature already, which says more: keep one of the two
-gateway.yaml:17:22: lists.wrong.signature.key: abc: not a public key of minisign: want the second line of minisign.pub, which begins with RW
-gateway.yaml:18:15: "lists.wrong.headers.a b": not the name of a header line: want for example Authorization
-gateway.yaml:18:25: lists.wrong.headers.Range: is set by the fetch itself
-gateway.yaml:18:43: lists.wrong.headers.X: given twice in other capitals: keep one
-gateway.yaml:18:54: lists.wrong.headers.y: has a character that no header line can have: want printable ASCII
-gateway.yaml:19:44: lists.far.via: tun: the route has no resolvers of its own: add lists.far.resolvers
-gateway.yaml:22:42: lists.unsigned.signature: has no key: want the second line of minisign.pub, which begins with RW
-gateway.yaml:23:41: lists.double.sha256_url: the list has a signature already, which says more: keep one of the two`
+gateway.yaml:10:13: lists.wrong.select: a/b: names no part of a file: want a category or a country, such as netflix, google@ads or CN
+gateway.yaml:11:10: lists.wrong.via: vpm: there is no such route: want wan or tun
+gateway.yaml:12:14: lists.wrong.timeout: 2h: out of range: want at most 1h
+gateway.yaml:13:15: lists.wrong.max_size: big: not a size: want a number of bytes, or one with its unit, such as 512K, 64M or 1G
+gateway.yaml:14:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
+gateway.yaml:15:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
+gateway.yaml:16:14: lists.wrong.missing: ignore: unknown value: want empty or fail
+gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not fetched by http or https: want an http or https URL
+gateway.yaml:17:17: lists.wrong.sha256_url: the list has a signature already, which says more: keep one of the two
+gateway.yaml:18:22: lists.wrong.signature.key: abc: not a public key of minisign: want the second line of minisign.pub, which begins with RW
+gateway.yaml:19:15: "lists.wrong.headers.a b": not the name of a header line: want for example Authorization
+gateway.yaml:19:25: lists.wrong.headers.Range: is set by the fetch itself
+gateway.yaml:19:43: lists.wrong.headers.X: given twice in other capitals: keep one
+gateway.yaml:19:54: lists.wrong.headers.y: has a character that no header line can have: want printable ASCII
+gateway.yaml:20:44: lists.far.via: tun: the route has no resolvers of its own: add lists.far.resolvers
+gateway.yaml:23:42: lists.unsigned.signature: has no key: want the second line of minisign.pub, which begins with RW
+gateway.yaml:24:41: lists.double.sha256_url: the list has a signature already, which says more: keep one of the two`
 	_, err := Parse("gateway.yaml", []byte(text))
 	if err == nil {
 		t.Fatal("accepted")

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/updater"
+)
+
+// partUpdate is the updater as a process of its own.
+const partUpdate part = "update"
+
+func updateCommand(o *options) *cobra.Command {
+	var flags updater.Flags
+	var daemon bool
+	var every time.Duration
+	var format string
+	c := &cobra.Command{
+		Use:   "update [NAME...]",
+		Short: "Fetch the lists that have a url",
+		Long: `Fetch the lists that have a url, those named or all, whether they are due or not. What
+comes is checked before it is used; a running nameroute takes it up by itself.
+
+With --daemon it stays and fetches each list when it is due, as 'nameroute run' does by
+itself. SIGHUP has it read gateway.yaml again.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if daemon && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
+				return withCode(exitUsage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))
+			}
+			if err := needCapabilities(); err != nil {
+				return err
+			}
+			cfg, err := gateway.Load(o.config)
+			if err != nil {
+				return withCode(exitConfig, err)
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			if daemon {
+				if err := setLogFormat(format); err != nil {
+					return withCode(exitUsage, err)
+				}
+				return updateDaemon(ctx, o, cfg, every)
+			}
+			return updateOnce(ctx, cmd.OutOrStdout(), o, cfg, names, flags)
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&flags.DryRun, "dry-run", false, "fetch and check, and change nothing")
+	f.BoolVar(&flags.Force, "force", false, "fetch what has not changed too, and let lists shrink")
+	f.BoolVar(&flags.Diff, "diff", false, "print the names that came and went")
+	f.BoolVar(&daemon, "daemon", false, "stay, and fetch each list when it is due")
+	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
+	f.StringVar(&format, "log-format", "text", "with --daemon: text or json")
+	return c
+}
+
+// updateDaemon keeps the lists fresh until a signal ends it.
+func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every time.Duration) error {
+	l, err := takeLock(o.run, partUpdate)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	log := newLogger("updater")
+	u := updater.New(updater.Options{Config: cfg, State: o.state, Log: log, Timers: updater.Timers{Every: every}})
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		u.Run(ctx)
+	}()
+	log.Info("nameroute "+version+" keeps lists fresh", "lists", len(cfg.Sources))
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-reload:
+			cfg, err := gateway.Load(o.config)
+			if err != nil {
+				log.Error("reload: what was known goes on", "why", err)
+				continue
+			}
+			u.SetConfig(cfg)
+			log.Info("files read again", "lists", len(cfg.Sources))
+		}
+	}
+}
+
+// updateOnce fetches and tells what became of each list.
+func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Config, names []string, flags updater.Flags) error {
+	if len(cfg.Sources) == 0 && len(names) == 0 {
+		fmt.Fprintf(out, "%s has no list with url\n", o.config)
+		return nil
+	}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		p := &progress{out: os.Stderr}
+		flags.Progress = p.show
+		defer p.clear()
+	}
+	u := updater.New(updater.Options{Config: cfg, State: o.state, Log: newLogger("update")})
+	failed := 0
+	results, err := u.Update(ctx, names, flags)
+	if err != nil {
+		return withCode(exitUsage, err)
+	}
+	for _, r := range results {
+		printResult(out, r, flags.DryRun)
+		if r.Err != nil {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return withCode(exitList, fmt.Errorf("%s of %d not fetched; the content in use stays", count(failed, "list"), len(results)))
+	}
+	return nil
+}
+
+func printResult(out io.Writer, r updater.Result, dry bool) {
+	what := string(r.Outcome)
+	if dry && r.Outcome == updater.Updated {
+		what = "would be updated"
+	}
+	switch {
+	case r.Err != nil:
+		fmt.Fprintf(out, "%s: %s: %v\n", r.List, what, r.Err)
+	case r.Outcome == updater.Updated:
+		fmt.Fprintf(out, "%s: %s: %d rules (%d before)\n", r.List, what, r.Report.Entries()+r.Report.Prefixes, r.Before)
+	default:
+		fmt.Fprintf(out, "%s: %s: %d rules\n", r.List, what, r.Before)
+	}
+	for _, n := range r.Came {
+		fmt.Fprintf(out, "+ %s\n", n)
+	}
+	for _, n := range r.Went {
+		fmt.Fprintf(out, "- %s\n", n)
+	}
+}
+
+// progress shows on one line of a terminal how far a download is.
+type progress struct {
+	out  io.Writer
+	last time.Time
+}
+
+func (p *progress) show(list string, received, total int64) {
+	if time.Since(p.last) < 100*time.Millisecond && received != total {
+		return
+	}
+	p.last = time.Now()
+	if total > 0 {
+		fmt.Fprintf(p.out, "\r\x1b[K%s: %s of %s", list, bytesText(received), bytesText(total))
+		return
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s: %s", list, bytesText(received))
+}
+
+func (p *progress) clear() { fmt.Fprint(p.out, "\r\x1b[K") }
+
+// bytesText prints a size in the units of 1024 that gateway.yaml takes.
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1fG", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1fM", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1fK", float64(n)/(1<<10))
+	}
+	return fmt.Sprint(n)
+}

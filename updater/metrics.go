@@ -1,0 +1,110 @@
+package updater
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+const subsystem = "lists"
+
+// Variables declared for monitoring.
+var (
+	updateCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "updates_total",
+		Help: "Counter of fetches of a list by outcome: updated, unchanged, refused or failed.",
+	}, []string{"list", "outcome"})
+
+	rulesGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "fetched_rules",
+		Help: "Gauge of the rules of a fetched list.",
+	}, []string{"list"})
+
+	missingGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "missing",
+		Help: "Gauge of whether a fetched list has no content at all: 1 or 0.",
+	}, []string{"list"})
+
+	failuresGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "failures",
+		Help: "Gauge of the fetches of a list that failed one after another.",
+	}, []string{"list"})
+
+	ages = newAgeCollector()
+)
+
+// ageCollector tells the ages of lists at the time of the scrape.
+type ageCollector struct {
+	desc *prometheus.Desc
+	mu   sync.Mutex
+	at   map[string]time.Time
+}
+
+func newAgeCollector() *ageCollector {
+	c := &ageCollector{at: map[string]time.Time{}, desc: prometheus.NewDesc(
+		prometheus.BuildFQName(plugin.Namespace, subsystem, "age_seconds"),
+		"Gauge of the time since a server last had nothing newer than the content of a list.", []string{"list"}, nil)}
+	prometheus.MustRegister(c)
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *ageCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c *ageCollector) Collect(to chan<- prometheus.Metric) {
+	c.mu.Lock()
+	at := maps.Clone(c.at)
+	c.mu.Unlock()
+	for list, t := range at {
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, time.Since(t).Seconds(), list)
+	}
+}
+
+// tell publishes what is remembered of a list.
+func tell(list string, m meta) {
+	missing := 0.0
+	if m.SHA256 == "" {
+		missing = 1
+	}
+	missingGauge.WithLabelValues(list).Set(missing)
+	rulesGauge.WithLabelValues(list).Set(float64(m.Rules))
+	failuresGauge.WithLabelValues(list).Set(float64(m.Failures))
+	ages.mu.Lock()
+	defer ages.mu.Unlock()
+	if at := m.age(); !at.IsZero() {
+		ages.at[list] = at
+	} else {
+		delete(ages.at, list)
+	}
+}
+
+func count(list string, o Outcome) { updateCount.WithLabelValues(list, string(o)).Inc() }
+
+// forget drops what was published of lists that are no longer fetched.
+func forget(cfg *gateway.Config) {
+	ages.mu.Lock()
+	defer ages.mu.Unlock()
+	for list := range ages.at {
+		if _, ok := cfg.Source(list); !ok {
+			delete(ages.at, list)
+			for _, g := range []*prometheus.GaugeVec{rulesGauge, missingGauge, failuresGauge} {
+				g.DeleteLabelValues(list)
+			}
+		}
+	}
+}
+
+// age is since when the content may be old.
+func (m meta) age() time.Time {
+	if m.Checked.After(m.Fetched) {
+		return m.Checked
+	}
+	return m.Fetched
+}

@@ -1,0 +1,397 @@
+package updater
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists"
+)
+
+// DefaultShipped holds the lists that come with the package, by name.
+const DefaultShipped = "/usr/share/nameroute/lists"
+
+// Options of an Updater.
+type Options struct {
+	Config  *gateway.Config
+	State   string       // the state directory; the lists lie below it
+	Shipped string       // lists that came with the package; "": DefaultShipped
+	Log     *slog.Logger // nil discards
+	Timers  Timers       // the zero value is right outside of tests
+}
+
+// Updater keeps the lists of one gateway.yaml fresh. Its methods may be called from
+// any goroutine; one list is updated at a time, in all processes together.
+type Updater struct {
+	options Options
+	store   store
+	roots   *x509.CertPool // nil: the system's
+	ways    func(*gateway.Config, gateway.Source) (way, error)
+	kick    chan struct{}
+
+	mu     sync.Mutex // one pass at a time; guards what follows
+	config *gateway.Config
+	after  map[string]time.Time // no scheduled fetch before: also where the disk cannot hold it
+	said   map[string]string    // what was last logged of a list's trouble
+}
+
+// New makes an updater and puts the copies that came with the package in place of
+// lists that have no content yet. It fetches nothing and never fails over a list.
+func New(o Options) *Updater {
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	o.Shipped = cmp.Or(o.Shipped, DefaultShipped)
+	o.Timers = o.Timers.withDefaults()
+	u := &Updater{
+		options: o, store: newStore(o.State), ways: wayBy, kick: make(chan struct{}, 1),
+		after: map[string]time.Time{}, said: map[string]string{},
+	}
+	u.SetConfig(o.Config)
+	return u
+}
+
+// SetConfig makes these the lists that are kept fresh, and looks at once what is due.
+// It waits for an update that is under way.
+func (u *Updater) SetConfig(cfg *gateway.Config) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.config = cfg.WithState(u.options.State)
+	forget(u.config)
+	if err := u.prepare(); err != nil {
+		u.options.Log.Error("lists: prepare", "why", err)
+	}
+	select {
+	case u.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Flags of an update that somebody asked for.
+type Flags struct {
+	DryRun   bool                                     // fetch and check, and change nothing
+	Force    bool                                     // fetch what is not due or not changed, and let it shrink
+	Diff     bool                                     // find the names that came and went
+	Progress func(list string, received, total int64) // total is -1 where the server does not say; may be nil
+}
+
+// Outcome is what became of one list.
+type Outcome string
+
+// The outcomes of an update.
+const (
+	Updated   Outcome = "updated"
+	Unchanged Outcome = "unchanged"
+	Refused   Outcome = "refused" // it came, and is not used
+	Failed    Outcome = "failed"  // it did not come
+)
+
+// Result tells of one list after an update.
+type Result struct {
+	List    string
+	Outcome Outcome
+	URL     string       // where it was fetched; "" where nothing was
+	Report  lists.Report // of what was fetched
+	Before  int          // rules of the content that was in use
+	Came    []string     // with Flags.Diff, sorted
+	Went    []string
+	Err     error // why it was refused or failed
+	next    time.Time
+}
+
+// Update fetches these lists now, or all where none is named, whether they are due or
+// not. The error is about a name that is no fetched list; what becomes of each list
+// is in its result.
+func (u *Updater) Update(ctx context.Context, names []string, f Flags) ([]Result, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var sources []gateway.Source
+	for _, s := range u.config.Sources {
+		if len(names) == 0 || slices.Contains(names, s.List) {
+			sources = append(sources, s)
+		}
+	}
+	for _, n := range names {
+		if _, ok := u.config.Source(n); !ok {
+			return nil, fmt.Errorf("list %q: %s has no list of this name with url", n, u.config.File)
+		}
+	}
+	var results []Result
+	for _, s := range sources {
+		results = append(results, u.update(ctx, s, f))
+	}
+	return results, nil
+}
+
+// Rollback makes the version before the one in use the one in use. The version that
+// was taken out is not taken again until its publisher changes it.
+func (u *Updater) Rollback(ctx context.Context, list string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, ok := u.config.Source(list)
+	if !ok {
+		return fmt.Errorf("list %q: %s has no list of this name with url", list, u.config.File)
+	}
+	unlock, err := u.store.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", list, err)
+	}
+	defer unlock()
+	m, err := u.load(s)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", list, err)
+	}
+	if err := u.store.rollback(list); err != nil {
+		return fmt.Errorf("list %s: %w", list, err)
+	}
+	back, err := u.load(s)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", list, err)
+	}
+	back.URL, back.ETag, back.LastModified = m.URL, m.ETag, m.LastModified
+	back.Rejected, back.Checked = m.SHA256, m.Checked
+	u.options.Log.Info("lists: rolled back", "list", list, "rules", back.Rules)
+	return u.save(s, back)
+}
+
+// load reads what is remembered of a list and brings it in line with the content that
+// is there: after a crash, or where somebody put a file of his own in place.
+func (u *Updater) load(s gateway.Source) (meta, error) {
+	m, err := readMeta(u.store.meta(s.List))
+	if err != nil {
+		u.options.Log.Warn("lists: what was remembered of a list is lost; it is fetched anew", "list", s.List, "why", err)
+	}
+	sum, err := sumFile(u.store.content(s.List))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return meta{Next: m.Next, Failures: m.Failures, Error: m.Error, Part: m.Part}, nil
+	case err != nil:
+		return m, err
+	case sum == m.SHA256:
+		return m, nil
+	}
+	m = meta{SHA256: sum, Next: m.Next, Failures: m.Failures, Error: m.Error, Rejected: m.Rejected, Part: m.Part}
+	if info, err := os.Stat(u.store.content(s.List)); err == nil {
+		m.Fetched = info.ModTime()
+	}
+	if r, err := lists.Check(u.list(s)); err == nil {
+		m.Rules = rules(r)
+	}
+	return m, nil
+}
+
+// list is the list as the gateway reads it.
+func (u *Updater) list(s gateway.Source) gateway.List {
+	l, _ := u.config.List(s.List)
+	return l
+}
+
+func (u *Updater) save(s gateway.Source, m meta) error {
+	tell(s.List, m)
+	if err := m.write(u.store.meta(s.List)); err != nil {
+		return fmt.Errorf("list %s: remember what was fetched: %w", s.List, err)
+	}
+	return nil
+}
+
+// update fetches one list and takes it up. u.mu is held.
+func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result {
+	unlock, err := u.store.lock(ctx)
+	if err != nil {
+		r := Result{List: s.List, Outcome: Failed, Err: fmt.Errorf("list %s: %w", s.List, err)}
+		u.after[s.List] = u.options.Timers.now().Add(u.options.Timers.RetryFirst)
+		u.say(s, r)
+		return r
+	}
+	defer unlock()
+	m, err := u.load(s)
+	if err == nil && !f.DryRun {
+		err = u.shifted(s, &m)
+	}
+	r := Result{List: s.List, Outcome: Failed, Before: m.Rules}
+	if err == nil {
+		r, m = u.fetch(ctx, s, m, f)
+		err = r.Err
+	}
+	if err != nil {
+		r.Err = fmt.Errorf("list %s: %w", s.List, err)
+	}
+	if f.DryRun {
+		return r
+	}
+	u.plan(s, &m, r)
+	if err := u.save(s, m); err != nil {
+		u.options.Log.Error("lists: it will be fetched again after a restart", "why", err)
+	}
+	u.say(s, r)
+	count(s.List, r.Outcome)
+	return r
+}
+
+// shifted drops what is remembered of a server that is no longer named: the list is
+// another one now, and may well be smaller.
+func (u *Updater) shifted(s gateway.Source, m *meta) error {
+	if m.Part != nil && !slices.Contains(s.URLs, m.Part.URL) {
+		m.Part = nil
+		return removeIfThere(u.store.part(s.List))
+	}
+	return nil
+}
+
+// fetch asks the mirrors in turn until one has what can be used.
+func (u *Updater) fetch(ctx context.Context, s gateway.Source, m meta, f Flags) (Result, meta) {
+	r := Result{List: s.List, Outcome: Failed, Before: m.Rules}
+	w, err := u.ways(u.config, s)
+	if err != nil {
+		r.Err = err
+		return r, m
+	}
+	client := newClient(w, s, proxies(), u.roots)
+	defer client.CloseIdleConnections()
+	var errs []error
+	for _, at := range s.URLs {
+		one := &fetch{client: client, source: s, url: at, store: u.store, known: m, whole: f.Force}
+		if f.Progress != nil {
+			one.progress = func(got, total int64) { f.Progress(s.List, got, total) }
+		}
+		done, changed, err := u.try(ctx, one, m, f)
+		if err == nil {
+			return done, changed
+		}
+		m.Part = one.cut
+		r.Report = done.Report
+		if refused(err) {
+			r.Outcome = Refused
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", shownText(at), err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	r.Err = errors.Join(errs...)
+	return r, m
+}
+
+// try fetches from one mirror, checks what came and takes it up.
+func (u *Updater) try(ctx context.Context, one *fetch, m meta, f Flags) (Result, meta, error) {
+	s := one.source
+	r := Result{List: s.List, Outcome: Unchanged, URL: one.url, Before: m.Rules}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	same := func(sum string) bool { return sum != "" && (sum == m.SHA256 || sum == m.Rejected) && !f.Force }
+	sum, err := one.sum(ctx)
+	if err != nil {
+		return r, m, slow(ctx, s, err)
+	}
+	if !same(sum) {
+		var g got
+		if g, err = one.run(ctx); err != nil {
+			return r, m, slow(ctx, s, err)
+		}
+		m.ETag, m.LastModified = g.etag, g.lastModified
+		if !g.unchanged {
+			return u.judge(ctx, one, m, f, sum, r)
+		}
+	}
+	m.URL, m.Shipped, m.Part = one.url, false, nil
+	m.Checked = u.options.Timers.now()
+	return r, m, nil
+}
+
+// judge decides about content that came whole, and takes it up.
+func (u *Updater) judge(ctx context.Context, one *fetch, m meta, f Flags, want string, r Result) (_ Result, _ meta, err error) {
+	s := one.source
+	fresh := u.store.fresh(s.List)
+	defer func() {
+		if err != nil || f.DryRun {
+			err = errors.Join(err, removeIfThere(fresh))
+		}
+	}()
+	sum, err := sumFile(fresh)
+	if err != nil {
+		return r, m, err
+	}
+	if want != "" && sum != want {
+		return r, m, &refusal{fmt.Sprintf("its SHA-256 is %s, want %s as sha256_url says", sum, want)}
+	}
+	if err := one.signed(ctx); err != nil {
+		return r, m, slow(ctx, s, err)
+	}
+	now := u.options.Timers.now()
+	if (sum == m.SHA256 || sum == m.Rejected) && !f.Force {
+		m.URL, m.Shipped, m.Part, m.Checked = one.url, false, nil, now
+		return r, m, removeIfThere(fresh)
+	}
+	before := m.Rules
+	if f.Force || !m.Shipped && !slices.Contains(s.URLs, m.URL) {
+		before = 0 // on purpose, or another list than the one that is there
+	}
+	r.Report, err = guard(s, fresh, u.list(s).Format, before)
+	if err != nil {
+		return r, m, err
+	}
+	r.Outcome = Updated
+	if f.Diff {
+		if r.Came, r.Went, err = difference(u.list(s), selected(s, fresh)); err != nil {
+			return r, m, err
+		}
+	}
+	if f.DryRun {
+		return r, m, nil
+	}
+	if err := u.store.accept(s.List); err != nil {
+		return r, m, fmt.Errorf("store: %w", err)
+	}
+	return r, meta{
+		SHA256: sum, Rules: rules(r.Report), URL: one.url, Fetched: now, Checked: now, ETag: m.ETag, LastModified: m.LastModified,
+	}, nil
+}
+
+// slow says of an error that came of the time limit which limit that was.
+func slow(ctx context.Context, s gateway.Source, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within timeout %v: %w", s.Timeout, err)
+	}
+	return err
+}
+
+func refused(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) || errors.Is(err, lists.ErrNoEntries)
+}
+
+// proxies are those of the environment, read anew for each fetch.
+func proxies() func(*http.Request) (*url.URL, error) {
+	of := httpproxy.FromEnvironment().ProxyFunc()
+	return func(r *http.Request) (*url.URL, error) { return of(r.URL) }
+}
+
+// say logs what became of a list; the same trouble only once.
+func (u *Updater) say(s gateway.Source, r Result) {
+	log := u.options.Log
+	if r.Err != nil {
+		if text := r.Err.Error(); u.said[s.List] != text {
+			u.said[s.List] = text
+			log.Error("lists: "+string(r.Outcome)+"; the content in use stays", "why", text, "next", r.next)
+		}
+		return
+	}
+	if u.said[s.List] != "" {
+		log.Info("lists: fetched again", "list", s.List)
+	}
+	delete(u.said, s.List)
+	if r.Outcome == Updated {
+		log.Info("lists: updated", "list", s.List, "rules", rules(r.Report), "before", r.Before, "from", shownText(r.URL))
+	}
+}
