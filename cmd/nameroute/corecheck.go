@@ -25,7 +25,7 @@ const maxCorefileProblems = 20
 // only the form is looked at.
 func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
 	look := func(text string) error {
-		blocks, err := caddyfile.Parse(in.Path(), strings.NewReader(text), corefile.Directives())
+		blocks, err := parseBlocks(in.Path(), text)
 		if err != nil {
 			return suggest(err)
 		}
@@ -53,6 +53,16 @@ func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
 		text = shorter
 	}
 	return append(problems, errors.New("and more: the rest was not looked at"))
+}
+
+// parseBlocks refuses a Corefile without any block, such as one that is just being
+// written: CoreDNS would serve its default instead, which answers every name itself.
+func parseBlocks(file, text string) ([]caddyfile.ServerBlock, error) {
+	blocks, err := caddyfile.Parse(file, strings.NewReader(text), corefile.Directives())
+	if err == nil && len(blocks) == 0 {
+		err = fmt.Errorf("%s: no server block: want at least one, as in `. { ... }`", file)
+	}
+	return blocks, err
 }
 
 func setUp(file, text string) error {

@@ -34,6 +34,9 @@ func newServer(o *options) *server {
 		if err != nil {
 			return nil, err
 		}
+		if _, err := parseBlocks(o.corefile, string(text)); err != nil {
+			return nil, err
+		}
 		return o.input(text), nil
 	}))
 	// The reload plugin restarts by itself; the event tells which instance serves.
