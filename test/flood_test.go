@@ -1,11 +1,15 @@
 package test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -94,6 +98,11 @@ func (g *gate) ask(domain string) *asking {
 		a.repeat(func() {
 			name := fmt.Sprintf("ask%d.%s", a.sent.Add(1), domain)
 			reply, err := g.Client.Query(question(name), proto)
+			if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+				// A server that ends a connection may have left a question in it unread, and
+				// a client asks again (RFC 7766 section 6.2.4).
+				reply, err = g.Client.Query(question(name), proto)
+			}
 			switch {
 			case err != nil:
 				a.failures.Store(fmt.Sprintf("%s over %s: %v", name, proto, err), true)

@@ -1,0 +1,75 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// A route is added and removed while nameroute runs. The other route's flows do not
+// notice, and of the removed one nothing stays.
+func TestRouteComesAndGoes(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true, Tunnels: 2})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.start()
+	addrs := g.resolve("www.listed.example")
+	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	g.wantSettledTable()
+	before := g.kernelState()
+	gatewayYAML, corefile := g.read("gateway.yaml"), g.read("Corefile")
+	g.Reset()
+	asking, flood := g.ask("listed.example"), g.flood(netlab.ByVPN, addrs...)
+
+	g.Box.Write("wg2.conf", g.Tunnels[1].Conf(netlab.ConfOptions{}))
+	g.Box.Write("second.txt", "second.example\n")
+	route := fmt.Sprintf("routes:\n  vpn2:\n    wireguard: %s\n", filepath.Join(g.Box.Dir, "wg2.conf"))
+	list := fmt.Sprintf("lists:\n  second:\n    file: %s\n", filepath.Join(g.Box.Dir, "second.txt"))
+	g.Box.Write("gateway.yaml", strings.NewReplacer("routes:\n", route, "lists:\n", list).Replace(gatewayYAML))
+	g.Box.Write("Corefile", fmt.Sprintf(". {\n  listed second\n  route vpn2\n  cache\n  upstream vpn2 %s\n}\n%s", g.Plan.World.V6, corefile))
+	added := time.Now()
+	g.hangUp("files read again")
+	g.Box.AwaitNames("ready.second.example", 5*time.Second)
+	second := g.resolve("www.second.example")
+	g.awaitWay(g.Client, netlab.ByTunnel(1), 3*time.Second, second...)
+	t.Logf("the new route works after %v", time.Since(added).Round(time.Millisecond))
+	g.wantWay(g.Client, netlab.ByTunnel(1), second...)
+	g.wantWay(g.Box.Host, netlab.ByTunnel(1), second...)
+	g.wantQueriesBy("www.second.example", netlab.ByTunnel(1))
+	for _, a := range second { // flows that are to be taken over by the WAN
+		g.Client.Flow(a)
+		g.datagrams(g.Client, a, "")
+	}
+	g.wantWay(g.Client, netlab.ByVPN, g.resolve("fresh.listed.example")...)
+	g.wantNoneClear(append(second, addrs...)...)
+
+	g.Box.Write("Corefile", corefile)
+	g.Box.Write("gateway.yaml", gatewayYAML)
+	g.hangUp("files read again")
+	for end := time.Now().Add(3 * time.Second); g.kernelState() != before && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	g.wantSame("after the route was removed", before, g.kernelState())
+	// Between the two halves the removed route's flows have the tunnel's source still.
+	t.Logf("%d packets of the removed route's flows left with a wrong source", len(g.ISP.Foreign()))
+	g.ISP.Tap.Reset()
+	time.Sleep(200 * time.Millisecond)
+	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
+		t.Errorf("%d packets left by the WAN with a source that is not its own, the first: %s", len(foreign), foreign[0])
+	}
+	if out, err := g.Box.Exec("ip", "link", "show", "wg2"); err == nil {
+		t.Errorf("the removed route's interface is still there: %s", out)
+	}
+	g.wantWay(g.Client, netlab.ByWAN, g.resolve("later.second.example")...)
+
+	flows.wantProgress(time.Second)
+	tcp, udp := flows.worst()
+	t.Logf("flows of the other route: longest gap over TCP %v, over UDP %v; %d new ones", tcp, udp, flood.stop(g))
+	asking.wantAllAnswered(g)
+	g.wantNoneClear(addrs...)
+	g.wantNoQueryByWAN("listed.example")
+}
