@@ -16,8 +16,9 @@ type routeReader struct {
 	via string // interface:
 }
 
-// reserved are names that sets, marks and chains of our own already have.
-var reserved = []string{WAN, "keep", "special"}
+// reserved are names that sets, marks and chains of our own already have, and those
+// whose sets nft(8) could not name: ip6 and icmpv6 are words of its grammar.
+var reserved = []string{WAN, "keep", "special", "ip", "icmpv"}
 
 func (c *Config) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {

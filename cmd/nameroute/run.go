@@ -107,7 +107,9 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	}
 	p.announce(f)
 	go p.feedWatchdog(ctx)
-	err = p.wait(signals)
+	changed := make(chan struct{}, 1)
+	go p.watchFiles(ctx, changed)
+	err = p.wait(signals, changed)
 	p.tell(daemon.SdNotifyStopping)
 	c.close()
 	return errors.Join(err, p.stop(cancel))
@@ -185,7 +187,7 @@ func (p *process) announce(f *files) {
 }
 
 // wait returns when the process is to end.
-func (p *process) wait(signals <-chan os.Signal) error {
+func (p *process) wait(signals <-chan os.Signal, changed <-chan struct{}) error {
 	for {
 		select {
 		case <-p.alive:
@@ -194,11 +196,9 @@ func (p *process) wait(signals <-chan os.Signal) error {
 				p.log.Info("ends; everything stays in place and the door stays closed", "signal", s.String())
 				return nil
 			}
-			if err := p.reload(); err != nil {
-				p.log.Error("reload: what ran goes on", "why", err)
-				continue
-			}
-			p.log.Info("files read again")
+			p.reloadAndSay()
+		case <-changed:
+			p.reloadAndSay()
 		case err := <-p.ended:
 			p.ended <- nil // for stop
 			if p.ending.Load() {
@@ -212,6 +212,14 @@ func (p *process) wait(signals <-chan os.Signal) error {
 			return err
 		}
 	}
+}
+
+func (p *process) reloadAndSay() {
+	if err := p.reload(); err != nil {
+		p.log.Error("the files are not taken up, what ran goes on", "why", err)
+		return
+	}
+	p.log.Info("the files are read again")
 }
 
 // reload reads the files and takes them up where all of them are right.
