@@ -23,7 +23,7 @@ func echo(b *testing.B) string {
 		b.Fatal(err)
 	}
 	conn := pc.(*net.UDPConn)
-	conn.SetReadBuffer(8 << 20) // a smaller one only loses more
+	roomy(b, pc)
 	b.Cleanup(func() { pc.Close() })
 	go func() {
 		buf := make([]byte, 2048)

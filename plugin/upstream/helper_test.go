@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
@@ -182,6 +183,7 @@ func serve(t testing.TB, h dns.HandlerFunc) *server { return serveOn(t, "127.0.0
 
 func serveOn(t testing.TB, addr string, h dns.HandlerFunc) *server {
 	t.Helper()
+	netlab.Need(t)
 	s := &server{from: map[string]bool{}}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		if r.Question[0].Name == "." {
@@ -204,6 +206,7 @@ func serveOn(t testing.TB, addr string, h dns.HandlerFunc) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	roomy(t, pc)
 	s.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	ln, err := net.Listen("tcp", s.addr.String())
 	if err != nil {
@@ -212,6 +215,21 @@ func serveOn(t testing.TB, addr string, h dns.HandlerFunc) *server {
 	run(t, &dns.Server{PacketConn: pc, Handler: handler})
 	run(t, &dns.Server{Listener: ln, Handler: handler})
 	return s
+}
+
+// roomy makes room for a burst of datagrams, beyond net.core.rmem_max: what a busy
+// machine loses is not what the tests are about.
+func roomy(t testing.TB, pc net.PacketConn) {
+	t.Helper()
+	raw, err := pc.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e error
+	err = raw.Control(func(fd uintptr) { e = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) })
+	if err != nil || e != nil {
+		t.Fatal(err, e)
+	}
 }
 
 func run(t testing.TB, s *dns.Server) {

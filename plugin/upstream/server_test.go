@@ -152,17 +152,22 @@ func TestReload(t *testing.T) {
 	go func() {
 		m, _, err := (&dns.Client{Timeout: 8 * time.Second}).Exchange(ask("a.example.org.", dns.TypeA), addr)
 		if err != nil {
-			t.Error(err)
+			got <- err.Error()
+			return
 		}
-		got <- addrOf(m)
+		got <- fmt.Sprint(addrOf(m), " ", dns.RcodeToString[m.Rcode])
 	}()
-	<-asked
+	select {
+	case <-asked:
+	case a := <-got:
+		t.Fatalf("answered %q before it was asked", a)
+	}
 	time.AfterFunc(300*time.Millisecond, func() { close(release) })
 	inst, err := inst.Restart(input("cache\n upstream wan " + next.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := <-got; a != "192.0.2.1" {
+	if a := <-got; a != "192.0.2.1 NOERROR" {
 		t.Errorf("the question in flight got %q", a)
 	}
 	if a := addrOf(exchangeWith(t, addr, "udp", "b.example.org.")); a != "192.0.2.2" {
