@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -127,8 +129,8 @@ func (d *demo) silentTunnel() {
 	d.lab.Reset()
 	ways := d.ways(d.lab.Client, addrs, 500*time.Millisecond)
 	_, err := d.query("fresh-while-cut."+d.names.listed[0], dns.TypeA)
-	d.claim(only(ways, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %v",
-		described(ways), d.clear(), err)
+	d.claim(only(ways, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %s",
+		described(ways), d.clear(), answered(err))
 	others := d.ask("other-while-cut.example")
 	ways = d.ways(d.lab.Client, others, 2*time.Second)
 	d.claim(len(others) == 2 && only(ways, netlab.ByWAN), "Other names do not notice", "%s", described(ways))
@@ -176,7 +178,25 @@ func (d *demo) down() {
 	d.process.Wait(5 * time.Second)
 	left := strings.TrimSpace(d.lab.Box.Run("sh", "-c",
 		"nft list tables | grep nameroute; ip rule | grep 'proto 110'; ip -6 rule | grep 'proto 110'; ip route show table all proto 110; ip -6 route show table all proto 110; ip -br link | grep wg0; true"))
-	d.claim(err == nil && left == "", "It takes out all that is ours", "left: %q%s", left, out)
+	if left == "" {
+		left = "nothing is left"
+	}
+	if err != nil {
+		left = out
+	}
+	d.claim(err == nil && left == "nothing is left", "It takes out all that is ours", "%s", left)
+}
+
+// answered is what became of a question.
+func answered(err error) string {
+	var n net.Error
+	switch {
+	case err == nil:
+		return "answered"
+	case errors.As(err, &n) && n.Timeout():
+		return "no answer"
+	}
+	return err.Error()
 }
 
 func join(addrs []netip.Addr) string {
