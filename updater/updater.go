@@ -6,11 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -134,77 +132,6 @@ func (u *Updater) Update(ctx context.Context, names []string, f Flags) ([]Result
 	return results, nil
 }
 
-// Rollback makes the version before the one in use the one in use. The version that
-// was taken out is not taken again until its publisher changes it.
-func (u *Updater) Rollback(ctx context.Context, list string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	s, ok := u.config.Source(list)
-	if !ok {
-		return fmt.Errorf("list %q: %s has no list of this name with url", list, u.config.File)
-	}
-	unlock, err := u.store.lock(ctx)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", list, err)
-	}
-	defer unlock()
-	m, err := u.load(s)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", list, err)
-	}
-	if err := u.store.rollback(list); err != nil {
-		return fmt.Errorf("list %s: %w", list, err)
-	}
-	back, err := u.load(s)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", list, err)
-	}
-	back.URL, back.ETag, back.LastModified = m.URL, m.ETag, m.LastModified
-	back.Rejected, back.Checked = m.SHA256, m.Checked
-	u.options.Log.Info("lists: rolled back", "list", list, "rules", back.Rules)
-	return u.save(s, back)
-}
-
-// load reads what is remembered of a list and brings it in line with the content that
-// is there: after a crash, or where somebody put a file of his own in place.
-func (u *Updater) load(s gateway.Source) (meta, error) {
-	m, err := readMeta(u.store.meta(s.List))
-	if err != nil {
-		u.options.Log.Warn("lists: what was remembered of a list is lost; it is fetched anew", "list", s.List, "why", err)
-	}
-	sum, err := sumFile(u.store.content(s.List))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return meta{Next: m.Next, Failures: m.Failures, Error: m.Error, Part: m.Part}, nil
-	case err != nil:
-		return m, err
-	case sum == m.SHA256:
-		return m, nil
-	}
-	m = meta{SHA256: sum, Next: m.Next, Failures: m.Failures, Error: m.Error, Rejected: m.Rejected, Part: m.Part}
-	if info, err := os.Stat(u.store.content(s.List)); err == nil {
-		m.Fetched = info.ModTime()
-	}
-	if r, err := lists.Check(u.list(s)); err == nil {
-		m.Rules = rules(r)
-	}
-	return m, nil
-}
-
-// list is the list as the gateway reads it.
-func (u *Updater) list(s gateway.Source) gateway.List {
-	l, _ := u.config.List(s.List)
-	return l
-}
-
-func (u *Updater) save(s gateway.Source, m meta) error {
-	tell(s.List, m)
-	if err := m.write(u.store.meta(s.List)); err != nil {
-		return fmt.Errorf("list %s: remember what was fetched: %w", s.List, err)
-	}
-	return nil
-}
-
 // update fetches one list and takes it up. u.mu is held.
 func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result {
 	unlock, err := u.store.lock(ctx)
@@ -281,94 +208,6 @@ func (u *Updater) fetch(ctx context.Context, s gateway.Source, m meta, f Flags) 
 	}
 	r.Err = errors.Join(errs...)
 	return r, m
-}
-
-// try fetches from one mirror, checks what came and takes it up.
-func (u *Updater) try(ctx context.Context, one *fetch, m meta, f Flags) (Result, meta, error) {
-	s := one.source
-	r := Result{List: s.List, Outcome: Unchanged, URL: one.url, Before: m.Rules}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	same := func(sum string) bool { return sum != "" && (sum == m.SHA256 || sum == m.Rejected) && !f.Force }
-	sum, err := one.sum(ctx)
-	if err != nil {
-		return r, m, slow(ctx, s, err)
-	}
-	if !same(sum) {
-		var g got
-		if g, err = one.run(ctx); err != nil {
-			return r, m, slow(ctx, s, err)
-		}
-		m.ETag, m.LastModified = g.etag, g.lastModified
-		if !g.unchanged {
-			return u.judge(ctx, one, m, f, sum, r)
-		}
-	}
-	m.URL, m.Shipped, m.Part = one.url, false, nil
-	m.Checked = u.options.Timers.now()
-	return r, m, nil
-}
-
-// judge decides about content that came whole, and takes it up.
-func (u *Updater) judge(ctx context.Context, one *fetch, m meta, f Flags, want string, r Result) (_ Result, _ meta, err error) {
-	s := one.source
-	fresh := u.store.fresh(s.List)
-	defer func() {
-		if err != nil || f.DryRun {
-			err = errors.Join(err, removeIfThere(fresh))
-		}
-	}()
-	sum, err := sumFile(fresh)
-	if err != nil {
-		return r, m, err
-	}
-	if want != "" && sum != want {
-		return r, m, &refusal{fmt.Sprintf("its SHA-256 is %s, want %s as sha256_url says", sum, want)}
-	}
-	if err := one.signed(ctx); err != nil {
-		return r, m, slow(ctx, s, err)
-	}
-	now := u.options.Timers.now()
-	if (sum == m.SHA256 || sum == m.Rejected) && !f.Force {
-		m.URL, m.Shipped, m.Part, m.Checked = one.url, false, nil, now
-		return r, m, removeIfThere(fresh)
-	}
-	before := m.Rules
-	if f.Force || !m.Shipped && !slices.Contains(s.URLs, m.URL) {
-		before = 0 // on purpose, or another list than the one that is there
-	}
-	r.Report, err = guard(s, fresh, u.list(s).Format, before)
-	if err != nil {
-		return r, m, err
-	}
-	r.Outcome = Updated
-	if f.Diff {
-		if r.Came, r.Went, err = difference(u.list(s), selected(s, fresh)); err != nil {
-			return r, m, err
-		}
-	}
-	if f.DryRun {
-		return r, m, nil
-	}
-	if err := u.store.accept(s.List); err != nil {
-		return r, m, fmt.Errorf("store: %w", err)
-	}
-	return r, meta{
-		SHA256: sum, Rules: rules(r.Report), URL: one.url, Fetched: now, Checked: now, ETag: m.ETag, LastModified: m.LastModified,
-	}, nil
-}
-
-// slow says of an error that came of the time limit which limit that was.
-func slow(ctx context.Context, s gateway.Source, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not done within timeout %v: %w", s.Timeout, err)
-	}
-	return err
-}
-
-func refused(err error) bool {
-	var r *refusal
-	return errors.As(err, &r) || errors.Is(err, lists.ErrNoEntries)
 }
 
 // proxies are those of the environment, read anew for each fetch.

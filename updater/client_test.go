@@ -1,0 +1,150 @@
+package updater
+
+import (
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// secure is a site with TLS, whose certificate the box trusts.
+func secure(t *testing.T, b *box) *site {
+	t.Helper()
+	s := &site{serve: http.NotFound}
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that clients end are what is tested
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	if b != nil {
+		b.roots = x509.NewCertPool()
+		b.roots.AddCert(s.Certificate())
+	}
+	return s
+}
+
+func TestTLS(t *testing.T) {
+	s := secure(t, nil)
+	s.answer(file(list(3, "example")))
+	b := newBox(t, s.URL)
+	b.update(Failed, "certificate signed by unknown authority")
+	if len(s.requests()) > 0 {
+		t.Error("a server that is not trusted was asked")
+	}
+	b.roots = x509.NewCertPool()
+	b.roots.AddCert(s.Certificate())
+	b.update(Updated, "")
+	b.holds(list(3, "example"))
+	if v := s.requests()[0].ProtoMajor; v != 1 && v != 2 {
+		t.Errorf("HTTP/%d", v)
+	}
+}
+
+func redirect(to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusFound)
+	}
+}
+
+func TestRedirects(t *testing.T) {
+	plain := newSite(t)
+	plain.answer(file(list(3, "example")))
+	b := newBox(t, plain.URL)
+	s := secure(t, b)
+	b.SetConfig(config(t, s.URL))
+	for to, why := range map[string]string{
+		plain.URL + "/l?token=x": "a redirect from https to " + plain.URL + "/l is refused",
+		"file:///etc/passwd":     "a redirect to file: is refused",
+		"ftp://lists.example/":   "a redirect to ftp: is refused",
+		"/again":                 "more than 5 redirects",
+	} {
+		s.answer(redirect(to))
+		b.update(Failed, why)
+		b.holds("")
+		if n := len(s.requests()); n > maxRedirects+1 {
+			t.Errorf("%s: %d requests", to, n)
+		}
+	}
+	if n := len(plain.requests()); n > 0 {
+		t.Errorf("the plain server was asked %d times", n)
+	}
+	// Up and along they are followed.
+	s.answer(file(list(4, "example")))
+	plain.answer(redirect(s.URL + "/l"))
+	b.SetConfig(config(t, plain.URL))
+	b.update(Updated, "")
+	b.holds(list(4, "example"))
+}
+
+// The user's header lines go to the host that they were meant for, and no other; nor
+// does a URL with a token.
+func TestHeaders(t *testing.T) {
+	s, other := newSite(t), newSite(t)
+	b := newBox(t, s.URL+"/l?token=x", "headers: {Authorization: Bearer y, X-Token: z, user-agent: mine}", "sha256_url: "+other.URL+"/sum")
+	other.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/sum" {
+			io.WriteString(w, "nothing")
+			return
+		}
+		file(list(3, "example"))(w, r)
+	})
+	s.answer(redirect(other.URL + "/l"))
+	b.update(Failed, "no SHA-256")
+	b.SetConfig(config(t, s.URL+"/l?token=x", "headers: {Authorization: Bearer y, X-Token: z, user-agent: mine}"))
+	b.update(Updated, "")
+	q := s.requests()[0].Header
+	if q.Get("Authorization") != "Bearer y" || q.Get("X-Token") != "z" || q.Get("User-Agent") != "mine" {
+		t.Errorf("the host itself got %v", q)
+	}
+	if len(other.requests()) != 2 {
+		t.Fatalf("the other host was asked %d times", len(other.requests()))
+	}
+	for _, r := range other.requests() {
+		if h := r.Header; h.Get("Authorization")+h.Get("X-Token")+h.Get("Referer") != "" {
+			t.Errorf("the other host got %v", h)
+		}
+	}
+	s.answer(redirect("/there"))
+	b.update(Failed, "more than 5 redirects")
+	for i, r := range s.requests() {
+		if r.Header.Get("X-Token") != "z" {
+			t.Errorf("redirect %d of the host itself lost the header", i)
+		}
+	}
+}
+
+// The environment's proxy is asked, for the name, which is not resolved here.
+func TestProxy(t *testing.T) {
+	proxy := newSite(t)
+	proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.String() != "http://lists.example/l" {
+			w.WriteHeader(500)
+			return
+		}
+		file(list(3, "example"))(w, r)
+	})
+	t.Setenv("http_proxy", proxy.URL)
+	b := newBox(t, "http://lists.example/l")
+	b.update(Updated, "")
+	b.holds(list(3, "example"))
+	t.Setenv("no_proxy", "lists.example")
+	b.update(Failed, "resolve lists.example")
+}
+
+func TestShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://lists.example/a%20b?token=x": "https://lists.example/a%20b", "http://[2001:db8::1]:80/": "http://[2001:db8::1]:80/",
+		"\x00": "(a URL that cannot be read)",
+	} {
+		if got := shownText(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if s := fmt.Sprint(plainError(fmt.Errorf("x"))); !strings.Contains(s, "x") {
+		t.Error(s)
+	}
+}

@@ -1,0 +1,125 @@
+package updater
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestShrink(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL)
+	s.answer(file(list(100, "example")))
+	b.update(Updated, "")
+	s.answer(file(list(59, "example")))
+	b.update(Refused, "it has 59 rules where 100 were before: it shrinks by 41%, above max_shrink 40%")
+	b.holds(list(100, "example"))
+	b.clean()
+	s.answer(file(list(60, "example")))
+	b.update(Updated, "")
+	b.holds(list(60, "example"))
+
+	// Asked for by hand it may.
+	s.answer(file(list(5, "example")))
+	b.update(Refused, "max_shrink")
+	b.updateWith(Flags{Force: true}, Updated, "")
+	b.holds(list(5, "example"))
+}
+
+func TestMaxShrinkAll(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL, "max_shrink: 100%", "min_rules: 2")
+	s.answer(file(list(100, "example")))
+	b.update(Updated, "")
+	s.answer(file(list(2, "example")))
+	b.update(Updated, "")
+	s.answer(file(list(1, "example")))
+	b.update(Refused, "it has 1 rules, below min_rules 2")
+	b.holds(list(2, "example"))
+}
+
+// Another list than before may be smaller.
+func TestAnotherURL(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL+"/a")
+	s.answer(file(list(100, "example")))
+	b.update(Updated, "")
+	b.SetConfig(config(t, s.URL+"/b"))
+	s.answer(file(list(3, "example")))
+	b.update(Updated, "")
+	if q := s.requests(); q[0].Header.Get("If-None-Match") != "" || q[0].URL.Path != "/b" {
+		t.Errorf("asked for %s if %q", q[0].URL, q[0].Header.Get("If-None-Match"))
+	}
+	b.holds(list(3, "example"))
+}
+
+func TestUseless(t *testing.T) {
+	for text, why := range map[string]string{
+		"":                          "it has 0 rules, below min_rules 1",
+		"# nothing yet\n":           "it has 0 rules, below min_rules 1",
+		"\x00\x01\x02\n":            "no entry in 1 lines",
+		"no such thing here\n":      "no entry in 1 lines",
+		"\ufeff \n<!doctype HTML>":  "it is a web page, not a list",
+		"<HTML lang=en>\na.example": "it is a web page, not a list",
+	} {
+		t.Run(fmt.Sprintf("%.20q", text), func(t *testing.T) {
+			s := newSite(t)
+			b := newBox(t, s.URL)
+			serve := file(text + " ")
+			s.answer(serve)
+			b.update(Refused, why)
+			b.holds("")
+			b.clean()
+		})
+	}
+}
+
+// A list whose format is forced is read as that.
+func TestFormat(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL, "format: hosts")
+	s.answer(file("0.0.0.0 a.example\n0.0.0.0 b.example\n"))
+	if r := b.update(Updated, ""); r.Report.Format != "hosts" || r.Report.Full != 2 {
+		t.Errorf("report %v", r.Report)
+	}
+}
+
+func TestDryRunAndDiff(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL)
+	s.answer(file("a.example\nb.example\nc.example\n"))
+	r := b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
+	b.holds("")
+	b.clean()
+	if fmt.Sprint(r.Came, r.Went) != "[a.example b.example c.example] []" {
+		t.Errorf("came %v, went %v", r.Came, r.Went)
+	}
+	b.update(Updated, "")
+	before := b.remembered()
+	s.answer(file("b.example\nc.example\nd.example\n "))
+	r = b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
+	if fmt.Sprint(r.Came, r.Went) != "[d.example] [a.example]" || r.Before != 3 {
+		t.Errorf("came %v, went %v, before %d", r.Came, r.Went, r.Before)
+	}
+	b.holds("a.example\nb.example\nc.example\n")
+	if b.remembered() != before {
+		t.Errorf("a dry run is remembered: %+v", b.remembered())
+	}
+	b.clean()
+}
+
+func TestProgress(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL)
+	text := list(20000, "example")
+	s.answer(file(text))
+	var last, total int64
+	b.updateWith(Flags{Progress: func(name string, n, of int64) {
+		if name != "l" || n < last {
+			t.Errorf("%s: %d after %d", name, n, last)
+		}
+		last, total = n, of
+	}}, Updated, "")
+	if last != int64(len(text)) || total != last {
+		t.Errorf("the end is %d of %d, want %d", last, total, len(text))
+	}
+}
