@@ -18,6 +18,8 @@ type dnsmasq struct{}
 
 const (
 	reasonDnsmasq     = "not server=, local=, address=, ipset= or nftset= with names between slashes"
+	reasonOtherFile   = "names of another file: make that a list of its own"
+	reasonReverse     = "names of addresses, which are not for a list"
 	reasonUnqualified = "names without a dot are not for a list"
 	reasonWildExcept  = "an exception with a wildcard inside a label is not supported"
 )
@@ -37,7 +39,7 @@ func (dnsmasq) parse(r io.Reader, s *sink) error {
 	return eachLine(r, s, "#", func(line string) {
 		names, exception, ok := dnsmasqSplit(line)
 		if !ok {
-			s.skip(line, reasonDnsmasq)
+			s.skip(line, dnsmasqReason(line))
 			return
 		}
 		for name := range strings.SplitSeq(names, "/") {
@@ -49,6 +51,17 @@ func (dnsmasq) parse(r io.Reader, s *sink) error {
 			s.entry(e)
 		}
 	})
+}
+
+// dnsmasqReason says why a line names no names.
+func dnsmasqReason(line string) string {
+	switch key, _, _ := strings.Cut(line, "="); strings.TrimSpace(key) {
+	case "conf-file", "conf-dir", "servers-file", "addn-hosts", "hostsdir":
+		return reasonOtherFile
+	case "rev-server":
+		return reasonReverse
+	}
+	return reasonDnsmasq
 }
 
 // dnsmasqSplit takes the names, slashes between them, out of a line.

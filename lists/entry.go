@@ -11,7 +11,7 @@ const (
 	Regexp              // every name that the expression finds, in RE2 syntax
 )
 
-// Exception is how an entry takes names out of its list again.
+// Exception is how an entry takes names out of its list again, or withstands that.
 type Exception uint8
 
 const (
@@ -23,7 +23,13 @@ const (
 	// puts them back: dnsmasq's server=/name/#. It also wins over keywords and
 	// regular expressions.
 	Specific
+	// Insist is no exception but withstands them: the entry puts names on the list
+	// whatever exceptions say, as AdGuard's $important does.
+	Insist
 )
+
+// excepts reports whether an entry takes names out.
+func (x Exception) excepts() bool { return x == Always || x == Specific }
 
 // Entry is one rule of a list.
 type Entry struct {
@@ -33,4 +39,9 @@ type Entry struct {
 	// lower case, or a regular expression. Names are compared in lower case and
 	// without a trailing dot.
 	Text string
+}
+
+// String is the kind as users write it.
+func (k Kind) String() string {
+	return [...]string{"suffix", "below", "full", "keyword", "regexp"}[k]
 }

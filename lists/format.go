@@ -27,7 +27,10 @@ type format interface {
 
 // formats are all that are known, in the order in which equals are preferred. plain
 // is what is left where nothing speaks for any.
-var formats = [...]format{autoproxy{}, dnsmasq{}, hosts{}, plain{}}
+var formats = [...]format{
+	geosite{}, geoip{}, mrs{}, srs{}, singbox{}, // known by their first bytes
+	adblock{}, autoproxy{}, dnsmasq{}, smartdns{}, hosts{}, nftset{}, delegated{}, clash{}, dlc{}, plain{},
+}
 
 // sniffed is how much of a file its format is detected from, in bytes.
 const sniffed = 16 << 10
@@ -53,7 +56,7 @@ func formatNamed(name string) (format, error) {
 
 // detect picks the format that most lines of the head speak for.
 func detect(file string, head []byte) format {
-	file = strings.ToLower(filepath.Base(file))
+	file = trimPacked(strings.ToLower(filepath.Base(file)))
 	var best format = plain{}
 	most := 0
 	for _, f := range formats {
@@ -74,10 +77,14 @@ func detect(file string, head []byte) format {
 	return best
 }
 
-// parse reads a list in the format named, or in the one detected where the name is
+// parse reads a list, compressed or not, in the format named, or in the one detected where the name is
 // empty, and tells the sink's report which that was.
 func parse(r io.Reader, file, formatName string, s *sink) error {
-	br := bufio.NewReaderSize(r, sniffed)
+	unpacked, err := decompress(r)
+	if err != nil {
+		return err
+	}
+	br := bufio.NewReaderSize(unpacked, sniffed)
 	head, err := br.Peek(sniffed)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -89,6 +96,9 @@ func parse(r io.Reader, file, formatName string, s *sink) error {
 		}
 	}
 	s.report.Format = f.name()
+	if s.selector != "" && !selective(f.name()) {
+		return fmt.Errorf("%q behind the colon: a file of format %s has nothing to choose from", s.selector, f.name())
+	}
 	return f.parse(br, s)
 }
 
@@ -101,4 +111,21 @@ func countLines(head []byte, speaks func(line string) bool) int {
 		}
 	}
 	return n
+}
+
+// trimPacked takes the endings of compressed files off a file's name.
+func trimPacked(file string) string {
+	for _, end := range []string{".gz", ".zst", ".xz"} {
+		file = strings.TrimSuffix(file, end)
+	}
+	return file
+}
+
+// selective tells formats of which a part is read, which stands behind a colon.
+func selective(name string) bool {
+	switch name {
+	case "geosite", "geoip", "dlc", "delegated":
+		return true
+	}
+	return false
 }

@@ -25,7 +25,7 @@ func read(t *testing.T, file, format, text string) (entries, prefixes []string, 
 
 // String writes an entry as the tests have it: except always full:name.
 func (e Entry) String() string {
-	return [...]string{"", "except always ", "except specific "}[e.Exception] +
+	return [...]string{"", "except always ", "except specific ", "insist "}[e.Exception] +
 		[...]string{"suffix:", "below:", "full:", "keyword:", "regexp:"}[e.Kind] + e.Text
 }
 
@@ -273,8 +273,8 @@ func TestDetect(t *testing.T) {
 	if err != nil || r.Format != "hosts" || r.Skipped != 1 {
 		t.Errorf("format: hosts over a plain list: %+v, %v", r, err)
 	}
-	_, _, _, err = read(t, "list.txt", "geosite", "example.com\n")
-	want := `format "geosite": unknown; known are autoproxy, dnsmasq, hosts, plain`
+	_, _, _, err = read(t, "list.txt", "nonsense", "example.com\n")
+	want := `format "nonsense": unknown; known are ` + strings.Join(Formats(), ", ")
 	if err == nil || err.Error() != want {
 		t.Errorf("unknown format: %v, want %s", err, want)
 	}

@@ -28,25 +28,27 @@ func (hosts) sniff(head []byte) int {
 }
 
 func (hosts) parse(r io.Reader, s *sink) error {
-	return eachLine(r, s, "#", func(line string) {
-		text, _, _ := strings.Cut(line, "#")
-		fields := strings.Fields(text)
-		if _, err := netip.ParseAddr(fields[0]); err != nil || len(fields) < 2 {
-			s.skip(line, reasonHosts)
-			return
+	return eachLine(r, s, "#", func(line string) { hostsLine(line, s) })
+}
+
+func hostsLine(line string, s *sink) {
+	text, _, _ := strings.Cut(line, "#")
+	fields := strings.Fields(text)
+	if _, err := netip.ParseAddr(fields[0]); err != nil || len(fields) < 2 {
+		s.skip(line, reasonHosts)
+		return
+	}
+	for _, f := range fields[1:] {
+		if isLocal(f) {
+			continue
 		}
-		for _, f := range fields[1:] {
-			if isLocal(f) {
-				continue
-			}
-			name, reason := canonical(f)
-			if reason != "" {
-				s.skip(line, reason)
-				continue
-			}
-			s.entry(Entry{Kind: Full, Text: name})
+		name, reason := canonical(f)
+		if reason != "" {
+			s.skip(line, reason)
+			continue
 		}
-	})
+		s.entry(Entry{Kind: Full, Text: name})
+	}
 }
 
 // isLocal tells the names that every hosts file has for the machine itself.

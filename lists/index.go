@@ -48,7 +48,7 @@ func (ix *Index) Match(name string) Match {
 	}
 	m.claimed = a.claimed
 	for w := range ix.values.words {
-		m.lists[w] = (a.listed[w] | a.pattern[w]&^a.specific[w]) &^ a.always[w]
+		m.lists[w] = (a.listed[w]|a.pattern[w]&^a.specific[w])&^a.always[w] | a.insist[w]
 	}
 	return m
 }
@@ -58,6 +58,7 @@ type answer struct {
 	listed   bitset
 	specific bitset // a Specific exception is the longest name so far
 	always   bitset
+	insist   bitset
 	pattern  bitset
 	claimed  bool
 }
@@ -88,14 +89,15 @@ func (ix *Index) node(value uint32, self bool, a *answer) {
 	words := ix.values.words
 	set := ix.values.set(value)
 	if !self {
-		set = set[3*words:]
+		set = set[selfPlanes*words:]
 	}
 	for w := range words {
-		listed, always, specific := set[w], set[words+w], set[2*words+w]
+		listed, always, specific, insist := set[w], set[words+w], set[2*words+w], set[3*words+w]
 		a.listed[w] = a.listed[w]&^specific | listed
 		a.specific[w] = (a.specific[w] | specific) &^ listed
 		a.always[w] |= always
-		a.claimed = a.claimed || listed|always|specific != 0
+		a.insist[w] |= insist
+		a.claimed = a.claimed || listed|always|specific|insist != 0
 	}
 }
 
@@ -106,6 +108,7 @@ func (ix *Index) pattern(value uint32, a *answer) {
 	for w := range words {
 		a.pattern[w] |= set[w]
 		a.always[w] |= set[words+w]
+		a.insist[w] |= set[3*words+w]
 	}
 	a.claimed = true
 }

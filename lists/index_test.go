@@ -147,7 +147,7 @@ func randomIndex(r *rand.Rand, lists int) (*Index, naive) {
 	for i := range lists {
 		names[i] = fmt.Sprint("list", i)
 		for range r.IntN(30) {
-			e := Entry{Kind: Kind(r.IntN(5)), Exception: Exception(max(0, r.IntN(6)-3)), Text: randomName(r)}
+			e := Entry{Kind: Kind(r.IntN(5)), Exception: Exception(max(0, r.IntN(7)-3)), Text: randomName(r)}
 			switch e.Kind {
 			case Keyword:
 				e.Text = e.Text[:1+r.IntN(len(e.Text))]

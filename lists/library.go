@@ -209,13 +209,15 @@ func rebuild(old *Index, names []string, parts []*part) *Index {
 // refresh looks at a list's file and returns its entries if they are others than
 // those that the index has, else nil.
 func (h *holding) refresh(lastGood string, s seed) *part {
-	sig := sign(h.list.File, time.Now())
+	src := sourceOf(h.list.File)
+	sig := sign(src.path, time.Now())
+	sig.young = sig.young || src.folder != "" // what it includes is not looked at
 	if h.sig.same(sig) && !h.uncopied {
 		return nil
 	}
 	h.sig = sig
-	if h.good && h.list == h.read {
-		if sum, err := sumFile(h.list.File); err == nil && sum == h.sum {
+	if h.good && h.list == h.read && src.selector == "" {
+		if sum, err := sumFile(src.path); err == nil && sum == h.sum {
 			h.report.LastGood = false
 			h.keep(lastGood)
 			return nil
@@ -223,8 +225,12 @@ func (h *holding) refresh(lastGood string, s seed) *part {
 	}
 	c, err := readList(h.list, h.list.File, s)
 	if err == nil {
+		same := h.good && h.list == h.read && c.sum == h.sum
 		h.take(c)
 		h.keep(lastGood)
+		if same { // of a selection: the rest of the file has changed
+			return nil
+		}
 		return c.part
 	}
 	if h.good { // the index has it

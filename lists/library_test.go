@@ -58,13 +58,13 @@ func TestOpen(t *testing.T) {
 	write(t, filepath.Join(dir, "b.txt"), "# nothing yet\n")
 	write(t, filepath.Join(dir, "c.txt"), "<html>\n")
 	cfg := lists(dir, "a", "b", "c", "d")
-	cfg = append(cfg, gateway.List{Name: "e", File: cfg[0].File, Format: "srs"}, gateway.List{Name: "f", File: dir})
+	cfg = append(cfg, gateway.List{Name: "e", File: cfg[0].File, Format: "nonsense"}, gateway.List{Name: "f", File: dir})
 	l, errs := Open(cfg, Options{})
 	empty := "; it is empty until its file is good"
 	wantErrors(t, errs,
 		"list c: "+cfg[2].File+`: no entry in 1 lines, read as plain; line 1: "<html>": `+reasonChar+empty,
 		"list d: open "+cfg[3].File+": no such file or directory"+empty,
-		`list e: format "srs": unknown; known are autoproxy, dnsmasq, hosts, plain`+empty,
+		`list e: format "nonsense": unknown; known are `+strings.Join(Formats(), ", ")+empty,
 		"list f: read "+dir+": not a regular file"+empty)
 	wantHeld(t, l, "x.a.test", "a")
 	if p := fmt.Sprint(l.Prefixes("a")); p != "[192.0.2.0/24]" {
@@ -193,12 +193,12 @@ func TestLastGood(t *testing.T) {
 
 	// An unknown format, and a copy that is bad too.
 	write(t, filepath.Join(copies, "b.list"), "\xff\n")
-	cfg[0].Format = "srs"
+	cfg[0].Format = "nonsense"
 	l, errs = Open(cfg, Options{LastGood: copies})
 	wantHeld(t, l, "new.test", "a")
 	reason := cfg[1].File + `: no entry in 1 lines, read as plain; line 1: "�": ` + reasonUTF8
 	wantErrors(t, errs,
-		`list a: format "srs": unknown; known are autoproxy, dnsmasq, hosts, plain; its last good copy is used`,
+		`list a: format "nonsense": unknown; known are `+strings.Join(Formats(), ", ")+`; its last good copy is used`,
 		"list b: "+reason+"; its last good copy is bad too: list b: "+reason+"; it is empty until its file is good")
 }
 

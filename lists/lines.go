@@ -36,6 +36,7 @@ func eachLine(r io.Reader, s *sink, comments string, rule func(line string)) err
 			if line := string(raw); !utf8.ValidString(line) || strings.IndexByte(line, 0) >= 0 {
 				s.skip(line, reasonUTF8)
 			} else {
+				s.text = line
 				rule(line)
 			}
 		}

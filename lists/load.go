@@ -1,6 +1,7 @@
 package lists
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// digest is the SHA-256 of a file's content.
+// digest is the SHA-256 of a file's content, or of a selection as plain lines.
 type digest [sha256.Size]byte
 
 // content is a list as it was read.
@@ -43,14 +44,18 @@ func readList(l gateway.List, file string, s seed) (content, error) {
 			return c, fmt.Errorf("list %s: %w", l.Name, err)
 		}
 	}
-	f, err := openRegular(file)
-	if err != nil {
-		return c, fmt.Errorf("list %s: %w", l.Name, err)
-	}
-	defer f.Close()
-	hash := sha256.New()
+	src, hash := sourceOf(file), sha256.New()
 	out := &sink{report: &c.report, add: c.part.add, prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
-	if err := parse(io.TeeReader(f, hash), l.File, l.Format, out); err != nil {
+	raw := io.Writer(hash)
+	if src.selector != "" { // what else is in the file is not this list's content
+		raw = nil
+		out.alsoTo(hash)
+	}
+	var path *fs.PathError // names the file itself
+	switch err := src.read(l, raw, out); {
+	case errors.As(err, &path) && path.Path == src.path:
+		return c, fmt.Errorf("list %s: %w", l.Name, err)
+	case err != nil:
 		return c, fmt.Errorf("list %s: %s: %w", l.Name, l.File, err)
 	}
 	hash.Sum(c.sum[:0])
@@ -100,34 +105,51 @@ func keepCopy(dir string, l gateway.List, sum digest) error {
 	if have, err := sumFile(to); err == nil && have == sum {
 		return nil
 	}
-	if err := writeCopy(l.File, to, sum); err != nil {
+	if err := writeCopy(l, to, sum); err != nil {
 		return fmt.Errorf("list %s: keep a copy: %w", l.Name, err)
 	}
 	return nil
 }
 
-func writeCopy(from, to string, sum digest) error {
+func writeCopy(l gateway.List, to string, sum digest) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	in, err := openRegular(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	out, err := renameio.NewPendingFile(to, renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
 	defer out.Cleanup()
 	hash := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(out, hash), in); err != nil {
+	buffered := bufio.NewWriter(io.MultiWriter(out, hash))
+	if err := copyContent(buffered, l); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
 		return err
 	}
 	if digest(hash.Sum(nil)) != sum {
 		return nil // it changed meanwhile; the reload that follows reads and keeps it
 	}
 	return out.CloseAtomicallyReplace()
+}
+
+// copyContent writes a file as it is, or a selection as a plain list: the file that
+// it is from may be large, and its folder many files.
+func copyContent(w io.Writer, l gateway.List) error {
+	src := sourceOf(l.File)
+	if src.selector != "" {
+		out := &sink{report: &Report{}}
+		out.alsoTo(w)
+		return src.read(l, nil, out)
+	}
+	in, err := openRegular(l.File)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, err = io.Copy(w, in)
+	return err
 }
 
 // copyFile is where a list's last good copy lies. List names are checked by
@@ -137,6 +159,9 @@ func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.N
 // readCopy reads a list's last good copy. An unknown format is then left to detection.
 func readCopy(dir string, l gateway.List, s seed) (content, error) {
 	file := copyFile(dir, l)
+	if sourceOf(l.File).selector != "" {
+		l.Format = plain{}.name()
+	}
 	if _, err := formatNamed(l.Format); err != nil {
 		l.Format = ""
 	}

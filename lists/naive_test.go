@@ -38,7 +38,7 @@ func (n naive) match(name string) (listed []bool, claimed bool) {
 	for i, entries := range n.lists {
 		// Longest name that lists and longest that specifically excepts; a pattern
 		// is shorter than any name.
-		lists, excepts, always := -1, -1, false
+		lists, excepts, always, insist := -1, -1, false, false
 		for _, e := range entries {
 			if !e.holds(name) {
 				continue
@@ -58,9 +58,11 @@ func (n naive) match(name string) (listed []bool, claimed bool) {
 				excepts = max(excepts, length)
 			case Always:
 				always = true
+			case Insist:
+				insist = true
 			}
 		}
-		listed[i] = lists >= 0 && lists >= excepts && !always
+		listed[i] = insist || lists >= 0 && lists >= excepts && !always
 	}
 	return listed, claimed
 }

@@ -3,6 +3,7 @@ package lists
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"time"
@@ -61,12 +62,37 @@ type sink struct {
 	report *Report
 	add    func(Entry)        // nil to only count
 	prefix func(netip.Prefix) // nil to only count
-	line   int                // number of the line being read
+	line   int                // number of the line being read; in a binary file, of the rule
+	text   string             // that line
+	file   string             // the file of the folder that it is in; "" for the list's own
+
+	path     string                                   // the list's file
+	selector string                                   // what of it is to be read; see source
+	open     func(name string) (io.ReadCloser, error) // opens files beside it; nil: there are none
+	rewind   func() (io.Reader, error)                // begins the file again; nil: it cannot
+}
+
+// alsoTo writes what the sink takes as lines of a plain list. The writer must keep
+// its errors, as bufio.Writer does.
+func (s *sink) alsoTo(w io.Writer) {
+	add, prefix := s.add, s.prefix
+	s.add = func(e Entry) {
+		fmt.Fprintln(w, plainLine(e))
+		if add != nil {
+			add(e)
+		}
+	}
+	s.prefix = func(p netip.Prefix) {
+		fmt.Fprintln(w, p)
+		if prefix != nil {
+			prefix(p)
+		}
+	}
 }
 
 func (s *sink) entry(e Entry) {
 	switch {
-	case e.Exception != NoException:
+	case e.Exception.excepts():
 		s.report.Exceptions++
 	case e.Kind == Full:
 		s.report.Full++

@@ -1,8 +1,6 @@
 package lists
 
 import (
-	"io"
-
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -10,15 +8,6 @@ import (
 // everything below them, in the order of the file. Names that it takes out again are
 // left out.
 func SampleNames(l gateway.List, n int) ([]string, error) {
-	f, err := openRegular(l.File)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return sampleNames(f, l, n)
-}
-
-func sampleNames(r io.Reader, l gateway.List, n int) ([]string, error) {
 	var names []string
 	b := NewBuilder([]string{l.Name})
 	add := func(e Entry) {
@@ -27,7 +16,7 @@ func sampleNames(r io.Reader, l gateway.List, n int) ([]string, error) {
 			names = append(names, e.Text)
 		}
 	}
-	if err := parse(r, l.File, l.Format, &sink{report: &Report{}, add: add}); err != nil {
+	if err := sourceOf(l.File).read(l, nil, &sink{report: &Report{}, add: add}); err != nil {
 		return nil, err
 	}
 	ix := b.Build()

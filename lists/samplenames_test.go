@@ -1,8 +1,8 @@
 package lists
 
 import (
+	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -10,7 +10,9 @@ import (
 
 func TestSampleNames(t *testing.T) {
 	text := "[AutoProxy]\n||one.example\n||two.example\n@@||two.example\n||three.example\n||four.example\n"
-	got, err := sampleNames(strings.NewReader(text), gateway.List{Name: "l", File: "l.txt"}, 2)
+	file := filepath.Join(t.TempDir(), "l.txt")
+	write(t, file, text)
+	got, err := SampleNames(gateway.List{Name: "l", File: file}, 2)
 	if err != nil || !slices.Equal(got, []string{"one.example", "three.example"}) {
 		t.Errorf("got %v, %v", got, err)
 	}

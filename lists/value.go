@@ -10,10 +10,13 @@ const (
 	selfListed planes = 1 << iota
 	selfAlways
 	selfSpecific
+	selfInsist
 	belowListed
 	belowAlways
 	belowSpecific
-	planeCount = 6
+	belowInsist
+	planeCount = 8
+	selfPlanes = 4 // as many below
 )
 
 func planesOf(e Entry) planes {
@@ -24,15 +27,15 @@ func planesOf(e Entry) planes {
 	self := selfListed << exception
 	switch e.Kind {
 	case Suffix:
-		return self | self<<3
+		return self | self<<selfPlanes
 	case Below:
-		return self << 3
+		return self << selfPlanes
 	default:
 		return self
 	}
 }
 
-// values is the table of what nodes say: for each value id, six bitsets over the
+// values is the table of what nodes say: for each value id, eight bitsets over the
 // lists. Nodes that say the same share an id; id 0 says nothing.
 type values struct {
 	words int

@@ -93,7 +93,7 @@ func (l *Library) files() []string {
 	defer l.mu.Unlock()
 	files := make([]string, len(l.holding))
 	for i, h := range l.holding {
-		files[i] = h.list.File
+		files[i] = sourceOf(h.list.File).path
 	}
 	return files
 }

@@ -1,0 +1,149 @@
+package lists
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// Origin is a rule that concerns a name, and where it stands.
+type Origin struct {
+	List string
+	File string // as gateway.yaml has it; with a file of the folder behind it where it is one
+	Line int    // counted from 1; in a binary file the number of the rule, in base64 of the decoded text
+	Text string // what stands there, printable and bounded; of a binary file, what it says
+	Unit string // what Line counts: "line" or "rule"
+
+	Entry Entry // what it means
+}
+
+// String is the origin as messages have it.
+func (o Origin) String() string {
+	return fmt.Sprintf("%s:%s %d: %s", o.File, o.Unit, o.Line, o.Text)
+}
+
+// Meaning says what the rule says of names, in words.
+func (o Origin) Meaning() string {
+	e := o.Entry
+	what := [...]string{
+		e.Text + " and all below it", "all below " + e.Text, e.Text + " alone",
+		"names with " + e.Text + " in them", "names in which " + e.Text + " is found",
+	}[e.Kind]
+	return [...]string{"lists ", "takes out ", "takes out, unless a longer name lists them, ", "lists, whatever takes out, "}[e.Exception] + what
+}
+
+// Verdict is what a list says of a name.
+type Verdict struct {
+	Name    string
+	Listed  bool
+	Origins []Origin // all rules that concern the name, at most maxOrigins, in the order of the file
+	More    int      // rules left out
+}
+
+// maxOrigins bounds the rules that are told for one name.
+const maxOrigins = 1000
+
+// Explain finds the rules of a list that a name matches, by reading its file again:
+// nothing of it is kept in memory. No rule is no error.
+func Explain(l gateway.List, name string) ([]Origin, error) {
+	v, err := Test(l, name)
+	if err != nil {
+		return nil, err
+	}
+	return v[0].Origins, nil
+}
+
+// Test says of each name whether the list holds it, and by which rules, in one
+// reading of the file. Names are in any case, in either form of IDN, with or without
+// the trailing dot.
+func Test(l gateway.List, names ...string) ([]Verdict, error) {
+	tests := make([]*nameTest, len(names))
+	for i, name := range names {
+		canonicalName, reason := canonical(strings.TrimSpace(name))
+		if reason != "" {
+			return nil, fmt.Errorf("name %q: %s", name, reason)
+		}
+		tests[i] = &nameTest{name: canonicalName, rules: NewBuilder([]string{l.Name}), verdict: Verdict{Name: name}}
+	}
+	r := Report{Name: l.Name, File: l.File}
+	s := &sink{report: &r}
+	s.add = func(e Entry) {
+		match := e.matcher()
+		for _, t := range tests {
+			if match(t.name) {
+				t.add(l, s, e)
+			}
+		}
+	}
+	if err := sourceOf(l.File).read(l, nil, s); err != nil {
+		return nil, fmt.Errorf("list %s: %s: %w", l.Name, l.File, err)
+	}
+	verdicts := make([]Verdict, len(tests))
+	for i, t := range tests {
+		ix := t.rules.Build()
+		t.verdict.Listed = len(ix.Which(ix.Match(t.name))) > 0
+		verdicts[i] = t.verdict
+	}
+	return verdicts, nil
+}
+
+// nameTest gathers the rules that concern one name.
+type nameTest struct {
+	name    string
+	rules   *Builder
+	verdict Verdict
+}
+
+func (t *nameTest) add(l gateway.List, s *sink, e Entry) {
+	t.rules.Add(0, e)
+	if len(t.verdict.Origins) == maxOrigins {
+		t.verdict.More++
+		return
+	}
+	o := Origin{List: l.Name, File: l.File, Line: s.line, Text: printable(s.text), Unit: "line", Entry: e}
+	if s.file != "" {
+		o.File += " (" + s.file + ")"
+	}
+	if isBinary(s.report.Format) {
+		o.Unit = "rule"
+	}
+	t.verdict.Origins = append(t.verdict.Origins, o)
+}
+
+// isBinary tells formats that have no lines.
+func isBinary(format string) bool {
+	switch format {
+	case "geosite", "geoip", "mrs", "srs", "singbox":
+		return true
+	}
+	return false
+}
+
+// matcher is the meaning of an entry on one name, its exception left aside.
+func (e Entry) matcher() func(name string) bool {
+	below := func(name string) bool {
+		return len(name) > len(e.Text) && strings.HasSuffix(name, e.Text) && name[len(name)-len(e.Text)-1] == '.'
+	}
+	switch e.Kind {
+	case Suffix:
+		return func(name string) bool { return name == e.Text || below(name) }
+	case Below:
+		return below
+	case Full:
+		return func(name string) bool { return name == e.Text }
+	case Keyword:
+		return func(name string) bool { return strings.Contains(name, e.Text) }
+	}
+	var re *regexp.Regexp
+	return func(name string) bool {
+		if re == nil {
+			var err error
+			if re, err = compileRegexp(e.Text); err != nil {
+				return false // formats let none through that does not compile
+			}
+		}
+		return re.MatchString(name)
+	}
+}
