@@ -202,19 +202,31 @@ func serveOn(t testing.TB, addr string, h dns.HandlerFunc) *server {
 		s.mu.Unlock()
 		h(w, r)
 	})
-	pc, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := listenBoth(t, addr)
 	roomy(t, pc)
 	s.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	ln, err := net.Listen("tcp", s.addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	run(t, &dns.Server{PacketConn: pc, Handler: handler})
 	run(t, &dns.Server{Listener: ln, Handler: handler})
 	return s
+}
+
+// listenBoth finds a port that is free for UDP and for TCP.
+func listenBoth(t testing.TB, addr string) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var err error
+	for range 20 {
+		var pc net.PacketConn
+		if pc, err = net.ListenPacket("udp", addr); err != nil {
+			break
+		}
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, ln
+		}
+		pc.Close() // somebody has the port for TCP
+	}
+	t.Fatal(err)
+	return nil, nil
 }
 
 // roomy makes room for a burst of datagrams, beyond net.core.rmem_max: what a busy
@@ -248,14 +260,12 @@ func run(t testing.TB, s *dns.Server) {
 // silent is a resolver that reads and never answers.
 func silent(t testing.TB) *server { return serve(t, func(dns.ResponseWriter, *dns.Msg) {}) }
 
-// closedPort is an address where nobody listens.
+// closedPort is an address where nobody listens, by UDP or TCP.
 func closedPort(t testing.TB) string {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := listenBoth(t, "127.0.0.1:0")
 	defer pc.Close()
+	defer ln.Close()
 	return pc.LocalAddr().String()
 }
 
