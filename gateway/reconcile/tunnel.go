@@ -98,7 +98,8 @@ func (t *tunnel) observe(now time.Time) bool {
 	}
 	t.down, t.why = down, why
 	t.resolver.reset()
-	if err := t.dev.KeepTrying(down); err != nil {
+	// One that is gone is made again.
+	if err := t.dev.KeepTrying(down); err != nil && !errors.Is(err, wg.ErrGone) {
 		t.l.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
 	}
 	return true
@@ -144,11 +145,13 @@ func (t *tunnel) apply(cfg *gateway.Config) {
 	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) && !errors.Is(t.broken, wg.ErrForeign) {
 		return
 	}
+	held := t.dev != nil
 	t.broken = t.bringUp(cfg)
 	t.l.problem(t.subject("tunnel"), t.broken)
-	if t.dev == nil {
+	reopened := held && errors.Is(t.broken, wg.ErrGone) // which has set the pause
+	if t.dev == nil && !reopened {
 		t.retry.failed(now, t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
-	} else if now.Sub(t.opened) > t.l.opts.Timers.RetryMax {
+	} else if t.dev != nil && now.Sub(t.opened) > t.l.opts.Timers.RetryMax {
 		t.retry = backoff{}
 	}
 }

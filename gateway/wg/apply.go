@@ -120,6 +120,9 @@ func (t *Tunnel) KeepTrying(on bool) error {
 	if t.trying == on {
 		return nil
 	}
+	if _, err := t.link(); err != nil {
+		return err
+	}
 	t.trying = on
 	if t.want == nil {
 		return nil
