@@ -113,12 +113,24 @@ func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort
 			changes = append(changes, keyName(w.PublicKey)+" added")
 			continue
 		}
+		if unmet(h, w) {
+			cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{PublicKey: w.PublicKey, Remove: true, UpdateOnly: true}, newPeer(w))
+			changes = append(changes, keyName(w.PublicKey)+" endpoint "+w.Endpoint.String())
+			continue
+		}
 		if pc, words := diffPeer(h, w, set); len(words) > 0 {
 			cfg.Peers = append(cfg.Peers, pc)
 			changes = append(changes, keyName(w.PublicKey)+" "+strings.Join(words, ", "))
 		}
 	}
 	return cfg, changes
+}
+
+// unmet reports whether a peer gets its first endpoint and has no session yet. Such a
+// one is made anew: WireGuard counts the handshakes that it could not send, too, and
+// would wait for 5 s before the next (REKEY_TIMEOUT).
+func unmet(h wgtypes.Peer, w WantPeer) bool {
+	return h.Endpoint == nil && w.Endpoint.IsValid() && h.LastHandshakeTime.IsZero()
 }
 
 func newPeer(w WantPeer) wgtypes.PeerConfig {

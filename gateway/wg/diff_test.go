@@ -92,7 +92,15 @@ func TestDiff(t *testing.T) {
 		{name: "roamed peer, other wish", now: roam, set: map[wgtypes.Key]netip.AddrPort{one: netip.MustParseAddrPort("192.0.2.9:1")},
 			changes: []string{"peer " + keyPeer[:8] + " endpoint 192.0.2.1:51820"}},
 		{name: "roamed peer, nothing known", now: roam, changes: []string{"peer " + keyPeer[:8] + " endpoint 192.0.2.1:51820"}},
-		{name: "endpoint lost", now: func(d *wgtypes.Device) { d.Peers[0].Endpoint = nil }, set: map[wgtypes.Key]netip.AddrPort{one: at},
+		{name: "first endpoint", now: func(d *wgtypes.Device) { d.Peers[0].Endpoint = nil },
+			changes: []string{"peer " + keyPeer[:8] + " endpoint 192.0.2.1:51820"},
+			check: func(t *testing.T, c wgtypes.Config) {
+				if len(c.Peers) != 2 || !c.Peers[0].Remove || c.Peers[0].PublicKey != one ||
+					c.Peers[1].PublicKey != one || c.Peers[1].UpdateOnly || c.Peers[1].Endpoint.String() != at.String() || len(c.Peers[1].AllowedIPs) != 2 {
+					t.Errorf("%+v, want the peer made anew", c.Peers)
+				}
+			}},
+		{name: "endpoint lost", now: func(d *wgtypes.Device) { d.Peers[0].Endpoint, d.Peers[0].LastHandshakeTime = nil, time.Unix(1, 0) }, set: map[wgtypes.Key]netip.AddrPort{one: at},
 			changes: []string{"peer " + keyPeer[:8] + " endpoint 192.0.2.1:51820"}},
 		{name: "endpoint not resolved", want: func(w *Want) { w.Peers[0].Endpoint = netip.AddrPort{} }},
 		{name: "same endpoint, IPv4 in IPv6", now: func(d *wgtypes.Device) { d.Peers[0].Endpoint.IP = d.Peers[0].Endpoint.IP.To16() }},
