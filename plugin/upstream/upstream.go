@@ -132,11 +132,14 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 }
 
 // fail answers SERVFAIL. To a client that speaks EDNS it says why (RFC 8914,
-// section 4.24); the error goes to the errors plugin in either case.
+// section 4.24); the error goes to the errors plugin in either case. That the route
+// is down is not written here but left to the handlers above: what is written passes
+// the cache, which would keep it for seconds after the route is back.
 func (u *Upstream) fail(w dns.ResponseWriter, r *dns.Msg, err error) (int, error) {
 	var down downError
 	if errors.As(err, &down) {
 		u.metrics.refusals.Inc()
+		return dns.RcodeServerFailure, err
 	}
 	if r.IsEdns0() == nil {
 		return dns.RcodeServerFailure, err
