@@ -46,10 +46,20 @@ func (adblock) sniff(head []byte) int {
 			return len(head)
 		}
 	}
-	return countLines(head, func(line string) bool {
+	// Without a '^' or modifiers anywhere it is as likely AutoProxy.
+	mine := 0
+	n := countLines(head, func(line string) bool {
 		rule := strings.TrimPrefix(line, "@@")
-		return strings.HasPrefix(rule, "||") && strings.Contains(rule, "^") || isCosmetic(line)
+		named := strings.HasPrefix(rule, "||")
+		if named && strings.ContainsAny(rule, "^$") || isCosmetic(line) {
+			mine++
+		}
+		return named || isCosmetic(line)
 	})
+	if mine == 0 {
+		return 0
+	}
+	return n
 }
 
 // isCosmetic tells rules on what pages hold, which have two '#' or '$$' in them.
