@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -108,8 +109,17 @@ func TestEndpoints(t *testing.T) {
 			addrs := g.resolve("www.listed.example")
 			g.wantWay(g.Client, netlab.ByVPN, addrs...)
 			g.wantNoneClear(addrs...)
-			if len(g.ISP.Encrypted()) == 0 {
-				t.Error("no packet went to the endpoint")
+			encrypted := g.ISP.Encrypted()
+			if len(encrypted) == 0 {
+				t.Fatal("no packet went to the endpoint")
+			}
+			if lookups := g.World.Queries(g.Tunnel.Domain); by == "name" {
+				g.wantAsked(netlab.ByWAN, lookups)
+				took := encrypted[0].When.Sub(lookups[0].When)
+				t.Logf("the first packet of the tunnel left %v after the name of its endpoint was asked for", took.Round(time.Millisecond))
+				if took > 2*time.Second {
+					t.Error("WireGuard waited before it tried")
+				}
 			}
 		})
 	}

@@ -1,0 +1,91 @@
+package test
+
+import "strings"
+
+// swap is the right files with one thing changed.
+func swap(file, old, with string) map[string]string {
+	return map[string]string{file: strings.Replace(rightFiles[file], old, with, 1)}
+}
+
+// wrong files: what nameroute ends with, and what it says.
+var wrong = []struct {
+	name  string
+	files map[string]string // in the place of the right ones
+	code  int
+	want  string // behind "nameroute: "
+}{
+	{
+		"unknown key", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    on_dwon: wan"), 3,
+		`gateway.yaml:5:5: routes.vpn.on_dwon: unknown key: did you mean on_down?`,
+	},
+	{
+		"wrong value", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    on_down: wam"), 3,
+		`gateway.yaml:5:14: routes.vpn.on_down: wam: unknown value: did you mean wan?`,
+	},
+	{
+		"two problems", swap("gateway.yaml", "lan: [lan0]", "lna: [lan0]\nset_size: lots"), 3,
+		"gateway.yaml:1:1: lna: unknown key: did you mean lan?\ngateway.yaml:2:11: set_size: lots: not a whole number: want a whole number from 1 to 16777216",
+	},
+	{
+		"no gateway.yaml", map[string]string{"gateway.yaml": ""}, 3,
+		`gateway.yaml: there is no gateway.yaml: write one, or say where it is with --config`,
+	},
+	{
+		"duplicate marks", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    mark: 0x51000000\n  two:\n    wireguard: wg1.conf\n    mark: 0x51000000"), 3,
+		`gateway.yaml:8:11: routes.two.mark: 0x51000000: is the mark of route vpn on line 3 too: set mark: 0x52000000`,
+	},
+	{
+		"duplicate tables", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    table: 7300\n  two:\n    wireguard: wg1.conf\n    table: 7300"), 3,
+		`gateway.yaml:8:12: routes.two.table: 7300: is the table of route vpn on line 3 too: set table: to another`,
+	},
+	{
+		"no Corefile", map[string]string{"Corefile": ""}, 4,
+		`Corefile: there is no Corefile: write one, or say where it is with --corefile`,
+	},
+	{
+		"unknown route in route", swap("Corefile", "route vpn", "route vpm"), 4,
+		`plugin/route: Corefile:3 - Error during parsing: unknown route "vpm": did you mean "vpn"? (gateway.yaml has: wan, vpn)`,
+	},
+	{
+		"unknown route in upstream", swap("Corefile", "upstream vpn", "upstream vnp"), 4,
+		`plugin/upstream: Corefile:5 - Error during parsing: unknown route "vnp": did you mean "vpn"? (gateway.yaml has: wan, vpn)`,
+	},
+	{
+		"unknown list", swap("Corefile", "listed mine", "listed mien"), 4,
+		`plugin/listed: Corefile:2 - Error during parsing: unknown list "mien": did you mean "mine"? (gateway.yaml has: mine)`,
+	},
+	{
+		"unknown plugin", swap("Corefile", "    cache\n", "    cahce\n"), 4,
+		`Corefile:4 - Error during parsing: Unknown directive 'cahce': did you mean cache?`,
+	},
+	{
+		"unknown property", swap("Corefile", "route vpn", "route vpn {\n        onerror answer\n    }"), 4,
+		`plugin/route: Corefile:4 - Error during parsing: unknown property "onerror": want config, set or on_error`,
+	},
+	{
+		"not an address", swap("Corefile", "192.0.2.53", "192.0.2.533"), 4,
+		`plugin/upstream: Corefile:5 - Error during parsing: address 192.0.2.533: not an IP address; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org`,
+	},
+	{
+		"blocks with different binds", swap("Corefile", "    listed mine", "    bind 127.0.0.1\n    listed mine"), 4,
+		"Corefile: zone . on dns://127.0.0.1:53: names on no list would be refused: add a last block without listed, with the same bind and port\n" +
+			"zone .: the block with listed or view on dns://127.0.0.1:53 is not on dns://*:53, where its names would be refused or take another route: give all blocks of the zone the same bind and port",
+	},
+	{
+		"the block without listed first",
+		map[string]string{"Corefile": ". {\n    upstream wan 192.0.2.54\n}\n. {\n    listed mine\n    route vpn\n    upstream vpn 192.0.2.53\n}\n"}, 4,
+		`Corefile: zone . on dns://*:53: a block with listed or view stands below one without, which answers everything before it: move the block without to the end`,
+	},
+	{
+		"list missing", map[string]string{"mine.txt": ""}, 5,
+		"list mine: open mine.txt: no such file or directory",
+	},
+	{
+		"list without an entry", map[string]string{"mine.txt": "<html>\n<body>\nNot Found\n</body>\n"}, 5,
+		"list mine: mine.txt: no entry in 4 lines, read as plain; line 1: \"<html>\": not a domain name",
+	},
+	{
+		"list in another format than it says", swap("gateway.yaml", "file: mine.txt", "file: mine.txt\n    format: dnsmasq"), 5,
+		"list mine: mine.txt: no entry in 1 lines, read as dnsmasq; line 1: \"listed.example\": not server=",
+	},
+}
