@@ -31,7 +31,7 @@ func TestReloadLosesNoQuery(t *testing.T) {
 		} else {
 			g.Box.Write("Corefile", corefile+fmt.Sprintf("# %d\n", n))
 		}
-		g.hangUp("files read again")
+		g.hangUp("read again")
 		time.Sleep(100 * time.Millisecond)
 	}
 	listed.wantAllAnswered(g)
@@ -85,7 +85,7 @@ func TestReloadRefusesWrongFiles(t *testing.T) {
 		g.wantWay(g.Client, netlab.ByVPN, g.resolve("www.listed.example")...)
 		g.wantSame("with a wrong "+c.file, state, g.kernelState())
 		g.Box.Write(c.file, good[c.file])
-		g.hangUp("files read again")
+		g.hangUp("read again")
 	}
 	flows.wantProgress(time.Second)
 	asking.wantAllAnswered(g)

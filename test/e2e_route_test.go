@@ -32,7 +32,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.Box.Write("gateway.yaml", strings.NewReplacer("routes:\n", route, "lists:\n", list).Replace(gatewayYAML))
 	g.Box.Write("Corefile", fmt.Sprintf(". {\n  listed second\n  route vpn2\n  cache\n  upstream vpn2 %s\n}\n%s", g.Plan.World.V6, corefile))
 	added := time.Now()
-	g.hangUp("files read again")
+	g.hangUp("read again")
 	g.Box.AwaitNames("ready.second.example", 5*time.Second)
 	second := g.resolve("www.second.example")
 	g.awaitWay(g.Client, netlab.ByTunnel(1), 3*time.Second, second...)
@@ -49,7 +49,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 
 	g.Box.Write("Corefile", corefile)
 	g.Box.Write("gateway.yaml", gatewayYAML)
-	g.hangUp("files read again")
+	g.hangUp("read again")
 	for end := time.Now().Add(3 * time.Second); g.kernelState() != before && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
