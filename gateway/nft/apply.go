@@ -72,34 +72,27 @@ func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, er
 		return 0, err
 	}
 	defer r.close()
-	have, err := r.readState(t.Name)
+	sides, err := k.sides(r, t, replace)
 	if err != nil {
 		return 0, err
 	}
-	if have.table.owned() && have.table.owner != k.sock.port() {
-		return 0, fmt.Errorf("%w (netlink port %d)", ErrOwned, have.table.owner)
-	}
-	lost, err := k.adopt(r, have, t)
+	lost, err := k.adopt(r, sides[0].have, t)
 	if err != nil {
 		return 0, err
 	}
-	var flags uint32
-	if k.features.Mode == ModeOwned {
-		flags = flagOwner | flagPersist
-	}
-	p, err := diff(have, t, flags, k.sock.port(), replace)
-	if err != nil {
-		return 0, err
-	}
-	e := execution{Kernel: k, ctx: ctx, table: t, plan: p, lost: lost}
-	if err := e.run(!have.table.exists); err != nil {
+	e := execution{Kernel: k, ctx: ctx, table: t, sides: sides, lost: lost}
+	if err := e.run(); err != nil {
 		return 0, err
 	}
 	k.applied = t
 	k.untrack(t.Name, func(name string) bool {
 		return slices.ContainsFunc(t.sets, func(s set) bool { return s.learned && s.name == name })
 	})
-	return p.changes() + e.putBack, k.ensureWatch()
+	changes := e.putBack
+	for _, s := range sides {
+		changes += s.plan.changes()
+	}
+	return changes, k.ensureWatch()
 }
 
 // adopt reads the learned sets that the kernel has and we do not know yet, before
@@ -109,7 +102,7 @@ func (k *Kernel) adopt(r *reader, have *state, t *Table) (lost map[*learned][]he
 	lost = map[*learned][]held{}
 	for _, w := range t.learnedSets() {
 		s := k.track(t.ref(w.name))
-		s.size = w.size
+		s.size, s.refs = w.size, k.refs(t, w.name)
 		if s.live.Load() {
 			continue
 		}
@@ -144,7 +137,7 @@ func (k *Kernel) read(r *reader, s *learned) ([]held, error) {
 	return slices.DeleteFunc(missing, func(h held) bool { return present[h.addr] }), nil
 }
 
-// Remove deletes our table and all in it; one that is not there is no error.
+// Remove deletes our table, its twin and all in them; one that is not there is no error.
 func (k *Kernel) Remove(ctx context.Context, name string) error {
 	err := k.do(ctx, func() error {
 		k.applied = nil
@@ -155,15 +148,19 @@ func (k *Kernel) Remove(ctx context.Context, name string) error {
 			return err
 		}
 		defer r.close()
-		t, err := r.table(unix.NFPROTO_INET, name)
-		if err != nil || !t.exists {
-			return err
-		}
-		if t.owned() && t.owner != k.sock.port() {
-			return fmt.Errorf("%w (netlink port %d)", ErrOwned, t.owner)
-		}
 		b := k.begin()
-		b.delTable(name)
+		for _, name := range []string{name, twinOf(name)} {
+			t, err := r.table(unix.NFPROTO_INET, name)
+			if err != nil {
+				return err
+			}
+			if err := k.mayWrite(t); err != nil {
+				return err
+			}
+			if t.exists {
+				b.delTable(name)
+			}
+		}
 		return k.sock.transact(b)
 	})
 	if err != nil {

@@ -190,10 +190,12 @@ func (k *Kernel) send() error {
 // transaction, which no packet can see. The first addition is for the deletion: of an
 // element that has just expired it would fail (ENOENT).
 func (k *Kernel) prolong(b *batch, s *learned, elems []element) {
-	b.elements(unix.NFT_MSG_NEWSETELEM, s.ref, s, elems)
-	if !k.features.Update {
-		b.elements(unix.NFT_MSG_DELSETELEM, s.ref, s, elems)
-		b.elements(unix.NFT_MSG_NEWSETELEM, s.ref, s, elems)
+	for _, ref := range s.refs {
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, s, elems)
+		if !k.features.Update {
+			b.elements(unix.NFT_MSG_DELSETELEM, ref, s, elems)
+			b.elements(unix.NFT_MSG_NEWSETELEM, ref, s, elems)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 // plan is the difference between what the kernel has and what is wanted.
 type plan struct {
+	drop    bool   // delete the table, which nobody wants; nothing else then counts
 	replace bool   // delete the kernel's table and make it anew, in one transaction
 	fresh   bool   // the table is not there, or is replaced: everything is new
 	adopt   bool   // take over the table that a dead owner left
@@ -50,7 +51,7 @@ func (p *plan) changes() int {
 	for _, r := range p.ranges {
 		n += len(r.del) + len(r.add)
 	}
-	if p.fresh || p.wake {
+	if p.fresh || p.wake || p.drop {
 		n++
 	}
 	return n

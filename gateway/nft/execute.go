@@ -10,7 +10,7 @@ type execution struct {
 	*Kernel
 	ctx     context.Context
 	table   *Table
-	plan    *plan
+	sides   []side
 	lost    map[*learned][]held // learned elements that the kernel does not have
 	putBack int
 }
@@ -18,40 +18,44 @@ type execution struct {
 // run orders the transactions so that at no time a rule stands without what it
 // needs: static sets are filled before rules use them, except that after a loss,
 // when nothing is marked, the rules come first and the prefixes of lists follow.
-func (e *execution) run(gone bool) error {
-	if err := e.adoptTable(); err != nil {
+func (e *execution) run() error {
+	if err := e.adoptTables(); err != nil {
 		return err
 	}
-	var later []rangeChange
-	if e.plan.fresh {
-		for _, s := range e.plan.newSets {
-			if !s.learned && !s.base {
-				later = append(later, rangeChange{set: s, add: s.ranges})
-			}
+	for _, s := range e.sides {
+		if s.plan.fresh {
+			continue
 		}
-	} else if err := e.fillSets(); err != nil {
-		return err
+		if err := e.fillSets(s); err != nil {
+			return err
+		}
 	}
-	if err := e.main(gone); err != nil {
+	if err := e.main(); err != nil {
 		return err
 	}
 	if err := e.rest(); err != nil {
 		return err
 	}
-	for _, c := range later {
-		if err := e.inChunks(c); err != nil {
-			return err
+	for _, s := range e.sides {
+		for _, set := range s.plan.newSets {
+			if !s.plan.fresh || set.learned || set.base {
+				continue
+			}
+			if err := e.inChunks(s, rangeChange{set: set, add: set.ranges}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (e *execution) adoptTable() error {
-	if !e.plan.adopt && !e.plan.wake {
-		return nil
-	}
+func (e *execution) adoptTables() error {
 	b := e.begin()
-	b.newTable(e.table.Name, e.plan.flags)
+	for _, s := range e.sides {
+		if s.plan.adopt || s.plan.wake {
+			b.newTable(s.name, s.plan.flags)
+		}
+	}
 	return e.sock.transact(b)
 }
 
@@ -63,22 +67,22 @@ func (k *Kernel) begin() *batch {
 
 // fillSets brings static sets of a table that stays to their content, before the
 // rules change.
-func (e *execution) fillSets() error {
-	for _, s := range e.plan.newSets {
-		if s.learned || e.plan.remade[s.name] {
+func (e *execution) fillSets(s side) error {
+	for _, set := range s.plan.newSets {
+		if set.learned || s.plan.remade[set.name] {
 			continue
 		}
 		b := e.begin()
-		b.newSet(e.table.Name, s)
+		b.newSet(s.name, set)
 		if err := e.sock.transact(b); err != nil {
 			return err
 		}
-		if err := e.inChunks(rangeChange{set: s, add: s.ranges}); err != nil {
+		if err := e.inChunks(s, rangeChange{set: set, add: set.ranges}); err != nil {
 			return err
 		}
 	}
-	for _, c := range e.plan.ranges {
-		if err := e.inChunks(c); err != nil {
+	for _, c := range s.plan.ranges {
+		if err := e.inChunks(s, c); err != nil {
 			return err
 		}
 	}
@@ -87,13 +91,13 @@ func (e *execution) fillSets() error {
 
 // inChunks changes a static set in bounded transactions: one on an interval set
 // takes time that grows with the set, and learning waits for it.
-func (e *execution) inChunks(c rangeChange) error {
+func (e *execution) inChunks(s side, c rangeChange) error {
 	for _, part := range c.chunks(maxPerMessage) {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
 		b := e.begin()
-		b.changeRanges(e.table.Name, part)
+		b.changeRanges(s.name, part)
 		if err := e.sock.transact(b); err != nil {
 			return err
 		}
@@ -103,11 +107,21 @@ func (e *execution) inChunks(c rangeChange) error {
 }
 
 // main is the transaction that changes chains and rules, and makes the sets that
-// they look up. gone says that the table is not there: then learned elements are
-// limited to the hot ones, because nothing is routed until the rules are back.
-func (e *execution) main(gone bool) error {
-	b, p, name := e.begin(), e.plan, e.table.Name
-	if p.replace {
+// they look up, on all sides at once.
+func (e *execution) main() error {
+	b := e.begin()
+	for _, s := range e.sides {
+		if err := e.change(b, s); err != nil {
+			return err
+		}
+	}
+	return e.sock.transact(b)
+}
+
+// change adds one side to the main transaction.
+func (e *execution) change(b *batch, side side) error {
+	p, name := side.plan, side.name
+	if p.replace || p.drop {
 		b.delTable(name)
 	}
 	if p.fresh {
@@ -123,7 +137,7 @@ func (e *execution) main(gone bool) error {
 		b.delSet(name, s)
 	}
 	for _, s := range p.newSets {
-		e.makeSet(b, s, gone)
+		e.makeSet(b, side, s)
 	}
 	for _, c := range append(p.newChains, p.policies...) {
 		b.newChain(name, c)
@@ -133,12 +147,14 @@ func (e *execution) main(gone bool) error {
 			return err
 		}
 	}
-	return e.sock.transact(b)
+	return nil
 }
 
 // makeSet adds a set to the main transaction with what it must hold from the start.
-func (e *execution) makeSet(b *batch, s set, gone bool) {
-	p, name := e.plan, e.table.Name
+// Where the table is not there, learned elements are limited to the hot ones, because
+// nothing is routed until the rules are back.
+func (e *execution) makeSet(b *batch, side side, s set) {
+	p, name := side.plan, side.name
 	if !s.learned {
 		if p.fresh || p.remade[s.name] {
 			b.newSet(name, s)
@@ -153,12 +169,17 @@ func (e *execution) makeSet(b *batch, s set, gone bool) {
 	now := e.clock.now()
 	elems := l.held(now, hotFirst)
 	l.live.Store(false)
+	more := e.lost[l] // what the other side lacks, too
 	e.lost[l] = nil
-	if gone && len(elems) > hotFirst {
+	if len(more) > 0 {
+		e.lost[l] = elems
+	} else if !side.have.table.exists && len(elems) > hotFirst {
 		e.lost[l] = elems[hotFirst:]
+	}
+	if !side.have.table.exists && len(elems) > hotFirst {
 		elems = elems[:hotFirst]
 	}
-	b.putBack(l, elems, now)
+	b.putBack(SetRef{Family: "inet", Table: name, Name: s.name}, l, elems, now)
 	e.putBack += len(elems)
 }
 
@@ -171,7 +192,9 @@ func (e *execution) rest() error {
 	for s, elems := range e.lost {
 		for part := range slices.Chunk(elems, maxPerMessage) {
 			b := e.begin()
-			b.putBack(s, part, e.clock.now())
+			for _, ref := range s.refs {
+				b.putBack(ref, s, part, e.clock.now())
+			}
 			if err := e.sock.transact(b); err != nil {
 				return err
 			}

@@ -23,7 +23,8 @@ func (c clock) now() int64 { return int64(time.Since(c.start)) }
 // events, so entries are collected by forgetExpired, too.
 type learned struct {
 	ref  SetRef
-	size int // elements that fit; 0 is without a limit
+	refs []SetRef // the kernel's sets that hold the elements: ref, and its twin where there is one; owner only
+	size int      // elements that fit; 0 is without a limit; owner only
 
 	// live says that the kernel's set holds what ends says. The watch clears it
 	// the moment that it sees the set go, and answers then wait for the owner.
@@ -35,7 +36,7 @@ type learned struct {
 }
 
 func newLearned(ref SetRef) *learned {
-	return &learned{ref: ref, ends: xsync.NewMap[netip.Addr, int64]()}
+	return &learned{ref: ref, refs: []SetRef{ref}, ends: xsync.NewMap[netip.Addr, int64]()}
 }
 
 // lives reports whether an element is in the kernel at least until then.

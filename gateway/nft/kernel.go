@@ -17,10 +17,13 @@ import (
 type Mode string
 
 // ModeOwned is a table with the flags owner and persist: nobody else can change it
-// while we live, and it outlives us. ModePlain is an ordinary table, whose loss the
-// watch notices.
+// while we live, and it outlives us. ModeTwins is an ordinary table and one with the
+// flag owner, inet nameroute_twin, of the same content: others' flushes take only the
+// one, our death only the other. ModePlain is an ordinary table, whose loss the watch
+// notices.
 const (
 	ModeOwned Mode = "owned"
+	ModeTwins Mode = "twins"
 	ModePlain Mode = "plain"
 )
 
@@ -109,8 +112,12 @@ func Open(o Options) (*Kernel, error) {
 		return nil, errors.Join(fmt.Errorf("nft: %w", err), sock.close())
 	}
 	features.Mode = ModePlain
-	if o.Owner != gateway.OwnerOff && features.Owner && features.Persist {
+	switch {
+	case o.Owner == gateway.OwnerOff || !features.Owner:
+	case features.Persist:
 		features.Mode = ModeOwned
+	default:
+		features.Mode = ModeTwins
 	}
 	if o.Force != "" {
 		features.Mode = o.Force

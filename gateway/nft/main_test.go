@@ -109,7 +109,7 @@ func config(routes ...gateway.Route) *gateway.Config {
 }
 
 func modes(t *testing.T, test func(t *testing.T, m Mode)) {
-	for _, m := range []Mode{ModeOwned, ModePlain} {
+	for _, m := range []Mode{ModeOwned, ModeTwins, ModePlain} {
 		t.Run(string(m), func(t *testing.T) { test(t, m) })
 	}
 }

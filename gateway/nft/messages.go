@@ -114,13 +114,14 @@ func (b *batch) changeRanges(table string, c rangeChange) {
 	}
 }
 
-// putBack adds learned elements with the time that is left to them.
-func (b *batch) putBack(s *learned, elems []held, now int64) {
+// putBack adds learned elements to one of the sets that hold them, with the time
+// that is left to them.
+func (b *batch) putBack(ref SetRef, s *learned, elems []held, now int64) {
 	for part := range slices.Chunk(elems, maxPerMessage) {
 		out := make([]element, len(part))
 		for i, h := range part {
 			out[i] = element{key: h.addr, timeout: durationUntil(h.end, now)}
 		}
-		b.elements(unix.NFT_MSG_NEWSETELEM, s.ref, s, out)
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, s, out)
 	}
 }

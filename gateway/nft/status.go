@@ -59,22 +59,25 @@ type Counter struct {
 }
 
 // Stopped reads how much each route's closed door has dropped since the table was
-// made, by route name. Without a table nothing is stopped.
+// made, by route name. Without a table nothing is stopped. A packet is dropped by one
+// of two twins, so what both counted is added.
 func (k *Kernel) Stopped() (map[string]Counter, error) {
 	r, err := openReader()
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
-	rules, err := r.rules(unix.NFPROTO_INET, gateway.TableName)
-	if err != nil && !errors.Is(err, ErrNoSet) {
-		return nil, err
-	}
 	out := map[string]Counter{}
-	for _, rule := range rules {
-		if route, ok := doorOf(rule); ok {
-			packets, bytes := rule.counters()
-			out[route] = Counter{packets, bytes}
+	for _, table := range []string{gateway.TableName, twinOf(gateway.TableName)} {
+		rules, err := r.rules(unix.NFPROTO_INET, table)
+		if err != nil && !errors.Is(err, ErrNoSet) {
+			return nil, err
+		}
+		for _, rule := range rules {
+			if route, ok := doorOf(rule); ok {
+				packets, bytes := rule.counters()
+				out[route] = Counter{out[route].Packets + packets, out[route].Bytes + bytes}
+			}
 		}
 	}
 	return out, nil
@@ -136,7 +139,7 @@ func (k *Kernel) follow(ref SetRef) (*learned, error) {
 	for len(missing) > 0 {
 		n := min(len(missing), maxPerMessage)
 		b := k.begin()
-		b.putBack(s, missing[:n], k.clock.now())
+		b.putBack(ref, s, missing[:n], k.clock.now())
 		if err := k.sock.transact(b); err != nil {
 			return nil, err
 		}
