@@ -1,0 +1,289 @@
+package corefile
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+func TestMain(m *testing.M) {
+	if err := Register(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	dnsserver.Quiet = true
+	log.Discard()
+	netlab.Main(m)
+}
+
+// What the order has is linked in, and what is linked in has its place.
+func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
+	var linked []string
+	for _, name := range caddy.ListPlugins()["others"] {
+		if directive, ok := strings.CutPrefix(name, "dns."); ok {
+			linked = append(linked, directive)
+		}
+	}
+	order := Directives()
+	for _, name := range order {
+		if !slices.Contains(linked, name) {
+			t.Errorf("directive %s has no plugin", name)
+		}
+	}
+	for _, name := range linked {
+		if !slices.Contains(order, name) {
+			t.Errorf("plugin %s has no place in the order: a Corefile cannot use it", name)
+		}
+	}
+	if !slices.Equal(caddy.ValidDirectives("dns"), order) {
+		t.Errorf("CoreDNS takes %q, want %q", caddy.ValidDirectives("dns"), order)
+	}
+}
+
+// The order is what keeps an answer from passing unseen.
+func TestOursStandWhereTheyMust(t *testing.T) {
+	order := Directives()
+	at := func(name string) int { return slices.Index(order, name) }
+	if at("listed") > at("route") {
+		t.Error("route stands above listed")
+	}
+	for _, answers := range []string{"local", "dns64", "siit", "any", "chaos", "rewrite", "acl", "cache", "template", "hosts", "file", "auto",
+		"secondary", "upstream", "forward", "grpc", "erratic", "whoami"} {
+		if at(answers) < at("route") {
+			t.Errorf("%s stands above route and answers unseen", answers)
+		}
+	}
+	for _, above := range []string{"cache", "dns64", "rewrite", "hosts", "template"} {
+		if at(above) > at("upstream") {
+			t.Errorf("%s stands below upstream, which is the end", above)
+		}
+	}
+}
+
+// page is a Corefile or a gateway.yaml that somebody will copy.
+type page struct{ where, text string }
+
+var fenceLine = regexp.MustCompile("^(```|~~~) *([A-Za-z]+) *$")
+
+// fences are the blocks of code in a language in all pages that match a pattern.
+func fences(t *testing.T, pattern, language string) []page {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no page %s: %v", pattern, err)
+	}
+	var found []page
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		for i := 0; i < len(lines); i++ {
+			m := fenceLine.FindStringSubmatch(lines[i])
+			if m == nil || !strings.EqualFold(m[2], language) {
+				continue
+			}
+			end := slices.Index(lines[i+1:], m[1])
+			if end < 0 {
+				t.Fatalf("%s:%d: this block of code is never closed", file, i+1)
+			}
+			found = append(found, page{fmt.Sprintf("%s:%d", file, i+1), strings.Join(lines[i+1:i+1+end], "\n") + "\n"})
+			i += end + 1
+		}
+	}
+	return found
+}
+
+// Every Corefile that we show or ship starts, on a machine that has what it names, and
+// answers.
+func TestCorefilesBoot(t *testing.T) {
+	netlab.Need(t, "nft")
+	pages := append([]page{{"Corefile", string(Shipped)}}, fences(t, "README.md", "corefile")...)
+	pages = append(pages, fences(t, "plugin/*/README.md", "corefile")...)
+	if len(pages) < 6 {
+		t.Fatalf("only %d Corefiles found: the pages are read wrongly", len(pages))
+	}
+	for _, p := range pages {
+		t.Run(p.where, func(t *testing.T) { boot(t, p) })
+	}
+}
+
+func boot(t *testing.T, p page) {
+	blocks, err := caddyfile.Parse(p.where, strings.NewReader(p.text), Directives())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	needs := needsOf(blocks)
+	needs.write(t, dir)
+	dnshalf.SetDefaults(dnshalf.Defaults{Config: filepath.Join(dir, "gateway.yaml"), State: filepath.Join(dir, "state")})
+	in := caddy.CaddyfileInput{Contents: []byte(p.text), Filepath: filepath.Join(dir, "Corefile"), ServerTypeName: "dns"}
+	if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	inst, err := caddy.Start(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, err := range append(inst.ShutdownCallbacks(), inst.Stop()) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if strings.Contains(nft(t, "list tables"), "inet nameroute") {
+			nft(t, "delete table inet nameroute") // it outlives us, as it should
+		}
+	}()
+	// No resolver is there, so any answer is right, from each block's zone.
+	for _, b := range blocks {
+		for _, zone := range b.Keys {
+			for _, network := range []string{"udp", "tcp"} {
+				client := dns.Client{Net: network, Timeout: 8 * time.Second}
+				name := dns.Fqdn("www." + strings.TrimPrefix(zone, "."))
+				if _, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), net.JoinHostPort("127.0.0.1", "53")); err != nil {
+					t.Errorf("%s over %s: %v", name, network, err)
+				}
+			}
+		}
+	}
+}
+
+// needs is what a Corefile names and a machine must have.
+type needs struct {
+	routes, lists []string
+	sets          [][]string // of `set inet TABLE SET4 SET6`
+}
+
+func needsOf(blocks []caddyfile.ServerBlock) (n needs) {
+	add := func(to *[]string, names ...string) {
+		for _, name := range names {
+			if !slices.Contains(*to, name) {
+				*to = append(*to, name)
+			}
+		}
+	}
+	for _, b := range blocks {
+		for directive, tokens := range b.Tokens {
+			var words []string
+			for i, token := range tokens {
+				if token.Line == tokens[0].Line && token.Text != "{" {
+					words = append(words, token.Text)
+				}
+				if directive == "route" && token.Text == "set" && i > 0 {
+					n.sets = append(n.sets, []string{tokens[i+2].Text, tokens[i+3].Text, tokens[i+4].Text})
+				}
+			}
+			switch {
+			case directive == "listed":
+				add(&n.lists, words[1:]...)
+			case (directive == "route" || directive == "upstream") && words[1] != gateway.WAN:
+				add(&n.routes, words[1])
+			}
+		}
+	}
+	return n
+}
+
+// write makes a gateway.yaml with the routes and lists, and all that it names.
+func (n needs) write(t *testing.T, dir string) {
+	t.Helper()
+	yaml := &bytes.Buffer{}
+	fmt.Fprintln(yaml, "wan_resolvers: [192.0.2.54]")
+	if len(n.routes) > 0 {
+		fmt.Fprintln(yaml, "routes:")
+	}
+	for i, r := range n.routes {
+		fmt.Fprintf(yaml, "  %s: {wireguard: %s.conf, link: wg%d}\n", r, r, i)
+		write(t, dir, r+".conf", `[Interface]
+PrivateKey = YBvVAlSNbBpQNsqVXZcqLJbmKJ9kTHg4c2GRD9NHTXM=
+Address = 10.66.0.2/32, fd66::2/128
+DNS = 10.66.0.1
+[Peer]
+PublicKey = 26VNzuHXsCrtgPSpHWNRB2/xCKKXKUbwEcfKiBDLJ1k=
+AllowedIPs = 0.0.0.0/0, ::/0
+Endpoint = 192.0.2.1:51820
+`)
+	}
+	if len(n.lists) > 0 {
+		fmt.Fprintln(yaml, "lists:")
+	}
+	for _, l := range n.lists {
+		fmt.Fprintf(yaml, "  %[1]s: {file: %[1]s.txt}\n", l)
+		write(t, dir, l+".txt", l+".example\n")
+	}
+	write(t, dir, "gateway.yaml", yaml.String())
+	for _, s := range n.sets {
+		nft(t, fmt.Sprintf("add table inet %[1]s; add set inet %[1]s %[2]s { type ipv4_addr; flags timeout; }; add set inet %[1]s %[3]s { type ipv6_addr; flags timeout; }", s[0], s[1], s[2]))
+		t.Cleanup(func() { nft(t, "delete table inet "+s[0]) })
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func nft(t *testing.T, script string) string {
+	t.Helper()
+	out, err := exec.Command("nft", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft %s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// Every gateway.yaml that the README shows is one.
+func TestGatewaysParse(t *testing.T) {
+	pages := fences(t, "README.md", "yaml")
+	if len(pages) < 2 {
+		t.Fatalf("only %d found: the page is read wrongly", len(pages))
+	}
+	for _, p := range pages {
+		if _, err := gateway.Parse("gateway.yaml", []byte(p.text)); err != nil {
+			t.Errorf("%s: %v", p.where, err)
+		}
+	}
+}
+
+// A Corefile that is wrong is seen to be: the tests above can fail.
+func TestBrokenCorefilesAreSeen(t *testing.T) {
+	netlab.Need(t, "nft")
+	dir := t.TempDir()
+	needs{routes: []string{"vpn"}, lists: []string{"mine"}}.write(t, dir)
+	dnshalf.SetDefaults(dnshalf.Defaults{Config: filepath.Join(dir, "gateway.yaml"), State: filepath.Join(dir, "state")})
+	for _, text := range []string{
+		". {\n    listd mine\n}\n",
+		". {\n    listed mien\n}\n",
+		". {\n    route vpm\n}\n",
+		". {\n    route wan\n}\n",
+		". {\n    upstream vpn 192.0.2.256\n}\n",
+		". {\n    upstream\n}\n",
+	} {
+		in := caddy.CaddyfileInput{Contents: []byte(text), Filepath: "Corefile", ServerTypeName: "dns"}
+		if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err == nil {
+			t.Errorf("%q passes", text)
+		}
+	}
+}
