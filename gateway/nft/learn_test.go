@@ -17,7 +17,7 @@ import (
 // paths runs a test with both ways to prolong an element.
 func paths(t *testing.T, test func(t *testing.T, o Options)) {
 	for name, o := range map[string]Options{
-		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: ModePlain}, "plain table, add, delete, add": {Force: ModePlain, NoUpdate: true},
+		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: ModePlain}, "twins, add, delete, add": {Force: ModeTwins, NoUpdate: true},
 	} {
 		t.Run(name, func(t *testing.T) { test(t, o) })
 	}
