@@ -1,32 +1,53 @@
 package updater
 
 import (
+	"bufio"
+	"io"
 	"slices"
+	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 )
 
-// difference finds the names that fresh content of a list adds to that in use, and
-// those that it takes away.
+// difference finds what fresh content of a list adds to that in use, and what it takes
+// away. Exceptions are left out.
 func difference(l gateway.List, fresh string) (came, went []string, err error) {
-	before, err := names(l)
+	before, err := entries(l)
 	if err != nil {
-		before = nil // there is none, or it is bad: all names come
+		before = nil // there is none, or it is bad: all entries come
 	}
 	l.File = fresh
-	after, err := names(l)
+	after, err := entries(l)
 	if err != nil {
 		return nil, nil, err
 	}
 	return without(after, before), without(before, after), nil
 }
 
-// names are the names of a list, sorted.
-func names(l gateway.List) ([]string, error) {
-	all, err := lists.SampleNames(l, int(^uint(0)>>1))
-	slices.Sort(all)
-	return slices.Compact(all), err
+// entries are the names and prefixes of a list as a plain list has them, sorted.
+func entries(l gateway.List) ([]string, error) {
+	in, out := io.Pipe()
+	go func() {
+		_, err := lists.Convert(out, l, "plain")
+		out.CloseWithError(err) // nil is the end
+	}()
+	defer in.Close()
+	var all []string
+	r := bufio.NewReader(in)
+	for {
+		line, err := r.ReadString('\n')
+		if line = strings.TrimPrefix(strings.TrimSpace(line), "domain:"); line != "" {
+			all = append(all, line)
+		}
+		if err == io.EOF {
+			slices.Sort(all)
+			return slices.Compact(all), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // without is what sorted a holds and sorted b does not.

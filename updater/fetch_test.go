@@ -257,7 +257,7 @@ func TestCompressed(t *testing.T) {
 func TestGzipBomb(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL, "max_size: 1M")
-	bomb := zipped(t, func(w io.Writer) { io.CopyN(w, zeros{}, 256<<20) })
+	bomb := zipped(t, func(w io.Writer) { io.CopyN(w, zeros{}, 48<<20) })
 	if len(bomb) > 1<<20 {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}

@@ -2,7 +2,11 @@ package updater
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/nameroute/nameroute/lists"
 )
 
 func TestShrink(t *testing.T) {
@@ -83,6 +87,31 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// A part of a real file, which its publisher compresses or not.
+func TestSelect(t *testing.T) {
+	dir := os.Getenv("NAMEROUTE_LISTS")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "lists")
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "geosite.dat"))
+	if err != nil {
+		t.Skipf("no real list: %v", err)
+	}
+	s := newSite(t)
+	b := newBox(t, s.URL+"/geosite.dat", "select: netflix", "min_rules: 10")
+	s.answer(file(string(data)))
+	r := b.update(Updated, "")
+	if r.Report.Format != "geosite" || r.Report.Suffix < 10 || r.Report.Entries() > 100 {
+		t.Errorf("report %v", r.Report)
+	}
+	whole, err := lists.Check(b.list(b.config.Sources[0]))
+	if err != nil || whole.Entries() != r.Report.Entries() {
+		t.Errorf("the gateway reads %v (%v), the updater %v", whole, err, r.Report)
+	}
+	b.SetConfig(config(t, s.URL+"/geosite.dat", "select: no-such-category"))
+	b.updateWith(Flags{Force: true}, Failed, "unknown")
+}
+
 func TestDryRunAndDiff(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
@@ -95,9 +124,9 @@ func TestDryRunAndDiff(t *testing.T) {
 	}
 	b.update(Updated, "")
 	before := b.remembered()
-	s.answer(file("b.example\nc.example\nd.example\n "))
+	s.answer(file("b.example\nc.example\nfull:d.example\n192.0.2.0/24"))
 	r = b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
-	if fmt.Sprint(r.Came, r.Went) != "[d.example] [a.example]" || r.Before != 3 {
+	if fmt.Sprint(r.Came, r.Went) != "[192.0.2.0/24 full:d.example] [a.example]" || r.Before != 3 {
 		t.Errorf("came %v, went %v, before %d", r.Came, r.Went, r.Before)
 	}
 	b.holds("a.example\nb.example\nc.example\n")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,7 +106,6 @@ type Result struct {
 	Came    []string     // with Flags.Diff, sorted
 	Went    []string
 	Err     error // why it was refused or failed
-	next    time.Time
 }
 
 // Update fetches these lists now, or all where none is named, whether they are due or
@@ -222,7 +222,8 @@ func (u *Updater) say(s gateway.Source, r Result) {
 	if r.Err != nil {
 		if text := r.Err.Error(); u.said[s.List] != text {
 			u.said[s.List] = text
-			log.Error("lists: "+string(r.Outcome)+"; the content in use stays", "why", text, "next", r.next)
+			log.Error("lists: "+string(r.Outcome)+"; the content in use stays", "why", strings.ReplaceAll(text, "\n", "; "),
+				"next", u.after[s.List].Format(time.RFC3339))
 		}
 		return
 	}

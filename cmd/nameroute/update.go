@@ -23,7 +23,6 @@ func updateCommand(o *options) *cobra.Command {
 	var flags updater.Flags
 	var daemon bool
 	var every time.Duration
-	var format string
 	c := &cobra.Command{
 		Use:   "update [NAME...]",
 		Short: "Fetch the lists that have a url",
@@ -47,9 +46,6 @@ itself. SIGHUP has it read gateway.yaml again.`,
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			if daemon {
-				if err := setLogFormat(format); err != nil {
-					return withCode(exitUsage, err)
-				}
 				return updateDaemon(ctx, o, cfg, every)
 			}
 			return updateOnce(ctx, cmd.OutOrStdout(), o, cfg, names, flags)
@@ -61,7 +57,6 @@ itself. SIGHUP has it read gateway.yaml again.`,
 	f.BoolVar(&flags.Diff, "diff", false, "print the names that came and went")
 	f.BoolVar(&daemon, "daemon", false, "stay, and fetch each list when it is due")
 	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
-	f.StringVar(&format, "log-format", "text", "with --daemon: text or json")
 	return c
 }
 
