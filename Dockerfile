@@ -2,12 +2,14 @@
 # it runs on, so it shares that machine's network:
 #
 #   docker run -d --name nameroute --restart unless-stopped --network host \
-#     --cap-add NET_ADMIN --device /dev/net/tun --security-opt systempaths=unconfined \
-#     -v /etc/nameroute:/etc/nameroute -v /etc/wireguard:/etc/wireguard:ro \
+#     --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE --device /dev/net/tun \
+#     --security-opt systempaths=unconfined --security-opt apparmor=unconfined \
+#     -v /etc/nameroute:/etc/nameroute:ro -v /etc/wireguard:/etc/wireguard:ro \
 #     -v nameroute:/var/lib/nameroute nameroute
 #
-# systempaths=unconfined lets it write the few sysctls under /proc/sys/net that
-# forwarding needs; without it, set them on the machine (`nameroute check` says which).
+# The two security options let it write the few sysctls under /proc/sys/net that
+# forwarding needs; without them, set those on the machine (docs/install.md). With
+# packaging/compose.yml the half that clients reach runs without them.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
@@ -29,7 +31,7 @@ RUN mkdir -p /root-of-image/etc/ssl/certs /root-of-image/etc/nameroute /root-of-
 FROM scratch
 COPY --from=build /root-of-image/ /
 COPY --from=build /nameroute /usr/bin/nameroute
-VOLUME ["/etc/nameroute", "/var/lib/nameroute"]
+VOLUME ["/etc/nameroute", "/var/lib/nameroute", "/run/nameroute"]
 EXPOSE 53/udp 53/tcp
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/nameroute"]

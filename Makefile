@@ -1,6 +1,9 @@
 # `sudo make demo` shows it, `sudo make test` proves it, `make build` makes bin/nameroute.
+# `make help` lists the rest.
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The last version whose modules all come from where ours do.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 FUZZTIME ?= 10s
 SOAK ?= 1h
 
@@ -29,11 +32,24 @@ export NETLAB
 
 VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: build demo test format vet staticcheck bench fuzz soak clean install-tools need-go
+PREFIX ?= /usr/local
+
+.PHONY: build demo test format vet staticcheck bench fuzz soak clean install-tools need-go \
+	man completion install uninstall deb package-test help
 
 build: need-go
 	$(AS_OWNER) mkdir -p bin
 	$(AS_OWNER) env CGO_ENABLED=0 $(GOCMD) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/nameroute ./cmd/nameroute
+
+help:
+	@echo "build         bin/nameroute"
+	@echo "demo          shows the real thing between network namespaces (root)"
+	@echo "test          everything that is tested (root: kernel tests too)"
+	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
+	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
+	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
+	@echo "package-test  the package and its units in a Debian of their own (root)"
+	@echo "man completion   bin/man and bin/completion"
 
 demo: build
 	@sh .ci/install-tools iproute2 nftables wireguard-tools wireguard-go dnsutils
@@ -68,6 +84,39 @@ fuzz: need-go
 soak: need-go
 	@grep -rqE --include='*_test.go' '^func TestSoak' . || { echo "no TestSoak tests"; exit 1; }
 	NAMEROUTE_SOAK=$(SOAK) $(GO_ROOT) test -race -count=1 -run '^TestSoak' -timeout 0 ./...
+
+# Manual pages from the commands. The program that writes them is not the one that runs.
+man: need-go
+	@$(AS_OWNER) mkdir -p bin/man
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$($(AS_OWNER) git log -1 --format=%ct 2>/dev/null || date +%s)} && export SOURCE_DATE_EPOCH && \
+	$(GO_USER) run -tags man -ldflags '-X main.version=$(VERSION)' ./cmd/nameroute bin/man
+
+completion: build
+	@$(AS_OWNER) mkdir -p bin/completion
+	@for shell in bash zsh fish; do $(AS_OWNER) sh -c "./bin/nameroute completion $$shell >bin/completion/$$shell" || exit 1; done
+
+# Below PREFIX, after DESTDIR; nothing in /etc or /var, nothing enabled or started.
+install: build man completion
+	sh packaging/install install '$(DESTDIR)' '$(PREFIX)'
+	@test -n '$(DESTDIR)' || echo "next: systemd-sysusers && systemctl daemon-reload; docs/install.md has the rest"
+
+uninstall:
+	@test -n '$(DESTDIR)' || { ! pidof nameroute >/dev/null || { echo "nameroute runs: stop it first, or take out all that is ours with: nameroute down" >&2; exit 1; }; }
+	sh packaging/install uninstall '$(DESTDIR)' '$(PREFIX)'
+
+# bin/nameroute_VERSION_ARCH.deb. Debian's versions begin with a digit.
+DEB_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(patsubst v%,%,$(VERSION)),0~$(VERSION))
+DEB_ARCH ?= $(shell $(AS_OWNER) $(GOCMD) env GOARCH)
+
+deb: build man completion
+	$(AS_OWNER) rm -rf bin/root
+	$(AS_OWNER) sh packaging/install install bin/root /usr
+	$(AS_OWNER) env DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GOCMD) run $(NFPM) package -f packaging/debian/nfpm.yaml -p deb -t bin/
+
+# The package and the units in a container root of Debian's, made with debootstrap.
+package-test: deb
+	@sh .ci/install-tools debootstrap systemd-container systemd
+	PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
 
 clean:
 	rm -rf bin
