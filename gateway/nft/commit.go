@@ -207,6 +207,7 @@ func durationUntil(end, now int64) time.Duration {
 
 // record makes what the kernel has acknowledged known to everybody.
 func (k *Kernel) record() {
+	k.commits.Add(1)
 	for s, wanted := range k.gather.wanted {
 		for a, end := range wanted {
 			s.ends.Store(a, end)

@@ -1,9 +1,6 @@
 package nft
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // execution carries out one plan.
 type execution struct {
@@ -190,16 +187,10 @@ func (e *execution) rest() error {
 		s.there = true
 	}
 	for s, elems := range e.lost {
-		for part := range slices.Chunk(elems, maxPerMessage) {
-			b := e.begin()
-			for _, ref := range s.refs {
-				b.putBack(ref, s, part, e.clock.now())
-			}
-			if err := e.sock.transact(b); err != nil {
-				return err
-			}
-			e.putBack += len(part)
-			e.interlude()
+		put, err := e.fill(s, elems, e.interlude)
+		e.putBack += put
+		if err != nil {
+			return err
 		}
 		s.live.Store(true)
 	}

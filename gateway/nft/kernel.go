@@ -78,6 +78,7 @@ type Kernel struct {
 
 	sets     atomic.Pointer[map[SetRef]*learned] // replaced, never changed; written by the owner only
 	ports    portSet                             // of our writing sockets
+	commits  atomic.Uint64                       // that changed learned elements
 	pool     sync.Pool                           // of *request
 	requests chan *request
 	calls    chan func()

@@ -136,14 +136,8 @@ func (k *Kernel) follow(ref SetRef) (*learned, error) {
 	if err != nil {
 		return nil, err
 	}
-	for len(missing) > 0 {
-		n := min(len(missing), maxPerMessage)
-		b := k.begin()
-		b.putBack(ref, s, missing[:n], k.clock.now())
-		if err := k.sock.transact(b); err != nil {
-			return nil, err
-		}
-		missing = missing[n:]
+	if _, err := k.fill(s, missing, func() {}); err != nil {
+		return nil, err
 	}
 	s.live.Store(true)
 	return s, nil
