@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"gateway/policy":    {"gateway"},
 	"gateway/wg":        {"gateway"},
 	"gateway/reconcile": {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
-	"updater":           {"gateway", "lists"},
+	"updater":           {"gateway", "gateway/policy", "gateway/wg", "lists"},
 	"plugin/dnshalf":    {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
 	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf"},
 	"corefile":          {"gateway", "lists", "plugin/*"},

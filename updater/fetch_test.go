@@ -134,6 +134,33 @@ func TestTruncatedThenResumed(t *testing.T) {
 	b.clean()
 }
 
+// Another mirror that has nothing does not cost the part of the first.
+func TestPartOutlivesMirror(t *testing.T) {
+	first, second := newSite(t), newSite(t)
+	b := newBox(t, fmt.Sprintf("[%s, %s]", first.URL, second.URL))
+	text := list(300, "example")
+	first.answer(cut(text, 1000))
+	b.update(Failed, "404 Not Found")
+	first.answer(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"whole"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
+	})
+	b.update(Updated, "")
+	b.holds(text)
+	if got := first.requests()[0].Header.Get("Range"); got != "bytes=1000-" {
+		t.Errorf("asked for %q", got)
+	}
+	b.clean()
+	// Nothing is left of it where a mirror says that nothing is new.
+	first.answer(cut(list(301, "example"), 1000))
+	second.answer(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
+	b.update(Unchanged, "")
+	b.clean()
+	if b.remembered().Part != nil {
+		t.Errorf("remembered %+v", b.remembered().Part)
+	}
+}
+
 // What a server sends instead of the rest is never put behind the part.
 func TestResumeOfSomethingElse(t *testing.T) {
 	whole := list(300, "example")

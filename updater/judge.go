@@ -33,7 +33,7 @@ func (u *Updater) try(ctx context.Context, one *fetch, m meta, f Flags) (Result,
 	}
 	m.URL, m.Shipped, m.Part = one.url, false, nil
 	m.Checked = u.options.Timers.now()
-	return r, m, nil
+	return r, m, removeIfThere(u.store.part(s.List)) // of what there was before
 }
 
 // judge decides about content that came whole, and takes it up.

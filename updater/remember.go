@@ -16,6 +16,7 @@ import (
 func (u *Updater) Rollback(ctx context.Context, list string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.takeUp()
 	s, ok := u.config.Source(list)
 	if !ok {
 		return fmt.Errorf("list %q: %s has no list of this name with url", list, u.config.File)

@@ -3,7 +3,10 @@ package updater
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -59,10 +62,19 @@ func (u *Updater) plan(s gateway.Source, m *meta, r Result) {
 	} else {
 		wait = t.backoff(s, m.Failures, r.Err)
 		m.Failures++
-		m.Error = r.Err.Error()
+		m.Error = shorten(r.Err.Error())
 	}
 	m.Next = t.now().Add(jitter(wait)).Round(0)
 	u.after[s.List] = m.Next
+}
+
+// shorten bounds what is remembered of an error.
+func shorten(text string) string {
+	const most = 4096
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }
 
 // backoff is the pause after a failure that had so many before it.
@@ -112,6 +124,7 @@ func (u *Updater) Run(ctx context.Context) {
 func (u *Updater) pass(ctx context.Context) (next time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.takeUp()
 	t := u.options.Timers
 	next = t.now().Add(t.Look)
 	for _, s := range u.config.Sources {
@@ -120,7 +133,7 @@ func (u *Updater) pass(ctx context.Context) (next time.Time) {
 		}
 		m, _ := readMeta(u.store.meta(s.List)) // one that cannot be read is told by load
 		at := u.due(s, m)
-		if !t.now().Before(at) || u.moved(s, m) {
+		if !t.now().Before(at) || u.moved(s, m) || u.lost(s, m) {
 			u.update(ctx, s, Flags{})
 			at = u.after[s.List]
 		}
@@ -143,4 +156,13 @@ func (u *Updater) moved(s gateway.Source, m meta) bool {
 		}
 	}
 	return true
+}
+
+// lost reports a list whose content is gone: it is fetched at once.
+func (u *Updater) lost(s gateway.Source, m meta) bool {
+	if m.SHA256 == "" {
+		return false
+	}
+	_, err := os.Stat(u.store.content(s.List))
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -149,6 +149,80 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A new configuration does not wait for a download that is under way.
+func TestSetConfigDuringFetch(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL, "timeout: 5s")
+	began, release := make(chan struct{}), make(chan struct{})
+	s.answer(func(http.ResponseWriter, *http.Request) { close(began); <-release })
+	done := make(chan Result)
+	go func() {
+		results, _ := b.Update(context.Background(), nil, Flags{})
+		done <- results[0]
+	}()
+	<-began
+	from := time.Now()
+	b.SetConfig(config(t, s.URL+"/other"))
+	if took := time.Since(from); took > 500*time.Millisecond {
+		t.Errorf("SetConfig waited %v", took)
+	}
+	close(release)
+	<-done
+	s.answer(file(list(3, "example")))
+	b.update(Updated, "")
+	if q := s.requests(); q[0].URL.Path != "/other" {
+		t.Errorf("asked for %s", q[0].URL)
+	}
+}
+
+// Content that somebody deletes is fetched at once, not when it is due.
+func TestDeleted(t *testing.T) {
+	s := newSite(t)
+	b := newBox(t, s.URL)
+	s.answer(file(list(3, "example")))
+	b.pass(context.Background())
+	if err := os.Remove(b.store.content("l")); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(context.Background())
+	b.holds(list(3, "example"))
+	// Once, if the server has nothing.
+	s.answer(http.NotFound)
+	if err := os.Remove(b.store.content("l")); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(context.Background())
+	b.pass(context.Background())
+	if n := len(s.requests()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// Two updaters on one state directory, as a daemon and one by hand, take turns.
+func TestTwoUpdaters(t *testing.T) {
+	s := newSite(t)
+	a := newBox(t, s.URL)
+	c := openBox(t, a.state, s.URL)
+	s.answer(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(20 * time.Millisecond)
+		file(list(3, "example"))(w, r)
+	})
+	done := make(chan Result, 10)
+	for _, b := range []*box{a, c, a, c} {
+		go func() {
+			results, _ := b.Update(context.Background(), nil, Flags{Force: true})
+			done <- results[0]
+		}()
+	}
+	for range 4 {
+		if r := <-done; r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	a.holds(list(3, "example"))
+	a.clean()
+}
+
 func TestRollback(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)

@@ -16,10 +16,18 @@ import (
 // prepare gives every list that has no content the copy that came with the package.
 // It says of those for which there is none that they are empty. u.mu is held.
 func (u *Updater) prepare() error {
-	if len(u.config.Sources) == 0 {
-		return nil
+	var empty []gateway.Source
+	for _, s := range u.config.Sources {
+		if _, err := os.Stat(u.store.content(s.List)); err != nil {
+			empty = append(empty, s)
+			continue
+		}
+		m, _ := readMeta(u.store.meta(s.List)) // one that cannot be read is told by load
+		tell(s.List, m)
 	}
-	// Another updater that holds the lock is at work on the same.
+	if len(empty) == 0 {
+		return nil // nothing to wait for
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
 	defer cancel()
 	unlock, err := u.store.lock(ctx)
@@ -28,7 +36,7 @@ func (u *Updater) prepare() error {
 	}
 	defer unlock()
 	var errs []error
-	for _, s := range u.config.Sources {
+	for _, s := range empty {
 		m, err := u.load(s)
 		if err == nil && m.SHA256 == "" {
 			m, err = u.ship(s, m)
@@ -44,7 +52,8 @@ func (u *Updater) prepare() error {
 	return errors.Join(errs...)
 }
 
-// prepareLimit bounds how long a start waits for another process's update.
+// prepareLimit bounds how long a start without content waits for another process that
+// is at work on the lists.
 const prepareLimit = 2 * time.Second
 
 // ship takes the shipped copy of a list up, if there is one.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -40,6 +41,7 @@ type Updater struct {
 	roots   *x509.CertPool // nil: the system's
 	ways    func(*gateway.Config, gateway.Source) (way, error)
 	kick    chan struct{}
+	given   atomic.Pointer[gateway.Config] // not taken up yet; nil for none
 
 	mu     sync.Mutex // one pass at a time; guards what follows
 	config *gateway.Config
@@ -61,19 +63,30 @@ func New(o Options) *Updater {
 	return u
 }
 
-// SetConfig makes these the lists that are kept fresh, and looks at once what is due.
-// It waits for an update that is under way.
+// SetConfig makes these the lists that are kept fresh, and has what is due looked at
+// soon. It does not wait for an update that is under way.
 func (u *Updater) SetConfig(cfg *gateway.Config) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.config = cfg.WithState(u.options.State)
-	forget(u.config)
-	if err := u.prepare(); err != nil {
-		u.options.Log.Error("lists: prepare", "why", err)
+	u.given.Store(cfg.WithState(u.options.State))
+	if u.mu.TryLock() {
+		u.takeUp()
+		u.mu.Unlock()
 	}
 	select {
 	case u.kick <- struct{}{}:
 	default:
+	}
+}
+
+// takeUp begins to use the configuration that was given last. u.mu is held.
+func (u *Updater) takeUp() {
+	cfg := u.given.Swap(nil)
+	if cfg == nil {
+		return
+	}
+	u.config = cfg
+	forget(cfg)
+	if err := u.prepare(); err != nil {
+		u.options.Log.Error("lists: prepare", "why", err)
 	}
 }
 
@@ -114,6 +127,7 @@ type Result struct {
 func (u *Updater) Update(ctx context.Context, names []string, f Flags) ([]Result, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.takeUp()
 	var sources []gateway.Source
 	for _, s := range u.config.Sources {
 		if len(names) == 0 || slices.Contains(names, s.List) {
