@@ -7,7 +7,7 @@ import "regexp"
 // nothing.
 const MaxLists = 512
 
-// Builder collects entries and compiles them. It keeps 9 bytes for each entry on a
+// Builder collects entries and compiles them. It keeps 10 bytes for each entry on a
 // name. It is not safe for concurrent use.
 type Builder struct {
 	names []string

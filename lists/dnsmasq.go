@@ -9,11 +9,13 @@ import (
 //
 //	server=/a.example/b.example/192.0.2.1    entries on both, and all below
 //	local= address= ipset= nftset=           the same
-//	server=/c.a.example/#                    an exception: dnsmasq takes the longest name
+//	server=/c.a.example/#                    an exception: the longest name counts, an
+//	                                         exception first
 //	server=/*.a.example/192.0.2.1            names below only
 //	server=/*a.example/192.0.2.1             any name that ends so
 //
-// What stands behind the last slash is not used.
+// What stands behind the last slash is not used. dnsmasq compares the lengths of
+// *a.example, too; here it is weaker than any exception on a whole name.
 type dnsmasq struct{}
 
 const (

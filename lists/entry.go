@@ -19,9 +19,9 @@ const (
 	NoException Exception = iota
 	// Always takes names out whatever else the list says: AutoProxy's @@.
 	Always
-	// Specific takes names out unless a longer name of the list, or the same one,
-	// puts them back: dnsmasq's server=/name/#. It also wins over keywords and
-	// regular expressions.
+	// Specific takes names out unless a longer name of the list puts them back:
+	// dnsmasq's server=/name/#, which wins over server=/name/ADDRESS. It also wins
+	// over keywords and regular expressions.
 	Specific
 	// Insist is no exception but withstands them: the entry puts names on the list
 	// whatever exceptions say, as AdGuard's $important does.

@@ -2,6 +2,7 @@ package lists
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 // Origin is a rule that concerns a name, and where it stands.
 type Origin struct {
 	List string
-	File string // as gateway.yaml has it; with a file of the folder behind it where it is one
+	File string // as gateway.yaml has it; in a folder of lists, the file that the line is in
 	Line int    // counted from 1; in a binary file the number of the rule, in base64 of the decoded text
 	Text string // what stands there, printable and bounded; of a binary file, what it says
 	Unit string // what Line counts: "line" or "rule"
@@ -21,7 +22,10 @@ type Origin struct {
 
 // String is the origin as messages have it.
 func (o Origin) String() string {
-	return fmt.Sprintf("%s:%s %d: %s", o.File, o.Unit, o.Line, o.Text)
+	if o.Unit == "line" {
+		return fmt.Sprintf("%s:%d: %s", o.File, o.Line, o.Text)
+	}
+	return fmt.Sprintf("%s: %s %d: %s", o.File, o.Unit, o.Line, o.Text)
 }
 
 // Meaning says what the rule says of names, in words.
@@ -104,7 +108,7 @@ func (t *nameTest) add(l gateway.List, s *sink, e Entry) {
 	}
 	o := Origin{List: l.Name, File: l.File, Line: s.line, Text: printable(s.text), Unit: "line", Entry: e}
 	if s.file != "" {
-		o.File += " (" + s.file + ")"
+		o.File = filepath.Join(filepath.Dir(s.path), s.file)
 	}
 	if isBinary(s.report.Format) {
 		o.Unit = "rule"

@@ -86,15 +86,22 @@ func (ix *Index) walk(f *folded, a *answer) bool {
 
 // node adds what one node says: longer names come later and so overrule.
 func (ix *Index) node(value uint32, self bool, a *answer) {
-	words := ix.values.words
+	group := groupPlanes * ix.values.words
 	set := ix.values.set(value)
-	if !self {
-		set = set[selfPlanes*words:]
+	if self {
+		a.overrule(set[:group], ix.values.words)
+		return
 	}
+	a.overrule(set[group:2*group], ix.values.words)
+	a.overrule(set[2*group:], ix.values.words)
+}
+
+// overrule adds what a group of planes says, where an exception wins over an entry.
+func (a *answer) overrule(set []uint64, words int) {
 	for w := range words {
 		listed, always, specific, insist := set[w], set[words+w], set[2*words+w], set[3*words+w]
-		a.listed[w] = a.listed[w]&^specific | listed
-		a.specific[w] = (a.specific[w] | specific) &^ listed
+		a.listed[w] = (a.listed[w] | listed) &^ specific
+		a.specific[w] = a.specific[w]&^listed | specific
 		a.always[w] |= always
 		a.insist[w] |= insist
 		a.claimed = a.claimed || listed|always|specific|insist != 0

@@ -48,6 +48,9 @@ func (n naive) match(name string) (listed []bool, claimed bool) {
 			if e.Kind != Keyword && e.Kind != Regexp {
 				length = len(e.Text)
 			}
+			if e.Kind == Below { // as if it began with a dot
+				length++
+			}
 			switch e.Exception {
 			case NoException:
 				lists = max(lists, length)
@@ -62,7 +65,7 @@ func (n naive) match(name string) (listed []bool, claimed bool) {
 				insist = true
 			}
 		}
-		listed[i] = insist || lists >= 0 && lists >= excepts && !always
+		listed[i] = insist || lists >= 0 && lists > excepts && !always
 	}
 	return listed, claimed
 }

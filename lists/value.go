@@ -2,21 +2,19 @@ package lists
 
 import "encoding/binary"
 
-// planes says what one list says at one node. A bit of each plane stands for a list;
-// self planes are for the name itself, below planes for the names below it.
-type planes uint8
+// planes says what one list says at one node. A bit of each plane stands for a list.
+// There are three groups of planes: for the name itself, for the names below it by
+// what is said of both (Suffix), and for those by what is said of them alone (Below),
+// which counts as longer.
+type planes uint16
 
 const (
 	selfListed planes = 1 << iota
 	selfAlways
 	selfSpecific
 	selfInsist
-	belowListed
-	belowAlways
-	belowSpecific
-	belowInsist
-	planeCount = 8
-	selfPlanes = 4 // as many below
+	groupPlanes = 4
+	planeCount  = 3 * groupPlanes
 )
 
 func planesOf(e Entry) planes {
@@ -27,15 +25,15 @@ func planesOf(e Entry) planes {
 	self := selfListed << exception
 	switch e.Kind {
 	case Suffix:
-		return self | self<<selfPlanes
+		return self | self<<groupPlanes
 	case Below:
-		return self << selfPlanes
+		return self << (2 * groupPlanes)
 	default:
 		return self
 	}
 }
 
-// values is the table of what nodes say: for each value id, eight bitsets over the
+// values is the table of what nodes say: for each value id, twelve bitsets over the
 // lists. Nodes that say the same share an id; id 0 says nothing.
 type values struct {
 	words int
