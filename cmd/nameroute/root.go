@@ -50,7 +50,7 @@ names take which route).`,
 	root.AddCommand(
 		runCommand(o), dnsCommand(o), gatewayCommand(o),
 		checkCommand(o), reloadCommand(o), downCommand(o),
-		listsCommand(o), updateCommand(o),
+		listsCommand(o), updateCommand(o), importCommand(),
 		demoCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes},
 	)
