@@ -20,7 +20,8 @@ ARG TARGETOS TARGETARCH VERSION=unknown
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
     -ldflags "-s -w -X main.version=$VERSION" -o /nameroute ./cmd/nameroute
 RUN mkdir -p /root-of-image/etc/ssl/certs /root-of-image/etc/nameroute /root-of-image/var/lib/nameroute \
-        /root-of-image/run/nameroute /root-of-image/tmp \
+        /root-of-image/run/nameroute /root-of-image/run/wireguard /root-of-image/tmp \
+    && ln -s ../run /root-of-image/var/run \
     && chmod 1777 /root-of-image/tmp \
     && cp /etc/ssl/certs/ca-certificates.crt /root-of-image/etc/ssl/certs/
 

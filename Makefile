@@ -113,10 +113,12 @@ deb: build man completion
 	$(AS_OWNER) sh packaging/install install bin/root /usr
 	$(AS_OWNER) env DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' $(GOCMD) run $(NFPM) package -f packaging/debian/nfpm.yaml -p deb -t bin/
 
-# The package and the units in a container root of Debian's, made with debootstrap.
+# The package and the units in a Debian that boots, made with debootstrap, and what the
+# image holds with the capabilities of packaging/compose.yml.
 package-test: deb
-	@sh .ci/install-tools debootstrap systemd-container systemd
-	PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
+	@for tool in debootstrap systemd-nspawn capsh wg dig nft; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || \
+		{ echo "there is no $$tool: apt-get install debootstrap systemd-container libcap2-bin wireguard-tools dnsutils nftables" >&2; exit 1; }; done
+	PACKAGE_PROGRAM=bin/nameroute PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
 
 clean:
 	rm -rf bin
