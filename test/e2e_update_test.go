@@ -112,14 +112,14 @@ func (p *press) remove(name string) {
 
 var accessLine = regexp.MustCompile(`(?m)^(\S+) - - .*" (\d+) \d+ "-" "nameroute"$`)
 
-// wantServed wants that every request came through the tunnel, and these answers.
-func (p *press) wantServed(codes ...string) {
+// wantServed wants that every request came one way, and these answers.
+func (p *press) wantServed(way netlab.Way, codes ...string) {
 	p.g.t.Helper()
 	seen := map[string]int{}
 	for _, m := range accessLine.FindAllStringSubmatch(p.logs+p.p.Output(), -1) {
 		seen[m[2]]++
 		from, err := netip.ParseAddr(m[1])
-		if err != nil || p.g.Way(from) != netlab.ByVPN {
+		if err != nil || p.g.Way(from) != way {
 			p.g.t.Errorf("a request came by %s: %s", p.g.Way(from), m[0])
 		}
 	}
@@ -190,7 +190,7 @@ func (k *keeper) awaitPart() {
 
 // issue is a list that holds some names and n more.
 func issue(n int, names ...string) string {
-	return strings.Join(names, "\n") + "\n" + strings.Join(numbered(n, "filler.example"), "\n") + "\n"
+	return strings.Join(append(names, "newest.example"), "\n") + "\n" + strings.Join(numbered(n, "filler.example"), "\n") + "\n"
 }
 
 // A list is fetched through the tunnel, again and again, whatever becomes of the
@@ -259,12 +259,39 @@ func TestListUpdates(t *testing.T) {
 	g.awaitListed("fifth.example")
 
 	others.wantAllAnswered(g)
-	k.press.wantServed("200", "206", "304", "500")
+	k.press.wantServed(netlab.ByVPN, "200", "206", "304", "500")
 	g.wantNoneClear(g.World.Addresses(publisher).All()...)
 	g.wantNoQueryByWAN("publisher.example")
 	g.wantAsked(netlab.ByVPN, g.World.Queries(publisher))
-	if out := g.Box.Run(binary, "lists", "--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", k.state); !strings.Contains(out, "news  6001 ") {
+	if out := g.Box.Run(binary, "lists", "--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", k.state); !strings.Contains(out, "news  6002 ") {
 		t.Errorf("lists shows:\n%s", out)
+	}
+}
+
+// A list that is fetched by the WAN stays there, even if its server is listed and its
+// addresses are in the tunnel's sets; so does the question for its name.
+func TestListUpdateByWAN(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	p := newPress(g)
+	p.write("news.txt", issue(3))
+	g.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example", "publisher.example"}})
+	g.start()
+	addrs := g.resolve(publisher)
+	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+	g.Reset()
+	g.Box.Write("lists.yaml", "lists: {news: {url: https://"+publisher+":8443/news.txt}}\n")
+	u := g.Box.StartEnv([]string{"SSL_CERT_FILE=" + p.dir + "/good.crt"}, binary, "update",
+		"--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", filepath.Join(g.Dir, "fetched"))
+	g.logs(u)
+	if err := u.Wait(10 * time.Second); err != nil || u.Output() != "news: updated: 4 rules (0 before)\n" {
+		t.Errorf("%v: %s", err, u.Output())
+	}
+	p.wantServed(netlab.ByWAN, "200")
+	g.wantAsked(netlab.ByWAN, g.World.Queries(publisher))
+	if inside := g.Tunnel.Inside(netlab.To(addrs...)); len(inside) > 0 {
+		t.Errorf("%d packets went through the tunnel, the first: %s", len(inside), inside[0])
 	}
 }
 

@@ -194,7 +194,9 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
-	b.update(Failed, "no space left on device")
+	if r := b.update(Failed, "no space left on device"); r.Unsaved == nil {
+		t.Error("the result does not tell that nothing could be remembered")
+	}
 	if !strings.Contains(b.log.String(), "remember what was fetched") {
 		t.Errorf("the log does not tell:\n%s", b.log)
 	}

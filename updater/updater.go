@@ -119,6 +119,7 @@ type Result struct {
 	Came    []string     // with Flags.Diff, sorted
 	Went    []string
 	Err     error // why it was refused or failed
+	Unsaved error // why this will not be remembered; nil where it will
 }
 
 // Update fetches these lists now, or all where none is named, whether they are due or
@@ -172,8 +173,8 @@ func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result 
 		return r
 	}
 	u.plan(s, &m, r)
-	if err := u.save(s, m); err != nil {
-		u.options.Log.Error("lists: it will be fetched again after a restart", "why", err)
+	if r.Unsaved = u.save(s, m); r.Unsaved != nil {
+		u.options.Log.Error("lists: it will be fetched again after a restart", "why", r.Unsaved)
 	}
 	u.say(s, r)
 	count(s.List, r.Outcome)

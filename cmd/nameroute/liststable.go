@@ -87,7 +87,7 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			u := updater.New(updater.Options{Config: cfg, State: o.state, Log: newLogger("lists")})
+			u := updater.New(updater.Options{Config: cfg, State: o.state})
 			if err := u.Rollback(ctx, args[0]); err != nil {
 				return withCode(exitList, err)
 			}

@@ -105,7 +105,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		flags.Progress = p.show
 		defer p.clear()
 	}
-	u := updater.New(updater.Options{Config: cfg, State: o.state, Log: newLogger("update")})
+	u := updater.New(updater.Options{Config: cfg, State: o.state})
 	failed := 0
 	results, err := u.Update(ctx, names, flags)
 	if err != nil {
@@ -135,6 +135,9 @@ func printResult(out io.Writer, r updater.Result, dry bool) {
 		fmt.Fprintf(out, "%s: %s: %d rules (%d before)\n", r.List, what, r.Report.Entries()+r.Report.Prefixes, r.Before)
 	default:
 		fmt.Fprintf(out, "%s: %s: %d rules\n", r.List, what, r.Before)
+	}
+	if r.Unsaved != nil {
+		fmt.Fprintf(out, "%s: it will be fetched again: %v\n", r.List, r.Unsaved)
 	}
 	for _, n := range r.Came {
 		fmt.Fprintf(out, "+ %s\n", n)
