@@ -46,6 +46,9 @@ func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
 			return append(problems, checkWhole(in, cfg)...)
 		}
 		problems = append(problems, err)
+		if badForm(err) {
+			return problems
+		}
 		shorter := withoutDirective(text, in.Path(), err)
 		if shorter == text {
 			return problems
@@ -84,8 +87,15 @@ func checkWhole(in caddy.Input, cfg *gateway.Config) []error {
 // unknownDirective finds the word that CoreDNS does not know.
 var unknownDirective = regexp.MustCompile(`Unknown directive '([^']*)'`)
 
-// suggest adds the directive that was probably meant.
+// badForm tells whether the braces are wrong. Which words are directives is not known
+// then, and leaving one out only moves the error.
+func badForm(err error) bool { return strings.Contains(err.Error(), " - Syntax error: ") }
+
+// suggest adds what was probably meant.
 func suggest(err error) error {
+	if badForm(err) && strings.HasSuffix(err.Error(), "expecting '}'") {
+		return fmt.Errorf("%w: a block before it is not closed: want a line with } for each {", err)
+	}
 	m := unknownDirective.FindStringSubmatch(err.Error())
 	if m == nil {
 		return err
