@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +26,7 @@ func (g *gate) get(port int, path string) (code int, page string, err error) {
 	}
 	defer conn.Close()
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		Dial:              func(string, string) (net.Conn, error) { return conn, nil },
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 		DisableKeepAlives: true,
 	}}
 	reply, err := client.Get(fmt.Sprintf("http://box:%d%s", port, path))

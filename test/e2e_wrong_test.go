@@ -77,6 +77,10 @@ var wrong = []struct {
 		`Corefile: zone . on dns://*:53: a block with listed or view stands below one without, which answers everything before it: move the block without to the end`,
 	},
 	{
+		"brace not closed", swap("Corefile", "192.0.2.54\n}\n", "192.0.2.54\n"), 4,
+		`Corefile:9 - Syntax error: Unexpected token '192.0.2.54', expecting '}': a block before it is not closed: want a line with } for each {`,
+	},
+	{
 		"list missing", map[string]string{"mine.txt": ""}, 5,
 		"list mine: open mine.txt: no such file or directory",
 	},
