@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -146,6 +147,8 @@ func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, c
 		if conf != nil {
 			st.V4, st.V6 = conf.Families()
 		}
+	} else if !seen.Default6 && old.V6 && mayHaveV6(conf) {
+		h.awaitV6(st, old, time.Now())
 	}
 	switch {
 	case r.Name == gateway.WAN:
@@ -164,6 +167,30 @@ func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, c
 	}
 	cell.Store(st)
 	return st
+}
+
+// familyLag is how long a route may lack the IPv6 default before it counts as a route
+// without IPv6. A route comes up one default at a time, and an AAAA that is answered
+// with no data in between would be cached for a minute.
+const familyLag = 3 * time.Second
+
+// awaitV6 lets a route keep IPv6 for familyLag after its default was last seen.
+func (h *Half) awaitV6(st, old *Status, now time.Time) {
+	st.noV6 = old.noV6
+	if st.noV6.IsZero() {
+		st.noV6 = now
+		time.AfterFunc(familyLag, h.Kick)
+	}
+	st.V6 = now.Sub(st.noV6) < familyLag
+}
+
+// mayHaveV6 tells what the provider's file says; other egresses may have any family.
+func mayHaveV6(conf *wg.Conf) bool {
+	if conf == nil {
+		return true
+	}
+	_, v6 := conf.Families()
+	return v6
 }
 
 // withdraw marks the routes that have left gateway.yaml as down, for the blocks

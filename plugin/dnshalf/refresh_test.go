@@ -34,3 +34,30 @@ func TestPublish(t *testing.T) {
 		}
 	}
 }
+
+// A route comes up one default at a time; only one that stays without IPv6 has none.
+func TestIPv6ComesLater(t *testing.T) {
+	cfg, err := gateway.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Half{cells: map[string]*atomic.Pointer[Status]{}}
+	h.config.Store(cfg)
+	r, _ := cfg.Route("vpn")
+	publish := func(seen policy.RouteState) *Status { return h.publish(r, nil, seen, cfg, nil) }
+	publish(policy.RouteState{})
+	if st := publish(policy.RouteState{Default4: true}); !st.V6 {
+		t.Error("without IPv6 in the moment in which it comes up")
+	}
+	if st := publish(policy.RouteState{Default4: true, Default6: true}); !st.V6 || !st.noV6.IsZero() {
+		t.Error("the default is not seen")
+	}
+	st := publish(policy.RouteState{Default4: true})
+	st.noV6 = st.noV6.Add(-familyLag)
+	if st := publish(policy.RouteState{Default4: true}); st.V6 {
+		t.Error("IPv6 is believed for ever")
+	}
+	if st := publish(policy.RouteState{Default4: true}); st.V6 {
+		t.Error("IPv6 comes back without a default")
+	}
+}

@@ -38,6 +38,7 @@ type Status struct {
 	WANResolvers []netip.AddrPort
 
 	pair nft.SetPair // the route's own sets
+	noV6 time.Time   // since when its table lacks the IPv6 default; zero: it has it, or is down
 }
 
 // errNotStarted is met only by a query that is asked before its server started.
