@@ -56,6 +56,39 @@ func TestEndlessLine(t *testing.T) {
 	}
 }
 
+// TestTenGigabytes is one line, longer than any memory.
+func TestTenGigabytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads 10 GB")
+	}
+	used, err := allocated(func() error {
+		return parse(&endless{10 << 30}, "f", "", &sink{report: &Report{}})
+	})
+	if err != nil || used > 4<<20 {
+		t.Errorf("%d bytes allocated, %v", used, err)
+	}
+}
+
+// Lines and files that nobody writes, in every format: whatever comes of them, it is
+// little, and what is an entry is a name.
+func TestNonsense(t *testing.T) {
+	for _, text := range []string{
+		"\x00", strings.Repeat("\x00", 1<<20), "\xff\xfe\xfd", strings.Repeat("a", 64<<10) + ".test", "||" + strings.Repeat("a", 60<<10) + "^",
+		strings.Repeat("a.", 30<<10) + "test", strings.Repeat("{", 1<<20), strings.Repeat("[", 1<<20), "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+		"\x0a\x7f\x0a\x7f" + strings.Repeat("A", 300), "SRS\x01", "SRS\x01\x78\xda", "MRS\x01" + strings.Repeat("\xff", 64), "{\"version\":1,\"rules\":[{\"domain\":[\"" + strings.Repeat("x", 1<<20),
+	} {
+		for _, format := range append(Formats(), "") {
+			used, _ := allocated(func() error {
+				checkSink(t, format, []byte(text))
+				return nil
+			})
+			if used > 12<<20 {
+				t.Errorf("%s of %.20q: %d bytes allocated", format, text, used)
+			}
+		}
+	}
+}
+
 // failing is a disk that breaks in the middle of a file.
 type failing struct{ r io.Reader }
 
@@ -108,6 +141,15 @@ func TestBuilderIgnoresWhatIsNoEntry(t *testing.T) {
 	}
 }
 
+// allocated runs something and tells how many bytes it allocated.
+func allocated(run func() error) (uint64, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := run()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc, err
+}
+
 // checkSink makes sure that what a format passes on is what entries promise to be.
 func checkSink(t *testing.T, format string, data []byte) {
 	r := Report{File: "f"}
@@ -146,7 +188,7 @@ func checkSink(t *testing.T, format string, data []byte) {
 	if len(r.Samples) > maxSamples || r.Skipped < len(r.Samples) {
 		t.Fatalf("%d samples of %d skipped", len(r.Samples), r.Skipped)
 	}
-	if err == nil && r.Lines > 0 && entries+prefixes+r.Skipped == 0 && r.Format != "hosts" {
+	if err == nil && r.Lines > 0 && entries+prefixes+r.Skipped == 0 && r.Format != "hosts" && r.Format != "adblock" && r.Format != "dlc" {
 		t.Fatalf("%d lines came to nothing and nobody says so", r.Lines)
 	}
 	b.Build().Match("www.example.com")
@@ -177,6 +219,102 @@ func FuzzDnsmasq(f *testing.F) {
 func FuzzAutoproxy(f *testing.F) {
 	fuzzFormat(f, "autoproxy", "[AutoProxy 0.2.9]", "||a.example^$x", "@@|http://b.example/", ".c.example/p", `/^https?:\/\/[^\/]+blogspot\.(.*)/`,
 		"|http://[::1]:80/", "W0F1dG9Qcm94eSAwLjIuOV0KfHxhLmV4YW1wbGUK", "W0F1dG9Qcm94eSAwLjIuOV0KfHxhLmV4YW1wbG", "cdn*.x.example")
+}
+
+func FuzzAdblock(f *testing.F) {
+	fuzzFormat(f, "adblock", "[Adblock Plus 2.0]", "||a.example^", "@@||b.example^$important", "||c.example^$denyallow=x.c.example|y.example", "||a.example^$badfilter",
+		"/^ad[0-9]$/$important", "0.0.0.0 d.example", "e.example##.x", "|https://f.example^", "||*.g.example^", "a*.example")
+}
+
+func FuzzSmartdns(f *testing.F) {
+	fuzzFormat(f, "smartdns", "nameserver /a.example/g", "address /-.b.example/#", "ipset /*-c.example/-", "nftset /d/#4:-,#6:-", "domain-set -name a -file b", "domain-rules /domain-set:a/ -c none")
+}
+
+func FuzzClash(f *testing.F) {
+	fuzzFormat(f, "clash", "payload:", "  - '+.a.example'", "- .b.example", "*.c.*.example", "DOMAIN-REGEX,^d{1,2}", "DOMAIN-WILDCARD,e*f?.example", "IP-CIDR,192.0.2.0/24,no-resolve", `- "a\\b"`, "---", "- '", "payload: [a]")
+}
+
+func FuzzNFTSet(f *testing.F) {
+	fuzzFormat(f, "nftset", "add element inet t s { 192.0.2.0/24, 2001:db8::1-2001:db8::9 timeout 1h }", "elements = { 192.0.2.1,", "}", "add chn 192.0.2.0/24", "add set inet t s { type ipv4_addr; }", "elements = { ::-ffff::, 0.0.0.0-255.255.255.254 }")
+}
+
+func FuzzDLC(f *testing.F) {
+	fuzzFormat(f, "dlc", "a.example @ads @!cn &other # c", "full:b.example", "include:other @a @-b", "keyword:k", "regexp:^r", "a b", "include:")
+}
+
+// fuzzSelected fuzzes a format of which a part is read.
+func fuzzSelected(f *testing.F, format string, selectors []string, seeds ...string) {
+	for _, selector := range selectors {
+		for _, seed := range seeds {
+			f.Add(selector, []byte(seed))
+		}
+	}
+	f.Fuzz(func(t *testing.T, selector string, data []byte) {
+		r := Report{File: "f"}
+		s := &sink{report: &r, selector: selector, rewind: func() (io.Reader, error) { return bytes.NewReader(data), nil }}
+		s.prefix = func(p netip.Prefix) {
+			if !p.IsValid() || p != p.Masked() {
+				t.Fatalf("prefix %v", p)
+			}
+		}
+		s.add = func(e Entry) {
+			if e.Kind != Keyword && e.Kind != Regexp && checkName(e.Text) != "" {
+				t.Fatalf("name %q", e.Text)
+			}
+		}
+		if err := parse(bytes.NewReader(data), "f", format, s); err == nil && r.Entries()+r.Prefixes+r.Skipped < r.Lines {
+			t.Fatalf("%d lines, %s", r.Lines, r.String())
+		}
+	})
+}
+
+func FuzzGeosite(f *testing.F) {
+	fuzzSelected(f, "geosite", []string{"google", "google@ads@!cn", "geo@-!cn", ""}, sampleDat(), sampleDat()[:50], "\x0a\xff\xff\xff\xff\x0f")
+}
+
+func FuzzGeoIP(f *testing.F) {
+	fuzzSelected(f, "geoip", []string{"cn"}, string(dat("CN", cidr("192.0.2.0/24"), cidr("2001:db8::/32"), []byte{10, 3, 1, 2, 3})))
+}
+
+func FuzzDelegated(f *testing.F) {
+	fuzzSelected(f, "delegated", []string{"CN"}, "2|apnic|1|2|3|4|+1000\napnic|*|ipv4|*|2|summary\napnic|CN|ipv4|192.0.2.0|300|1|allocated\napnic|CN|ipv6|2001:db8::|32|1|assigned\n")
+}
+
+func FuzzSRS(f *testing.F) {
+	// Fuzzed without its compression, which would hide everything from the fuzzer.
+	f.Add(byte(2), srsRule(0, srsNames("a.test", "\r.b.test", "\nc.test"), texts(srsKeyword, "k"), srsRanges(srsCIDR, "192.0.2.0-192.0.2.9")))
+	f.Add(byte(4), srsRule(1, []byte{srsInterfaces, 1, 0, 1, 4, 10, 0, 0, 0, 8}, []byte{9, 1, 0, 80}))
+	f.Add(byte(1), []byte{1, 1, 2, 0, 255, 0, 0, 255, 0, 0})
+	f.Fuzz(func(t *testing.T, version byte, rule []byte) { checkSink(t, "srs", srsFile(version%6, rule)) })
+}
+
+func FuzzMRS(f *testing.F) {
+	f.Add(byte(0), trieOf("+.a.test", "b.test", "*.c.test").encode(int64s))
+	f.Add(byte(1), make([]byte, 40))
+	f.Fuzz(func(t *testing.T, behaviour byte, payload []byte) {
+		checkSink(t, "mrs", []byte(mrsFile(behaviour, payload)))
+	})
+}
+
+func FuzzSingbox(f *testing.F) {
+	f.Add([]byte(`{"version":1,"rules":[{"domain":["a.test"],"domain_suffix":".b.test","domain_regex":"^r","ip_cidr":"192.0.2.0/24","invert":false}]}`))
+	f.Add([]byte(`{"rules":[{"type":"logical","mode":"or","rules":[{"domain":"a.test"},{"port":[1]}]}],"version":3}`))
+	f.Add([]byte(`{"rules":[[[[`))
+	f.Fuzz(func(t *testing.T, data []byte) { checkSink(t, "singbox", data) })
+}
+
+func FuzzDecompress(f *testing.F) {
+	for _, seed := range [][]byte{magicGzip, magicZstd, magicXZ, {}} {
+		f.Add(seed)
+	}
+	f.Add([]byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x05hello\n\x00\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decompress(bytes.NewReader(data))
+		if err == nil {
+			_, err = io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+		}
+		_ = err // any is fine, but no panic and no endless loop
+	})
 }
 
 func FuzzDetected(f *testing.F) {

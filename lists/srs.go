@@ -49,7 +49,7 @@ func (srs) name() string { return "srs" }
 func (srs) suits(file string) bool { return strings.HasSuffix(file, ".srs") }
 
 func (srs) sniff(head []byte) int {
-	if len(head) > 4 && strings.HasPrefix(string(head), string(magicSRS)) && head[3] < ' ' {
+	if len(head) >= 4 && strings.HasPrefix(string(head), string(magicSRS)) && head[3] < ' ' {
 		return len(head)
 	}
 	return 0
@@ -83,6 +83,12 @@ func (srs) parse(r io.Reader, s *sink) error {
 		if err != nil {
 			return fmt.Errorf("srs: %w", err)
 		}
+	}
+	switch _, err := in.ReadByte(); { // at the end the checksum is looked at
+	case err == nil:
+		return fmt.Errorf("srs: %w: more after the last rule", errSRS)
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("srs: %w", err)
 	}
 	return nil
 }
