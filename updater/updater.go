@@ -159,7 +159,7 @@ func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result 
 	defer unlock()
 	m, err := u.load(s)
 	if err == nil && !f.DryRun {
-		err = u.shifted(s, &m)
+		err = u.dropPart(s, &m)
 	}
 	r := Result{List: s.List, Outcome: Failed, Before: m.Rules}
 	if err == nil {
@@ -181,9 +181,8 @@ func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result 
 	return r
 }
 
-// shifted drops what is remembered of a server that is no longer named: the list is
-// another one now, and may well be smaller.
-func (u *Updater) shifted(s gateway.Source, m *meta) error {
+// dropPart removes what was begun to be downloaded from a URL that is no longer named.
+func (u *Updater) dropPart(s gateway.Source, m *meta) error {
 	if m.Part != nil && !slices.Contains(s.URLs, m.Part.URL) {
 		m.Part = nil
 		return removeIfThere(u.store.part(s.List))
