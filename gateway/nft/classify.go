@@ -89,7 +89,40 @@ func (d *desire) closedDoor() []rule {
 		}
 		door := newRule(r.Name+doorSuffix, append(parts, notOifname("lo"), count(), drop())...)
 		door.route = r.Name
-		rules = append(rules, door)
+		rules = append(append(rules, door), d.untranslated(r)...)
 	}
 	return rules
+}
+
+// untranslated drops what would leave a translating egress with a foreign source:
+// conntrack has no connection for it, so it passes no nat chain. While others have
+// flushed the table, replies meet the box itself; its RST, sent when the table is
+// back, would end the flow at the far host.
+func (d *desire) untranslated(r gateway.Route) []rule {
+	e := d.Egress[r.Name]
+	four, six := e.Masquerade || e.SNAT4.IsValid(), e.Masquerade || e.SNAT6.IsValid()
+	if !four && !six {
+		return nil
+	}
+	var rules []rule
+	for _, link := range d.links(r) {
+		match := d.leaves(r, link)
+		switch {
+		case !six:
+			match = append(match, nfproto(gateway.V4))
+		case !four:
+			match = append(match, nfproto(gateway.V6))
+		}
+		rules = append(rules, newRule(r.Name+": of no connection, so not translated", append(match, ctInvalid(), drop())...))
+	}
+	return rules
+}
+
+// leaves matches what leaves by a route's link. One that is lan's or the WAN's, too,
+// carries other people's packets: there only the route's own are meant.
+func (d *desire) leaves(r gateway.Route, link string) []part {
+	if d.Egress[r.Name].Inbound {
+		return []part{oifname(link)}
+	}
+	return []part{markIs(r.Mark), oifname(link)}
 }

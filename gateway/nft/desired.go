@@ -153,18 +153,12 @@ func (d *desire) output() []rule {
 		newRule("the box's own", jump(chainClassify)))
 }
 
-// sourceNAT: a link that is lan's or the WAN's, too, carries other people's
-// packets: there only the route's own are translated.
 func (d *desire) sourceNAT() []rule {
 	var rules []rule
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			match := []part{oifname(link)}
-			if !e.Inbound {
-				match = append([]part{markIs(r.Mark)}, match...)
-			}
-			add := func(p part) { rules = append(rules, newRule(r.Name, append(slices.Clone(match), p)...)) }
+			add := func(p part) { rules = append(rules, newRule(r.Name, append(d.leaves(r, link), p)...)) }
 			if e.Masquerade {
 				add(masquerade())
 				continue

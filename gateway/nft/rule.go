@@ -129,6 +129,7 @@ func ctState(text string, bits uint32) part {
 }
 
 func ctNew() part     { return ctState("new", expr.CtStateBitNEW) }
+func ctInvalid() part { return ctState("invalid", expr.CtStateBitINVALID) }
 func ctRelated() part { return ctState("related", expr.CtStateBitRELATED) }
 func ctEstablished() part {
 	return ctState("established,related", expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
