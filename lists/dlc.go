@@ -54,7 +54,7 @@ func (dlc) parse(r io.Reader, s *sink) error {
 	}
 	w := &dlcWalk{s: s, done: map[string]bool{}}
 	if top.ambiguous() {
-		if err := w.attributes(category, &top); err != nil {
+		if err := w.attributes(&top); err != nil {
 			return err
 		}
 	}
@@ -192,7 +192,7 @@ func (w *dlcWalk) affiliated(category string, top attributeFilter) error {
 }
 
 // attributes finds out which attributes with a '!' in their name exist.
-func (w *dlcWalk) attributes(_ string, top *attributeFilter) error {
+func (w *dlcWalk) attributes(top *attributeFilter) error {
 	return w.others("", func(_ string, rule dlcRule) { top.see(rule.attributes) })
 }
 
@@ -202,7 +202,6 @@ func (w *dlcWalk) others(but string, rule func(line string, r dlcRule)) error {
 	if err != nil {
 		return err
 	}
-	counted := *w.s.report
 	quiet := &dlcWalk{s: w.s, done: w.done}
 	for _, e := range entries {
 		if strings.EqualFold(e.Name(), but) || !e.Type().IsRegular() {
@@ -212,7 +211,7 @@ func (w *dlcWalk) others(but string, rule func(line string, r dlcRule)) error {
 		if err != nil {
 			return err
 		}
-		skipped, lines := w.s.report.Skipped, w.s.report.Lines
+		skipped, lines, samples := w.s.report.Skipped, w.s.report.Lines, w.s.report.Samples
 		more := 0
 		err = quiet.each(f, e.Name(), func(line string, r dlcRule) error {
 			before := w.s.report.Lines
@@ -222,7 +221,7 @@ func (w *dlcWalk) others(but string, rule func(line string, r dlcRule)) error {
 		})
 		w.s.report.Lines = lines + more
 		if more == 0 {
-			w.s.report.Skipped, w.s.report.Samples = skipped, counted.Samples
+			w.s.report.Skipped, w.s.report.Samples = skipped, samples
 		}
 		f.Close()
 		if err != nil {

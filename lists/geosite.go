@@ -35,11 +35,12 @@ func (geosite) sniff(head []byte) int { return sniffDat(head, 0x08, 0x12) }
 
 // sniffDat tells v2fly's two files by the first tag inside their first rule.
 func sniffDat(head []byte, first ...byte) int {
-	entry, name, ok := datField(head, 0x0a)
+	entry, _, ok := datField(head, 0x0a)
 	if !ok {
 		return 0
 	}
-	if name, entry, ok = datField(entry, 0x0a); !ok || len(name) == 0 || !utf8.Valid(name) || bytes.ContainsAny(name, "\n\r") {
+	name, entry, ok := datField(entry, 0x0a)
+	if !ok || len(name) == 0 || !utf8.Valid(name) || bytes.ContainsAny(name, "\n\r") {
 		return 0
 	}
 	if len(entry) > 1 && entry[0] == 0x12 {

@@ -73,6 +73,10 @@ func (nftset) parse(r io.Reader, s *sink) error {
 // elements reads what stands between braces; more says that they are still open.
 func elements(text string, s *sink) (more bool) {
 	text, _, closed := strings.Cut(text, "}")
+	if strings.Trim(text, ", \t") == "" {
+		s.report.Lines-- // empty braces, or the last of several lines
+		return !closed
+	}
 	for element := range strings.SplitSeq(text, ",") {
 		value, _ := cutSpace(strings.TrimSpace(element)) // timeouts and comments follow
 		if value == "" {
