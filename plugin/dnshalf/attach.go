@@ -22,7 +22,9 @@ type plan struct {
 	lists  map[string]bool  // lists that the Corefile names
 	listed map[uintptr]bool // server blocks with the directive listed
 	blocks []Block          // all server blocks, known when the instance starts
-	half   atomic.Pointer[Half]
+
+	blockLists map[uintptr][]string // the lists of each block in listed
+	half       atomic.Pointer[Half]
 }
 
 // Handle ties one plugin of one server block to its half.
@@ -47,7 +49,7 @@ func Attach(c *caddy.Controller, file string) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{file: file, config: cfg, lists: map[string]bool{}, listed: map[uintptr]bool{}}
+	p := &plan{file: file, config: cfg, lists: map[string]bool{}, listed: map[uintptr]bool{}, blockLists: map[uintptr][]string{}}
 	c.Set(planKey(file), p)
 	c.OnStartup(func() error { return p.start(c.Context()) })
 	c.OnShutdown(func() error {
@@ -104,9 +106,13 @@ func (h *Handle) Listed(lists []string) error {
 		}
 		h.plan.lists[l] = true
 	}
-	h.plan.listed[reflect.ValueOf(dnsserver.GetConfig(h.c)).Pointer()] = true
+	h.plan.listed[h.block()] = true
+	h.plan.blockLists[h.block()] = lists
 	return nil
 }
+
+// block identifies the server block.
+func (h *Handle) block() uintptr { return reflect.ValueOf(dnsserver.GetConfig(h.c)).Pointer() }
 
 // Route notes that the block uses a route. An unknown route is an error that names
 // the nearest known one.
@@ -119,7 +125,7 @@ func (h *Handle) Route(name string) (*Route, error) {
 		}
 		return nil, unknown("route", name, known, h.plan.file)
 	}
-	route := &Route{name: name, mark: r.Mark}
+	route := &Route{name: name, mark: r.Mark, block: h.block()}
 	h.plan.routes = append(h.plan.routes, route)
 	return route, nil
 }

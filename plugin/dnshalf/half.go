@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,9 +35,13 @@ type Half struct {
 	mu    sync.Mutex
 	plans []*plan
 	cells map[string]*atomic.Pointer[Status] // by route name; a cell is never removed
+	whys  map[string]*why                    // by route name; never removed
 	wan   []string                           // the WAN's links when it last had any
 
 	said sync.Map // what was last logged of each list, by its name
+
+	state   string        // the state directory
+	rejudge chan struct{} // lists or blocks have changed: see Rejudge
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -53,6 +58,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	h := &Half{
 		file: p.file, names: newNames(time.Now), cancel: cancel,
 		plans: []*plan{p}, cells: map[string]*atomic.Pointer[Status]{}, kick: make(chan struct{}, 1),
+		whys: map[string]*why{}, state: state, rejudge: make(chan struct{}, 1),
 	}
 	h.config.Store(p.config)
 	defer func() {
@@ -76,56 +82,8 @@ func open(p *plan, state string) (_ *Half, err error) {
 	if err := h.openKernel(ctx, p); err != nil {
 		return nil, err
 	}
-	h.done.Go(func() { h.lists.Watch(ctx, func() { h.report() }) })
+	h.done.Go(func() { h.lists.Watch(ctx, func() { h.report(); h.Rejudge() }) })
 	return h, nil
-}
-
-// ErrList is wrapped by the error of a start that a list stopped.
-var ErrList = errors.New("list cannot be used")
-
-// openLists loads the lists. What is wrong with one stops the start only where there
-// is no last good copy to use instead.
-func (h *Half) openLists(p *plan, state string) error {
-	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: filepath.Join(state, "lists")}) // the reports say the same
-	h.lists = lib
-	var errs []error
-	for _, r := range lib.Reports() {
-		if r.Err != nil && !r.LastGood && p.lists[r.Name] {
-			errs = append(errs, fmt.Errorf("%w: %w", ErrList, r.Err))
-		}
-	}
-	h.report()
-	return errors.Join(errs...)
-}
-
-// report says what the lists hold, where that has changed.
-func (h *Half) report() {
-	for _, r := range h.lists.Reports() {
-		line := describe(r)
-		if old, _ := h.said.Swap(r.Name, line); old == line {
-			continue
-		}
-		if r.Err != nil {
-			log.Errorf("%s", line)
-			continue
-		}
-		log.Infof("%s", line)
-	}
-}
-
-// describe is one line on a list, with the first line that meant nothing.
-func describe(r lists.Report) string {
-	if r.Err != nil && !r.LastGood {
-		return r.Err.Error()
-	}
-	s := fmt.Sprintf("list %s (%s): %d on it", r.Name, r.Format, r.Entries())
-	if r.Skipped > 0 && len(r.Samples) > 0 {
-		s += fmt.Sprintf("; left out because they mean nothing: %d, first %v", r.Skipped, r.Samples[0])
-	}
-	if r.Err != nil {
-		s += fmt.Sprintf(", of the last good copy: %v", r.Err)
-	}
-	return s
 }
 
 // openKernel takes the nft table over and follows the kernel's routes.
@@ -141,6 +99,8 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 		return err
 	}
 	h.kernel = k
+	keep := &keeper{half: h, file: filepath.Join(h.state, "learned")}
+	keep.recall(ctx, p.config, pairsOf(p.config, append(slices.Clone(h.plans), p)))
 	if err := h.checkForeign(ctx, p); err != nil {
 		return err
 	}
@@ -148,6 +108,9 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 		return err
 	}
 	h.done.Go(func() { h.follow(ctx) })
+	h.done.Go(func() { keep.run(ctx) })
+	h.done.Go(func() { h.judge(ctx) })
+	h.Rejudge() // the lists may have changed since the addresses were stored
 	return nil
 }
 
@@ -224,7 +187,7 @@ func (h *Half) Names() *Names { return h.names }
 // Reload reads gateway.yaml and the lists again. Where the file is wrong, or lacks a
 // route or a list that the Corefile names, everything stays as it is.
 func (h *Half) Reload() error {
-	cfg, err := gateway.Load(h.file)
+	cfg, err := loadConfig(h.file)
 	if err != nil {
 		return err
 	}
@@ -246,6 +209,7 @@ func (h *Half) use(cfg *gateway.Config) error {
 	_, more := h.lists.Reload()
 	h.report()
 	h.Kick()
+	h.Rejudge()
 	return errors.Join(append(errs, more...)...)
 }
 
@@ -299,6 +263,7 @@ func (h *Half) leave(p *plan) (last bool) {
 		if h.plans[i] == p {
 			h.plans = append(h.plans[:i:i], h.plans[i+1:]...)
 			h.Kick()
+			h.Rejudge()
 			return len(h.plans) == 0
 		}
 	}
@@ -310,6 +275,7 @@ func (h *Half) keepOnly(p *plan) {
 	defer h.mu.Unlock()
 	h.plans = []*plan{p}
 	h.Kick()
+	h.Rejudge()
 }
 
 // close ends the half and leaves the nft table as it is: the door stays closed.

@@ -17,6 +17,7 @@ import (
 type Route struct {
 	name    string
 	mark    gateway.Mark
+	block   uintptr      // the server block of its directive
 	learns  bool         // a route directive, which puts addresses into sets
 	foreign *nft.SetPair // somebody else's sets; nil for our own
 	target  atomic.Pointer[target]
@@ -26,6 +27,7 @@ type Route struct {
 type target struct {
 	half *Half
 	cell *atomic.Pointer[Status]
+	why  *why
 }
 
 // Status is what is known of a route at one moment. It is immutable.
@@ -66,12 +68,12 @@ func (r *Route) Status() *Status {
 // a client gives a resolver 5 s.
 const learnTimeout = 2 * time.Second
 
-// Learn puts addresses into the route's sets and returns when the kernel has them.
-// They then stay for at least need; where they would not, they are given want from
+// Learn puts the addresses of an answer for a name into the route's sets and returns
+// when the kernel has them. They then stay for at least need; where they would not, they are given want from
 // now. Special-use addresses are left out, of the caller's slice too, unless the
 // route learns private ones. That ctx ends does not stop it: its answer is cached
 // and the next hit relies on the elements.
-func (r *Route) Learn(ctx context.Context, addrs []netip.Addr, need, want time.Duration) error {
+func (r *Route) Learn(ctx context.Context, name string, addrs []netip.Addr, need, want time.Duration) error {
 	t := r.target.Load()
 	if t == nil || t.half.kernel == nil {
 		return errNotStarted
@@ -84,12 +86,20 @@ func (r *Route) Learn(ctx context.Context, addrs []netip.Addr, need, want time.D
 	if r.foreign != nil {
 		pair = r.foreign
 	}
+	if !t.why.has(t.why.id(name), addrs, need) {
+		t.note(pair, name, addrs, max(need, want))
+	}
 	if t.half.kernel.Knows(pair, addrs, need) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
 	defer cancel()
 	return t.half.kernel.Learn(ctx, *pair, addrs, need, want)
+}
+
+// note accounts for addresses, before the sets are looked at: see why.unjustified.
+func (t *target) note(pair *nft.SetPair, name string, addrs []netip.Addr, life time.Duration) {
+	t.why.note(name, addrs, life, func(a netip.Addr) bool { return t.half.kernel.Holds(pair, a) })
 }
 
 // Lifetime bounds how long what the route learns stays.
@@ -100,4 +110,4 @@ func (r *Route) Lifetime() gateway.Lifetime {
 	return gateway.Lifetime{Floor: gateway.DefaultFloor, Grace: gateway.DefaultGrace, Ceiling: gateway.DefaultCeiling}
 }
 
-func (r *Route) bind(h *Half) { r.target.Store(&target{h, h.cell(r.name)}) }
+func (r *Route) bind(h *Half) { r.target.Store(&target{h, h.cell(r.name), h.why(r.name)}) }

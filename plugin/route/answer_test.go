@@ -159,7 +159,7 @@ func (f *fake) Lifetime() gateway.Lifetime {
 	return gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour}
 }
 
-func (f *fake) Learn(_ context.Context, addrs []netip.Addr, need, want time.Duration) error {
+func (f *fake) Learn(_ context.Context, _ string, addrs []netip.Addr, need, want time.Duration) error {
 	f.late = f.late || f.beforeAny != nil && f.beforeAny()
 	f.learned = append(f.learned, addrs...)
 	f.need, f.want = need, want

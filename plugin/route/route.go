@@ -28,7 +28,7 @@ type learner interface {
 	Name() string
 	Status() *dnshalf.Status
 	Lifetime() gateway.Lifetime
-	Learn(ctx context.Context, addrs []netip.Addr, need, want time.Duration) error
+	Learn(ctx context.Context, name string, addrs []netip.Addr, need, want time.Duration) error
 }
 
 // Route sees every answer of its block, cache hits included.
@@ -118,7 +118,11 @@ func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
 		return m
 	}
 	need, want := life.Of(ttl)
-	err := r.to.Learn(ctx, addrs, need, want)
+	var asked string
+	if len(m.Question) > 0 {
+		asked = m.Question[0].Name
+	}
+	err := r.to.Learn(ctx, asked, addrs, need, want)
 	r.count(ctx, len(addrs), err)
 	if err == nil {
 		return m

@@ -1,0 +1,58 @@
+package dnshalf
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/nameroute/nameroute/lists"
+)
+
+// ErrList is wrapped by the error of a start that a list stopped.
+var ErrList = errors.New("list cannot be used")
+
+// openLists loads the lists. What is wrong with one stops the start only where there
+// is no last good copy to use instead.
+func (h *Half) openLists(p *plan, state string) error {
+	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: filepath.Join(state, "lists")}) // the reports say the same
+	h.lists = lib
+	var errs []error
+	for _, r := range lib.Reports() {
+		_, fetched := p.config.Source(r.Name) // it comes when it comes; no start waits for it
+		if r.Err != nil && !r.LastGood && p.lists[r.Name] && !fetched {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrList, r.Err))
+		}
+	}
+	h.report()
+	return errors.Join(errs...)
+}
+
+// report says what the lists hold, where that has changed.
+func (h *Half) report() {
+	for _, r := range h.lists.Reports() {
+		line := describe(r)
+		if old, _ := h.said.Swap(r.Name, line); old == line {
+			continue
+		}
+		if r.Err != nil {
+			log.Errorf("%s", line)
+			continue
+		}
+		log.Infof("%s", line)
+	}
+}
+
+// describe is one line on a list, with the first line that meant nothing.
+func describe(r lists.Report) string {
+	if r.Err != nil && !r.LastGood {
+		return r.Err.Error()
+	}
+	s := fmt.Sprintf("list %s (%s): %d on it", r.Name, r.Format, r.Entries())
+	if r.Skipped > 0 && len(r.Samples) > 0 {
+		s += fmt.Sprintf("; left out because they mean nothing: %d, first %v", r.Skipped, r.Samples[0])
+	}
+	if r.Err != nil {
+		s += fmt.Sprintf(", of the last good copy: %v", r.Err)
+	}
+	return s
+}
