@@ -4,8 +4,8 @@ package netlab
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -104,7 +104,8 @@ AllowedIPs = %s/32, %s/128
 		"link set wg0 mtu 1420 up")
 }
 
-// awaitDevice waits for wireguard-go's control socket.
+// awaitDevice waits until wireguard-go answers on its control socket, which is there
+// a moment before.
 func (v *Tunnel) awaitDevice(p *Process) {
 	v.t.Helper()
 	if p == nil {
@@ -112,7 +113,12 @@ func (v *Tunnel) awaitDevice(p *Process) {
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		var err error
-		v.on(func() { _, err = os.Stat("/var/run/wireguard/wg0.sock") })
+		v.on(func() {
+			var conn net.Conn
+			if conn, err = net.Dial("unix", "/var/run/wireguard/wg0.sock"); err == nil {
+				closeQuietly(conn)
+			}
+		})
 		if err == nil {
 			return
 		}
