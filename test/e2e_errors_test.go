@@ -131,8 +131,8 @@ func TestWhatStopsAStart(t *testing.T) {
 				if text != "nameroute: "+c.want+"\n" {
 					t.Errorf("it wrote\n%swant\nnameroute: %s\n", text, c.want)
 				}
-				b.leftNothing()
 			}
+			b.leftNothing()
 		})
 	}
 }

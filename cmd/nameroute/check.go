@@ -101,7 +101,7 @@ func flatten(err error) []error {
 
 // checkAll looks at everything, in the order in which a person would mend it.
 func checkAll(o *options, r *report) {
-	cfg, err := gateway.Load(o.config)
+	cfg, err := o.gateway()
 	if err != nil {
 		r.wrong(exitConfig, err)
 	} else {

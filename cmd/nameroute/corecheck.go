@@ -167,7 +167,7 @@ func describeBlocks(in caddy.Input) ([]string, error) {
 				words = append(words, firstLine(t))
 			}
 		}
-		lines = append(lines, fmt.Sprintf("%s", strings.Join(words, ", ")))
+		lines = append(lines, strings.Join(words, ", "))
 	}
 	return lines, nil
 }

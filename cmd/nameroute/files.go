@@ -59,6 +59,8 @@ func (o *options) read(config, corefile string, parts []part) (*files, error) {
 	// A copy is parsed under the name of the original, which its paths are relative to.
 	if f.config, err = gateway.Parse(o.config, f.configText); err != nil {
 		err = withCode(exitConfig, err)
+	} else {
+		f.config = f.config.WithState(o.state)
 	}
 	if !has(parts, partDNS) {
 		return f, err
@@ -73,7 +75,22 @@ func (o *options) read(config, corefile string, parts []part) (*files, error) {
 	if problems := checkCorefile(o.input(f.corefile), f.config); len(problems) > 0 {
 		return nil, withCode(exitCorefile, errors.Join(problems...))
 	}
+	if err := o.checkNewLists(f.config, o.input(f.corefile)); err != nil {
+		return nil, err
+	}
 	return f, nil
+}
+
+// gateway reads gateway.yaml alone.
+func (o *options) gateway() (*gateway.Config, error) {
+	cfg, err := gateway.Load(o.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = readError("gateway.yaml", "config", o.config, err)
+	}
+	if err != nil {
+		return nil, withCode(exitConfig, err)
+	}
+	return cfg.WithState(o.state), nil
 }
 
 func readError(what, flag, file string, err error) error {

@@ -108,11 +108,11 @@ func (o *options) list(name, format string) (gateway.List, error) {
 	if strings.ContainsAny(name, "/.:") {
 		return fileList(name, format), nil
 	}
-	cfg, err := gateway.Load(o.config)
+	cfg, err := o.gateway()
 	if err != nil {
 		return gateway.List{}, err
 	}
-	for _, l := range cfg.WithState(o.state).Lists {
+	for _, l := range cfg.Lists {
 		if l.Name == name {
 			if format != "" {
 				l.Format = format

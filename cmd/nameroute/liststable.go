@@ -53,11 +53,11 @@ func listsTableCommand(o *options) *cobra.Command {
 		Short: "Show the lists: what they hold, where it comes from, how old it is",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := gateway.Load(o.config)
+			cfg, err := o.gateway()
 			if err != nil {
-				return withCode(exitConfig, err)
+				return err
 			}
-			rows := listRows(cfg.WithState(o.state), o.state)
+			rows := listRows(cfg, o.state)
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
@@ -81,7 +81,7 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 			return withCode(exitUsage, cobra.ExactArgs(1)(cmd, args))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := gateway.Load(o.config)
+			cfg, err := o.gateway()
 			if err != nil {
 				return withCode(exitConfig, err)
 			}

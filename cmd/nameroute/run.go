@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/reconcile"
 	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/updater"
 )
 
 func runCommand(o *options) *cobra.Command {
@@ -58,12 +61,15 @@ type process struct {
 	parts  []part
 	timers reconcile.Timers
 	log    *slog.Logger
-	server *server         // nil without the dns half
-	loop   *reconcile.Loop // nil without the sidecar
-	ended  chan error      // the sidecar's end
-	quit   chan error      // how `down` went
-	alive  chan struct{}   // the main loop takes from it whenever it is free
-	ending atomic.Bool     // `down` is at work
+	server *server          // nil without the dns half
+	loop   *reconcile.Loop  // nil without the sidecar
+	lists  *updater.Updater // nil where the parts run apart: `update --daemon` is one of them then
+	ended  chan error       // the sidecar's end
+	quit   chan error       // how `down` went
+	alive  chan struct{}    // the main loop takes from it whenever it is free
+	ending atomic.Bool      // `down` is at work
+
+	updating sync.WaitGroup
 }
 
 // runParts runs until a signal or `down` ends it.
@@ -79,7 +85,11 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	if err := needCapabilities(parts...); err != nil {
 		return err
 	}
-	for _, q := range parts {
+	locks := parts
+	if p.whole() {
+		locks = append(slices.Clone(parts), partUpdate)
+	}
+	for _, q := range locks {
 		l, err := takeLock(o.run, q)
 		if err != nil {
 			return err
@@ -137,6 +147,9 @@ func (p *process) start(ctx context.Context, f *files) error {
 		}
 	}
 	close(table)
+	if p.whole() {
+		p.keepLists(ctx, f)
+	}
 	if f.old != nil {
 		p.log.Error("the files as they are cannot be used; the last good state runs instead", "why", f.old)
 		return nil
@@ -162,6 +175,15 @@ func (p *process) startServer(f *files) (*files, error) {
 		p.loop.SetConfig(good.config)
 	}
 	return good, p.server.start(good)
+}
+
+// whole: all parts run in this process, the updater too.
+func (p *process) whole() bool { return len(p.parts) > 1 }
+
+// keepLists keeps the lists that have a URL fresh. No start waits for a download.
+func (p *process) keepLists(ctx context.Context, f *files) {
+	p.lists = updater.New(updater.Options{Config: f.config, State: p.o.state, Log: newLogger("updater")})
+	p.updating.Go(func() { p.lists.Run(ctx) })
 }
 
 // ports finds listeners that somebody else holds, before anything is changed.
@@ -238,6 +260,9 @@ func (p *process) reload() error {
 	if p.loop != nil {
 		p.loop.SetConfig(f.config)
 	}
+	if p.lists != nil {
+		p.lists.SetConfig(f.config)
+	}
 	return f.keep(p.o)
 }
 
@@ -268,6 +293,7 @@ func (p *process) stop(cancel context.CancelFunc) error {
 		err = p.server.stop()
 	}
 	cancel()
+	p.updating.Wait()
 	if p.loop != nil {
 		<-p.ended
 	}

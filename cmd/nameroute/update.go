@@ -39,7 +39,7 @@ itself. SIGHUP has it read gateway.yaml again.`,
 			if err := needCapabilities(); err != nil {
 				return err
 			}
-			cfg, err := gateway.Load(o.config)
+			cfg, err := o.gateway()
 			if err != nil {
 				return withCode(exitConfig, err)
 			}
@@ -83,7 +83,7 @@ func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every ti
 		case <-ended:
 			return nil
 		case <-reload:
-			cfg, err := gateway.Load(o.config)
+			cfg, err := o.gateway()
 			if err != nil {
 				log.Error("reload: what was known goes on", "why", err)
 				continue

@@ -116,10 +116,14 @@ func UseConfig(cfg *gateway.Config) (restore func()) {
 // loadConfig reads a gateway.yaml, or takes the one that was given for it.
 func loadConfig(file string) (*gateway.Config, error) {
 	registry.Lock()
-	given := registry.given
+	given, state := registry.given, registry.defaults.State
 	registry.Unlock()
 	if given != nil && given.File == file {
 		return given, nil
 	}
-	return gateway.Load(file)
+	cfg, err := gateway.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.WithState(state), nil
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists"
+)
+
+// checkNewLists reads the lists that a Corefile names and that have never worked, and
+// returns what is wrong with them, each where gateway.yaml names it. A list that has
+// worked has a last good copy and stops nothing; one with a url is fetched later.
+func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
+	if err != nil {
+		return withCode(exitCorefile, err)
+	}
+	named := listedNames(blocks)
+	var errs []error
+	for _, l := range cfg.Lists {
+		if _, fetched := cfg.Source(l.Name); fetched || !slices.Contains(named, l.Name) || o.hasWorked(l.Name) {
+			continue
+		}
+		if _, err := lists.Check(l); err != nil {
+			errs = append(errs, listProblem(cfg, l, err))
+		}
+	}
+	return withCode(exitList, errors.Join(errs...))
+}
+
+// listProblem is what is wrong with a list, where gateway.yaml names its file.
+func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
+	want := "mend the file, or take the list out of the Corefile and of " + cfg.File
+	if errors.Is(err, os.ErrNotExist) {
+		want = "make the file, or name the one that is meant"
+	}
+	return cfg.Problem("lists."+l.Name+".file", "", err.Error(), want)
+}
+
+// hasWorked reports whether there is a last good copy of a list.
+func (o *options) hasWorked(list string) bool {
+	_, err := os.Stat(filepath.Join(o.state, "lists", list+".list"))
+	return err == nil
+}
+
+// listedNames are the lists that the blocks' directives name.
+func listedNames(blocks []caddyfile.ServerBlock) []string {
+	var names []string
+	for _, b := range blocks {
+		depth := 0
+		for i, t := range b.Tokens["listed"] {
+			switch {
+			case t.Text == "{":
+				depth++
+			case t.Text == "}":
+				depth--
+			case i > 0 && depth == 0:
+				names = append(names, t.Text)
+			}
+		}
+	}
+	return names
+}
