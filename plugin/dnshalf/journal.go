@@ -55,11 +55,22 @@ func (n *Names) load(file string) (bad int, err error) {
 		return 0, fmt.Errorf("read names: %w", err)
 	}
 	defer f.Close()
-	return n.read(f)
+	info, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("read names: %w", err)
+	}
+	return n.read(f, info.ModTime())
 }
 
-func (n *Names) read(r io.Reader) (bad int, err error) {
+// read takes in a journal that was last written at a time of the same clock. Where
+// that was not set then, or is not now, no time has passed: see readLearned. What is
+// remembered counts from now on, so that the clock may jump.
+func (n *Names) read(r io.Reader, written time.Time) (bad int, err error) {
 	now := n.now()
+	then := now
+	if now.Before(written) || written.Before(clockSet) {
+		then = written
+	}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxJournalLine)
 	for s.Scan() {
@@ -69,6 +80,7 @@ func (n *Names) read(r io.Reader) (bad int, err error) {
 			continue
 		}
 		// No clock that was set back may keep a name for longer than any lifetime.
+		e.until = now.Add(e.until.Sub(then))
 		if now.Before(e.until) && e.until.Before(now.Add(maxNameLife)) && n.m.Size() < n.size {
 			n.m.Store(e.name, e.ledTo)
 		}
@@ -172,7 +184,9 @@ func (j *journal) rewrite() error {
 	defer f.Cleanup()
 	w := bufio.NewWriter(f)
 	var line []byte
+	now := j.names.now()
 	j.names.m.Range(func(name string, l ledTo) bool {
+		l.until = now.Add(l.until.Sub(now)) // by the clock as it is set now
 		line = named{name, l}.append(line[:0])
 		_, err = w.Write(line)
 		return err == nil

@@ -126,12 +126,42 @@ func TestJournal(t *testing.T) {
 
 func TestJournalThatCannotBeRead(t *testing.T) {
 	n := newNames(newClock().now)
-	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"))
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"), clockSet)
 	if err != nil || bad != 3 || n.Len() != 1 {
 		t.Errorf("bad %d, %d names, %v", bad, n.Len(), err)
 	}
-	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20))); bad != 1 || err != nil {
+	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20)), clockSet); bad != 1 || err != nil {
 		t.Errorf("a line without end: bad %d, %v", bad, err)
+	}
+}
+
+// TestJournalClock: a clock that is not set yet, or was not, prolongs.
+func TestJournalClock(t *testing.T) {
+	at := newClock().t
+	for _, c := range []struct {
+		name         string
+		written, now time.Time
+		left         time.Duration
+	}{
+		{"ten minutes later", at, at.Add(10 * time.Minute), 50 * time.Minute},
+		{"an hour later", at, at.Add(time.Hour), 0},
+		{"not set yet", at, time.Unix(5, 0), time.Hour},
+		{"not set when written", time.Unix(5, 0), at, time.Hour},
+	} {
+		clock := &clock{c.now}
+		n := newNames(clock.now)
+		line := string(named{"a.example.", ledTo{c.written.Add(time.Hour), []string{"mine"}}}.append(nil))
+		if bad, err := n.read(strings.NewReader(line), c.written); bad != 0 || err != nil {
+			t.Fatal(bad, err)
+		}
+		clock.t = c.now.Add(c.left - time.Second)
+		if got := n.Lists("a.example."); (got != nil) != (c.left > 0) {
+			t.Errorf("%s: forgotten early or late: %v", c.name, got)
+		}
+		clock.t = c.now.Add(c.left)
+		if got := n.Lists("a.example."); got != nil {
+			t.Errorf("%s: remembered for longer than %v", c.name, c.left)
+		}
 	}
 }
 
@@ -155,7 +185,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add("1800000100 a.example. ,\n\x00\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		n := newNames(newClock().now)
-		if _, err := n.read(strings.NewReader(text)); err != nil {
+		if _, err := n.read(strings.NewReader(text), clockSet); err != nil {
 			t.Fatal(err)
 		}
 		n.m.Range(func(name string, l ledTo) bool {
