@@ -24,15 +24,15 @@ type source struct {
 }
 
 // sourceOf splits what a list's file says. A file that really has the whole name
-// wins, so that names with colons stay usable; so does what looks like the drive of
-// another system ("C:name").
+// wins, so that names with colons stay usable. What begins with a letter and a colon
+// ("C:name") looks like the drive of another system, and is a name.
 func sourceOf(file string) source {
 	whole := source{path: file}
 	if info, err := os.Stat(file); err == nil && !info.IsDir() {
 		return whole
 	}
 	colon := strings.LastIndexByte(file, ':')
-	if colon-strings.LastIndexByte(file, '/') <= 2 || !isSelector(file[colon+1:]) {
+	if colon <= 1 || strings.HasSuffix(file[:colon], "/") || !isSelector(file[colon+1:]) {
 		return whole
 	}
 	s := source{path: file[:colon], selector: file[colon+1:]}
