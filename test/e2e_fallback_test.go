@@ -28,6 +28,8 @@ func TestFallBackToWAN(t *testing.T) {
 			t.Parallel()
 			g := newGate(t, netlab.Setup{OnDown: "wan"}, swift...)
 			kept, fresh := g.resolve("kept.listed.example"), g.resolve("fresh.listed.example")
+			// Before the tunnel is made for the first time the WAN is asked, too.
+			g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, fresh...)
 			flows := g.flows(g.Client, netlab.ByVPN, kept...)
 			g.wantTTL("cached.listed.example", 11, 300)
 
