@@ -224,9 +224,7 @@ func (k *Kernel) explain(err error) bool {
 	}
 	switch r.errno {
 	case unix.ENFILE:
-		again := r.op.set.paused <= k.clock.now()
-		r.op.set.paused = k.clock.now() + int64(fullPause)
-		return again
+		return k.full(r.op.set)
 	case unix.ENOENT:
 		r.op.set.live.Store(false)
 		r.op.set.there = false

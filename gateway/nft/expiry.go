@@ -33,6 +33,7 @@ type learned struct {
 
 	there  bool  // the kernel's set exists, complete or not; owner only
 	paused int64 // until when no new elements are tried, because the set was full; owner only
+	roomy  int64 // until when no more room is made in it; owner only
 }
 
 func newLearned(ref SetRef) *learned {

@@ -37,6 +37,13 @@ type Options struct {
 	// OnLoss hears of what others took away, after it was put back. It is called by
 	// the goroutine that writes the table: it must be quick, and must not call the Kernel.
 	OnLoss func(Loss)
+	// OnFull hears each time that a set is found full, at most every 250 ms for each.
+	// As OnLoss, it must be quick.
+	OnFull func(Full)
+	// Spare is by how much an element outlives every answer that holds its address, at
+	// least: an element that is this close to its end is in no valid answer, and makes
+	// room in a full set. nil makes none.
+	Spare func() time.Duration
 	// GCInterval is how often expired entries leave the expiry table; 0 is a minute.
 	GCInterval time.Duration
 }
