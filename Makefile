@@ -35,7 +35,7 @@ VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null 
 PREFIX ?= /usr/local
 
 .PHONY: build demo test format vet staticcheck bench fuzz soak clean install-tools need-go \
-	man completion install uninstall deb package-test help
+	man completion install uninstall deb package-test vm-test help
 
 build: need-go
 	$(AS_OWNER) mkdir -p bin
@@ -49,6 +49,7 @@ help:
 	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
 	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
 	@echo "package-test  the package and its units in a Debian of their own (root)"
+	@echo "vm-test       the kernel tests on Debian's 6.1 and 6.12, in QEMU"
 	@echo "man completion   bin/man and bin/completion"
 
 demo: build
@@ -119,6 +120,11 @@ package-test: deb
 	@for tool in debootstrap systemd-nspawn capsh wg dig nft; do PATH=$$PATH:/usr/sbin:/sbin command -v $$tool >/dev/null || \
 		{ echo "there is no $$tool: apt-get install debootstrap systemd-container libcap2-bin wireguard-tools dnsutils nftables" >&2; exit 1; }; done
 	PACKAGE_PROGRAM=bin/nameroute PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
+
+# The kernel tests on Debian's kernels with kernel WireGuard; the settings are in the script.
+vm-test: need-go
+	@sh .ci/install-tools qemu-system-x86 cpio kmod
+	$(AS_OWNER) env GO='$(GOCMD)' $(VM) sh test/vm/run
 
 clean:
 	rm -rf bin
