@@ -18,7 +18,8 @@ const childEnv = "NFT_TEST_CHILD"
 
 // childTasks are what processes of their own do in tests that kill or starve them.
 var childTasks = map[string]func(t *testing.T, arg string){
-	"hold": childHolds,
+	"hold":   childHolds,
+	"starve": childStarves,
 }
 
 // TestChild is not a test: it is the main function of the processes that child starts.
