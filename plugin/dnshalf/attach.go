@@ -23,6 +23,8 @@ type plan struct {
 	listed map[uintptr]bool // server blocks with the directive listed
 	blocks []Block          // all server blocks, known when the instance starts
 
+	reports []func() []UpstreamStatus // for snapshots
+
 	blockLists map[uintptr][]string // the lists of each block in listed
 	half       atomic.Pointer[Half]
 }

@@ -19,6 +19,7 @@ type Block struct {
 	Hosts     []string // addresses that it is bound to; "" for all
 	Filtered  bool     // has a view, ours or another
 	Listed    bool     // the view is ours
+	View      string   // the view's name; "" without
 	id        uintptr  // the same for all keys of one server block
 }
 
@@ -48,6 +49,7 @@ func readBlocks(ctx caddy.Context, listed map[uintptr]bool) (blocks []Block, err
 			Transport: c.FieldByName("Transport").String(),
 			Port:      c.FieldByName("Port").String(),
 			Filtered:  c.FieldByName("FilterFuncs").Len() > 0,
+			View:      c.FieldByName("ViewName").String(),
 			id:        c.FieldByName("firstConfigInBlock").Pointer(),
 		}
 		b.Listed = listed[b.id]

@@ -40,6 +40,8 @@ type Half struct {
 
 	said sync.Map // what was last logged of each list, by its name
 
+	meters sync.Map // *meter, by route name
+
 	state   string        // the state directory
 	rejudge chan struct{} // lists or blocks have changed: see Rejudge
 

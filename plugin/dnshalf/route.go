@@ -94,7 +94,11 @@ func (r *Route) Learn(ctx context.Context, name string, addrs []netip.Addr, need
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
 	defer cancel()
-	return t.half.kernel.Learn(ctx, *pair, addrs, need, want)
+	if err := t.half.kernel.Learn(ctx, *pair, addrs, need, want); err != nil {
+		return err
+	}
+	t.half.meter(r.name).note(time.Now(), addrs)
+	return nil
 }
 
 // note accounts for addresses, before the sets are looked at: see why.unjustified.

@@ -123,6 +123,7 @@ type poolMetrics struct {
 	requests  prometheus.Counter
 	durations prometheus.ObserverVec
 	byRcode   sync.Map // prometheus.Observer
+	traffic   traffic
 }
 
 func newPoolMetrics(route, to, proto string) *poolMetrics {
@@ -133,6 +134,7 @@ func newPoolMetrics(route, to, proto string) *poolMetrics {
 }
 
 func (m *poolMetrics) reply(rcode int, took time.Duration) {
+	m.traffic.heard(took)
 	o, ok := m.byRcode.Load(rcode)
 	if !ok {
 		name, known := dns.RcodeToString[rcode]

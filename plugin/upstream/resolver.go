@@ -157,6 +157,7 @@ func (r *resolver) on(ctx context.Context, end time.Time, p *pool, s *socket, q 
 	defer p.done(s)
 	start := time.Now()
 	p.metrics.requests.Inc()
+	p.metrics.traffic.asked.Add(1)
 	wire, err := s.ask(ctx, end, q)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,7 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error("upstream", fmt.Errorf("%s: %w", o.at, err))
 	}
 	u := newUpstream(o, route.Status)
+	h.OnStatus(u.report)
 	c.OnStartup(u.onStartup)
 	c.OnShutdown(u.onShutdown)
 	// The function is called once for each socket of the block: one handler for all.
