@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,11 @@ import (
 // controlTimeout bounds what a command waits for a running process.
 const controlTimeout = 30 * time.Second
 
-// control is the socket by which commands talk to what runs. A request is one POST;
-// an answer other than 200 carries the reason as text.
+// maxAnswer bounds what a command reads of an answer, in bytes.
+const maxAnswer = 16 << 20
+
+// control is the socket by which commands talk to what runs. A verb is one POST, and
+// GET /status answers a statusDoc; an answer other than 200 carries the reason as text.
 type control struct {
 	server *http.Server
 	done   chan struct{}
@@ -33,7 +37,7 @@ func socketName(dir string, parts []part) string {
 
 // serveControl listens until close. Only root (or the user of the process) may
 // connect: the socket is made with mode 0600.
-func serveControl(name string, actions map[string]func(context.Context) error) (*control, error) {
+func serveControl(name string, actions map[string]func(context.Context) error, status func() statusDoc) (*control, error) {
 	// The lock is ours, so a socket that lies there is of a process that is gone.
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
@@ -53,6 +57,11 @@ func serveControl(name string, actions map[string]func(context.Context) error) (
 			}
 		})
 	}
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// What cannot be written, its reader has given up.
+		_ = json.NewEncoder(w).Encode(status())
+	})
 	c := &control{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -76,37 +85,54 @@ var errNobody = errors.New("no nameroute runs")
 
 // ask sends one verb to a control socket.
 func ask(name, verb string) error {
+	_, err := request(name, http.MethodPost, verb)
+	return err
+}
+
+// get reads what a control socket answers to a question that changes nothing.
+func get(name, what string) ([]byte, error) { return request(name, http.MethodGet, what) }
+
+func request(name, method, verb string) ([]byte, error) {
 	client := &http.Client{Timeout: controlTimeout, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", name)
 		},
+		DisableKeepAlives: true,
 	}}
-	resp, err := client.Post("http://nameroute/"+verb, "", nil)
+	req, err := http.NewRequest(method, "http://nameroute/"+verb, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		if errors.Is(err, os.ErrPermission) {
-			return withCode(exitDenied, fmt.Errorf("%s: %w", name, op.Err))
+			return nil, withCode(exitDenied, fmt.Errorf("%s: %w", name, op.Err))
 		}
-		return errNobody
+		return nil, errNobody
 	}
 	if err != nil {
-		return fmt.Errorf("ask the running nameroute to %s: %w", verb, err)
+		return nil, fmt.Errorf("ask the running nameroute to %s: %w", verb, err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(text)))
+		return nil, errors.New(strings.TrimSpace(string(text)))
 	}
-	return nil
+	return text, nil
 }
+
+// socketParts are the sets of parts that may listen: everything in one process, or
+// each alone. The sidecar comes before the dns half, as `down` needs it.
+func socketParts() [][]part { return [][]part{{partDNS, partGateway}, {partGateway}, {partDNS}} }
 
 // askAll sends a verb to whatever runs, whole or in parts, and tells how many it
 // reached.
 func askAll(dir, verb string) (reached int, err error) {
-	for _, parts := range [][]part{{partDNS, partGateway}, {partGateway}, {partDNS}} {
+	for _, parts := range socketParts() {
 		e := ask(socketName(dir, parts), verb)
 		if errors.Is(e, errNobody) {
 			continue

@@ -73,7 +73,7 @@ func awaitLock(ctx context.Context, dir string, p part) (*lock, error) {
 // removeSockets deletes the control sockets that killed processes left.
 func removeSockets(dir string) error {
 	var errs []error
-	for _, parts := range [][]part{{partDNS, partGateway}, {partGateway}, {partDNS}} {
+	for _, parts := range socketParts() {
 		if err := os.Remove(socketName(dir, parts)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

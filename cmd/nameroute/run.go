@@ -16,7 +16,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
-	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/reconcile"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/updater"
@@ -68,6 +67,8 @@ type process struct {
 	quit   chan error       // how `down` went
 	alive  chan struct{}    // the main loop takes from it whenever it is free
 	ending atomic.Bool      // `down` is at work
+	began  time.Time
+	inUse  atomic.Pointer[files]
 
 	updating sync.WaitGroup
 }
@@ -81,7 +82,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{})}
+	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now()}
 	if err := needCapabilities(parts...); err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	c, err := serveControl(socketName(o.run, parts), map[string]func(context.Context) error{
 		"reload": func(context.Context) error { return p.reload() },
 		"down":   p.down,
-	})
+	}, p.status)
 	if err != nil {
 		return errors.Join(err, p.stop(cancel))
 	}
@@ -147,6 +148,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 		}
 	}
 	close(table)
+	p.inUse.Store(f)
 	if p.whole() {
 		p.keepLists(ctx, f)
 	}
@@ -263,6 +265,7 @@ func (p *process) reload() error {
 	if p.lists != nil {
 		p.lists.SetConfig(f.config)
 	}
+	p.inUse.Store(f)
 	return f.keep(p.o)
 }
 
@@ -299,30 +302,3 @@ func (p *process) stop(cancel context.CancelFunc) error {
 	}
 	return err
 }
-
-// tableReady waits for the nft table: our own server's, or that of the dns half's
-// process, which shows it in the kernel.
-func (p *process) tableReady(started <-chan struct{}) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-started:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		for !has(p.parts, partDNS) {
-			stands, err := nft.Stands()
-			if err != nil || stands {
-				return err
-			}
-			select {
-			case <-time.After(tablePause):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return nil
-	}
-}
-
-// tablePause is between two looks for the table of another process.
-const tablePause = 100 * time.Millisecond

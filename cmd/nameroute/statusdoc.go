@@ -1,0 +1,121 @@
+package main
+
+import (
+	"net/netip"
+	"time"
+)
+
+// statusDoc is what `status --json` prints and what the control sockets answer to GET
+// /status. Its names and their meaning are stable: fields are added, never renamed or
+// taken away. Times are RFC 3339, sizes bytes, spans of time seconds. A field that is
+// missing is not known: of the halves apart, each knows its own part.
+type statusDoc struct {
+	At        time.Time        `json:"at"`
+	Processes []processStatus  `json:"processes"`
+	Problems  []string         `json:"problems,omitempty"` // what could not be read for this page
+	Routes    []routeStatus    `json:"routes"`             // in the order of gateway.yaml, wan last
+	WAN       wanStatus        `json:"wan"`
+	Lists     []listStatus     `json:"lists"`
+	Sets      []setStatus      `json:"sets"`
+	Upstreams []upstreamStatus `json:"upstreams"`
+	Blocks    []blockStatus    `json:"blocks"` // in the order of the Corefile
+	Kernel    kernelStatus     `json:"kernel"`
+}
+
+// processStatus is one running nameroute.
+type processStatus struct {
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Parts   []part    `json:"parts"` // dns, gateway
+	Since   time.Time `json:"since"`
+	// LastGood says why the files as they lie there are not in use; "": they are.
+	LastGood string `json:"last_good,omitempty"`
+}
+
+// routeStatus is one route.
+type routeStatus struct {
+	Name      string           `json:"name"`
+	Egress    string           `json:"egress"`  // wireguard, interface, next_hop, wan
+	OnDown    string           `json:"on_down"` // block or wan; of wan itself: block
+	Up        bool             `json:"up"`
+	V4        bool             `json:"v4"`
+	V6        bool             `json:"v6"`
+	Since     time.Time        `json:"since,omitzero"`     // it is up, or down
+	Why       string           `json:"why,omitempty"`      // it is down
+	Note      string           `json:"note,omitempty"`     // what is wrong although it is up
+	Links     []string         `json:"links,omitempty"`    // interfaces that it leaves by
+	RX        *int64           `json:"rx,omitempty"`       // bytes: of the tunnel, else of the interfaces, all traffic
+	TX        *int64           `json:"tx,omitempty"`       //
+	Tunnel    *tunnelStatus    `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
+	Stopped   *counterStatus   `json:"stopped,omitempty"`  // by the closed door, since the nft table was made
+	Resolvers []netip.AddrPort `json:"resolvers,omitzero"` // its own
+}
+
+type tunnelStatus struct {
+	Kind      string           `json:"kind"`               // kernel or userspace
+	Handshake time.Time        `json:"handshake,omitzero"` // the youngest; missing: never
+	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+}
+
+type counterStatus struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// wanStatus is the way that everything else takes.
+type wanStatus struct {
+	Defaults  []string         `json:"defaults"`  // kernel routes that are followed, as ip(8) has them
+	Resolvers []netip.AddrPort `json:"resolvers"` // asked by `upstream wan` and for endpoints' names
+}
+
+// listStatus is one list.
+type listStatus struct {
+	Name     string    `json:"name"`
+	Format   string    `json:"format"`
+	Entries  int       `json:"entries"`  // on names, exceptions included
+	Prefixes int       `json:"prefixes"` // of addresses
+	Skipped  int       `json:"skipped"`  // lines, or names in them, that mean nothing
+	Read     time.Time `json:"read"`     // when the content in use was read
+	LastGood bool      `json:"last_good"`
+	Error    string    `json:"error,omitempty"` // why the file as it is is not in use
+}
+
+// setStatus is one set of learned addresses.
+type setStatus struct {
+	Set       string `json:"set"`   // its name; with family and table where it is not ours
+	Route     string `json:"route"` //
+	Family    int    `json:"family"`
+	Elements  int    `json:"elements"`
+	Capacity  int    `json:"capacity,omitempty"` // missing: unlimited, or not known
+	PerMinute int    `json:"learned_per_minute"` // learned or prolonged in the last minute
+}
+
+// upstreamStatus is one resolver that a block asks.
+type upstreamStatus struct {
+	Address  string    `json:"address"`
+	Route    string    `json:"route"`
+	Healthy  bool      `json:"healthy"`
+	Fallback bool      `json:"fallback"`           // asked by the WAN, because the route is down
+	Latency  float64   `json:"latency_seconds"`    // smoothed; 0: no answer yet
+	Asked    uint64    `json:"questions"`          // sent since it is asked
+	Answered uint64    `json:"answers"`            //
+	Seen     time.Time `json:"last_seen,omitzero"` // its last answer
+}
+
+// blockStatus is one server block of the Corefile.
+type blockStatus struct {
+	Zones   []string `json:"zones"`
+	View    string   `json:"view,omitempty"` // its lists, joined by +
+	Routes  []string `json:"routes"`
+	Queries *uint64  `json:"queries,omitempty"`    // missing: nothing in the block counts them
+	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been asked
+}
+
+// kernelStatus is what of the kernel is in use.
+type kernelStatus struct {
+	Table     string   `json:"table,omitempty"`     // owned, twins, plain; missing: there is none
+	Owner     bool     `json:"owner"`               // the kernel knows tables with one owner
+	Persist   bool     `json:"persist"`             // that outlive it
+	Update    bool     `json:"update"`              // and elements whose time changes in place
+	WireGuard []string `json:"wireguard,omitempty"` // kernel, userspace (the embedded one): of open tunnels
+}

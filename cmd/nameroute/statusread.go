@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/reconcile"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+// status is what this process knows.
+func (p *process) status() statusDoc {
+	d := statusDoc{At: time.Now(), Lists: []listStatus{}, Sets: []setStatus{}, Upstreams: []upstreamStatus{}, Blocks: []blockStatus{}}
+	me := processStatus{PID: os.Getpid(), Version: version, Parts: p.parts, Since: p.began}
+	f := p.inUse.Load()
+	if f.old != nil {
+		me.LastGood = f.old.Error()
+	}
+	d.Processes = []processStatus{me}
+	for _, r := range append(slices.Clone(f.config.Routes), f.config.WANRoute()) {
+		d.Routes = append(d.Routes, routeStatus{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
+	}
+	d.addWAN(f.config)
+	if p.server != nil {
+		if h := dnshalf.Running(p.o.config); h != nil {
+			s, err := h.Snapshot()
+			d.problem(err)
+			d.addDNS(s)
+		}
+	}
+	if p.loop != nil {
+		d.addSidecar(p.loop.Status())
+	}
+	for i := range d.Routes {
+		d.Routes[i].countLinks()
+	}
+	return d
+}
+
+func (d *statusDoc) problem(err error) {
+	if err != nil {
+		d.Problems = append(d.Problems, err.Error())
+	}
+}
+
+func (d *statusDoc) route(name string) *routeStatus {
+	for i := range d.Routes {
+		if d.Routes[i].Name == name {
+			return &d.Routes[i]
+		}
+	}
+	return &routeStatus{} // it came or went this moment: nobody looks at what is put there
+}
+
+func (d *statusDoc) addWAN(cfg *gateway.Config) {
+	var err error
+	if d.WAN.Defaults, err = policy.WANDefaults(cfg); err != nil {
+		d.problem(fmt.Errorf("read the WAN's default route: %w", err))
+	}
+	d.WAN.Resolvers, err = policy.WANResolvers(cfg)
+	d.problem(err)
+	if d.WAN.Defaults == nil {
+		d.WAN.Defaults = []string{}
+	}
+	if d.WAN.Resolvers == nil {
+		d.WAN.Resolvers = []netip.AddrPort{}
+	}
+}
+
+// addSidecar adds what the loop knows, which is the one that decides about routes.
+func (d *statusDoc) addSidecar(s reconcile.Status) {
+	for _, r := range s.Routes {
+		to := d.route(r.Name)
+		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Why, r.Note, r.Links
+		if t := r.Tunnel; t != nil {
+			to.RX, to.TX = &t.RX, &t.TX
+			to.Tunnel = &tunnelStatus{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
+			if !slices.Contains(d.Kernel.WireGuard, string(t.Kind)) {
+				d.Kernel.WireGuard = append(d.Kernel.WireGuard, string(t.Kind))
+			}
+		}
+	}
+}
+
+// countLinks takes the bytes of a route without a tunnel from its interfaces.
+func (r *routeStatus) countLinks() {
+	if r.Tunnel != nil || len(r.Links) == 0 {
+		return
+	}
+	var rx, tx int64
+	for _, name := range r.Links {
+		link, err := netlink.LinkByName(name)
+		if err != nil || link.Attrs().Statistics == nil {
+			return // it went: the sidecar is about to say so
+		}
+		rx += int64(link.Attrs().Statistics.RxBytes)
+		tx += int64(link.Attrs().Statistics.TxBytes)
+	}
+	r.RX, r.TX = &rx, &tx
+}
+
+// addDNS adds what the dns half knows.
+func (d *statusDoc) addDNS(s dnshalf.Snapshot) {
+	for _, r := range s.Routes {
+		to := d.route(r.Route.Name)
+		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
+		if r.Route.Name != gateway.WAN && s.Table {
+			to.Stopped = &counterStatus{r.Stopped.Packets, r.Stopped.Bytes}
+		}
+	}
+	for _, l := range s.Lists {
+		one := listStatus{Name: l.Name, Format: l.Format, Entries: l.Entries(), Prefixes: l.Prefixes, Skipped: l.Skipped, Read: l.LoadedAt, LastGood: l.LastGood}
+		if l.Err != nil {
+			one.Error = l.Err.Error()
+		}
+		d.Lists = append(d.Lists, one)
+	}
+	for _, x := range s.Sets {
+		name := x.Set.Name
+		if x.Set.Table != gateway.TableName {
+			name = x.Set.String()
+		}
+		d.Sets = append(d.Sets, setStatus{name, x.Route, int(x.Family), x.Elements, x.Capacity, x.PerMinute})
+	}
+	for _, u := range s.Upstreams {
+		d.Upstreams = append(d.Upstreams, upstreamStatus{u.Address, u.Route, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
+	}
+	for _, b := range s.Blocks {
+		d.Blocks = append(d.Blocks, blockOf(b))
+	}
+	if s.Table {
+		d.Kernel.Table = string(s.Features.Mode)
+		d.Kernel.Owner, d.Kernel.Persist, d.Kernel.Update = s.Features.Owner, s.Features.Persist, s.Features.Update
+	}
+}
+
+func blockOf(b dnshalf.BlockSnapshot) blockStatus {
+	out := blockStatus{Zones: b.Zones, View: b.View, Routes: b.Routes}
+	if out.Routes == nil {
+		out.Routes = []string{}
+	}
+	if b.Counted {
+		out.Queries = &b.Queries
+	}
+	if b.Cached {
+		out.Hits = &b.Hits
+	}
+	return out
+}
+
+// mergeStatus makes one page of what the halves say apart. The sidecar decides about
+// the routes; what a half does not know it leaves out.
+func mergeStatus(docs []statusDoc) statusDoc {
+	out := docs[0]
+	for _, d := range docs[1:] {
+		out.Processes = append(out.Processes, d.Processes...)
+		for _, p := range d.Problems {
+			if !slices.Contains(out.Problems, p) {
+				out.Problems = append(out.Problems, p)
+			}
+		}
+		for _, r := range d.Routes {
+			if i := slices.IndexFunc(out.Routes, func(o routeStatus) bool { return o.Name == r.Name }); i >= 0 {
+				out.Routes[i] = mergeRoute(out.Routes[i], r)
+				continue
+			}
+			out.Routes = append(out.Routes, r)
+		}
+		out.Lists = append(out.Lists, d.Lists...)
+		out.Sets = append(out.Sets, d.Sets...)
+		out.Upstreams = append(out.Upstreams, d.Upstreams...)
+		out.Blocks = append(out.Blocks, d.Blocks...)
+		out.Kernel = mergeKernel(out.Kernel, d.Kernel)
+	}
+	return out
+}
+
+// mergeRoute puts the two views of one route together. Only the sidecar knows since
+// when it is as it is.
+func mergeRoute(a, b routeStatus) routeStatus {
+	if a.Since.IsZero() {
+		a, b = b, a
+	}
+	if a.Stopped == nil {
+		a.Stopped = b.Stopped
+	}
+	if a.Resolvers == nil {
+		a.Resolvers = b.Resolvers
+	}
+	return a
+}
+
+func mergeKernel(a, b kernelStatus) kernelStatus {
+	if a.Table == "" {
+		a.Table, a.Owner, a.Persist, a.Update = b.Table, b.Owner, b.Persist, b.Update
+	}
+	for _, w := range b.WireGuard {
+		if !slices.Contains(a.WireGuard, w) {
+			a.WireGuard = append(a.WireGuard, w)
+		}
+	}
+	return a
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write what is printed to testdata")
+
+// goldenStatus is a gateway with something of everything.
+func goldenStatus() statusDoc {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	n := func(v int64) *int64 { return &v }
+	u := func(v uint64) *uint64 { return &v }
+	return statusDoc{
+		At:        at,
+		Processes: []processStatus{{PID: 4711, Version: "v1.2.3", Parts: []part{partDNS, partGateway}, Since: at.Add(-50 * time.Hour)}},
+		Routes: []routeStatus{
+			{
+				Name: "vpn", Egress: "wireguard", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
+				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &tunnelStatus{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Stopped: &counterStatus{12, 1008},
+			},
+			{
+				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", Since: at.Add(-7 * time.Minute),
+				Why: "the far end is silent: last handshake 7m12s ago, packets unanswered", RX: n(999), TX: n(0),
+				Tunnel: &tunnelStatus{Kind: "userspace"}, Stopped: &counterStatus{},
+			},
+			{
+				Name: "office", Egress: "interface", OnDown: "block", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
+				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Stopped: &counterStatus{},
+			},
+			{Name: "wan", Egress: "wan", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
+		},
+		WAN: wanStatus{
+			Defaults:  []string{"-4 default via 192.0.2.1 dev wan0 metric 100", "-6 default via fe80::1 dev wan0 metric 1024"},
+			Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")},
+		},
+		Lists: []listStatus{
+			{Name: "gfwlist", Format: "autoproxy", Entries: 4321, Prefixes: 7, Skipped: 12, Read: at.Add(-26 * time.Hour)},
+			{Name: "mine", Format: "plain", Entries: 3, Read: at.Add(-50 * time.Hour), LastGood: true, Error: "/etc/nameroute/mine.txt: no entry in 4 lines, read as plain; line 1: \"<html>\": not a name"},
+			{Name: "gone", Error: "/etc/nameroute/gone.txt: no such file"},
+		},
+		Sets: []setStatus{
+			{"vpn4", "vpn", 4, 1234, 65536, 17}, {"vpn6", "vpn", 6, 65536, 65536, 0}, {"inet fw4 vpn_addresses_of_the_router", "a-very-long-name-of-a-second-vpn", 4, 3, 0, 1},
+		},
+		Upstreams: []upstreamStatus{
+			{Address: "10.64.0.1:53", Route: "vpn", Healthy: true, Latency: 0.0213, Asked: 9000, Answered: 8990, Seen: at},
+			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", Fallback: true, Asked: 3},
+		},
+		Blocks: []blockStatus{
+			{Zones: []string{"."}, View: "gfwlist+mine", Routes: []string{"vpn"}, Queries: u(12000), Hits: u(3000)},
+			{Zones: []string{"home.arpa.", "168.192.in-addr.arpa.", "10.in-addr.arpa."}},
+			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
+		},
+		Kernel: kernelStatus{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
+	}
+}
+
+// golden compares a text with a file of testdata.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	name := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	dns := goldenStatus()
+	dns.Processes[0].Parts = []part{partDNS}
+	dns.Processes[0].LastGood = "/etc/nameroute/gateway.yaml:3: unknown key: lans: did you mean lan?"
+	dns.Kernel.WireGuard, dns.Problems, dns.Upstreams = nil, []string{"no resolver of the WAN is known"}, nil
+	dns.Kernel.Table, dns.Kernel.Update = "twins", false
+	for i := range dns.Routes {
+		r := &dns.Routes[i]
+		r.Since, r.Why, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil
+	}
+	for file, d := range map[string]statusDoc{"status.txt": goldenStatus(), "status-dns.txt": dns, "status-nothing.txt": {}} {
+		var out bytes.Buffer
+		if err := printStatus(&out, d); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, file, out.String())
+		for i, l := range strings.Split(out.String(), "\n") {
+			if n := len([]rune(l)); n > pageWidth {
+				t.Errorf("%s: line %d has %d columns: %s", file, i+1, n, l)
+			}
+		}
+	}
+}
+
+// The names in the JSON are the face of the product: this file changes by additions only.
+func TestStatusJSON(t *testing.T) {
+	var out bytes.Buffer
+	if err := printStatusJSON(&out, goldenStatus()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status.json", out.String())
+	var back statusDoc
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := printStatusJSON(&again, back); err != nil || again.String() != out.String() {
+		t.Errorf("read and written again it is another (%v):\n%s", err, again.String())
+	}
+}
+
+func TestStatusOfHalves(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	sidecar := statusDoc{
+		At: at, Processes: []processStatus{{PID: 1, Parts: []part{partGateway}}}, Problems: []string{"same"},
+		Routes: []routeStatus{{Name: "vpn", Up: false, Since: at, Why: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
+		Kernel: kernelStatus{WireGuard: []string{"kernel"}},
+	}
+	dns := statusDoc{
+		At: at, Processes: []processStatus{{PID: 2, Parts: []part{partDNS}}}, Problems: []string{"same", "other"},
+		Routes: []routeStatus{{Name: "vpn", Up: true, Stopped: &counterStatus{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
+		Sets:   []setStatus{{Set: "vpn4"}}, Kernel: kernelStatus{Table: "plain", Owner: true},
+	}
+	for name, docs := range map[string][]statusDoc{"sidecar first": {sidecar, dns}, "dns half first": {dns, sidecar}} {
+		d := mergeStatus(docs)
+		if len(d.Processes) != 2 || len(d.Problems) != 2 || len(d.Routes) != 3 || len(d.Sets) != 1 {
+			t.Errorf("%s: %+v", name, d)
+		}
+		vpn := d.route("vpn")
+		if vpn.Up || vpn.Why != "gone" || vpn.Stopped == nil || vpn.Stopped.Packets != 3 {
+			t.Errorf("%s: vpn is %+v", name, vpn)
+		}
+		if wan := d.route("wan"); len(wan.Resolvers) != 1 || wan.Since.IsZero() {
+			t.Errorf("%s: wan is %+v", name, wan)
+		}
+		if d.Kernel.Table != "plain" || !d.Kernel.Owner || len(d.Kernel.WireGuard) != 1 {
+			t.Errorf("%s: kernel is %+v", name, d.Kernel)
+		}
+		if code := exitCode(d.verdict()); code != exitDown {
+			t.Errorf("%s: exit code %d, want %d", name, code, exitDown)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway/nft"
+)
+
+// tableReady waits for the nft table: our own server's, or that of the dns half's
+// process, which shows it in the kernel.
+func (p *process) tableReady(started <-chan struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-started:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for !has(p.parts, partDNS) {
+			stands, err := nft.Stands()
+			if err != nil || stands {
+				return err
+			}
+			select {
+			case <-time.After(tablePause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+}
+
+// tablePause is between two looks for the table of another process.
+const tablePause = 100 * time.Millisecond

@@ -1,0 +1,214 @@
+package test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// page is what `status --json` prints, by the names that scripts rely on.
+type page struct {
+	Processes []struct{ Parts []string }
+	Problems  []string
+	Routes    []struct {
+		Name, Why string
+		Up        bool
+		V4, V6    bool
+		Since     time.Time
+		RX, TX    *int64
+		Tunnel    *struct {
+			Kind      string
+			Handshake time.Time
+		}
+		Stopped *struct{ Packets int }
+	}
+	WAN struct {
+		Defaults  []string
+		Resolvers []string
+	}
+	Lists []struct {
+		Name    string
+		Entries int
+	}
+	Sets []struct {
+		Set       string
+		Elements  int
+		Capacity  int
+		PerMinute int `json:"learned_per_minute"`
+	}
+	Upstreams []struct {
+		Route     string
+		Healthy   bool
+		Latency   float64 `json:"latency_seconds"`
+		Questions int
+		Answers   int
+	}
+	Blocks []struct {
+		View    string
+		Routes  []string
+		Queries *int
+		Hits    *int `json:"cache_hits"`
+	}
+	Kernel struct{ Table string }
+}
+
+// status runs `nameroute status --json` on the box.
+func (g *gate) status() (page, int) {
+	g.t.Helper()
+	p := g.Box.Launch(binary, "status", "--json")
+	code := exitOf(g.t, p)
+	var s page
+	if err := json.Unmarshal([]byte(p.Output()), &s); err != nil {
+		g.t.Fatalf("status --json: %v, exit code %d:\n%s", err, code, p.Output())
+	}
+	return s, code
+}
+
+func exitOf(t testing.TB, p *netlab.Process) int {
+	t.Helper()
+	err := p.Wait(10 * time.Second)
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(interface{ ExitCode() int }); ok {
+		return e.ExitCode()
+	}
+	t.Fatal(err)
+	return -1
+}
+
+// What `status` says is what happened: questions, hits, elements, bytes, and what the
+// door stopped; whole, and with the halves apart.
+func TestStatus(t *testing.T) {
+	t.Run("whole", func(t *testing.T) {
+		t.Parallel()
+		g := bareGate(t, netlab.Options{GoResolvers: true})
+		g.Box.WriteFiles(netlab.Setup{})
+		g.start(swift...)
+		g.checkStatus(1)
+		text, err := g.Box.Exec(append([]string{binary, "status"}, g.Box.Flags()...)...)
+		for _, want := range []string{"ROUTE", "vpn ", "LIST", "vpn4", "UPSTREAM", "BLOCK", "kernel: the nft table is "} {
+			if err == nil && !strings.Contains(text, want) {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		}
+		g.checkWatch()
+	})
+	t.Run("halves", func(t *testing.T) {
+		t.Parallel()
+		g := bareGate(t, netlab.Options{GoResolvers: true})
+		g.Box.WriteFiles(netlab.Setup{})
+		g.launchGateway()
+		g.start("dns")
+		g.checkStatus(2)
+	})
+	t.Run("nothing runs", func(t *testing.T) {
+		t.Parallel()
+		g := bareGate(t, netlab.Options{GoResolvers: true})
+		p := g.Box.Launch(binary, "status")
+		if code := exitOf(t, p); code != 1 || p.Output() != "nameroute: no nameroute runs: start it with `nameroute run`\n" {
+			t.Errorf("exit code %d:\n%s", code, p.Output())
+		}
+	})
+}
+
+func (g *gate) checkStatus(processes int) {
+	g.t.Helper()
+	before, _ := g.status()
+	for range 3 { // one asked for and two from the cache
+		g.query("a.listed.example", dns.TypeA, "udp")
+		g.query("a.other.example", dns.TypeA, "udp")
+	}
+	addrs := g.resolve("www.listed.example")
+	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	time.Sleep(300 * time.Millisecond) // the tunnel is looked at each 100 ms
+	s, code := g.status()
+	if code != 0 || len(s.Processes) != processes || len(s.Problems) != 0 {
+		g.t.Errorf("exit code %d, %+v, %q", code, s.Processes, s.Problems)
+	}
+	if len(s.Routes) != 2 || s.Routes[0].Name != "vpn" || s.Routes[1].Name != "wan" {
+		g.t.Fatalf("routes: %+v", s.Routes)
+	}
+	vpn, wan := s.Routes[0], s.Routes[1]
+	if !vpn.Up || !vpn.V4 || !vpn.V6 || vpn.Since.IsZero() || vpn.Tunnel == nil || time.Since(vpn.Tunnel.Handshake) > time.Minute ||
+		*vpn.RX == 0 || *vpn.TX == 0 || vpn.Stopped == nil || vpn.Stopped.Packets != 0 {
+		g.t.Errorf("vpn: %+v", vpn)
+	}
+	if !wan.Up || wan.RX == nil || *wan.RX == 0 || len(s.WAN.Defaults) != 2 {
+		g.t.Errorf("wan: %+v, %+v", wan, s.WAN)
+	}
+	if len(s.Lists) != 1 || s.Lists[0].Name != "mine" || s.Lists[0].Entries != 1 {
+		g.t.Errorf("lists: %+v", s.Lists)
+	}
+	// 3 questions and www's two; www's and a's address.
+	if got := grown(before.Blocks[0].Queries, s.Blocks[0].Queries); s.Blocks[0].View != "mine" || s.Blocks[0].Routes[0] != "vpn" || got != 5 {
+		g.t.Errorf("blocks: %+v, %d questions, want 5", s.Blocks, got)
+	}
+	queries, hits := grown(before.Blocks[1].Queries, s.Blocks[1].Queries), grown(before.Blocks[1].Hits, s.Blocks[1].Hits)
+	if queries != 3 || hits != 2 || s.Blocks[1].Routes[0] != "wan" {
+		g.t.Errorf("blocks: %+v, %d questions and %d hits, want 3 and 2", s.Blocks, queries, hits)
+	}
+	if len(s.Sets) != 2 || s.Sets[0].Elements-before.Sets[0].Elements != 2 || s.Sets[1].Elements-before.Sets[1].Elements != 1 ||
+		s.Sets[0].Capacity != 65536 || s.Sets[0].PerMinute < 2 {
+		g.t.Errorf("sets: %+v, before %+v", s.Sets, before.Sets)
+	}
+	for _, u := range s.Upstreams {
+		if !u.Healthy || u.Latency <= 0 || u.Questions == 0 || u.Answers == 0 {
+			g.t.Errorf("upstream: %+v", u)
+		}
+	}
+	if len(s.Upstreams) != 2 || s.Kernel.Table == "" {
+		g.t.Errorf("upstreams: %+v, kernel: %+v", s.Upstreams, s.Kernel)
+	}
+	g.checkDown(before)
+}
+
+// grown is by how much a counter grew that may not have been there.
+func grown(before, after *int) int {
+	if after == nil {
+		return -1
+	}
+	if before == nil {
+		return *after
+	}
+	return *after - *before
+}
+
+// checkDown silences the far end: the route goes down, with why and exit code 10.
+func (g *gate) checkDown(before page) {
+	g.t.Helper()
+	g.Tunnel.Silence(true)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		s, code := g.status()
+		if vpn := s.Routes[0]; code == 10 {
+			if vpn.Up || !strings.Contains(vpn.Why, "silent") || !vpn.Since.After(before.Routes[0].Since) {
+				g.t.Errorf("exit code 10, and vpn is %+v", vpn)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			g.t.Fatalf("exit code %d, vpn is %+v", code, s.Routes[0])
+		}
+		_, _ = g.Client.ConnectWithin(g.World.Addresses("www.listed.example").V4, 200*time.Millisecond) // what is unanswered brings it down
+	}
+}
+
+// checkWatch looks at `status --watch` of two seconds, and ends it as Ctrl-C does.
+func (g *gate) checkWatch() {
+	g.t.Helper()
+	p := g.Box.Launch(binary, "status", "--watch")
+	time.Sleep(2500 * time.Millisecond)
+	p.Signal(2)
+	if code := exitOf(g.t, p); code != 0 {
+		g.t.Errorf("--watch ended with %d:\n%s", code, p.Output())
+	}
+	if n := strings.Count(p.Output(), "ROUTE"); n < 2 || strings.Contains(p.Output(), "\x1b") {
+		g.t.Errorf("%d pages in 2.5 s, or escapes where no terminal is:\n%s", n, p.Output())
+	}
+}
