@@ -186,8 +186,8 @@ func TestLearnLongest(t *testing.T) {
 // TestFull: a full set refuses new elements with a clear error and a pause, goes on
 // prolonging old ones, and harms neither neighbours nor other sets.
 func TestFull(t *testing.T) {
-	paths(t, func(t *testing.T, o Options) {
-		k := open(t, o)
+	modes(t, func(t *testing.T, m Mode) {
+		k := open(t, Options{Force: m, NoUpdate: m == ModeTwins})
 		s := small()
 		s.Config.SetSize = 10
 		apply(t, k, s)

@@ -13,6 +13,9 @@ import (
 
 func TestMain(m *testing.M) { netlab.Main(m) }
 
+// slack is how much slower than promised things may be here.
+var slack = raceSlack * netlab.Slack()
+
 // sh runs a command of the operator's and returns what it printed.
 func sh(t testing.TB, format string, args ...any) string {
 	t.Helper()
@@ -53,6 +56,9 @@ func openMore(t testing.TB, o Options) *Kernel {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.Close() })
+	if f := k.Features(); (o.Force == ModeOwned && !f.Persist) || (o.Force == ModeTwins && !f.Owner) {
+		t.Skipf("this kernel cannot: %+v", f)
+	}
 	return k
 }
 

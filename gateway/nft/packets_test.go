@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,18 +151,24 @@ END`)
 	}
 	for _, by := range []string{"for f in -4 -6; do ip $f route flush table 7201; ip $f route del unreachable default metric 4294967295 table 7201 2>/dev/null || :; done", "ip link set tun0 down", "ip link del tun0"} {
 		sh(t, "%s", by)
+		var asking sync.WaitGroup // nobody answers: all wait at the same time
 		for _, c := range open[:2] {
-			if got := c.ask(); got != "" {
-				t.Errorf("%s: an old flow is answered by %q", by, got)
-			}
+			asking.Go(func() {
+				if got := c.ask(); got != "" {
+					t.Errorf("%s: an old flow is answered by %q", by, got)
+				}
+			})
 		}
 		for _, ns := range []string{"client", ""} {
 			for _, f := range families {
-				if got := who(t, ns, "udp", f.listed); got != "" {
-					t.Errorf("%s: from %q answered by %q", by, ns, got)
-				}
+				asking.Go(func() {
+					if got := who(t, ns, "udp", f.listed); got != "" {
+						t.Errorf("%s: from %q answered by %q", by, ns, got)
+					}
+				})
 			}
 		}
+		asking.Wait()
 	}
 	for _, f := range families {
 		expect(t, "client", f.other, "isp "+f.client)
@@ -348,6 +355,7 @@ func TestPacketsInput(t *testing.T) {
 	// The table names its listeners only after they listen; before, everybody gets in.
 	expect(t, "isp", "5.5.5.2:53", "5.5.5.1")
 	apply(t, k, s)
+	var asking sync.WaitGroup
 	for _, c := range []struct{ ns, to, want string }{
 		{"isp", "5.5.5.2:53", ""}, {"isp", "[fd00:5::2]:53", ""}, {"isp", "192.168.1.1:53", ""},
 		{"vpn", "10.2.0.2:53", ""}, {"vpn", "[fd00:a::2]:53", ""}, {"guest", "192.168.1.1:53", ""},
@@ -355,8 +363,9 @@ func TestPacketsInput(t *testing.T) {
 		{"", "5.5.5.2:53", "5.5.5.2"}, {"", "[fd00:a::2]:53", "fd00:a::2"},
 		{"isp", "5.5.5.2:54", ""}, {"isp", "[fd00:5::2]:54", "fd00:5::1"}, {"vpn", "10.2.0.2:54", "10.2.0.1"},
 	} {
-		expect(t, c.ns, c.to, c.want)
+		asking.Go(func() { expect(t, c.ns, c.to, c.want) })
 	}
+	asking.Wait()
 }
 
 // TestPacketsErrors: what the box has to say about a route's packets reaches who sent

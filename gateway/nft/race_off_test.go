@@ -2,5 +2,5 @@
 
 package nft
 
-// slack is how much slower than promised things may be.
-const slack = 1
+// raceSlack is how much slower than promised things may be.
+const raceSlack = 1

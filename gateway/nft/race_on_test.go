@@ -2,6 +2,6 @@
 
 package nft
 
-// slack is how much slower than promised things may be: the race detector slows
+// raceSlack is how much slower than promised things may be: the race detector slows
 // down by ten, and shares the machine with other packages' tests.
-const slack = 5
+const raceSlack = 5

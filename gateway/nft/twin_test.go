@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // twinList is the twin's listing as if it were the ordinary table's.
@@ -137,7 +138,7 @@ func TestStoppedTwice(t *testing.T) {
 	sh(t, `ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up; ip addr add 198.18.0.1/24 dev d0; ip route add default via 198.18.0.2; ip neigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev d0`)
 	t.Cleanup(func() { sh(t, "ip link del d0") })
 	learn(t, k, vpn, time.Hour, "8.8.8.8")
-	_, _ = try("ping -c 3 -i 0.01 -W 1 8.8.8.8")
+	_, _ = try("ping -c 3 -i 0.01 -W 0.2 8.8.8.8")
 	got, err := k.Stopped()
 	if want := (map[string]Counter{"vpn": {3, 3 * 84}}); err != nil || cmp.Diff(want, got) != "" {
 		t.Errorf("stopped %v, %v", got, err)
@@ -165,7 +166,8 @@ func TestPacketsTwins(t *testing.T) {
 }
 
 // TestLossUnderTraffic: others flush the ruleset and our process is killed, again and
-// again, while new flows start all the time: not one packet leaves by the WAN.
+// again, while new flows start all the time: not one packet leaves by the WAN. The
+// pause is what twins need to be two again.
 func TestLossUnderTraffic(t *testing.T) {
 	for _, m := range []Mode{ModeOwned, ModeTwins} {
 		t.Run(string(m), func(t *testing.T) {
@@ -184,13 +186,14 @@ func TestLossUnderTraffic(t *testing.T) {
 			}
 			var sent atomic.Int64
 			stop := traffic(t, &sent)
+			pause := 20 * time.Millisecond * netlab.Slack()
 			for range 4 {
 				for range 3 {
 					sh(t, "nft flush ruleset")
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(pause)
 				}
 				p.kill()
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(pause)
 				if p = child(t, "hold", string(m)); p.said != "ready 2" {
 					t.Errorf("of 2 addresses adopted: %s", p.said)
 				}
