@@ -32,7 +32,7 @@ END`)
 			lateReply(t, ns, f.other, map[string]int{"vpn": 0x01000000, "isp": 0x7f000000}[ns])
 		}
 	}
-	eventually(t, time.Second, func() bool {
+	eventually(t, time.Second*slack, func() bool {
 		out := sh(t, "nft list table inet seen")
 		return strings.Count(out, "counter packets 1 ") == 4
 	})

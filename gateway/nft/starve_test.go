@@ -71,7 +71,7 @@ func childStarves(t *testing.T, mode string) {
 		if err := other.transact(b); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, time.Second, func() bool { return len(told.seen()) > 0 })
+		eventually(t, time.Second*slack, func() bool { return len(told.seen()) > 0 })
 		if err := told.seen()[0].Err; !errors.Is(err, unix.EMFILE) {
 			t.Fatalf("told %v", err)
 		}

@@ -279,5 +279,5 @@ func TestExpiredAreForgotten(t *testing.T) {
 		learn(t, k, vpn, 20*time.Millisecond, fmt.Sprintf("8.8.8.%d", i))
 	}
 	learn(t, k, vpn, time.Hour, "9.9.9.9")
-	eventually(t, time.Second, func() bool { return (*k.sets.Load())[vpn.Set4].ends.Size() == 1 })
+	eventually(t, time.Second*slack, func() bool { return (*k.sets.Load())[vpn.Set4].ends.Size() == 1 })
 }
