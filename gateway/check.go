@@ -20,6 +20,7 @@ func (c *Config) check(r *reader) {
 	c.checkLifetime(r)
 	c.checkLinks(r)
 	c.checkSources(r)
+	c.checkPrefixes(r)
 	if c.numberRoutes(r) {
 		c.checkTables(r)
 		c.checkPriorities(r)

@@ -65,6 +65,7 @@ func (r Route) pairs() []any {
 	add(true, "table", r.Table)
 	add(true, "priority", r.Priority)
 	add(r.MTU != 0, "mtu", r.MTU)
+	add(len(r.Prefixes) > 0, "prefixes", flow(r.Prefixes))
 	add(true, "private", choose(r.Private, "learn", "refuse"))
 	add(r.SNAT.Mode != SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == SNATTo, "snat", flow(words(r.SNAT.Addrs)))

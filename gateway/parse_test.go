@@ -32,6 +32,7 @@ routes:
     table: 7281
     priority: 7281
     mtu: 1420
+    prefixes: [china, mine]
     private: learn
     snat: [192.0.2.7, "2001:db8::7"]
     hooks: ignore
@@ -94,7 +95,7 @@ func TestParseEveryKey(t *testing.T) {
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
 			OnDown: FallBack, Private: true, Hooks: true,
-			SNAT: SNAT{Mode: SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")},
+			SNAT: SNAT{Mode: SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
 			Egress: Egress{Kind: EgressInterface, Link: "tun0"}, OnDown: Block, SNAT: SNAT{Mode: SNATMasquerade},
@@ -158,7 +159,7 @@ func TestParseRouteDefaults(t *testing.T) {
 	}
 	long, err := Parse("g.yaml", []byte(`routes:
   vpn: {wireguard: /etc/wireguard/wg0.conf, link: , on_down: , mark: , table: , priority: , mtu: ,
-        private: , snat: , hooks: }`))
+        prefixes: , private: , snat: , hooks: }`))
 	if err != nil {
 		t.Fatal(err)
 	}

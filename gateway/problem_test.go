@@ -322,6 +322,21 @@ gateway.yaml:1:149: routes.d.snat: 0.0.0.0: is the unspecified address: want aut
 	{"lists that must not be empty", "routes: {a: {next_hop: []}, b: {interface: t, snat: []}}\n", `gateway.yaml:1:24: routes.a.next_hop: is an empty list: want an address, or one of each family
 gateway.yaml:1:53: routes.b.snat: is an empty list: want auto, off, masquerade, an address, or one of each family
 `},
+	{"prefixes of lists that are not there", `routes:
+  a: {interface: t, prefixes: [chnrout, mine, mine, [mine], ""]}
+  b: {interface: u, prefixes: {mine: x}}
+  c: {interface: v, prefixes: []}
+  d: {interface: w, prefixes: geoip-of-the-moon}
+lists: {chnroute: {file: a}, mine: {file: b}}
+`, `gateway.yaml:2:32: routes.a.prefixes: chnrout: there is no such list: did you mean chnroute?
+gateway.yaml:2:47: routes.a.prefixes: mine: named twice
+gateway.yaml:2:53: routes.a.prefixes: is a list: want the name of a list
+gateway.yaml:2:61: routes.a.prefixes: "": is empty: want the name of a list
+gateway.yaml:3:31: routes.b.prefixes: is a mapping: want names of lists, such as [chnroute]
+gateway.yaml:5:31: routes.d.prefixes: geoip-of-the-moon: there is no such list: want chnroute or mine
+`},
+	{"prefixes without any list", "routes: {a: {interface: t, prefixes: [mine]}}\n", `gateway.yaml:1:39: routes.a.prefixes: mine: there is no such list: add it to lists
+`},
 	{"paths", `routes: {a: {wireguard: /etc/}}
 lists: {b: {file: "a\0b"}}
 `, `gateway.yaml:1:25: routes.a.wireguard: /etc/: not the path of a file: want the path of the provider's .conf file

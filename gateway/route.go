@@ -18,7 +18,8 @@ type Route struct {
 	MTU      int  // of its link, in bytes; 0 leaves it to the provider's file or the default
 	Private  bool // learn private and special-use addresses too (`private: learn`)
 	SNAT     SNAT
-	Hooks    bool // `hooks: ignore`: hook commands in the provider's file are accepted, and not run
+	Hooks    bool     // `hooks: ignore`: hook commands in the provider's file are accepted, and not run
+	Prefixes []string // lists whose addresses and prefixes take the route, without any question
 }
 
 // Egress is what a route leaves by.
