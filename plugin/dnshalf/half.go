@@ -42,6 +42,8 @@ type Half struct {
 
 	meters sync.Map // *meter, by route name
 
+	pressure pressure
+
 	state   string        // the state directory
 	rejudge chan struct{} // lists or blocks have changed: see Rejudge
 
@@ -63,6 +65,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 		whys: map[string]*why{}, state: state, rejudge: make(chan struct{}, 1),
 	}
 	h.config.Store(p.config)
+	h.pressure.inForce(p.config)
 	defer func() {
 		if err != nil {
 			cancel()
@@ -96,7 +99,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 	for _, r := range p.routes {
 		h.cell(r.name)
 	}
-	k, err := nft.Open(nft.Options{Owner: p.config.Owner, OnLoss: h.lost})
+	k, err := nft.Open(nft.Options{Owner: p.config.Owner, OnLoss: h.lost, OnFull: h.pressure.full, Spare: h.pressure.spare})
 	if err != nil {
 		return err
 	}
@@ -207,6 +210,7 @@ func (h *Half) Reload() error {
 // use makes a checked configuration the one in force.
 func (h *Half) use(cfg *gateway.Config) error {
 	h.config.Store(cfg)
+	h.pressure.inForce(cfg)
 	_, errs := h.lists.SetLists(cfg.Lists)
 	_, more := h.lists.Reload()
 	h.report()

@@ -1,10 +1,8 @@
 package dnshalf
 
 import (
-	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -62,48 +60,6 @@ func (r *Route) Status() *Status {
 		return t.cell.Load()
 	}
 	return &Status{Route: gateway.Route{Name: r.name, Mark: r.mark}, Down: true}
-}
-
-// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds;
-// a client gives a resolver 5 s.
-const learnTimeout = 2 * time.Second
-
-// Learn puts the addresses of an answer for a name into the route's sets and returns
-// when the kernel has them. They then stay for at least need; where they would not, they are given want from
-// now. Special-use addresses are left out, of the caller's slice too, unless the
-// route learns private ones. That ctx ends does not stop it: its answer is cached
-// and the next hit relies on the elements.
-func (r *Route) Learn(ctx context.Context, name string, addrs []netip.Addr, need, want time.Duration) error {
-	t := r.target.Load()
-	if t == nil || t.half.kernel == nil {
-		return errNotStarted
-	}
-	st := t.cell.Load()
-	if !st.Route.Private {
-		addrs = slices.DeleteFunc(addrs, nft.IsSpecial)
-	}
-	pair := &st.pair
-	if r.foreign != nil {
-		pair = r.foreign
-	}
-	if !t.why.has(t.why.id(name), addrs, need) {
-		t.note(pair, name, addrs, max(need, want))
-	}
-	if t.half.kernel.Knows(pair, addrs, need) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
-	defer cancel()
-	if err := t.half.kernel.Learn(ctx, *pair, addrs, need, want); err != nil {
-		return err
-	}
-	t.half.meter(r.name).note(time.Now(), addrs)
-	return nil
-}
-
-// note accounts for addresses, before the sets are looked at: see why.unjustified.
-func (t *target) note(pair *nft.SetPair, name string, addrs []netip.Addr, life time.Duration) {
-	t.why.note(name, addrs, life, func(a netip.Addr) bool { return t.half.kernel.Holds(pair, a) })
 }
 
 // Lifetime bounds how long what the route learns stays.

@@ -116,24 +116,33 @@ func TestWhyHas(t *testing.T) {
 	}
 }
 
-// TestLearnKnown: an answer from the cache costs no memory.
-func TestLearnKnown(t *testing.T) {
+// TestKnown: an answer from the cache costs no memory, and what another name learned is
+// accounted for without the kernel.
+func TestKnown(t *testing.T) {
 	b := newBox(t)
 	b.start()
 	as := parseAddrs([]string{"8.8.8.8", "8.8.4.4", "2606:4700::1"})
-	learn := func() {
-		if err := b.route["vpn"].Learn(t.Context(), "www.a.example.", as, time.Minute, time.Hour); err != nil {
-			t.Error(err)
-		}
+	known := func() bool { return b.route["vpn"].Known("www.A.example.", as, time.Minute, time.Hour) }
+	if known() || b.route["vpn"].Fresh(as) != 3 {
+		t.Error("known before it is learned")
 	}
-	learn()
-	if n := testing.AllocsPerRun(100, learn); n > 0 {
+	if names := b.half.why("vpn").names(as[0]); names != nil {
+		t.Errorf("accounted for before it is learned: %v", names)
+	}
+	b.learn("vpn", "b.example.", time.Hour, "8.8.8.8", "8.8.4.4", "2606:4700::1")
+	if !known() || b.route["vpn"].Fresh(as) != 0 {
+		t.Error("not known")
+	}
+	if got := b.half.why("vpn").names(as[2]); !slices.Equal(got, []string{"b.example.", "www.a.example."}) {
+		t.Errorf("names %v", got)
+	}
+	if n := testing.AllocsPerRun(100, func() { known() }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 	const rounds = 100_000
 	began := time.Now()
 	for range rounds {
-		learn()
+		known()
 	}
 	t.Logf("%v an answer", time.Since(began)/rounds)
 }

@@ -145,6 +145,7 @@ func TestWithoutIPv6(t *testing.T) {
 // fake stands for the dns half.
 type fake struct {
 	v6        bool
+	known     bool
 	err       error
 	learned   []netip.Addr
 	need      time.Duration
@@ -157,6 +158,12 @@ func (f *fake) Name() string            { return "vpn" }
 func (f *fake) Status() *dnshalf.Status { return &dnshalf.Status{V4: true, V6: f.v6} }
 func (f *fake) Lifetime() gateway.Lifetime {
 	return gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour}
+}
+
+func (f *fake) Routable(addrs []netip.Addr) []netip.Addr { return addrs }
+func (f *fake) Fresh(addrs []netip.Addr) int             { return len(addrs) }
+func (f *fake) Known(string, []netip.Addr, time.Duration, time.Duration) bool {
+	return f.known
 }
 
 func (f *fake) Learn(_ context.Context, _ string, addrs []netip.Addr, need, want time.Duration) error {
@@ -262,7 +269,7 @@ func FuzzPrepare(f *testing.F) {
 			return
 		}
 		l := &fake{v6: v6}
-		out := (&Route{to: l, nat64: wellKnownNAT64}).prepare(context.Background(), m, v6)
+		out := (&Route{to: l, nat64: wellKnownNAT64}).prepare(context.Background(), &test.ResponseWriter{}, m, v6)
 		addrs, _ := addresses(out, wellKnownNAT64, nil)
 		for _, a := range addrs {
 			if !slices.Contains(l.learned, a) {

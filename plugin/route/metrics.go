@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metrics"
@@ -19,7 +20,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: name,
 		Name:      "answers_total",
-		Help:      "Counter of answers with addresses, by route and by whether the kernel has them (learned) or refused them (error).",
+		Help:      "Counter of answers with addresses, by route and by whether the kernel has them (learned), refused them (error), or the client brought in too many (limited).",
 	}, []string{"server", "route", "result"})
 	// learned counts the addresses in them.
 	learned = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -34,6 +35,7 @@ var (
 type counters struct {
 	server                     string
 	learned, refused, included prometheus.Counter
+	limited                    prometheus.Counter
 }
 
 // count counts one answer with n addresses.
@@ -44,9 +46,13 @@ func (r *Route) count(ctx context.Context, n int, err error) {
 		to := r.to.Name()
 		c = &counters{
 			server, answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
-			learned.WithLabelValues(server, to),
+			learned.WithLabelValues(server, to), answers.WithLabelValues(server, to, "limited"),
 		}
 		r.counters.Store(c)
+	}
+	if errors.Is(err, errLimit) {
+		c.limited.Inc()
+		return
 	}
 	if err != nil {
 		c.refused.Inc()

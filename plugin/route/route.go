@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
@@ -28,6 +29,9 @@ type learner interface {
 	Name() string
 	Status() *dnshalf.Status
 	Lifetime() gateway.Lifetime
+	Routable(addrs []netip.Addr) []netip.Addr
+	Known(name string, addrs []netip.Addr, need, want time.Duration) bool
+	Fresh(addrs []netip.Addr) int
 	Learn(ctx context.Context, name string, addrs []netip.Addr, need, want time.Duration) error
 }
 
@@ -36,8 +40,10 @@ type Route struct {
 	Next          plugin.Handler
 	to            learner
 	nat64         []netip.Prefix // prefixes that hold an IPv4 address
+	limit         *limit         // nil: clients bring in what they like
 	answerOnError bool
 	counters      atomic.Pointer[counters]
+	said          atomic.Int64 // when an error was last logged, in Unix nanoseconds
 }
 
 // Name implements plugin.Handler.
@@ -83,7 +89,7 @@ type writer struct {
 
 // WriteMsg lets an answer go once the kernel has its addresses. Guarantee 1.
 func (w *writer) WriteMsg(m *dns.Msg) error {
-	return w.ResponseWriter.WriteMsg(w.route.prepare(w.ctx, m, w.v6))
+	return w.ResponseWriter.WriteMsg(w.route.prepare(w.ctx, w, m, w.v6))
 }
 
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What
@@ -93,7 +99,7 @@ func (w *writer) Write(b []byte) (int, error) {
 	if err := m.Unpack(b); err != nil {
 		return 0, fmt.Errorf("answer of route %s cannot be read: %w", w.route.to.Name(), err)
 	}
-	out, err := w.route.prepare(w.ctx, m, w.v6).Pack()
+	out, err := w.route.prepare(w.ctx, w, m, w.v6).Pack()
 	if err != nil {
 		return 0, err
 	}
@@ -104,8 +110,9 @@ func (w *writer) Write(b []byte) (int, error) {
 }
 
 // prepare learns an answer's addresses and returns what is to be written: the answer,
-// a changed copy of it, or SERVFAIL where the kernel refused an address.
-func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
+// a changed copy of it, or SERVFAIL where the kernel refused an address, or the client
+// brings in too many.
+func (r *Route) prepare(ctx context.Context, w dns.ResponseWriter, m *dns.Msg, v6 bool) *dns.Msg {
 	if !v6 {
 		m = withoutIPv6(m, r.nat64)
 	}
@@ -114,7 +121,7 @@ func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
 
 	var buf [16]netip.Addr
 	addrs, ttl := addresses(m, r.nat64, buf[:0])
-	if len(addrs) == 0 {
+	if addrs = r.to.Routable(addrs); len(addrs) == 0 {
 		return m
 	}
 	need, want := life.Of(ttl)
@@ -122,17 +129,59 @@ func (r *Route) prepare(ctx context.Context, m *dns.Msg, v6 bool) *dns.Msg {
 	if len(m.Question) > 0 {
 		asked = m.Question[0].Name
 	}
-	err := r.to.Learn(ctx, asked, addrs, need, want)
+	if r.to.Known(asked, addrs, need, want) {
+		r.count(ctx, len(addrs), nil)
+		return m
+	}
+	err := r.admit(w, addrs)
+	if err == nil {
+		err = r.to.Learn(ctx, asked, addrs, need, want)
+	}
 	r.count(ctx, len(addrs), err)
 	if err == nil {
 		return m
 	}
+	r.say(asked, err)
 	if r.answerOnError {
-		log.Warningf("%s is answered although its addresses are not routed: %v", m.Question[0].Name, err)
 		return m
 	}
-	log.Errorf("%s gets SERVFAIL, its addresses are not routed: %v", m.Question[0].Name, err)
 	return servfail(m)
+}
+
+// admit bounds what one client brings in. What others brought in, or what is only to
+// be prolonged, is free.
+func (r *Route) admit(w dns.ResponseWriter, addrs []netip.Addr) error {
+	if r.limit == nil {
+		return nil
+	}
+	fresh := r.to.Fresh(addrs)
+	if fresh == 0 {
+		return nil
+	}
+	if client := clientOf(w.RemoteAddr()); client.IsValid() && !r.limit.allow(client, fresh) {
+		return fmt.Errorf("%w: %s", errLimit, client)
+	}
+	return nil
+}
+
+// sayAgain is the pause between two lines on what may hold for many queries a second.
+const sayAgain = time.Minute
+
+// say logs that addresses are not routed. A set that is full is the dns half's to tell.
+func (r *Route) say(asked string, err error) {
+	if errors.Is(err, nft.ErrSetFull) {
+		return
+	}
+	now := time.Now().UnixNano()
+	old := r.said.Load()
+	if now-old < int64(sayAgain) || !r.said.CompareAndSwap(old, now) {
+		return
+	}
+	if r.answerOnError {
+		log.Warningf("%s is answered although its addresses are not routed: %v", asked, err)
+		return
+	}
+	log.Errorf("%s gets SERVFAIL, its addresses are not routed: %v (said once a minute)", asked, err)
 }
 
 // servfail is what the client gets instead of an answer that cannot be routed.

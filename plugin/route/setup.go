@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -32,6 +33,9 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(name, d.at.Wrap(err))
 	}
 	r := &Route{to: to, nat64: wellKnownNAT64, answerOnError: d.answerOnError}
+	if !d.unlimited {
+		r.limit = newLimit(d.perMinute, d.atOnce)
+	}
 	switch {
 	case d.sets != nil:
 		to.LearnInto(*d.sets)
@@ -61,6 +65,9 @@ type directive struct {
 	config        string
 	sets          *nft.SetPair
 	answerOnError bool
+
+	unlimited         bool
+	perMinute, atOnce int // new addresses of one client
 }
 
 // parse reads
@@ -69,6 +76,7 @@ type directive struct {
 //	    config FILE
 //	    set inet TABLE SET4 SET6
 //	    on_error servfail|answer
+//	    new_addresses PER_MINUTE [AT_ONCE] | off
 //	}
 func parse(c *caddy.Controller) (d directive, err error) {
 	for c.Next() {
@@ -76,6 +84,7 @@ func parse(c *caddy.Controller) (d directive, err error) {
 			return d, plugin.ErrOnce
 		}
 		d.at = dnshalf.Here(c)
+		d.perMinute, d.atOnce = defaultPerMinute, defaultAtOnce
 		args := c.RemainingArgs()
 		if len(args) != 1 {
 			return d, c.Errf("%d routes: want the name of one route of gateway.yaml", len(args))
@@ -112,8 +121,36 @@ func (d *directive) property(c *caddy.Controller) error {
 			return c.Errf("on_error %q: want servfail (the default) or answer", args)
 		}
 		d.answerOnError = args[0] == "answer"
+	case "new_addresses":
+		return d.newAddresses(c, args)
 	default:
-		return c.Errf("unknown property %q: want config, set or on_error", key)
+		return c.Errf("unknown property %q: want config, set, on_error or new_addresses", key)
+	}
+	return nil
+}
+
+// maxNew bounds both numbers of new_addresses; more is `off`.
+const maxNew = 1_000_000
+
+func (d *directive) newAddresses(c *caddy.Controller, args []string) error {
+	if len(args) == 1 && args[0] == "off" {
+		d.unlimited = true
+		return nil
+	}
+	numbers := make([]int, 0, 2)
+	for _, a := range args {
+		n, err := strconv.Atoi(a)
+		if err != nil || n < 1 || n > maxNew {
+			break
+		}
+		numbers = append(numbers, n)
+	}
+	if len(numbers) != len(args) || len(args) < 1 || len(args) > 2 {
+		return c.Errf("new_addresses %q: want how many one client may bring in a minute and, if you like, at once (1 to %d), or off", args, maxNew)
+	}
+	d.perMinute, d.atOnce = numbers[0], max(numbers[0], defaultAtOnce)
+	if len(numbers) == 2 {
+		d.atOnce = numbers[1]
 	}
 	return nil
 }
