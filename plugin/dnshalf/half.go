@@ -87,7 +87,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	if err := h.openKernel(ctx, p); err != nil {
 		return nil, err
 	}
-	h.done.Go(func() { h.lists.Watch(ctx, func() { h.report(); h.Rejudge() }) })
+	h.done.Go(func() { h.lists.Watch(ctx, func() { h.report(); h.Kick(); h.Rejudge() }) })
 	return h, nil
 }
 

@@ -34,7 +34,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		wan = []string{cfg.WANLink}
 	}
 
-	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Listeners: listeners(plans)}
+	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans)}
 	var links []string
 	// Without one, `upstream wan` without addresses answers SERVFAIL and says why.
 	wanResolvers, err := policy.WANResolvers(cfg)
@@ -48,6 +48,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		e := egress(cfg, r, conf, seen[r.Name], wan)
 		e.Down = st.Down
 		spec.Egress[r.Name] = e
+		spec.Prefixes[r.Name] = h.prefixes(r)
 		if e.Inbound {
 			links = append(links, e.Links...)
 		}
