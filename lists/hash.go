@@ -10,8 +10,9 @@ import (
 // bytes. An unlisted name is taken for a listed one when a hash of it or of a name
 // above it is in the table by chance. With ten million entries and four labels that
 // is 4 * 10^7 / 2^64, once in 4 * 10^11 different names; that two entries of such a
-// list fall together, 10^14 / 2^65, once in 300,000 builds. Each process draws its
-// own seed (from the runtime's ChaCha8), so nobody can compute a name that collides.
+// list fall together, 10^14 / 2^65, once in 300,000 builds. Each installation
+// draws its own seed (from the runtime's ChaCha8) and keeps it, if at all, where only
+// the owner reads, so nobody can compute a name that collides.
 //
 // A name's hash is made label by label from the right, so that one pass over a name
 // gives the hashes of all names above it.

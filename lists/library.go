@@ -23,6 +23,7 @@ const (
 // Options of a Library; the zero value is usable.
 type Options struct {
 	LastGood string        // folder for the last good copy of each list; "" keeps none
+	Cache    string        // folder for the compiled form, for a quick restart; "" keeps none
 	Log      *slog.Logger  // for what Watch meets; nil discards
 	Settle   time.Duration // quiet time after a change before it is read; 0: DefaultSettle
 	Poll     time.Duration // between looks at all files, should a notice be missed; 0: DefaultPoll
@@ -67,6 +68,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	}
 	l := &Library{options: o, lists: make(chan struct{}, 1)}
 	l.index.Store(NewBuilder(nil).Build())
+	l.restore()
 	_, errs := l.SetLists(cfg)
 	return l, errs
 }
@@ -152,11 +154,14 @@ func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
 	names := make([]string, len(cfg))
 	next := make([]*holding, len(cfg))
 	parts := make([]*part, len(cfg))
+	settled := false // a file is known better than what is stored tells
 	for i, c := range cfg {
 		names[i] = c.Name
 		next[i] = l.held(c)
+		before := next[i].sig
 		parts[i] = next[i].refresh(l.options.LastGood, old.seed)
 		changed = changed || parts[i] != nil
+		settled = settled || before != next[i].sig && !next[i].sig.young && next[i].report.Err == nil
 		if err := next[i].report.Err; err != nil {
 			errs = append(errs, err)
 		}
@@ -168,9 +173,13 @@ func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
 		l.told[err.Error()] = true
 	}
 	if !changed && slices.Equal(names, old.Names()) {
+		if settled {
+			l.store()
+		}
 		return false, errs
 	}
 	l.index.Store(rebuild(old, names, parts))
+	l.store()
 	return true, errs
 }
 
