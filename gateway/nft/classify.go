@@ -91,6 +91,18 @@ func (d *desire) closedDoor() []rule {
 		door.route = r.Name
 		rules = append(append(rules, door), d.untranslated(r)...)
 	}
+	return append(rules, d.gone()...)
+}
+
+// gone drops what is left of routes that were removed. Until the sidecar has deleted
+// their flows, these would leave by the WAN with the tunnel's source address.
+func (d *desire) gone() []rule {
+	var rules []rule
+	for _, m := range d.Gone {
+		rules = append(rules,
+			newRule("a route that is gone", markIs(m), notOifname("lo"), drop()),
+			newRule("a flow of a route that is gone", ctMarkIs(m), notOifname("lo"), drop()))
+	}
 	return rules
 }
 

@@ -16,6 +16,7 @@ type Spec struct {
 	Local     []netip.Prefix            // the box's own addresses and connected networks
 	Prefixes  map[string][]netip.Prefix // from lists, by route name
 	Listeners []Listener                // sockets that only lan and the box itself may reach
+	Gone      []gateway.Mark            // of routes that were removed a moment ago
 }
 
 // Egress is what is known of a route's egress.

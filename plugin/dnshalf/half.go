@@ -37,6 +37,7 @@ type Half struct {
 	cells map[string]*atomic.Pointer[Status] // by route name; a cell is never removed
 	whys  map[string]*why                    // by route name; never removed
 	wan   []string                           // the WAN's links when it last had any
+	gone  map[gateway.Mark]time.Time         // marks of removed routes, and when they were
 
 	said sync.Map // what was last logged of each list, by its name
 
@@ -209,7 +210,7 @@ func (h *Half) Reload() error {
 
 // use makes a checked configuration the one in force.
 func (h *Half) use(cfg *gateway.Config) error {
-	h.config.Store(cfg)
+	h.leaveRoutes(h.config.Swap(cfg), cfg)
 	h.pressure.inForce(cfg)
 	_, errs := h.lists.SetLists(cfg.Lists)
 	_, more := h.lists.Reload()

@@ -34,7 +34,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		wan = []string{cfg.WANLink}
 	}
 
-	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans)}
+	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
 	var links []string
 	// Without one, `upstream wan` without addresses answers SERVFAIL and says why.
 	wanResolvers, err := policy.WANResolvers(cfg)
