@@ -290,7 +290,8 @@ func TestListUpdateByWAN(t *testing.T) {
 	}
 	p.wantServed(netlab.ByWAN, "200")
 	g.wantAsked(netlab.ByWAN, g.World.Queries(publisher))
-	if inside := g.Tunnel.Inside(netlab.To(addrs...)); len(inside) > 0 {
+	// Of the connections that were made before, the last packets may come late.
+	if inside := g.Tunnel.Inside(netlab.To(addrs...), netlab.ToPort(8443)); len(inside) > 0 {
 		t.Errorf("%d packets went through the tunnel, the first: %s", len(inside), inside[0])
 	}
 }
