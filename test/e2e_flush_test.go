@@ -14,25 +14,35 @@ import (
 // manyLearned is how many names are learned before the ruleset is flushed.
 const manyLearned = 100
 
-// A table that is ours alone stands through whatever others do to the ruleset.
+// A table that is ours alone stands through whatever others do to the ruleset. Where
+// such a table would die with us it has an ordinary twin, which others can take away:
+// it is put back, and no packet feels it.
 func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs := g.learnMany()
 	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
 	before := g.elements()
+	twins := strings.Contains(g.Box.Run("nft", "list", "tables"), "nameroute_twin")
+	own := "nameroute"
+	if twins {
+		own = "nameroute_twin"
+	}
 	g.Reset()
 	flood := g.flood(netlab.ByVPN, addrs[2:4]...)
 	listed := g.ask("listed.example")
 	for range 10 {
 		g.Box.Run("nft", "flush", "ruleset")
-		if out, err := g.Box.Exec("nft", "delete", "table", "inet", "nameroute"); err == nil {
+		if out, err := g.Box.Exec("nft", "delete", "table", "inet", own); err == nil {
 			t.Errorf("another program could delete the table: %s", out)
 		}
-		if out, err := g.Box.Exec("nft", "flush", "set", "inet", "nameroute", "vpn4"); err == nil {
+		if out, err := g.Box.Exec("nft", "flush", "set", "inet", own, "vpn4"); err == nil {
 			t.Errorf("another program could flush a set: %s", out)
 		}
 		time.Sleep(30 * time.Millisecond)
+	}
+	for end := time.Now().Add(time.Second * netlab.Slack()); twins && !subset(before, g.elements()) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
 	}
 	g.wantSubset(before, g.elements())
 	flows.wantProgress(time.Second)
@@ -41,8 +51,8 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.wantNoneClear(addrs...)
-	if strings.Contains(g.p.Output(), "another program changed") {
-		t.Error("a change of an owned table was reported")
+	if reported := strings.Contains(g.p.Output(), "another program changed"); reported != twins {
+		t.Errorf("a change was reported: %v, want %v", reported, twins)
 	}
 }
 
@@ -50,7 +60,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 // the race detector makes everything several times slower.
 func TestPlainTableIsPutBack(t *testing.T) {
 	t.Parallel()
-	limit := 100 * time.Millisecond
+	limit := 100 * time.Millisecond * netlab.Slack()
 	if raceEnabled {
 		limit *= 3
 	}
@@ -71,8 +81,8 @@ func TestPlainTableIsPutBack(t *testing.T) {
 			g.Box.Run("nft", remove)
 			removed := time.Now()
 			for g.rules() != table || !subset(before, g.elements()) {
-				if time.Since(removed) > 3*time.Second {
-					t.Fatalf("nft %s: not put back within 3 s:\n%s", remove, g.rules())
+				if time.Since(removed) > 3*time.Second*netlab.Slack() {
+					t.Fatalf("nft %s: not put back in time:\n%s", remove, g.rules())
 				}
 			}
 			clear, last := g.clearWithin(began, removed.Add(limit), addrs...)
