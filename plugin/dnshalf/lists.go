@@ -3,6 +3,7 @@ package dnshalf
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/nameroute/nameroute/lists"
@@ -14,7 +15,8 @@ var ErrList = errors.New("list cannot be used")
 // openLists loads the lists. What is wrong with one stops the start only where there
 // is no last good copy to use instead.
 func (h *Half) openLists(p *plan, state string) error {
-	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: filepath.Join(state, "lists")}) // the reports say the same
+	dir := filepath.Join(state, "lists")
+	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: dir, Cache: dir, Log: slog.Default()}) // the reports say the same
 	h.lists = lib
 	var errs []error
 	for _, r := range lib.Reports() {
