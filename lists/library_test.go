@@ -20,7 +20,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
