@@ -68,7 +68,10 @@ func benchmarkMiss(b *testing.B, o Options) {
 
 func BenchmarkLearnMiss(b *testing.B)      { benchmarkMiss(b, Options{}) }
 func BenchmarkLearnMissPlain(b *testing.B) { benchmarkMiss(b, Options{Force: ModePlain}) }
-func BenchmarkLearnMissOld(b *testing.B)   { benchmarkMiss(b, Options{NoUpdate: true}) }
+func BenchmarkLearnMissTwins(b *testing.B) {
+	benchmarkMiss(b, Options{Force: ModeTwins, NoUpdate: true})
+}
+func BenchmarkLearnMissOld(b *testing.B) { benchmarkMiss(b, Options{NoUpdate: true}) }
 
 func BenchmarkLearnParallel(b *testing.B) {
 	k := open(b, Options{})

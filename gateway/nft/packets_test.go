@@ -379,14 +379,14 @@ func TestPacketsErrors(t *testing.T) {
 	for _, f := range families {
 		// Not the box itself: what its own IPv6 sockets hear about a size becomes a cached
 		// /128 of the main table, which suppress_prefixlength does not hide.
-		out, _ := try("ip netns exec client ping -c 3 -i 0.2 -W 1 -M do -s 1350 %s", f.listed)
+		out, _ := try("ip netns exec client ping -c 2 -i 0.2 -W 0.4 -M do -s 1350 %s", f.listed)
 		if !strings.Contains(out, "mtu") && !strings.Contains(out, "too long") {
 			t.Errorf("%s: nobody says that the packet is too big:\n%s", f.name, out)
 		}
 	}
 	sh(t, "ip route del default via 10.2.0.1 table 7201; ip -6 route del default via fd00:a::1 table 7201")
 	for _, f := range families {
-		if out, _ := try("ip netns exec client ping -c 2 -i 0.2 -W 1 %s", f.listed); !strings.Contains(strings.ToLower(out), "unreachable") {
+		if out, _ := try("ip netns exec client ping -c 2 -i 0.2 -W 0.4 %s", f.listed); !strings.Contains(strings.ToLower(out), "unreachable") {
 			t.Errorf("%s: nobody says that there is no way out:\n%s", f.name, out)
 		}
 	}

@@ -117,9 +117,11 @@ func TestElementsByOthers(t *testing.T) {
 // TestLossWhileLearning: everything that Learn has acknowledged is in the kernel in
 // the end, however often others take it away in between.
 func TestLossWhileLearning(t *testing.T) {
-	paths(t, func(t *testing.T, o Options) {
-		o.Force = ModePlain
-		k := open(t, o)
+	modes(t, func(t *testing.T, m Mode) {
+		if m == ModeOwned {
+			return // others cannot touch it
+		}
+		k := open(t, Options{Force: m, NoUpdate: m == ModeTwins})
 		apply(t, k, small())
 		var stop atomic.Bool
 		var wg sync.WaitGroup
