@@ -121,7 +121,8 @@ package-test: deb
 		{ echo "there is no $$tool: apt-get install debootstrap systemd-container libcap2-bin wireguard-tools dnsutils nftables" >&2; exit 1; }; done
 	PACKAGE_PROGRAM=bin/nameroute PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
 
-# The kernel tests on Debian's kernels with kernel WireGuard; the settings are in the script.
+# The kernel tests on Debian's kernels with kernel WireGuard. The script says what VM can
+# set: make vm-test VM='VM_PACKAGES=./test VM_RUN=TestSlice'
 vm-test: need-go
 	@sh .ci/install-tools qemu-system-x86 cpio kmod
 	$(AS_OWNER) env GO='$(GOCMD)' $(VM) sh test/vm/run
