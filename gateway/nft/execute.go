@@ -86,10 +86,16 @@ func (e *execution) fillSets(s side) error {
 	return nil
 }
 
+// maxPerTurn bounds the elements of an interval set that one transaction changes, so
+// that it takes about a millisecond, which answers wait for that have something to
+// learn. A set of 50,000 ranges makes the first one in a second take five: the kernel
+// then walks the whole set for elements that have expired (nft_rbtree_gc).
+const maxPerTurn = 500
+
 // inChunks changes a static set in bounded transactions: one on an interval set
 // takes time that grows with the set, and learning waits for it.
 func (e *execution) inChunks(s side, c rangeChange) error {
-	for _, part := range c.chunks(maxPerMessage) {
+	for _, part := range c.chunks(maxPerTurn) {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}

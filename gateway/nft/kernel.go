@@ -208,6 +208,27 @@ func (k *Kernel) interlude() {
 	}
 }
 
+// aside serves what queues while f runs, which must not touch what belongs to the
+// owner goroutine.
+func (k *Kernel) aside(f func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	if k.learning {
+		<-done
+		return
+	}
+	for {
+		select {
+		case <-done:
+			return
+		case r := <-k.requests:
+			k.learn(r)
+		case n := <-k.notices:
+			k.heed(n)
+		}
+	}
+}
+
 // do runs a function on the owner goroutine and waits for it, or for ctx.
 func (k *Kernel) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)

@@ -269,6 +269,15 @@ type state struct {
 
 // readState reads our table.
 func (r *reader) readState(name string) (*state, error) {
+	s, err := r.readFrame(name)
+	if err != nil {
+		return nil, err
+	}
+	return s, r.readRanges(name, s)
+}
+
+// readFrame reads our table but for what its interval sets hold.
+func (r *reader) readFrame(name string) (*state, error) {
 	s := &state{ranges: map[string][]Range{}, rules: map[string][]ruleState{}}
 	var err error
 	if s.table, err = r.table(unix.NFPROTO_INET, name); err != nil || !s.table.exists {
@@ -287,17 +296,23 @@ func (r *reader) readState(name string) (*state, error) {
 	if s.sets, err = r.sets(unix.NFPROTO_INET, name); err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// readRanges reads what the interval sets hold, which may take long: unlike the other
+// dumps, those of elements are not broken off by the commits of others.
+func (r *reader) readRanges(name string, s *state) error {
 	for _, set := range s.sets {
 		if set.flags&unix.NFT_SET_INTERVAL == 0 {
 			continue
 		}
 		elems, err := r.elements(SetRef{"inet", name, set.name})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.ranges[set.name] = ranges(elems)
 	}
-	return s, nil
+	return nil
 }
 
 // ranges puts the elements of an interval set together: each start lasts until

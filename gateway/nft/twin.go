@@ -40,14 +40,20 @@ func (k *Kernel) sides(r *reader, t *Table, replace bool) ([]side, error) {
 	}
 	var sides []side
 	for i, name := range names {
-		have, err := r.readState(name)
+		have, err := r.readFrame(name)
 		if err != nil {
 			return nil, err
 		}
 		if err := k.mayWrite(have.table); err != nil {
 			return nil, err
 		}
-		p, err := diff(have, t, flags[i], k.sock.port(), replace)
+		var p *plan
+		port := k.sock.port()
+		k.aside(func() {
+			if err = r.readRanges(name, have); err == nil {
+				p, err = diff(have, t, flags[i], port, replace)
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
