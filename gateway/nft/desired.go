@@ -85,7 +85,7 @@ func sortedLinks(links []string) []string {
 
 func (d *desire) sets() []set {
 	var sets []set
-	keep := append(slices.Clone(d.Config.Keep), d.Local...)
+	keep := append(append(slices.Clone(d.Config.Keep), d.Local...), linkOnly()...)
 	for _, f := range gateway.Families {
 		sets = append(sets, set{name: familySet(setKeep, f), family: f, ranges: Merge(keep, f), base: true})
 	}

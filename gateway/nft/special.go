@@ -42,6 +42,18 @@ var specialUse = [...]string{
 	"ff00::/8",          // multicast, RFC 4291
 }
 
+// linkOnly is the part of specialUse that means something on one link or box only, and
+// that no route takes, not even with `private: learn`: neighbour discovery (RFC 4861)
+// is packets to link-local and multicast addresses, and a list with ::/0 on it, or an
+// answer, would end it.
+func linkOnly() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+		netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),
+		netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+	}
+}
+
 // specialPrefixes is specialUse, parsed.
 var specialPrefixes = func() (out [len(specialUse)]netip.Prefix) {
 	for i, s := range specialUse {
