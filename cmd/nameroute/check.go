@@ -112,6 +112,8 @@ func checkAll(o *options, r *report) {
 		checkLists(cfg, r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
+		all, _ := listeners(o.input(text)) // an error was said where the Corefile was looked at
+		checkPitfalls(cfg, all, r)
 	}
 	checkHost(o, text, r)
 }

@@ -39,7 +39,7 @@ func goldenStatus() statusDoc {
 			{Name: "wan", Egress: "wan", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
 		WAN: wanStatus{
-			Defaults:  []string{"-4 default via 192.0.2.1 dev wan0 metric 100", "-6 default via fe80::1 dev wan0 metric 1024"},
+			Defaults:  []string{"IPv4 default via 192.0.2.1 dev wan0 metric 100", "IPv6 default via fe80::1 dev wan0 metric 1024"},
 			Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")},
 		},
 		Lists: []listStatus{

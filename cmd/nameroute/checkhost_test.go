@@ -1,0 +1,392 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// machine is a router with a LAN, a WAN and an OpenVPN link, as much as `check` sees.
+type machine struct {
+	*netlab.Namespace
+	t *testing.T
+}
+
+func newMachine(t *testing.T) machine {
+	t.Helper()
+	netlab.Need(t, "ip", "nft")
+	m := machine{netlab.NewNamespace(t, "router"), t}
+	m.Sysctl("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1", "net/ipv4/conf/all/rp_filter=0")
+	m.IP(
+		"link add br-lan type bridge", "addr add 192.168.7.1/24 dev br-lan", "link set br-lan up",
+		"link add wan0 type veth peer name isp0", "addr add 198.51.100.2/24 dev wan0", "link set wan0 up", "link set isp0 up",
+		"route add default via 198.51.100.1", "tuntap add tun0 mode tun", "link set tun0 up",
+	)
+	return m
+}
+
+// masquerade is the firewall that a plain router has.
+const masquerade = "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname wan0 masquerade; } }\n"
+
+func parsed(t *testing.T, more string) *gateway.Config {
+	t.Helper()
+	cfg, err := gateway.Parse("/etc/nameroute/gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {interface: tun0}\n"+more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// pitfalls is what `check` says about the machine, without the clock, which is not the
+// namespace's.
+func (m machine) pitfalls(cfg *gateway.Config) []string {
+	m.t.Helper()
+	var out bytes.Buffer
+	m.Do(func() {
+		checkPitfalls(cfg, []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "tcp", Port: 53}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
+	})
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
+}
+
+func (m machine) want(cfg *gateway.Config, want ...string) {
+	m.t.Helper()
+	if got := m.pitfalls(cfg); !slices.Equal(got, want) {
+		m.t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestPitfalls(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules string   // nft
+		ip    []string // ip(8)
+		sh    string
+		yaml  string // more of gateway.yaml
+		want  []string
+	}{
+		"nothing": {rules: masquerade},
+		"forwarding": {
+			rules: masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+			want: []string{
+				"ok       net.ipv4.ip_forward is 0: nameroute switches it on, when the nft table stands",
+				"ok       net.ipv6.conf.all.forwarding is 0: nameroute switches it on, when the nft table stands",
+			},
+		},
+		"reverse path": {
+			rules: masquerade, sh: "sysctl -qw net.ipv4.conf.tun0.rp_filter=1 net.ipv4.conf.wan0.rp_filter=2",
+			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
+		},
+		"reverse path of all": {
+			rules: masquerade, sh: "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tun0.rp_filter=0 net.ipv4.conf.wan0.rp_filter=2",
+			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
+		},
+		"a container": {
+			rules: masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.tun0.rp_filter=1; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
+			want: []string{
+				"warning  net.ipv4.ip_forward is 0 and /proc/sys is read-only here: nothing is forwarded: set it on the host (docker: --sysctl net.ipv4.ip_forward=1)",
+				"warning  rp_filter is 1 (strict) on tun0 and /proc/sys is read-only here: replies that come in by it are dropped: set net.ipv4.conf.tun0.rp_filter=2 on the host",
+			},
+		},
+		"nobody masquerades": {
+			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
+			want:  []string{"warning  nobody translates the sources of br-lan (192.168.7.0/24) at wan0, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed where the router behind wan0 has a route back)"},
+		},
+		"snat by iptables": {sh: "iptables-nft -t nat -A POSTROUTING -o wan0 -s 192.168.7.0/24 -j SNAT --to-source 198.51.100.2"},
+		"iptables' MASQUERADE": {
+			sh: "iptables-nft -t nat -A POSTROUTING -o wan+ -m comment --comment home -j MASQUERADE",
+		},
+		"Docker": {
+			rules: masquerade,
+			sh: `iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
+			     iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT`,
+			want: []string{"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: Docker sets that policy: iptables -I DOCKER-USER -i br-lan -j ACCEPT; iptables -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
+		},
+		"Docker, with its remedy": {
+			rules: masquerade,
+			sh: `iptables-nft -N DOCKER-USER; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
+			     iptables-nft -I DOCKER-USER -i br-lan -j ACCEPT; iptables-nft -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+		},
+		"iptables lets new connections of the LAN": {
+			rules: masquerade,
+			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i br-lan -m conntrack --ctstate NEW -j ACCEPT",
+		},
+		"iptables lets none": {
+			rules: masquerade,
+			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT",
+			want: []string{
+				"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: iptables -I FORWARD -i br-lan -j ACCEPT; iptables -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)",
+				"warning  firewall: chain ip filter INPUT drops questions of br-lan to udp port 53: iptables -I INPUT -i br-lan -p udp --dport 53 -j ACCEPT; iptables -I INPUT -i br-lan -p tcp --dport 53 -j ACCEPT (and ip6tables)",
+			},
+		},
+		"the old iptables": {
+			sh:   "iptables-legacy -P FORWARD DROP; iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE",
+			want: []string{"warning  firewall: chain FORWARD of the old iptables drops what br-lan sends: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
+		},
+		"nftables.service": {
+			rules: masquerade + `table inet filter {
+				chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; iifname br-lan tcp dport { 22, 53 } accept; }
+				chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; iifname br-lan oifname wan0 accept; } }`,
+			want: []string{
+				"warning  firewall: chain inet filter forward drops what br-lan sends by tun0: nft insert rule inet filter forward iifname br-lan accept; nft insert rule inet filter forward oifname br-lan ct state established,related accept; and in its file",
+				"warning  firewall: chain inet filter input drops questions of br-lan to udp port 53: nft insert rule inet filter input iifname br-lan meta l4proto { tcp, udp } th dport 53 accept; and in its file",
+			},
+		},
+		"rules of which nothing sure can be said": {
+			rules: masquerade + `table inet filter {
+				chain input { type filter hook input priority filter; policy drop; ip saddr 192.168.0.0/16 accept; ip6 saddr fe80::/10 accept; }
+				chain forward { type filter hook forward priority filter; policy drop; meta mark 7 accept; } }`,
+		},
+		"a map of verdicts": {
+			rules: masquerade + `table inet filter {
+				chain lan { accept; }
+				chain forward { type filter hook forward priority filter; iifname vmap { "br-lan" : jump lan, "isp0" : drop }; reject; } }`,
+		},
+		"firewalld": {
+			rules: masquerade + `table inet firewalld {
+				chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state { established, related } accept; jump filter_FORWARD_POLICIES; reject with icmpx admin-prohibited; }
+				chain filter_FORWARD_POLICIES { iifname "br-lan" oifname "wan0" jump filter_FWD_home; iifname "br-lan" reject; }
+				chain filter_FWD_home { accept; } }`,
+			want: []string{"warning  firewall: chain inet firewalld filter_FORWARD drops what br-lan sends by tun0: put tun0 into a zone (firewall-cmd --permanent --zone=external --add-interface=tun0) and let a policy with target ACCEPT lead from the zone of br-lan to it"},
+		},
+		"ufw": {
+			rules: masquerade + `table ip filter {
+				chain ufw-before-forward { }
+				chain FORWARD { type filter hook forward priority filter; policy drop; jump ufw-before-forward; } 
+				chain INPUT { type filter hook input priority filter; policy drop; jump ufw-before-forward; } }`,
+			want: []string{
+				"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: ufw route allow in on br-lan out on tun0",
+				"warning  firewall: chain ip filter INPUT drops questions of br-lan to udp port 53: ufw allow in on br-lan to any port 53",
+			},
+		},
+		"fw4": {
+			rules: masquerade + `table inet fw4 {
+				chain forward { type filter hook forward priority filter; policy drop; iifname "br-lan" jump forward_lan; }
+				chain forward_lan { oifname "wan0" accept; } }`,
+			want: []string{"warning  firewall: chain inet fw4 forward drops what br-lan sends by tun0: in /etc/config/firewall give tun0 a zone, and forwarding from the zone of br-lan to it"},
+		},
+		"a rule on our bits": {
+			rules: masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
+			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it looks at bits of the mark that are ours (mask 0x7f000000): choose others with mask: in /etc/nameroute/gateway.yaml"},
+		},
+		"rules of well-behaved programs": {
+			rules: masquerade,
+			ip:    []string{"rule add not fwmark 0xca6c lookup 51820 priority 32764", "rule add fwmark 0x80000/0xff0000 lookup 52 priority 5210", "rule add from 10.0.0.0/8 lookup 90 priority 100"},
+		},
+		"a rule before ours": {
+			rules: masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
+			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it stands before ours and decides first: choose a priority: under 5000 in /etc/nameroute/gateway.yaml"},
+		},
+		"a rule among ours": {
+			rules: masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
+			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): it stands among ours (7200 to 7327): choose another place with priority: in /etc/nameroute/gateway.yaml"},
+		},
+		"our table": {
+			rules: masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",
+			ip: []string{"route add 203.0.113.0/24 dev wan0 table 7000", "rule add from 10.1.0.0/16 lookup 7000 priority 31000"},
+			want: []string{
+				"warning  ip -4 rule 31000 of another program (from 10.1.0.0/16 lookup 7000): it sends packets to the table of route office: give the route another with table:",
+				"warning  ip -4 route show table 7000: another program has 1 route in the table of route office: give the route another with table:",
+			},
+		},
+		"MTU of an interface": {
+			rules: masquerade, ip: []string{"link set wan0 mtu 1400"},
+			want: []string{"warning  route vpn: the MTU of tun0 (1500) is larger than the WAN's of 1400: ip link set tun0 mtu 1400, or less for what the tunnel adds"},
+		},
+		"IPv6 in the LAN only": {
+			rules: masquerade, ip: []string{"addr add 2001:db8:7::1/64 dev br-lan nodad"},
+			want: []string{"warning  IPv6: br-lan has addresses and the WAN has no default route: clients try IPv6 first and wait: stop announcing it on br-lan, or have the WAN's router advertisements accepted (sysctl net.ipv6.conf.wan0.accept_ra=2)"},
+		},
+		"IPv6 at the WAN only": {
+			rules: masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
+			want: []string{"ok       IPv6: the WAN has it and br-lan has no address of it, so that clients use IPv4 only"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			if strings.Contains(c.sh, "iptables-legacy") {
+				netlab.Need(t, "iptables-legacy")
+			}
+			if strings.Contains(c.sh, "iptables-nft") {
+				netlab.Need(t, "iptables-nft")
+			}
+			if c.rules != "" {
+				m.NFT(strings.ReplaceAll(c.rules, "} }", "}\n}")) // nft wants them on lines of their own
+			}
+			m.IP(c.ip...)
+			if c.sh != "" {
+				m.Sh("set -e; " + c.sh)
+			}
+			m.want(parsed(t, c.yaml), c.want...)
+		})
+	}
+}
+
+// Files are looked at below a folder of the test's.
+func TestPitfallsInFiles(t *testing.T) {
+	lan := netip.MustParseAddr("192.168.7.1")
+	networkd := func(h *hostCheck, r *report) { h.checkForeign(r) }
+	dhcp := func(h *hostCheck, r *report) { h.checkDHCP(r) }
+	kernel := func(h *hostCheck, r *report) { h.checkKernel(r, func() (bool, error) { return true, nil }) }
+	runs := "/proc/321/comm"
+	for name, c := range map[string]struct {
+		look  func(*hostCheck, *report)
+		files map[string]string
+		want  string
+	}{
+		"networkd": {networkd, map[string]string{runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\n#ManageForeignRoutes=yes\n"},
+			"warning  systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
+		"networkd, half of it": {networkd, map[string]string{
+			runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=no\n",
+			"/usr/lib/systemd/networkd.conf.d/10-x.conf": "[Network]\nManageForeignRoutingPolicyRules=no\n",
+			"/etc/systemd/networkd.conf.d/10-x.conf":     "[DHCPv4]\nManageForeignRoutingPolicyRules=no\n",
+		},
+			"warning  systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and ManageForeignRoutingPolicyRules=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
+		"networkd, told":    {networkd, map[string]string{runs: "systemd-network\n", "/run/systemd/networkd.conf.d/a.conf": "[Network]\nManageForeignRoutes = false\nManageForeignRoutingPolicyRules=0\n"}, ""},
+		"networkd, not run": {networkd, map[string]string{runs: "systemd-resolve\n"}, ""},
+
+		"dnsmasq, not a DHCP server": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n#dhcp-range=1.2.3.4,1.2.3.9\n"}, ""},
+		"dnsmasq, port 0": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n", "/etc/dnsmasq.d/lan.conf": "dhcp-range=192.168.7.10,192.168.7.99\ndhcp-option=3,192.168.7.1\n"},
+			"warning  /etc/dnsmasq.d/lan.conf: dnsmasq gives addresses and announces no resolver, because with port=0 it is none: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] stand for this box\n"},
+		"dnsmasq, us":   {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\ndhcp-range=a\ndhcp-option=option:dns-server,0.0.0.0\ndhcp-option=tag:x,6,192.168.7.1 # us\n"}, ""},
+		"dnsmasq, else": {dhcp, map[string]string{"/etc/dnsmasq.conf": "dhcp-range=a\ndhcp-option=option6:dns-server,[2001:db8::8]\n"}, "warning  /etc/dnsmasq.conf announces 2001:db8::8 as the LAN's resolver, which is not this box: names that its clients ask for are not seen: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] stand for this box\n"},
+		"Kea, else": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{ "Dhcp4": { // comment
+			# another
+			"subnet4": [ { "subnet": "192.168.7.0/24", /* and "one" */ "option-data": [ { "name": "domain-name-servers", "data": "192.168.7.1, 9.9.9.9" } ] } ] } }`},
+			"warning  /etc/kea/kea-dhcp4.conf announces 9.9.9.9 as the LAN's resolver, which is not this box: names that its clients ask for are not seen: write this box's address in the LAN instead, as domain-name-servers\n"},
+		"Kea, none": {dhcp, map[string]string{"/etc/kea/kea-dhcp6.conf": `{"Dhcp6":{"subnet6":[{"subnet":"2001:db8::/64"}]}}`},
+			"warning  /etc/kea/kea-dhcp6.conf announces no resolver: add to option-data: { \"name\": \"dns-servers\", \"data\": \"ADDRESS\" }, with this box's address in the LAN\n"},
+		"Kea, us": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{"Dhcp4":{"option-data":[{"name":"domain-name-servers","data":"192.168.7.1"}],"subnet4":[{}]}}`}, ""},
+
+		"no conntrack": {kernel, nil, "warning  conntrack is not in the kernel, and no module of it can be loaded from here: flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
+		"conntrack":    {kernel, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"}, ""},
+		"no nftables": {func(h *hostCheck, r *report) { h.checkKernel(r, func() (bool, error) { return false, os.ErrNotExist }) }, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"},
+			"wrong    nf_tables: the kernel cannot be asked for nft tables: file does not exist: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &hostCheck{root: t.TempDir(), own: []netip.Addr{lan}}
+			for file, text := range c.files {
+				if err := os.MkdirAll(filepath.Join(h.root, filepath.Dir(file)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(h.root, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out bytes.Buffer
+			c.look(h, &report{out: &out})
+			if out.String() != c.want {
+				t.Errorf("got  %swant %s", out.String(), c.want)
+			}
+		})
+	}
+}
+
+func TestClockBeforeTheBuild(t *testing.T) {
+	var out bytes.Buffer
+	(&hostCheck{}).checkClock(&report{out: &out}, time.Unix(0, 0), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	if want := "warning  the clock says 1970-01-01 00:00:00, and this program was made on 2026-03-01: set it (timedatectl set-ntp true, or install chrony)\n"; out.String() != want {
+		t.Errorf("got  %swant %s", out.String(), want)
+	}
+}
+
+// A tunnel's packets must fit into the WAN's with what WireGuard adds: 60 bytes to an
+// IPv4 endpoint, 80 to one of IPv6 or with a name.
+func TestTunnelMTU(t *testing.T) {
+	m := newMachine(t)
+	m.NFT(strings.ReplaceAll(masquerade, "} }", "}\n}"))
+	for _, c := range []struct {
+		file, endpoint, yaml, want string
+	}{
+		{"MTU = 1440\n", "192.0.2.1:51820", "", ""},
+		{"MTU = 1441\n", "192.0.2.1:51820", "", "1441 is too large for the WAN's of 1500: large packets get lost: write 1440, or leave it out (FILE)"},
+		{"MTU = 1440\n", "[2001:db8::1]:51820", "", "1440 is too large for the WAN's of 1500: large packets get lost: write 1420, or leave it out (FILE)"},
+		{"MTU = 1440\n", "vpn.example.net:51820", "", "1440 is too large for the WAN's of 1500: large packets get lost: write 1420, or leave it out (FILE)"},
+		{"MTU = 1500\n", "192.0.2.1:51820", ", mtu: 1400", ""},
+		{"", "192.0.2.1:51820", ", mtu: 1500", "1500 is too large for the WAN's of 1500: large packets get lost: write 1440, or leave it out (gateway.yaml)"},
+		{"", "192.0.2.1:51820", "", ""},
+	} {
+		file := filepath.Join(t.TempDir(), "wg0.conf")
+		text := "[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nAddress = 10.9.0.2/32\n" + c.file +
+			"[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = 0.0.0.0/0\nEndpoint = " + c.endpoint + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := gateway.Parse("gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {wireguard: "+file+c.yaml+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if c.want != "" {
+			want = []string{"warning  route vpn: its MTU of " + strings.ReplaceAll(c.want, "FILE", file)}
+		}
+		m.want(cfg, want...)
+	}
+}
+
+// The stub of systemd-resolved, or what has its name, is told by name.
+func TestPortIsHeld(t *testing.T) {
+	netlab.Need(t, "nc")
+	nc, err := exec.LookPath("nc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := filepath.Join(t.TempDir(), "systemd-resolve")
+	if err := os.WriteFile(fake, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	stub := exec.Command(fake, "-l", "-u", "127.0.0.53", "53")
+	if err := stub.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stub.Process.Kill(); _ = stub.Wait() }()
+	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
+	var errs []error
+	for range 200 {
+		if errs = taken(all); len(errs) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", stub.Process.Pid)
+	if len(errs) != 1 || errs[0].Error() != want || exitCode(errs[0]) != exitPort {
+		t.Errorf("got  %v\nwant %s", errs, want)
+	}
+}
+
+func FuzzVerdict(f *testing.F) {
+	f.Add([]byte{8, 0, 1, 0, 0xff, 0xff, 0xff, 0xfd, 8, 0, 2, 0, 'l', 'a', 'n', 0})
+	f.Fuzz(func(_ *testing.T, data []byte) { verdictOf(data) })
+}
+
+func FuzzHostFiles(f *testing.F) {
+	f.Add(`{"a":[{"name":"domain-name-servers","data":"1.2.3.4"}],"subnet4":[{}]} # x`)
+	f.Add("[Network]\nManageForeignRoutes=no\n")
+	f.Add("dhcp-range=x\ndhcp-option=tag:a,option:dns-server,[::]\n:FORWARD DROP [0:0]\n-A POSTROUTING ! -o wan0 -j MASQUERADE\n")
+	f.Add(`"\`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if out := withoutComments(text); len(out) > len(text) {
+			t.Errorf("%q became longer: %q", text, out)
+		}
+		keaServers(text, "dns-servers")
+		iniValue(text, "Network", "ManageForeignRoutes")
+		var d dnsmasq
+		d.parse("file", text)
+		savedTranslates([]byte(text), "wan0")
+		savedDrops([]byte(text), "br-lan")
+	})
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+)
+
+// hostCheck is this machine, as far as its pitfalls go. Everything is looked at once
+// and nothing is changed.
+type hostCheck struct {
+	root     string // before every path, for tests; "" is the machine itself
+	cfg      *gateway.Config
+	lan      []string // interfaces that are there now
+	wan      []string
+	egresses []string // of routes
+	defaults []string // of the WAN, as ip(8) prints them
+	own      []netip.Addr
+	rules    *ruleset
+}
+
+// checkPitfalls looks for what else on this machine would get in the way.
+func checkPitfalls(cfg *gateway.Config, listeners []nft.Listener, r *report) {
+	h := newHostCheck(cfg)
+	var err error
+	if h.rules, err = readRuleset(); err != nil {
+		r.warn("firewall: %v: other programs' rules are not looked at", err)
+	}
+	h.checkKernel(r, nft.Stands)
+	h.checkForwarding(r)
+	h.checkReversePath(r)
+	if h.rules != nil {
+		h.checkForward(r)
+		h.checkInput(r, listeners)
+		h.checkNAT(r)
+	}
+	h.checkLegacyForward(r)
+	h.checkForeign(r)
+	h.checkOverlap(r)
+	h.checkMTU(r)
+	h.checkIPv6(r)
+	h.checkDHCP(r)
+	h.checkClock(r, time.Now(), buildTime())
+}
+
+func newHostCheck(cfg *gateway.Config) *hostCheck {
+	h := &hostCheck{cfg: cfg}
+	there := func(link string) bool { _, err := net.InterfaceByName(link); return err == nil }
+	for _, l := range cfg.LAN {
+		if there(l) {
+			h.lan = append(h.lan, l)
+		}
+	}
+	for _, l := range policy.EgressLinks(cfg) {
+		if !slices.Contains(h.egresses, l) {
+			h.egresses = append(h.egresses, l)
+		}
+	}
+	h.defaults, _ = policy.WANDefaults(cfg) // said where the interfaces are looked at
+	h.wan = linksOf(h.defaults)
+	addrs, _ := net.InterfaceAddrs() // as above
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			h.own = append(h.own, p.Addr())
+		}
+	}
+	return h
+}
+
+// linksOf are the interfaces in kernel routes as ip(8) prints them.
+func linksOf(lines []string) []string {
+	var links []string
+	for _, l := range lines {
+		words := strings.Fields(l)
+		for i := 1; i < len(words); i++ {
+			if words[i-1] == "dev" && !slices.Contains(links, words[i]) {
+				links = append(links, words[i])
+			}
+		}
+	}
+	return links
+}
+
+func (h *hostCheck) read(path string) (string, bool) {
+	text, err := os.ReadFile(h.root + path)
+	return string(text), err == nil
+}
+
+func (h *hostCheck) exists(path string) bool {
+	_, err := os.Stat(h.root + path)
+	return err == nil
+}
+
+// glob finds files, by their names without root.
+func (h *hostCheck) glob(pattern string) []string {
+	found, _ := filepath.Glob(h.root + pattern) // the patterns are ours and well formed
+	for i := range found {
+		found[i] = strings.TrimPrefix(found[i], h.root)
+	}
+	return found
+}
+
+// runs reports whether a process of that name runs. The kernel cuts names to 15 bytes.
+func (h *hostCheck) runs(name string) bool {
+	for _, comm := range h.glob("/proc/[0-9]*/comm") {
+		if text, ok := h.read(comm); ok && strings.TrimSpace(text) == name {
+			return true
+		}
+	}
+	return false
+}

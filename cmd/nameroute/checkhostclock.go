@@ -1,0 +1,38 @@
+package main
+
+import (
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkClock: with a wrong clock no certificate of a resolver holds, WireGuard's far
+// end takes our handshakes for old ones, and what is stored looks lapsed.
+func (h *hostCheck) checkClock(r *report, now, built time.Time) {
+	var t unix.Timex // Modes 0: it only reads
+	state, err := unix.Adjtimex(&t)
+	switch {
+	case now.Before(built):
+		r.warn("the clock says %s, and this program was made on %s: set it (timedatectl set-ntp true, or install chrony)", now.UTC().Format(time.DateTime), built.UTC().Format(time.DateOnly))
+	case err == nil && (state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0):
+		r.warn("nothing keeps the clock right: timedatectl set-ntp true, or install chrony (in a container: on the host)")
+	}
+}
+
+// buildTime is that of the commit which this was built from; zero where it is not known.
+func buildTime() time.Time {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			t, err := time.Parse(time.RFC3339, s.Value)
+			if err == nil {
+				return t
+			}
+		}
+	}
+	return time.Time{}
+}

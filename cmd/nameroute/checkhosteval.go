@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// answer to whether a rule matches.
+type answer int
+
+const (
+	yes answer = iota
+	maybe
+	no
+)
+
+// eval runs a rule's expressions for a flow, with the registers that they fill; nil
+// is a value that is not known. Data in registers lies as in the kernel.
+func (rs *ruleset) eval(c *chain, r *nftables.Rule, f flow) (answer, *expr.Verdict) {
+	regs := map[uint32][]byte{}
+	var verdict *expr.Verdict
+	all := yes
+	for _, e := range r.Exprs {
+		a := yes
+		switch e := e.(type) {
+		case *expr.Meta:
+			if !e.SourceRegister {
+				regs[e.Register] = f.meta(e.Key)
+			}
+		case *expr.Payload:
+			if e.OperationType != expr.PayloadWrite {
+				regs[e.DestRegister] = f.payload(e)
+			}
+		case *expr.Ct:
+			if !e.SourceRegister {
+				regs[e.Register] = ctOf(e.Key)
+			}
+		case *expr.Bitwise:
+			regs[e.DestRegister] = bitwise(regs[e.SourceRegister], e)
+		case *expr.Cmp:
+			a = compare(regs[e.Register], e)
+		case *expr.Lookup:
+			a, verdict = rs.lookup(c, regs[e.SourceRegister], e, verdict)
+		case *expr.Match:
+			a = xtMatch(e)
+		case *expr.Verdict:
+			verdict = e
+		case *expr.Reject:
+			verdict = &expr.Verdict{Kind: expr.VerdictDrop}
+		case *expr.Target:
+			if e.Name == "REJECT" {
+				verdict = &expr.Verdict{Kind: expr.VerdictDrop}
+			}
+		case *expr.Counter, *expr.Log, *expr.Immediate, *expr.Masq, *expr.NAT:
+		default:
+			a = maybe
+		}
+		if a == no {
+			return no, nil
+		}
+		all = max(all, a)
+	}
+	return all, verdict
+}
+
+// xtConntrackState is XT_CONNTRACK_STATE, which says that the state is looked at, and
+// xtStateNew the bit of a new connection (XT_CONNTRACK_STATE_BIT of IP_CT_NEW).
+const (
+	xtConntrackState = 1
+	xtStateNew       = 8
+)
+
+// xtMatch is a match of iptables.
+func xtMatch(e *expr.Match) answer {
+	if e.Name == "comment" {
+		return yes
+	}
+	info, ok := e.Info.(*xt.ConntrackMtinfo3)
+	if !ok || info.MatchFlags&xtConntrackState == 0 {
+		return maybe
+	}
+	if (info.StateMask&xtStateNew != 0) == (info.InvertFlags&xtConntrackState != 0) {
+		return no
+	}
+	if info.MatchFlags != xtConntrackState {
+		return maybe
+	}
+	return yes
+}
+
+func (f flow) meta(key expr.MetaKey) []byte {
+	name := func(s string) []byte {
+		if s == "" {
+			return nil
+		}
+		return append([]byte(s), make([]byte, unix.IFNAMSIZ-len(s))...)
+	}
+	switch key {
+	case expr.MetaKeyIIFNAME:
+		return name(f.iif)
+	case expr.MetaKeyOIFNAME:
+		return name(f.oif)
+	case expr.MetaKeyIIF:
+		return indexOf(f.iif)
+	case expr.MetaKeyOIF:
+		return indexOf(f.oif)
+	case expr.MetaKeyNFPROTO:
+		if f.v6 {
+			return []byte{unix.NFPROTO_IPV6}
+		}
+		return []byte{unix.NFPROTO_IPV4}
+	case expr.MetaKeyL4PROTO:
+		if f.proto != 0 {
+			return []byte{f.proto}
+		}
+	}
+	return nil
+}
+
+// indexOf is an interface's number as a register holds it.
+func indexOf(link string) []byte {
+	i, err := net.InterfaceByName(link)
+	if err != nil {
+		return nil
+	}
+	return binary.NativeEndian.AppendUint32(nil, uint32(i.Index))
+}
+
+// payload knows the protocol in the IPv4 header and the port that a packet goes to.
+func (f flow) payload(e *expr.Payload) []byte {
+	switch {
+	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == 2 && e.Len == 2 && f.dport != 0:
+		return binary.BigEndian.AppendUint16(nil, f.dport)
+	case e.Base == expr.PayloadBaseNetworkHeader && e.Len == 1 && f.proto != 0 && (!f.v6 && e.Offset == 9 || f.v6 && e.Offset == 6):
+		return []byte{f.proto}
+	}
+	return nil
+}
+
+// ctOf: the connection is a new one.
+func ctOf(key expr.CtKey) []byte {
+	if key == expr.CtKeySTATE {
+		return binary.NativeEndian.AppendUint32(nil, expr.CtStateBitNEW)
+	}
+	return nil
+}
+
+func bitwise(v []byte, e *expr.Bitwise) []byte {
+	if v == nil || len(e.Mask) < len(v) || len(e.Xor) < len(v) {
+		return nil
+	}
+	out := make([]byte, len(v))
+	for i := range v {
+		out[i] = v[i]&e.Mask[i] ^ e.Xor[i]
+	}
+	return out
+}
+
+// compare: the data of a name with a wildcard is shorter than the register.
+func compare(v []byte, e *expr.Cmp) answer {
+	if v == nil || len(e.Data) > len(v) {
+		return maybe
+	}
+	order := bytes.Compare(v[:len(e.Data)], e.Data)
+	holds := map[expr.CmpOp]bool{
+		expr.CmpOpEq: order == 0, expr.CmpOpNeq: order != 0, expr.CmpOpLt: order < 0,
+		expr.CmpOpLte: order <= 0, expr.CmpOpGt: order > 0, expr.CmpOpGte: order >= 0,
+	}[e.Op]
+	if holds {
+		return yes
+	}
+	return no
+}
+
+// lookup finds a value in a set, or in a map of verdicts, whose verdict it returns.
+func (rs *ruleset) lookup(c *chain, v []byte, e *expr.Lookup, old *expr.Verdict) (answer, *expr.Verdict) {
+	elems, known := rs.sets[chainKey{c.family, c.table, e.SetName}]
+	if v == nil || !known {
+		if e.IsDestRegSet && e.DestRegister == unix.NFT_REG_VERDICT {
+			return maybe, &expr.Verdict{Kind: expr.VerdictAccept} // one of its verdicts may be
+		}
+		return maybe, old
+	}
+	for _, el := range elems {
+		if len(el.Key) < len(v) || !bytes.Equal(el.Key[:len(v)], v) {
+			continue
+		}
+		switch {
+		case e.Invert:
+			return no, nil
+		case e.IsDestRegSet && e.DestRegister != unix.NFT_REG_VERDICT:
+			return maybe, nil // it goes into a register of which nothing is known
+		case e.IsDestRegSet:
+			return yes, verdictOf(el.Val)
+		}
+		return yes, old
+	}
+	if e.Invert {
+		return yes, old
+	}
+	return no, nil
+}
+
+// verdictOf reads a verdict in a map (NFTA_VERDICT_CODE and NFTA_VERDICT_CHAIN), which
+// the library leaves as bytes; nil for what is none.
+func verdictOf(data []byte) *expr.Verdict {
+	d, err := netlink.NewAttributeDecoder(data)
+	if err != nil {
+		return nil
+	}
+	d.ByteOrder = binary.BigEndian
+	var v expr.Verdict
+	coded := false
+	for d.Next() {
+		switch d.Type() {
+		case unix.NFTA_VERDICT_CODE:
+			v.Kind, coded = expr.VerdictKind(int32(d.Uint32())), true
+		case unix.NFTA_VERDICT_CHAIN:
+			v.Chain = d.String()
+		}
+	}
+	if d.Err() != nil || !coded {
+		return nil
+	}
+	return &v
+}

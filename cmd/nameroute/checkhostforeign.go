@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"path"
+	"slices"
+	"strings"
+)
+
+// checkForeign: systemd-networkd removes policy rules and kernel routes that are not
+// its own whenever it reconfigures a link, unless it is told not to (networkd.conf(5)).
+// NetworkManager leaves alone what stands in other tables and has another protocol
+// number than its own.
+func (h *hostCheck) checkForeign(r *report) {
+	if !h.runs("systemd-network") {
+		return
+	}
+	var bad []string
+	for _, key := range []string{"ManageForeignRoutingPolicyRules", "ManageForeignRoutes"} {
+		if value := h.networkd(key); value == "" || isTrue(value) {
+			bad = append(bad, key+"=no")
+		}
+	}
+	if len(bad) > 0 {
+		r.warn("systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and %s to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd", strings.Join(bad, " and "))
+	}
+}
+
+// networkd finds a key of section Network: the last one counts, files of the folders
+// in the order of their names after the main one, and of two files of one name that
+// in /etc, then /run, then /usr/local/lib, then /usr/lib (systemd.syntax(7)).
+func (h *hostCheck) networkd(key string) string {
+	folders := []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"}
+	var files []string
+	for _, f := range folders {
+		if main := path.Join(f, "networkd.conf"); h.exists(main) {
+			files = append(files, main)
+			break
+		}
+	}
+	byName := map[string]string{}
+	for _, f := range slices.Backward(folders) {
+		for _, drop := range h.glob(path.Join(f, "networkd.conf.d/*.conf")) {
+			byName[path.Base(drop)] = drop
+		}
+	}
+	names := make([]string, 0, len(byName))
+	for n := range byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		files = append(files, byName[n])
+	}
+	value := ""
+	for _, f := range files {
+		text, _ := h.read(f)
+		if v, ok := iniValue(text, "Network", key); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// iniValue finds the last value of a key in a section of a systemd file.
+func iniValue(text, section, key string) (value string, ok bool) {
+	in := ""
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		l := strings.TrimSpace(lines.Text())
+		switch {
+		case l == "" || l[0] == '#' || l[0] == ';':
+		case l[0] == '[':
+			in = strings.Trim(l, "[]")
+		case in == section:
+			if k, v, found := strings.Cut(l, "="); found && strings.TrimSpace(k) == key {
+				value, ok = strings.TrimSpace(v), true
+			}
+		}
+	}
+	return value, ok
+}
+
+// isTrue reads a boolean as systemd does.
+func isTrue(s string) bool {
+	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(s))
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// checkIPv6 finds IPv6 that is there on one side only. Clients try it first and wait.
+func (h *hostCheck) checkIPv6(r *report) {
+	wan := slices.ContainsFunc(h.defaults, func(l string) bool { return strings.HasPrefix(l, "IPv6 ") })
+	for _, lan := range h.lan {
+		has := hasIPv6(lan)
+		switch {
+		case wan && !has && len(h.wan) > 0:
+			r.ok("IPv6: the WAN has it and %s has no address of it, so that clients use IPv4 only", lan)
+		case has && !wan:
+			r.warn("IPv6: %s has addresses and the WAN has no default route: clients try IPv6 first and wait: stop announcing it on %s, or have the WAN's router advertisements accepted (sysctl net.ipv6.conf.%s.accept_ra=2)", lan, lan, orElse(h.wan, "WAN"))
+		}
+	}
+}
+
+// hasIPv6: an address that clients could have neighbours of, public ones only. Unique
+// local addresses (RFC 4193) promise nobody a way out.
+func hasIPv6(link string) bool {
+	i, err := net.InterfaceByName(link)
+	if err != nil {
+		return false
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Is6() && p.Addr().IsGlobalUnicast() && !p.Addr().IsPrivate()
+	})
+}
+
+func orElse(s []string, none string) string {
+	if len(s) == 0 {
+		return none
+	}
+	return s[0]
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// checkOverlap finds policy rules and routing tables of others that get in the way of
+// ours: rules on bits of our mask, rules among ours or before them, routes in our tables.
+func (h *hostCheck) checkOverlap(r *report) {
+	routes := append(slices.Clone(h.cfg.Routes), h.cfg.WANRoute())
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]
+		rules, err := netlink.RuleList(family)
+		if err != nil {
+			r.warn("ip %s rule: %v: overlaps with other programs' rules are not looked at", option, err)
+			continue
+		}
+		for _, rule := range rules {
+			if why := overlap(rule, h.cfg, routes); why != "" {
+				r.warn("ip %s rule %d of another program (%s): %s", option, rule.Priority, describeRule(rule), why)
+			}
+		}
+		for _, route := range routes {
+			if foreign := foreignRoutes(family, route.Table); foreign > 0 {
+				r.warn("ip %s route show table %d: another program has %s in the table of route %s: give the route another with table:", option, route.Table, count(foreign, "route"), route.Name)
+			}
+		}
+	}
+}
+
+// overlap says what a rule of somebody else does to ours, or "".
+func overlap(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) string {
+	if rule.Protocol == gateway.Protocol || rule.Table == 255 && rule.Priority == 0 {
+		return ""
+	}
+	mask := uint32(0xffffffff)
+	if rule.Mask != nil {
+		mask = *rule.Mask
+	}
+	marked := rule.Mark != 0 || rule.Mask != nil
+	i := slices.IndexFunc(routes, func(route gateway.Route) bool { return route.Table == rule.Table })
+	last := cfg.Priority + cfg.Mask.Max()
+	switch {
+	case i >= 0:
+		return fmt.Sprintf("it sends packets to the table of route %s: give the route another with table:", routes[i].Name)
+	case marked && mask != 0xffffffff && mask&uint32(cfg.Mask) != 0:
+		return fmt.Sprintf("it looks at bits of the mark that are ours (mask %#x): choose others with mask: in %s", uint32(cfg.Mask), cfg.File)
+	case rule.Priority >= cfg.Priority && rule.Priority <= last:
+		return fmt.Sprintf("it stands among ours (%d to %d): choose another place with priority: in %s", cfg.Priority, last, cfg.File)
+	case rule.Priority < cfg.Priority && catchesAll(rule, marked):
+		return fmt.Sprintf("it stands before ours and decides first: choose a priority: under %d in %s", max(rule.Priority, 1), cfg.File)
+	}
+	return ""
+}
+
+// catchesAll: the rule sends packets on that carry our marks and come from anywhere.
+func catchesAll(rule netlink.Rule, marked bool) bool {
+	if marked && !rule.Invert || rule.Table == 255 || rule.SuppressPrefixlen >= 0 || rule.Goto >= 0 {
+		return false
+	}
+	return rule.Src == nil && rule.Dst == nil && rule.IifName == "" && rule.OifName == "" && rule.IPProto == 0 &&
+		rule.Dport == nil && rule.Sport == nil && rule.UIDRange == nil && rule.Tos == 0
+}
+
+func describeRule(rule netlink.Rule) string {
+	var words []string
+	if rule.Invert {
+		words = append(words, "not")
+	}
+	if rule.Src != nil {
+		words = append(words, "from "+rule.Src.String())
+	}
+	if rule.Dst != nil {
+		words = append(words, "to "+rule.Dst.String())
+	}
+	if rule.IifName != "" {
+		words = append(words, "iif "+rule.IifName)
+	}
+	if rule.Mark != 0 || rule.Mask != nil {
+		mark := fmt.Sprintf("fwmark %#x", rule.Mark)
+		if rule.Mask != nil && *rule.Mask != 0xffffffff {
+			mark += fmt.Sprintf("/%#x", *rule.Mask)
+		}
+		words = append(words, mark)
+	}
+	return strings.Join(append(words, fmt.Sprintf("lookup %d", rule.Table)), " ")
+}
+
+// foreignRoutes counts what others have put into a table.
+func foreignRoutes(family, table int) int {
+	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return 0 // the table is not there
+	}
+	return len(slices.DeleteFunc(routes, func(r netlink.Route) bool { return r.Protocol == gateway.Protocol }))
+}
