@@ -100,6 +100,10 @@ func checkKeyword(s string) string {
 // prefix reads an address or a prefix. Addresses with a zone mean one machine's
 // link and are none.
 func prefix(s string) (netip.Prefix, bool) {
+	// Lists are long and mostly names: what ends in no digit is IPv6 or nothing.
+	if s == "" || (s[len(s)-1] < '0' || s[len(s)-1] > '9') && strings.IndexByte(s, ':') < 0 {
+		return netip.Prefix{}, false
+	}
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return p.Masked(), true
 	}
