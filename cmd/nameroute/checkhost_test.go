@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -66,14 +67,17 @@ func (m machine) want(cfg *gateway.Config, want ...string) {
 	}
 }
 
-func TestPitfalls(t *testing.T) {
-	for name, c := range map[string]struct {
-		rules string   // nft
-		ip    []string // ip(8)
-		sh    string
-		yaml  string // more of gateway.yaml
-		want  []string
-	}{
+// pitfall is a machine with something in the way, and what is said about it.
+type pitfall struct {
+	rules string   // nft
+	ip    []string // ip(8)
+	sh    string
+	yaml  string // more of gateway.yaml
+	want  []string
+}
+
+func firewallPitfalls() map[string]pitfall {
+	return map[string]pitfall{
 		"nothing": {rules: masquerade},
 		"forwarding": {
 			rules: masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
@@ -174,6 +178,11 @@ func TestPitfalls(t *testing.T) {
 				chain forward_lan { oifname "wan0" accept; } }`,
 			want: []string{"warning  firewall: chain inet fw4 forward drops what br-lan sends by tun0: in /etc/config/firewall give tun0 a zone, and forwarding from the zone of br-lan to it"},
 		},
+	}
+}
+
+func otherPitfalls() map[string]pitfall {
+	return map[string]pitfall{
 		"a rule on our bits": {
 			rules: masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
 			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it looks at bits of the mark that are ours (mask 0x7f000000): choose others with mask: in /etc/nameroute/gateway.yaml"},
@@ -210,7 +219,13 @@ func TestPitfalls(t *testing.T) {
 			rules: masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
 			want: []string{"ok       IPv6: the WAN has it and br-lan has no address of it, so that clients use IPv4 only"},
 		},
-	} {
+	}
+}
+
+func TestPitfalls(t *testing.T) {
+	all := firewallPitfalls()
+	maps.Copy(all, otherPitfalls())
+	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
