@@ -44,6 +44,7 @@ type Half struct {
 	meters sync.Map // *meter, by route name
 
 	pressure pressure
+	missing  missing
 
 	state   string        // the state directory
 	rejudge chan struct{} // lists or blocks have changed: see Rejudge

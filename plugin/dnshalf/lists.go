@@ -31,6 +31,7 @@ func (h *Half) openLists(p *plan, state string) error {
 
 // report says what the lists hold, where that has changed.
 func (h *Half) report() {
+	h.missing.look(h.Config(), h.lists)
 	for _, r := range h.lists.Reports() {
 		line := describe(r)
 		if old, _ := h.said.Swap(r.Name, line); old == line {
@@ -50,6 +51,9 @@ func describe(r lists.Report) string {
 		return r.Err.Error()
 	}
 	s := fmt.Sprintf("list %s (%s): %d on it", r.Name, r.Format, r.Entries())
+	if r.Prefixes > 0 {
+		s += fmt.Sprintf(", and %d prefixes", r.Prefixes)
+	}
 	if r.Skipped > 0 && len(r.Samples) > 0 {
 		s += fmt.Sprintf("; left out because they mean nothing: %d, first %v", r.Skipped, r.Samples[0])
 	}

@@ -52,7 +52,10 @@ func (l *Listed) Filter(_ context.Context, state *request.Request) bool {
 	}
 	// Weaker than any entry or exception: a name that somebody has written down
 	// stays where it was put, whatever answer led to it.
-	return h.Names().Len() > 0 && h.Names().Leads(canonical(q), l.lists)
+	if h.Names().Len() > 0 && h.Names().Leads(canonical(q), l.lists) {
+		return true
+	}
+	return l.missing(h, m, q) != "" // ServeDNS refuses it
 }
 
 // ViewName implements dnsserver.Viewer; it is the view label of CoreDNS's metrics.
@@ -61,10 +64,17 @@ func (l *Listed) ViewName() string { return l.view }
 // Name implements plugin.Handler.
 func (l *Listed) Name() string { return name }
 
-// ServeDNS passes the query on and notes which names its answer leads to, before
+// ServeDNS refuses what the block has only because a list is missing. Everything else
+// it passes on and notes which names its answer leads to, before
 // the answer is written: the client may ask for them at once.
 func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	l.count(ctx)
+	if h := l.half(); h != nil && h.Missing(l.lists) != "" {
+		q := r.Question[0].Name
+		if list := l.missing(h, l.bind(h.Index()).index.Match(q), q); list != "" {
+			return dns.RcodeSuccess, w.WriteMsg(refusal(r, list))
+		}
+	}
 	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{ResponseWriter: w, listed: l}, r)
 }
 

@@ -1,0 +1,30 @@
+package listed
+
+import (
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+// missing names the list that would have to say whether a name is the block's, and
+// that is not there (`missing: fail`); "" where there is none. A name that some list
+// claims, or that a listed name led to, has its place without it.
+func (l *Listed) missing(h *dnshalf.Half, m lists.Match, q string) string {
+	list := h.Missing(l.lists)
+	if list == "" || m.Claimed() || len(h.Names().Lists(canonical(q))) > 0 {
+		return ""
+	}
+	return list
+}
+
+// refusal is SERVFAIL, with the reason where the client understands one (RFC 8914).
+func refusal(r *dns.Msg, list string) *dns.Msg {
+	m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
+	m.RecursionAvailable = true
+	if o := r.IsEdns0(); o != nil {
+		m.SetEdns0(o.UDPSize(), o.Do())
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "list " + list + " is not there yet"}}
+	}
+	return m
+}
