@@ -34,7 +34,7 @@ VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null 
 
 PREFIX ?= /usr/local
 
-.PHONY: build demo test format vet staticcheck bench fuzz soak clean install-tools need-go \
+.PHONY: build demo test format vet staticcheck bench bench-lists fuzz soak clean install-tools need-go \
 	man completion install uninstall deb package-test vm-test help
 
 build: need-go
@@ -46,6 +46,7 @@ help:
 	@echo "demo          shows the real thing between network namespaces (root)"
 	@echo "test          everything that is tested (root: kernel tests too)"
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
+	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
 	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
 	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
 	@echo "package-test  the package and its units in a Debian of their own (root)"
@@ -71,6 +72,12 @@ staticcheck: need-go
 
 bench: need-go
 	$(GO_ROOT) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+# The page on how lists grow. The peers are in a module of their own, out of go.mod.
+BENCH_SIZES ?= 100000,1000000,10000000
+bench-lists: need-go
+	cd test/bench-peers && $(GO_USER) run . -lists "$${NAMEROUTE_LISTS:-$(CURDIR)/../shared/lists}" \
+		-sizes $(BENCH_SIZES) -page $(CURDIR)/docs/lists-growth.md
 
 # Every fuzz target for FUZZTIME. A crasher lands in the package's testdata/fuzz.
 fuzz: need-go
