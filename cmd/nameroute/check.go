@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -109,7 +110,7 @@ func checkAll(o *options, r *report) {
 	}
 	text := checkCore(o, cfg, r)
 	if cfg != nil {
-		checkLists(cfg, r)
+		checkLists(cfg.WithState(o.state), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
 		all, _ := listeners(o.input(text)) // an error was said where the Corefile was looked at
@@ -121,6 +122,10 @@ func checkAll(o *options, r *report) {
 func checkLists(cfg *gateway.Config, r *report) {
 	for _, l := range cfg.Lists {
 		rep, err := lists.Check(l)
+		if src, fetched := cfg.Source(l.Name); fetched && errors.Is(err, fs.ErrNotExist) {
+			r.warn("list %s: not fetched yet from %s; what runs does it by itself, or `nameroute update %s`", l.Name, src.URLs[0], l.Name)
+			continue
+		}
 		if err != nil {
 			r.wrong(exitList, err)
 			continue

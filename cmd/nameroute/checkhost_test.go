@@ -349,8 +349,9 @@ func TestTunnelMTU(t *testing.T) {
 	}
 }
 
-// The stub of systemd-resolved, or what has its name, is told by name.
-func TestPortIsHeld(t *testing.T) {
+// fakeStub is a program with the name of systemd-resolved that holds its address.
+func fakeStub(t *testing.T) (pid int) {
+	t.Helper()
 	netlab.Need(t, "nc")
 	nc, err := exec.LookPath("nc")
 	if err != nil {
@@ -368,16 +369,23 @@ func TestPortIsHeld(t *testing.T) {
 	if err := stub.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = stub.Process.Kill(); _ = stub.Wait() }()
-	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
-	var errs []error
-	for range 200 {
-		if errs = taken(all); len(errs) > 0 {
-			break
+	t.Cleanup(func() { _ = stub.Process.Kill(); _ = stub.Wait() })
+	for range 500 {
+		if len(portHolders(53)) > 0 {
+			return stub.Process.Pid
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", stub.Process.Pid)
+	t.Fatal("nc does not listen")
+	return 0
+}
+
+// The stub of systemd-resolved, or what has its name, is told by name.
+func TestPortIsHeld(t *testing.T) {
+	pid := fakeStub(t)
+	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
+	errs := taken(all)
+	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", pid)
 	if len(errs) != 1 || errs[0].Error() != want || exitCode(errs[0]) != exitPort {
 		t.Errorf("got  %v\nwant %s", errs, want)
 	}

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-func TestMain(m *testing.M) { netlab.Main(m) }
+func TestMain(m *testing.M) {
+	if err := corefile.Register(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	netlab.Main(m)
+}

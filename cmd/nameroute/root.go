@@ -49,7 +49,7 @@ names take which route).`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
 		runCommand(o), dnsCommand(o), gatewayCommand(o),
-		checkCommand(o), statusCommand(o), reloadCommand(o), downCommand(o),
+		initCommand(o), checkCommand(o), statusCommand(o), reloadCommand(o), downCommand(o),
 		listsCommand(o), updateCommand(o), importCommand(),
 		demoCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes},

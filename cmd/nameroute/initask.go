@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// choices are what the two files are made of.
+type choices struct {
+	lan    []candidate
+	wan    string // "" follows the default route
+	file   string // WireGuard's
+	link   string // or an interface
+	list   string // file or URL
+	bind   bool   // listen on the LAN's addresses only, because something holds port 53 on another
+	public bool   // public resolvers for the WAN
+}
+
+// initFlags are what the user said at once; "" and empty is what is asked or seen.
+type initFlags struct {
+	lan       []string
+	wan       string
+	wireguard string
+	list      string
+	yes       bool
+}
+
+// dialogue asks, or with --yes takes what is plain.
+type dialogue struct {
+	in  *bufio.Reader
+	out io.Writer
+	yes bool
+}
+
+// choose asks for one of several answers, or for another one. seen are those that are
+// likely, the likeliest first; without any an answer must be given.
+func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
+	if d.yes {
+		switch len(seen) {
+		case 0:
+			return "", withCode(exitUsage, fmt.Errorf("%s: there is none to be seen: say which with --%s", what, flag))
+		case 1:
+			return seen[0], nil
+		}
+		return "", withCode(exitUsage, fmt.Errorf("%s: it could be %s: say which with --%s", what, strings.Join(seen, " or "), flag))
+	}
+	for {
+		question := what
+		if len(seen) > 1 {
+			question += " (" + strings.Join(seen, ", ") + ")"
+		}
+		if len(seen) > 0 {
+			question += " [" + seen[0] + "]"
+		}
+		fmt.Fprintf(d.out, "%s: ", question)
+		line, err := d.in.ReadString('\n')
+		line = strings.TrimSpace(line)
+		switch {
+		case line != "":
+			return line, nil
+		case err != nil:
+			return "", withCode(exitUsage, fmt.Errorf("%s: no answer: say which with --%s", what, flag))
+		case len(seen) > 0:
+			return seen[0], nil
+		}
+	}
+}
+
+// decide puts together what was seen, said and asked.
+func (d *dialogue) decide(b *box, f initFlags) (choices, error) {
+	var c choices
+	var err error
+	c.public = !b.resolvers
+	c.bind = slices.ContainsFunc(b.port53, func(h string) bool { return strings.HasPrefix(h, "systemd-resolve") })
+	if c.wan, err = d.wan(b, f); err != nil {
+		return c, err
+	}
+	if c.lan, err = d.lan(b, f); err != nil {
+		return c, err
+	}
+	if err := d.tunnel(b, f, &c); err != nil {
+		return c, err
+	}
+	c.list = f.list
+	if c.list == "" && !d.yes {
+		c.list, err = d.choose("Your list, a file or a URL", "list", []string{"mine.txt"})
+	}
+	if c.list == "mine.txt" {
+		c.list = ""
+	}
+	return c, err
+}
+
+func (d *dialogue) wan(b *box, f initFlags) (string, error) {
+	switch {
+	case f.wan == "auto" || f.wan == "" && len(b.wan) <= 1:
+		return "", nil // followed, whatever it is
+	case f.wan != "":
+		return f.wan, nil
+	}
+	answer, err := d.choose("Interface of the WAN", "wan", b.wan)
+	if answer == "auto" {
+		answer = ""
+	}
+	return answer, err
+}
+
+func (d *dialogue) lan(b *box, f initFlags) ([]candidate, error) {
+	names := f.lan
+	if len(names) == 0 {
+		var bridges, seen []string
+		for _, c := range b.lan {
+			seen = append(seen, c.name)
+			if c.bridge {
+				bridges = append(bridges, c.name)
+			}
+		}
+		seen = append(bridges, slices.DeleteFunc(seen, func(n string) bool { return slices.Contains(bridges, n) })...)
+		if len(bridges) == 1 && d.yes {
+			seen = bridges // a router's LAN is a bridge
+		}
+		answer, err := d.choose("Interface of your LAN", "lan", seen)
+		if err != nil {
+			return nil, err
+		}
+		names = strings.FieldsFunc(answer, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	var all []candidate
+	for _, n := range names {
+		c := candidate{name: n}
+		if i := slices.IndexFunc(b.lan, func(c candidate) bool { return c.name == n }); i >= 0 {
+			c = b.lan[i]
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (d *dialogue) tunnel(b *box, f initFlags, c *choices) error {
+	answer := f.wireguard
+	if answer == "" {
+		var err error
+		if answer, err = d.choose("Your tunnel: a provider's WireGuard file, or an interface", "wireguard", slices.Concat(b.wireguard, b.tunnels)); err != nil {
+			return err
+		}
+	}
+	if !strings.ContainsAny(answer, "/.") {
+		c.link = answer
+		return nil
+	}
+	file, err := filepath.Abs(answer)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return withCode(exitUsage, fmt.Errorf("%s: there is no such file: put the provider's file there first, just as it came", file))
+	} else if err != nil {
+		return err
+	}
+	c.file = file
+	return nil
+}
