@@ -44,6 +44,18 @@ func explainListen(err error) error {
 	return withCode(exitPort, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
 }
 
+// ports finds listeners that somebody else holds, before anything is changed.
+func (p *process) ports(f *files) error {
+	if !has(p.parts, partDNS) {
+		return nil
+	}
+	all, err := listeners(p.o.input(f.corefile))
+	if err != nil {
+		return withCode(exitCorefile, err)
+	}
+	return errors.Join(taken(all)...)
+}
+
 // listeners are the addresses and ports that a Corefile asks for.
 func listeners(in caddy.Input) ([]nft.Listener, error) {
 	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)

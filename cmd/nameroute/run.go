@@ -188,18 +188,6 @@ func (p *process) keepLists(ctx context.Context, f *files) {
 	p.updating.Go(func() { p.lists.Run(ctx) })
 }
 
-// ports finds listeners that somebody else holds, before anything is changed.
-func (p *process) ports(f *files) error {
-	if !has(p.parts, partDNS) {
-		return nil
-	}
-	all, err := listeners(p.o.input(f.corefile))
-	if err != nil {
-		return withCode(exitCorefile, err)
-	}
-	return errors.Join(taken(all)...)
-}
-
 // announce says once what runs.
 func (p *process) announce(f *files) {
 	var routes []string
