@@ -60,7 +60,7 @@ var wrong = []struct {
 	},
 	{
 		"unknown property", swap("Corefile", "route vpn", "route vpn {\n        onerror answer\n    }"), 4,
-		`plugin/route: Corefile:4 - Error during parsing: unknown property "onerror": want config, set or on_error`,
+		`plugin/route: Corefile:4 - Error during parsing: unknown property "onerror": want config, set, on_error or new_addresses`,
 	},
 	{
 		"not an address", swap("Corefile", "192.0.2.53", "192.0.2.533"), 4,

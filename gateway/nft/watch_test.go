@@ -241,15 +241,23 @@ func TestMissedEvents(t *testing.T) {
 	k := open(t, Options{Force: ModePlain, OnLoss: told.add})
 	apply(t, k, small())
 	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
-	if err := k.watch.conn.Load().SetReadBuffer(1); err != nil {
+	old := k.watch.conn.Load()
+	if err := old.SetReadBuffer(1); err != nil {
 		t.Fatal(err)
 	}
-	old := k.watch.conn.Load()
-	sh(t, `(echo 'add table ip other; add chain ip other c'; for i in $(seq 3000); do echo "add rule ip other c ip saddr 1.2.3.4 counter"; done; echo "flush chain inet nameroute closed_door"; echo "flush chain inet nameroute classify"; echo "delete set inet nameroute vpn4") | nft -f -`)
-	eventually(t, time.Second*slack, func() bool { return len(told.seen()) > 0 })
-	if diff := cmp.Diff([]string{"events were lost"}, told.seen()[0].What); diff != "" {
-		t.Error(diff)
+	// The watch may be quick enough even with the smallest buffer; then once more.
+	for tries := 1; ; tries++ {
+		before := len(told.seen())
+		sh(t, `(echo 'add table ip other; delete table ip other; add table ip other; add chain ip other c'; for i in $(seq 3000); do echo "add rule ip other c ip saddr 1.2.3.4 counter"; done; echo "flush chain inet nameroute closed_door"; echo "flush chain inet nameroute classify"; echo "delete set inet nameroute vpn4") | nft -f -`)
+		eventually(t, time.Second*slack, func() bool { return len(told.seen()) > before })
+		if slices.Equal(told.seen()[before].What, []string{"events were lost"}) {
+			break
+		}
+		if tries == 30 {
+			t.Fatalf("no event was lost in %d storms, the last: %v", tries, told.seen()[before].What)
+		}
 	}
+	seen := len(told.seen())
 	if k.watch.conn.Load() == old {
 		t.Error("did not subscribe anew")
 	}
@@ -259,7 +267,7 @@ func TestMissedEvents(t *testing.T) {
 	}
 	// The new subscription works.
 	sh(t, "nft flush chain inet nameroute input")
-	eventually(t, restored, func() bool { return len(told.seen()) > 1 })
+	eventually(t, restored, func() bool { return len(told.seen()) > seen })
 }
 
 // TestNoWatchForOwned: the watch costs an event for each element, and an owned table
