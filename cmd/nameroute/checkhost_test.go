@@ -211,6 +211,10 @@ func otherPitfalls() map[string]pitfall {
 			rules: masquerade, ip: []string{"link set wan0 mtu 1400"},
 			want: []string{"warning  route vpn: the MTU of tun0 (1500) is larger than the WAN's of 1400: ip link set tun0 mtu 1400, or less for what the tunnel adds"},
 		},
+		"wg-quick was there before": {
+			rules: masquerade, yaml: "  wg: {wireguard: /nowhere/wg0.conf}\n", ip: []string{"link add wg0 type bridge"},
+			want: []string{"warning  route wg: there is an interface wg0 that is not ours, so that the route stays closed: systemctl disable --now wg-quick@wg0, or ip link delete wg0"},
+		},
 		"IPv6 in the LAN only": {
 			rules: masquerade, ip: []string{"addr add 2001:db8:7::1/64 dev br-lan nodad"},
 			want: []string{"warning  IPv6: br-lan has addresses and the WAN has no default route: clients try IPv6 first and wait: stop announcing it on br-lan, or have the WAN's router advertisements accepted (sysctl net.ipv6.conf.wan0.accept_ra=2)"},

@@ -45,6 +45,7 @@ func checkPitfalls(cfg *gateway.Config, listeners []nft.Listener, r *report) {
 	h.checkLegacyForward(r)
 	h.checkForeign(r)
 	h.checkOverlap(r)
+	h.checkTunnels(r)
 	h.checkMTU(r)
 	h.checkIPv6(r)
 	h.checkDHCP(r)

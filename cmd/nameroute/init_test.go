@@ -193,6 +193,34 @@ func TestInitRefusals(t *testing.T) {
 	}
 }
 
+// The interface that wg-quick made of the file would be in our way.
+func TestInitAfterWgQuick(t *testing.T) {
+	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
+	f.IP("link del tun0", "link add wg7 type bridge")
+	said, err := f.init(initFlags{yes: true}, "")
+	if want := "     (wg7 is up, by wg-quick as it seems: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(said, want) {
+		t.Errorf("%v, said\n%swant %s", err, said, want)
+	}
+}
+
+// Without a terminal nothing is asked.
+func TestInitWithoutTerminal(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	old := os.Stdin
+	os.Stdin = null // the test's own may be a terminal
+	defer func() { os.Stdin = old }()
+	root := rootCommand()
+	root.SetArgs([]string{"init", "--config", filepath.Join(t.TempDir(), "gateway.yaml")})
+	err = root.Execute()
+	if want := "there is no terminal to ask on: give --yes, and flags for what cannot be seen"; err == nil || err.Error() != want || exitCode(err) != exitUsage {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestInitNames(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "mine", "/x/gfwlist.txt": "gfwlist", "https://example.com/dir/Accelerated.China.conf?x=1": "accelerated",

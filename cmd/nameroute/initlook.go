@@ -167,10 +167,5 @@ func (b *box) lookAtFirewalls(h *hostCheck) {
 // refused.
 func wgQuick(file string) (link string, up bool) {
 	link = strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".conf")
-	l, err := netlink.LinkByName(link)
-	if err != nil {
-		return link, false
-	}
-	ours, err := wg.Links()
-	return link, err == nil && !slices.ContainsFunc(ours, func(o wg.Link) bool { return o.Name == l.Attrs().Name })
+	return link, foreignLink(link)
 }
