@@ -129,7 +129,7 @@ package-test: deb
 	PACKAGE_PROGRAM=bin/nameroute PACKAGE_TEST=bin/nameroute_$(DEB_VERSION)_$(DEB_ARCH).deb $(GO_ROOT) test -count=1 -timeout 30m -v -run '^TestPackage' ./packaging
 
 # The kernel tests on Debian's kernels with kernel WireGuard. The script says what VM can
-# set: make vm-test VM='VM_PACKAGES=./test VM_RUN=TestSlice'
+# set: make vm-test VM='VM_PACKAGES=./test VM_RUN=TestDown'
 vm-test: need-go
 	@sh .ci/install-tools qemu-system-x86 cpio kmod
 	$(AS_OWNER) env GO='$(GOCMD)' $(VM) sh test/vm/run
