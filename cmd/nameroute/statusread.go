@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -64,9 +63,6 @@ func (d *statusDoc) addWAN(cfg *gateway.Config) {
 	var err error
 	if d.WAN.Defaults, err = policy.WANDefaults(cfg); err != nil {
 		d.problem(fmt.Errorf("read the WAN's default route: %w", err))
-	}
-	for i, l := range d.WAN.Defaults { // our own number is the copy's, not the original's
-		d.WAN.Defaults[i] = strings.Replace(l, fmt.Sprintf(" proto %d", gateway.Protocol), "", 1)
 	}
 	d.WAN.Resolvers, err = policy.WANResolvers(cfg)
 	d.problem(err)

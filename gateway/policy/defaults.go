@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
 )
@@ -29,7 +30,9 @@ func WANDefaults(cfg *gateway.Config) ([]string, error) {
 	routes, _ := wanDefaults(cfg, in)
 	var lines []string
 	for _, r := range routes {
-		lines = append(lines, fmt.Sprintf("IPv%d %s", r.Family, r.text()))
+		// Those of table main are not ours, and text prints ours.
+		text := strings.Replace(r.text(), fmt.Sprintf(" proto %d", gateway.Protocol), "", 1)
+		lines = append(lines, fmt.Sprintf("IPv%d %s", r.Family, text))
 	}
 	return lines, nil
 }
