@@ -53,6 +53,9 @@ func startDnsmasq(t *testing.T, conf func(listed string) string) (addr string) {
 	t.Helper()
 	program, err := exec.LookPath("dnsmasq")
 	if err != nil {
+		if os.Getenv("NETLAB") == "require" {
+			t.Fatal(err)
+		}
 		t.Skip("no dnsmasq here")
 	}
 	usual, listed := answerer(t, "192.0.2.1"), answerer(t, "192.0.2.2")

@@ -70,7 +70,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 
 // checkHost looks at what the kernel and other programs must allow.
 func checkHost(o *options, corefile []byte, r *report) {
-	if err := needCapabilities(partDNS, partGateway); err != nil {
+	if err := needCapabilities(); err != nil {
 		r.wrong(exitDenied, err)
 	}
 	if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {

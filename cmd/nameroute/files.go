@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/coredns/caddy"
 	"github.com/google/renameio/v2"
@@ -62,7 +63,7 @@ func (o *options) read(config, corefile string, parts []part) (*files, error) {
 	} else {
 		f.config = f.config.WithState(o.state)
 	}
-	if !has(parts, partDNS) {
+	if !slices.Contains(parts, partDNS) {
 		return f, err
 	}
 	var coreErr error
@@ -123,13 +124,4 @@ func (f *files) keep(o *options) error {
 // input is a Corefile as caddy takes it, under the name of the user's file.
 func (o *options) input(text []byte) caddy.Input {
 	return caddy.CaddyfileInput{Contents: text, Filepath: o.corefile, ServerTypeName: "dns"}
-}
-
-func has(parts []part, p part) bool {
-	for _, q := range parts {
-		if p == q {
-			return true
-		}
-	}
-	return false
 }

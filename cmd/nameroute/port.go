@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,7 +47,7 @@ func explainListen(err error) error {
 
 // ports finds listeners that somebody else holds, before anything is changed.
 func (p *process) ports(f *files) error {
-	if !has(p.parts, partDNS) {
+	if !slices.Contains(p.parts, partDNS) {
 		return nil
 	}
 	all, err := listeners(p.o.input(f.corefile))

@@ -1,35 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// needCapabilities returns an error that names the capabilities that this process
+// needCapabilities returns an error that names the capability that this process
 // lacks, with the remedy.
-func needCapabilities(p ...part) error {
-	want := []struct {
-		bit  int
-		name string
-		why  string
-	}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "to change nftables, routes and interfaces and to mark sockets"}}
-	var missing []string
-	for _, c := range want {
-		ok, err := hasCapability(c.bit)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			missing = append(missing, c.name+" ("+c.why+")")
-		}
+func needCapabilities() error {
+	ok, err := hasCapability(unix.CAP_NET_ADMIN)
+	if err != nil || ok {
+		return err
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return withCode(exitDenied, fmt.Errorf("missing privilege: %s: run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)", strings.Join(missing, ", ")))
+	return withCode(exitDenied, errors.New("missing privilege: CAP_NET_ADMIN (to change nftables, routes and interfaces and to mark sockets): run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)"))
 }
 
 // hasCapability reports whether a capability is in the effective set.

@@ -47,7 +47,7 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 		},
 	}
 	f := c.Flags()
-	if has(parts, partGateway) {
+	if slices.Contains(parts, partGateway) {
 		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
 		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "time between two looks at the tunnels")
 	}
@@ -83,7 +83,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	defer signal.Stop(signals)
 
 	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now()}
-	if err := needCapabilities(parts...); err != nil {
+	if err := needCapabilities(); err != nil {
 		return err
 	}
 	locks := parts
@@ -130,7 +130,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 // when the nft table stands.
 func (p *process) start(ctx context.Context, f *files) error {
 	table := make(chan struct{})
-	if has(p.parts, partGateway) {
+	if slices.Contains(p.parts, partGateway) {
 		loop, err := reconcile.New(reconcile.Options{
 			Config: f.config, State: p.o.state, Log: p.log, TableReady: p.tableReady(table), Timers: p.timers,
 		})
@@ -140,7 +140,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 		p.loop = loop
 		go func() { p.ended <- loop.Run(ctx) }()
 	}
-	if has(p.parts, partDNS) {
+	if slices.Contains(p.parts, partDNS) {
 		p.server = newServer(p.o)
 		var err error
 		if f, err = p.startServer(f); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -16,7 +17,7 @@ func (p *process) tableReady(started <-chan struct{}) func(context.Context) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for !has(p.parts, partDNS) {
+		for !slices.Contains(p.parts, partDNS) {
 			stands, err := nft.Stands()
 			if err != nil || stands {
 				return err

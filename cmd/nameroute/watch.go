@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,7 +23,7 @@ const (
 // Lists and providers' files are watched by who reads them. It returns when ctx ends.
 func (p *process) watchFiles(ctx context.Context, changed chan<- struct{}) {
 	files := []string{p.o.config}
-	if has(p.parts, partDNS) {
+	if slices.Contains(p.parts, partDNS) {
 		files = append(files, p.o.corefile)
 	}
 	w, err := fsnotify.NewWatcher()
