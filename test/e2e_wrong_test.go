@@ -28,7 +28,7 @@ var wrong = []struct {
 	},
 	{
 		"no gateway.yaml", map[string]string{"gateway.yaml": ""}, 3,
-		`gateway.yaml: there is no gateway.yaml: write one, or say where it is with --config`,
+		"gateway.yaml: there is no gateway.yaml: `nameroute init` writes one; or say where it is with --config",
 	},
 	{
 		"duplicate marks", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    mark: 0x51000000\n  two:\n    wireguard: wg1.conf\n    mark: 0x51000000"), 3,
@@ -40,7 +40,7 @@ var wrong = []struct {
 	},
 	{
 		"no Corefile", map[string]string{"Corefile": ""}, 4,
-		`Corefile: there is no Corefile: write one, or say where it is with --corefile`,
+		"Corefile: there is no Corefile: `nameroute init` writes one; or say where it is with --corefile",
 	},
 	{
 		"unknown route in route", swap("Corefile", "route vpn", "route vpm"), 4,

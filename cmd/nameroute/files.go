@@ -96,7 +96,7 @@ func (o *options) gateway() (*gateway.Config, error) {
 
 func readError(what, flag, file string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: there is no %s: write one, or say where it is with --%s", file, what, flag)
+		return fmt.Errorf("%s: there is no %s: `nameroute init` writes one; or say where it is with --%s", file, what, flag)
 	}
 	return fmt.Errorf("read %s: %w", what, err)
 }

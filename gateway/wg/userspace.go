@@ -173,7 +173,8 @@ func seldom(log *slog.Logger, name string) func(format string, args ...any) {
 func listenUAPI(name string) (net.Listener, error) {
 	file, err := ipc.UAPIOpen(name)
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: control socket: %w", name, err)
+		// The path has no network namespace: a container that shares it is enough.
+		return nil, fmt.Errorf("interface %s: control socket %s: %w: end the other WireGuard in user space that has it, or give the route another interface with `link:`", name, uapiSocket(name), err)
 	}
 	defer file.Close() // the listener has its own copy
 	l, err := ipc.UAPIListen(name, file)
@@ -183,9 +184,11 @@ func listenUAPI(name string) (net.Listener, error) {
 	return &onceListener{Listener: l}, nil
 }
 
+func uapiSocket(name string) string { return filepath.Join(uapiDir, name+".sock") }
+
 // removeUAPI deletes the control socket of a tunnel that nobody holds any more.
 func removeUAPI(name string) error {
-	err := os.Remove(filepath.Join(uapiDir, name+".sock"))
+	err := os.Remove(uapiSocket(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("interface %s: control socket: %w", name, err)
 	}
