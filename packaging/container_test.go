@@ -2,6 +2,7 @@ package packaging
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ const debian = "bookworm"
 
 // included is what the container has beyond the smallest Debian that boots.
 const included = "systemd,systemd-sysv,dbus,udev,iproute2,iputils-ping,nftables,procps," +
-	"ca-certificates,bind9-dnsutils,man-db,bash-completion,wireguard-tools"
+	"ca-certificates,bind9-dnsutils,man-db,bash-completion,wireguard-tools,systemd-resolved"
 
 // container is a Debian with a systemd of its own, in a network namespace of its own.
 type container struct {
@@ -30,7 +31,9 @@ type container struct {
 // for the next time.
 func newContainer(t *testing.T) *container {
 	t.Helper()
-	base := filepath.Join("/var/tmp/nameroute-package-test", debian)
+	// One that was made with other packages is no base for these tests.
+	sum := sha256.Sum256([]byte(included))
+	base := filepath.Join("/var/tmp/nameroute-package-test", fmt.Sprintf("%s-%x", debian, sum[:4]))
 	if _, err := os.Stat(base); err != nil {
 		t.Logf("making a Debian in %s", base)
 		host(t, "rm", "-rf", base+".new")

@@ -69,13 +69,13 @@ func TestPackage(t *testing.T) {
 	host(t, "cp", filepath.Join("..", deb), c.root+"/nameroute.deb")
 
 	t.Run("chroot", c.inChroot)
-	c.run("systemctl enable nameroute-early && echo net.ipv4.ip_forward=1 >/etc/sysctl.d/forward.conf")
+	c.run("systemctl disable systemd-resolved; rm /etc/resolv.conf; systemctl enable nameroute-early && echo net.ipv4.ip_forward=1 >/etc/sysctl.d/forward.conf")
 	c.boot()
 	for _, step := range []struct {
 		name string
 		do   func(*testing.T)
 	}{
-		{"early", c.early}, {"start", c.start}, {"reload", c.reload}, {"crash", c.crash}, {"watchdog", c.watchdog},
+		{"early", c.early}, {"port 53 is taken", c.portTaken}, {"start", c.start}, {"reload", c.reload}, {"crash", c.crash}, {"watchdog", c.watchdog},
 		{"by hand", c.byHand}, {"wrong file", c.wrongFile}, {"halves", c.halves}, {"upgrade", c.upgrade},
 		{"remove", c.remove}, {"purge", c.purge},
 	} {
@@ -113,9 +113,23 @@ func (c *container) early(t *testing.T) {
 	c.run("ping -c1 -W1 203.0.113.1") // the box's own packets are not held
 }
 
-func (c *container) start(t *testing.T) {
+// Whoever has systemd-resolved is told what to do, and it is right.
+func (c *container) portTaken(t *testing.T) {
 	defer c.in(t)()
 	c.run(files)
+	c.run("systemctl start systemd-resolved")
+	c.want("nameroute check || :", "port 53", "systemd-resolve", "DNSStubListener=no in /etc/systemd/resolved.conf")
+	c.refuses("systemctl start nameroute")
+	c.want("journalctl -u nameroute", "holds port 53")
+	c.want("systemctl show -p ExecMainStatus nameroute", "ExecMainStatus=7")
+	c.run("sed -i 's/^#*DNSStubListener=.*/DNSStubListener=no/' /etc/systemd/resolved.conf && systemctl restart systemd-resolved")
+	c.soon("systemctl is-active nameroute") // it has gone on trying
+	c.want("nameroute check", "no problem")
+	c.run("systemctl stop nameroute systemd-resolved && nameroute down && systemctl start nameroute-early")
+}
+
+func (c *container) start(t *testing.T) {
+	defer c.in(t)()
 	c.want("nameroute check", "no problem")
 	c.run("systemctl start nameroute")
 	c.want("ps -o user:20= -C nameroute", "nameroute")
