@@ -1,0 +1,289 @@
+package corefile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/coredns/caddy/caddyfile"
+)
+
+// Bounds on what one Corefile may import, all files together.
+const (
+	maxImports = 1000
+	maxDepth   = 20
+	maxBytes   = 16 << 20
+)
+
+// Text is a Corefile with the files that it imports in the places of its import lines:
+// one text of one moment, which needs no other file to be served, compared or kept.
+// It is immutable.
+type Text struct {
+	Body  []byte
+	Files []string // that were imported
+	Dirs  []string // where a further file could match a pattern
+
+	name  string
+	lines []place // where each line of Body comes from; nil: it imports nothing
+}
+
+type place struct {
+	file string
+	line int
+}
+
+// Expand reads what a Corefile of this name imports, as CoreDNS would: relative to the
+// importing file, with {$VARIABLES}, one wildcard at most. Imports of snippets stay.
+// The error has the form of CoreDNS's own, with the file and line of the import.
+func Expand(name string, text []byte) (*Text, error) {
+	e := &expansion{snippets: map[string]bool{}}
+	e.text.name = name
+	if err := e.file(name, text, 0); err != nil {
+		return nil, err
+	}
+	if e.imports == 0 {
+		return &Text{Body: text, name: name}, nil
+	}
+	e.text.Body = e.out.Bytes()
+	return &e.text, nil
+}
+
+type expansion struct {
+	text     Text
+	out      bytes.Buffer
+	snippets map[string]bool // that are defined so far
+	imports  int
+}
+
+// file writes one file's lines, and other files' in the places of its imports.
+func (e *expansion) file(name string, text []byte, depth int) error {
+	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
+	words := findWords(name, text)
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		w, ok := words[n]
+		if ok && w.snippet != "" {
+			e.snippets[w.snippet] = true
+		}
+		if !ok || w.pattern == "" || e.snippets[w.pattern] {
+			e.write(line, name, n)
+			continue
+		}
+		found, err := e.match(name, w.pattern)
+		if len(found) == 0 && w.inSnippet {
+			e.write(line, name, n) // it may be a snippet that is defined below, or never used
+			continue
+		}
+		if err == nil && depth >= maxDepth {
+			err = fmt.Errorf("imports are nested more than %d deep", maxDepth)
+		}
+		if err != nil {
+			return problem(name, n, err)
+		}
+		if w.afterBrace {
+			e.write(line[:bytes.IndexByte(line, '{')+1], name, n)
+		}
+		if err := e.all(place{name, n}, found, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all writes the files that one import leads to.
+func (e *expansion) all(at place, files []string, depth int) error {
+	for _, f := range files {
+		e.imports++
+		text, err := readFile(f)
+		switch {
+		case err != nil:
+			return problem(at.file, at.line, fmt.Errorf("could not import %s: %w", f, err))
+		case e.imports > maxImports:
+			return problem(at.file, at.line, fmt.Errorf("more than %d imports", maxImports))
+		case e.out.Len()+len(text) > maxBytes:
+			return problem(at.file, at.line, fmt.Errorf("with %s the Corefile is larger than %d bytes", f, maxBytes))
+		}
+		e.text.Files = append(e.text.Files, f)
+		if err := e.file(f, text, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *expansion) write(line []byte, file string, n int) {
+	e.out.Write(line)
+	if !bytes.HasSuffix(line, []byte("\n")) {
+		e.out.WriteByte('\n')
+	}
+	e.text.lines = append(e.text.lines, place{file, n})
+}
+
+// match finds the files that a pattern means. A pattern that matches nothing is no
+// error, a single file that is not there is one.
+func (e *expansion) match(from, pattern string) ([]string, error) {
+	pattern = replaceVariables(pattern)
+	if pattern == "" {
+		return nil, errors.New("import requires a non-empty path")
+	}
+	if !filepath.IsAbs(pattern) {
+		abs, err := filepath.Abs(from)
+		if err != nil {
+			return nil, err
+		}
+		pattern = filepath.Join(filepath.Dir(abs), pattern)
+	}
+	e.imports++ // one that matches nothing, too, is not left in the text
+	if strings.Count(pattern, "*") > 1 || strings.Count(pattern, "?") > 1 || strings.Contains(pattern, "[") && strings.Contains(pattern, "]") {
+		return nil, fmt.Errorf("glob pattern may only contain one wildcard (*), but has others: %s", pattern)
+	}
+	wild := strings.ContainsAny(pattern, "*?")
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("import pattern %s: %w", pattern, err)
+	}
+	e.text.Dirs = append(e.text.Dirs, filepath.Dir(pattern))
+	if len(found) == 0 && !wild {
+		return nil, fmt.Errorf("file to import not found: %s", pattern)
+	}
+	return found, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	return os.ReadFile(name)
+}
+
+// problem is an error in the form that CoreDNS's own errors have.
+func problem(file string, line int, err error) error {
+	return fmt.Errorf("%s:%d - Error during parsing: %w", file, line, err)
+}
+
+// word is what a line means to us: an import, or the beginning of a snippet.
+type word struct {
+	pattern    string
+	afterBrace bool // the import follows the { of its block on one line
+	inSnippet  bool
+	snippet    string
+}
+
+// findWords finds the lines that import something or begin a snippet. CoreDNS's own
+// lexer reads the file, so that quotes and comments mean what they mean there.
+func findWords(name string, text []byte) map[int]word {
+	found := map[int]word{}
+	d := caddyfile.NewDispenser(name, bytes.NewReader(text))
+	tokens := []caddyfile.Token{{}} // line 0, so that the first one begins a line
+	for d.Next() {
+		tokens = append(tokens, caddyfile.Token{Line: d.Line(), Text: d.Val()})
+	}
+	ends := func(i int) int { return tokens[i].Line + strings.Count(tokens[i].Text, "\n") }
+	same := func(i int) bool { return i < len(tokens) && ends(i-1) == tokens[i].Line }
+	depth, snippet := 0, false
+	for i := 1; i < len(tokens); i++ {
+		t := tokens[i]
+		switch {
+		case t.Text == "{":
+			depth++
+		case t.Text == "}":
+			if depth--; depth <= 0 {
+				snippet = false
+			}
+		case depth == 0 && !same(i) && isSnippet(t.Text) && same(i+1) && tokens[i+1].Text == "{":
+			snippet = true
+			found[t.Line] = word{snippet: t.Text[1 : len(t.Text)-1]}
+		case t.Text == "import" && same(i+1) && !same(i+2):
+			brace := same(i) && depth == 1 && tokens[i-1].Text == "{"
+			if brace || !same(i) {
+				found[t.Line] = word{pattern: tokens[i+1].Text, afterBrace: brace, inSnippet: snippet}
+			}
+		}
+	}
+	return found
+}
+
+func isSnippet(key string) bool {
+	return len(key) > 2 && strings.HasPrefix(key, "(") && strings.HasSuffix(key, ")")
+}
+
+var variable = regexp.MustCompile(`\{\$([^}]+)\}|\{%([^%]+)%\}`)
+
+// replaceVariables puts in the environment's variables, {$NAME} and {%NAME%}.
+func replaceVariables(s string) string {
+	return variable.ReplaceAllStringFunc(s, func(ref string) string { return os.Getenv(strings.Trim(ref, "{$%}")) })
+}
+
+// Verify compares the text with what CoreDNS itself makes of the Corefile and its
+// imports as they lie there now. An error means that a file has changed meanwhile, or
+// that it cannot stand in the place of its import. What CoreDNS refuses is left to it.
+func (t *Text) Verify(original []byte) error {
+	if t.lines == nil {
+		return nil
+	}
+	want, err := caddyfile.Parse(t.name, bytes.NewReader(original), nil)
+	if err != nil {
+		return nil
+	}
+	have, err := caddyfile.Parse(t.name, bytes.NewReader(t.Body), nil)
+	if err != nil {
+		return t.Explain(err)
+	}
+	if !reflect.DeepEqual(plain(have), plain(want)) {
+		return fmt.Errorf("%s: what it imports changes while it is read", t.name)
+	}
+	return nil
+}
+
+// plain is blocks without their tokens' places.
+func plain(blocks []caddyfile.ServerBlock) []caddyfile.ServerBlock {
+	for _, b := range blocks {
+		for _, tokens := range b.Tokens {
+			for i := range tokens {
+				tokens[i].File, tokens[i].Line = "", 0
+			}
+		}
+	}
+	return blocks
+}
+
+// Explain gives an error that names a line of the text the place where that line was
+// written.
+func (t *Text) Explain(err error) error {
+	if err == nil || t == nil || t.lines == nil {
+		return err
+	}
+	text := err.Error()
+	at := regexp.MustCompile(regexp.QuoteMeta(t.name) + `:(\d+)`)
+	placed := at.ReplaceAllStringFunc(text, func(s string) string {
+		n, convErr := strconv.Atoi(s[len(t.name)+1:])
+		if convErr != nil || n < 1 || n > len(t.lines) {
+			return s
+		}
+		return fmt.Sprintf("%s:%d", t.lines[n-1].file, t.lines[n-1].line)
+	})
+	if placed == text {
+		return err
+	}
+	return &explained{placed, err}
+}
+
+// explained is an error with other words.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.err }
