@@ -10,11 +10,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
-// checkCore looks at the Corefile and returns its text. Without a gateway.yaml that
+// checkCore looks at the Corefile and returns its text, imports in their places. Without a gateway.yaml that
 // is right, only what needs none is looked at.
 func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 	text, err := os.ReadFile(o.corefile)
@@ -22,9 +23,15 @@ func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 		r.wrong(exitCorefile, readError("Corefile", "corefile", o.corefile, err))
 		return nil
 	}
+	whole, err := corefile.Expand(o.corefile, text)
+	if err != nil {
+		r.wrong(exitCorefile, err)
+		return nil
+	}
+	text = whole.Body
 	in := o.input(text)
 	if problems := checkCorefile(in, cfg); len(problems) > 0 {
-		r.wrong(exitCorefile, errors.Join(problems...))
+		r.wrong(exitCorefile, explainAll(whole, problems))
 		return text
 	}
 	blocks, err := describeBlocks(in)
@@ -69,7 +76,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 }
 
 // checkHost looks at what the kernel and other programs must allow.
-func checkHost(o *options, corefile []byte, r *report) {
+func checkHost(o *options, text []byte, r *report) {
 	if err := needCapabilities(); err != nil {
 		r.wrong(exitDenied, err)
 	}
@@ -80,7 +87,7 @@ func checkHost(o *options, corefile []byte, r *report) {
 		r.ok("a nameroute runs; its ports are not looked at")
 		return
 	}
-	all, err := listeners(o.input(corefile))
+	all, err := listeners(o.input(text))
 	if err != nil {
 		return // it was said where the Corefile was looked at
 	}

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/google/renameio/v2"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -19,8 +23,10 @@ import (
 type files struct {
 	config     *gateway.Config
 	configText []byte
-	corefile   []byte
-	old        error // why the last good state is used; nil: the files as they lie there
+	corefile   []byte         // with the files that it imports in their places
+	text       *corefile.Text // knows where its lines come from
+	seen       digest         // of what lay there
+	old        error          // why the last good state is used; nil: the files as they lie there
 }
 
 // goodDir holds the two files as they were when they last worked.
@@ -29,7 +35,8 @@ func (o *options) goodDir() string { return filepath.Join(o.state, "good") }
 // load reads both files. Where one is wrong and an earlier start worked, it returns
 // what worked then, both files together because they name the same routes and lists.
 func (o *options) load(parts []part) (*files, error) {
-	f, err := o.read(o.config, o.corefile, parts)
+	lying := o.snapshot(parts)
+	f, err := o.read(lying)
 	if err == nil {
 		return f, nil
 	}
@@ -37,12 +44,13 @@ func (o *options) load(parts []part) (*files, error) {
 	if goodErr != nil {
 		return nil, err // the first start, or nothing that still works
 	}
+	good.seen = lying.sum()
 	return good, nil
 }
 
 // loadGood returns the files that last worked, to be used because of why.
 func (o *options) loadGood(parts []part, why error) (*files, error) {
-	f, err := o.read(filepath.Join(o.goodDir(), "gateway.yaml"), filepath.Join(o.goodDir(), "Corefile"), parts)
+	f, err := o.read(o.lie(filepath.Join(o.goodDir(), "gateway.yaml"), filepath.Join(o.goodDir(), "Corefile"), parts))
 	if err != nil {
 		return nil, err
 	}
@@ -50,36 +58,117 @@ func (o *options) loadGood(parts []part, why error) (*files, error) {
 	return f, nil
 }
 
-// read reads and checks the two files, and reports what is wrong with both.
-func (o *options) read(config, corefile string, parts []part) (*files, error) {
-	f := &files{}
-	var err error
-	if f.configText, err = os.ReadFile(config); err != nil {
-		return nil, withCode(exitConfig, readError("gateway.yaml", "config", config, err))
+// digest is a sum of files' content.
+type digest [sha256.Size]byte
+
+// lying is what the two files hold at one moment, right or wrong.
+type lying struct {
+	dns      bool // the Corefile counts
+	config   []byte
+	corefile []byte         // as it is written
+	text     *corefile.Text // with what it imports
+	errs     [3]error       // of the config, the Corefile, its imports
+}
+
+// lie reads the two files. Paths in them are relative to the user's files, of which
+// these may be copies.
+func (o *options) lie(config, core string, parts []part) lying {
+	l := lying{dns: slices.Contains(parts, partDNS)}
+	if l.config, l.errs[0] = os.ReadFile(config); l.errs[0] != nil {
+		l.errs[0] = readError("gateway.yaml", "config", config, l.errs[0])
 	}
+	if !l.dns {
+		return l
+	}
+	if l.corefile, l.errs[1] = os.ReadFile(core); l.errs[1] != nil {
+		l.errs[1] = readError("Corefile", "corefile", core, l.errs[1])
+		return l
+	}
+	l.text, l.errs[2] = corefile.Expand(o.corefile, l.corefile)
+	return l
+}
+
+// sum tells whether two looks saw the same.
+func (l lying) sum() digest {
+	h := sha256.New()
+	parts := [][]byte{l.config, l.corefile}
+	if l.text != nil {
+		parts = append(parts, l.text.Body)
+	}
+	for _, part := range parts {
+		one := sha256.Sum256(part)
+		h.Write(one[:])
+	}
+	for _, err := range l.errs {
+		if err != nil {
+			fmt.Fprintln(h, err)
+		}
+	}
+	return digest(h.Sum(nil))
+}
+
+const (
+	snapshotTries = 10
+	snapshotPause = 20 * time.Millisecond
+)
+
+// snapshot reads the user's files as they are at one moment: until two looks in a row
+// see the same. Files that never rest are taken as the last look saw them.
+func (o *options) snapshot(parts []part) lying {
+	l := o.lie(o.config, o.corefile, parts)
+	for range snapshotTries {
+		again := o.lie(o.config, o.corefile, parts)
+		if again.sum() == l.sum() && (l.text == nil || l.text.Verify(l.corefile) == nil) {
+			break
+		}
+		l = again
+		time.Sleep(snapshotPause)
+	}
+	return l
+}
+
+// read checks what the two files hold, and reports what is wrong with both.
+func (o *options) read(l lying) (*files, error) {
+	if l.errs[0] != nil {
+		return nil, withCode(exitConfig, l.errs[0])
+	}
+	f := &files{configText: l.config, seen: l.sum()}
 	// A copy is parsed under the name of the original, which its paths are relative to.
+	var err error
 	if f.config, err = gateway.Parse(o.config, f.configText); err != nil {
 		err = withCode(exitConfig, err)
 	} else {
 		f.config = f.config.WithState(o.state)
 	}
-	if !slices.Contains(parts, partDNS) {
+	if !l.dns {
 		return f, err
 	}
-	var coreErr error
-	if f.corefile, coreErr = os.ReadFile(corefile); coreErr != nil {
-		return nil, errors.Join(err, withCode(exitCorefile, readError("Corefile", "corefile", corefile, coreErr)))
+	if coreErr := errors.Join(l.errs[1], l.errs[2]); coreErr != nil {
+		return nil, errors.Join(err, withCode(exitCorefile, coreErr))
 	}
 	if err != nil {
 		return nil, err // the Corefile can only be checked against a gateway.yaml that is right
 	}
+	if err := l.text.Verify(l.corefile); err != nil {
+		return nil, withCode(exitCorefile, err)
+	}
+	f.corefile, f.text = l.text.Body, l.text
 	if problems := checkCorefile(o.input(f.corefile), f.config); len(problems) > 0 {
-		return nil, withCode(exitCorefile, errors.Join(problems...))
+		return nil, withCode(exitCorefile, explainAll(f.text, problems))
 	}
 	if err := o.checkNewLists(f.config, o.input(f.corefile)); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// explainAll has each problem name the place that was written.
+func explainAll(t *corefile.Text, problems []error) error {
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, t.Explain(p))
+	}
+	return errors.Join(errs...)
 }
 
 // gateway reads gateway.yaml alone.
@@ -111,8 +200,9 @@ func (f *files) keep(o *options) error {
 	}
 	var errs []error
 	for name, text := range map[string][]byte{"gateway.yaml": f.configText, "Corefile": f.corefile} {
-		if text != nil {
-			errs = append(errs, renameio.WriteFile(filepath.Join(o.goodDir(), name), text, 0o600))
+		to := filepath.Join(o.goodDir(), name)
+		if have, err := os.ReadFile(to); text != nil && (err != nil || !bytes.Equal(have, text)) {
+			errs = append(errs, renameio.WriteFile(to, text, 0o600))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -72,11 +72,8 @@ func taken(all []nft.Listener) []error {
 	var errs []error
 	said := map[uint16]bool{}
 	for _, l := range all {
-		addr := netip.AddrPortFrom(l.Addr, l.Port).String()
-		if !l.Addr.IsValid() {
-			addr = fmt.Sprintf(":%d", l.Port)
-		}
-		if err := try(l.Proto, addr); err != nil && !said[l.Port] {
+		// An address that is not there yet is not an answer to who holds the port.
+		if err := listen(l); (isTaken(err) || errors.Is(err, syscall.EACCES)) && !said[l.Port] {
 			said[l.Port] = true
 			errs = append(errs, explainListen(err))
 		}
@@ -84,24 +81,26 @@ func taken(all []nft.Listener) []error {
 	return errs
 }
 
-// try opens a listener and closes it again. An address that is not there yet is not
-// an answer to who holds the port.
-func try(proto, addr string) error {
+// listen opens a listener and closes it again.
+func listen(l nft.Listener) error {
+	addr := netip.AddrPortFrom(l.Addr, l.Port).String()
+	if !l.Addr.IsValid() {
+		addr = fmt.Sprintf(":%d", l.Port)
+	}
 	var c io.Closer
 	var err error
-	if proto == "udp" {
-		c, err = net.ListenPacket(proto, addr)
+	if l.Proto == "udp" {
+		c, err = net.ListenPacket(l.Proto, addr)
 	} else {
-		c, err = net.Listen(proto, addr)
+		c, err = net.Listen(l.Proto, addr)
 	}
-	if err == nil {
-		return c.Close()
-	}
-	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+	if err != nil {
 		return err
 	}
-	return nil
+	return c.Close()
 }
+
+func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // listenPort finds the port in `listen tcp 127.0.0.1:53: bind: address already in use`.
 var listenPort = regexp.MustCompile(`listen (tcp|udp)[46]? \S*:(\d+):`)

@@ -70,6 +70,11 @@ type process struct {
 	began  time.Time
 	inUse  atomic.Pointer[files]
 
+	reloads  *reloads
+	changing sync.Mutex             // a reload or `down` is at work
+	seen     atomic.Pointer[digest] // of the files when they were last read
+	failing  atomic.Bool            // they could not be taken up
+
 	updating sync.WaitGroup
 }
 
@@ -82,7 +87,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now()}
+	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now(), reloads: newReloads()}
 	if err := needCapabilities(); err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 		return errors.Join(err, p.stop(cancel))
 	}
 	c, err := serveControl(socketName(o.run, parts), map[string]func(context.Context) error{
-		"reload": func(context.Context) error { return p.reload() },
+		"reload": p.reloadNow,
 		"down":   p.down,
 	}, p.status)
 	if err != nil {
@@ -118,9 +123,9 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	}
 	p.announce(f)
 	go p.feedWatchdog(ctx)
-	changed := make(chan struct{}, 1)
-	go p.watchFiles(ctx, changed)
-	err = p.wait(signals, changed)
+	go p.watchFiles(ctx)
+	err = p.wait(signals)
+	p.reloads.close(errors.New("nameroute is ending"))
 	p.tell(daemon.SdNotifyStopping)
 	c.close()
 	return errors.Join(err, p.stop(cancel))
@@ -141,7 +146,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 		go func() { p.ended <- loop.Run(ctx) }()
 	}
 	if slices.Contains(p.parts, partDNS) {
-		p.server = newServer(p.o)
+		p.server = newServer(p.o, func() { p.look() })
 		var err error
 		if f, err = p.startServer(f); err != nil {
 			return err
@@ -149,6 +154,8 @@ func (p *process) start(ctx context.Context, f *files) error {
 	}
 	close(table)
 	p.inUse.Store(f)
+	p.saw(f.seen)
+	p.failing.Store(f.old != nil)
 	if p.whole() {
 		p.keepLists(ctx, f)
 	}
@@ -173,6 +180,7 @@ func (p *process) startServer(f *files) (*files, error) {
 	if goodErr != nil {
 		return f, err
 	}
+	good.seen = f.seen
 	if p.loop != nil {
 		p.loop.SetConfig(good.config)
 	}
@@ -199,7 +207,7 @@ func (p *process) announce(f *files) {
 }
 
 // wait returns when the process is to end.
-func (p *process) wait(signals <-chan os.Signal, changed <-chan struct{}) error {
+func (p *process) wait(signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-p.alive:
@@ -208,9 +216,9 @@ func (p *process) wait(signals <-chan os.Signal, changed <-chan struct{}) error 
 				p.log.Info("ends; everything stays in place and the door stays closed", "signal", s.String())
 				return nil
 			}
-			p.reloadAndSay()
-		case <-changed:
-			p.reloadAndSay()
+			p.reloads.ask()
+		case <-p.reloads.due:
+			p.serveReload()
 		case err := <-p.ended:
 			p.ended <- nil // for stop
 			if p.ending.Load() {
@@ -226,42 +234,13 @@ func (p *process) wait(signals <-chan os.Signal, changed <-chan struct{}) error 
 	}
 }
 
-func (p *process) reloadAndSay() {
-	if err := p.reload(); err != nil {
-		p.log.Error("the files are not taken up, what ran goes on", "why", err)
-		return
-	}
-	p.log.Info("the files are read again")
-}
-
-// reload reads the files and takes them up where all of them are right.
-func (p *process) reload() error {
-	p.tell(reloading())
-	defer p.tell(daemon.SdNotifyReady)
-	f, err := p.o.read(p.o.config, p.o.corefile, p.parts)
-	if err != nil {
-		return err
-	}
-	if p.server != nil {
-		if err := p.server.reload(f); err != nil {
-			return err
-		}
-	}
-	if p.loop != nil {
-		p.loop.SetConfig(f.config)
-	}
-	if p.lists != nil {
-		p.lists.SetConfig(f.config)
-	}
-	p.inUse.Store(f)
-	return f.keep(p.o)
-}
-
 // down takes out what is ours and has the process end.
 func (p *process) down(ctx context.Context) error {
 	if p.ending.Swap(true) {
 		return errors.New("it is going down already")
 	}
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	var errs []error
 	if p.loop != nil {
 		errs = append(errs, p.loop.Down(ctx))

@@ -5,49 +5,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"sync"
+	"slices"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
+	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
-// server runs CoreDNS with the dns half.
+// server runs CoreDNS with the dns half. Its methods that change something are called
+// by one goroutine at a time: two restarts at once would leak references.
 type server struct {
-	o  *options
-	mu sync.Mutex // one restart at a time: two at once leak references
-
-	instMu sync.Mutex
-	inst   *caddy.Instance // the one that serves now
+	o    *options
+	inst atomic.Pointer[caddy.Instance] // the one that serves now
 }
 
-// newServer prepares the process for CoreDNS, once.
-func newServer(o *options) *server {
+// errReloadsItself is what CoreDNS's reload plugin gets for a Corefile at each tick. It
+// skips the tick then and never restarts anything by itself, at a moment of its own.
+var errReloadsItself = errors.New("nameroute reloads by itself")
+
+// newServer prepares the process for CoreDNS, once. tick is called at each tick of
+// CoreDNS's reload plugin. (Without a loader of ours the plugin would replace the
+// server by CoreDNS's default one.)
+func newServer(o *options, tick func()) *server {
 	s := &server{o: o}
 	dnsserver.Quiet = true // what it would print is in our own line
-	// Without a loader of ours the first tick of the reload plugin would replace the
-	// server by CoreDNS's default one.
 	caddy.RegisterCaddyfileLoader("nameroute", caddy.LoaderFunc(func(string) (caddy.Input, error) {
-		text, err := os.ReadFile(o.corefile)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := parseBlocks(o.corefile, string(text)); err != nil {
-			return nil, err
-		}
-		return o.input(text), nil
+		tick()
+		return nil, errReloadsItself
 	}))
-	// The reload plugin restarts by itself; the event tells which instance serves.
-	caddy.RegisterEventHook("nameroute", func(event caddy.EventName, info any) error {
-		if inst, ok := info.(*caddy.Instance); ok && event == caddy.InstanceStartupEvent {
-			s.instMu.Lock()
-			s.inst = inst
-			s.instMu.Unlock()
-		}
-		return nil
-	})
 	return s
 }
 
@@ -55,38 +43,82 @@ func newServer(o *options) *server {
 // open.
 func (s *server) start(f *files) error {
 	defer dnshalf.UseConfig(f.config)()
-	_, err := caddy.Start(s.o.input(f.corefile))
+	inst, err := caddy.Start(s.o.input(f.corefile))
 	if err == nil {
+		s.inst.Store(inst)
 		return nil
 	}
+	err = f.text.Explain(err)
 	if errors.Is(err, dnshalf.ErrList) {
 		return withCode(exitList, err)
 	}
 	return explainListen(err)
 }
 
-// instance is the instance that serves now.
-func (s *server) instance() *caddy.Instance {
-	s.instMu.Lock()
-	defer s.instMu.Unlock()
-	return s.inst
-}
+// instance is the instance that serves now; nil before the start.
+func (s *server) instance() *caddy.Instance { return s.inst.Load() }
 
-// reload takes up changed files. Only a changed Corefile restarts CoreDNS's servers.
+// reload takes up changed files. Only a changed Corefile restarts CoreDNS's servers. An
+// error of lists (errLists) comes of files that are taken up.
 func (s *server) reload(f *files) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	defer dnshalf.UseConfig(f.config)()
-	if inst := s.instance(); !bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
-		if _, err := inst.Restart(s.o.input(f.corefile)); err != nil {
-			return fmt.Errorf("the Corefile is not taken up, the old one stays: %w", err)
+	inst := s.instance()
+	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
+		if h := dnshalf.Running(s.o.config); h != nil {
+			return h.Reload()
 		}
 		return nil
 	}
-	if h := dnshalf.Running(s.o.config); h != nil {
-		return h.Reload()
+	if err := s.restart(inst, f); err != nil {
+		return fmt.Errorf("the Corefile is not taken up, the old one stays: %w", f.text.Explain(err))
 	}
+	countRestart(f.corefile)
 	return nil
+}
+
+// restart has a new instance take over the listeners of the old one.
+func (s *server) restart(old *caddy.Instance, f *files) error {
+	in := s.o.input(f.corefile)
+	if err := openable(in, old.Caddyfile()); err != nil {
+		return err
+	}
+	next, err := old.Restart(in)
+	if err == nil && next != nil {
+		s.inst.Store(next)
+		return nil
+	}
+	// It may have failed after the new one took over, in what ends the old one.
+	if all := caddy.Instances(); len(all) > 0 && !slices.Contains(all, old) {
+		s.inst.Store(all[len(all)-1])
+	}
+	if err == nil {
+		err = errors.New("a plugin panicked, see above in the log")
+	}
+	return err
+}
+
+// openable finds new listeners that cannot be opened. A restart that fails at one would
+// leave those open that it came to before.
+func openable(next, old caddy.Input) error {
+	want, err := listeners(next)
+	if err != nil {
+		return err
+	}
+	have, err := listeners(old)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range want {
+		ours := slices.ContainsFunc(have, func(h nft.Listener) bool { return h.Port == l.Port && h.Proto == l.Proto })
+		if slices.Contains(have, l) {
+			continue
+		}
+		if err := listen(l); err != nil && !(ours && isTaken(err)) {
+			errs = append(errs, explainListen(err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // remove takes out the nft table.
@@ -99,8 +131,6 @@ func (s *server) remove(ctx context.Context) error {
 
 // stop ends the servers and leaves the nft table as it is.
 func (s *server) stop() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	inst := s.instance()
 	if inst == nil {
 		return nil // it never started

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,39 +17,37 @@ const (
 	watchPoll = 30 * time.Second
 )
 
-// watchFiles tells when gateway.yaml or the Corefile has other content than before.
-// Lists and providers' files are watched by who reads them. It returns when ctx ends.
-func (p *process) watchFiles(ctx context.Context, changed chan<- struct{}) {
-	files := []string{p.o.config}
-	if slices.Contains(p.parts, partDNS) {
-		files = append(files, p.o.corefile)
+// saw notes what lay there when the files were last read.
+func (p *process) saw(sum digest) { p.seen.Store(&sum) }
+
+// look asks for a reload where gateway.yaml, the Corefile or a file that it imports is
+// another than when they were last read, right or wrong.
+func (p *process) look() lying {
+	l := p.o.lie(p.o.config, p.o.corefile, p.parts)
+	if seen := p.seen.Load(); seen != nil && l.sum() != *seen {
+		p.reloads.ask()
 	}
+	return l
+}
+
+// watchFiles looks whenever something happens beside the files. Lists and providers'
+// files are watched by who reads them. It returns when ctx ends.
+func (p *process) watchFiles(ctx context.Context) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		p.log.Warn("changed files are found by looking, each 30 s", "why", err)
 		w = &fsnotify.Watcher{} // its nil channels never deliver
 	} else {
 		defer w.Close()
-		for _, f := range files {
-			// The folder, not the file: editors replace the file by another one.
-			if err := w.Add(filepath.Dir(f)); err != nil {
-				p.log.Warn("changed files are found by looking, each 30 s", "why", err)
-			}
-		}
 	}
-	last := contents(files)
-	settled, poll := time.NewTimer(0), time.NewTicker(watchPoll)
-	<-settled.C
+	f := &folders{watcher: w, failed: func(err error) {
+		p.log.Warn("changed files are found by looking, each 30 s", "why", err)
+	}}
+	look := func() { f.follow(p.folders(p.look())) }
+	f.follow(p.folders(p.o.lie(p.o.config, p.o.corefile, p.parts)))
+	look() // what changed before the folders were watched
+	settled, poll := time.NewTimer(watchSettle), time.NewTicker(watchPoll)
 	defer poll.Stop()
-	look := func() {
-		if now := contents(files); now != last {
-			last = now
-			select {
-			case changed <- struct{}{}:
-			default: // one is due already
-			}
-		}
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -64,21 +60,61 @@ func (p *process) watchFiles(ctx context.Context, changed chan<- struct{}) {
 			look()
 		case <-poll.C:
 			look()
+			if p.failing.Load() {
+				p.reloads.retry() // what they name, such as a list, may be there by now
+			}
 		}
 	}
 }
 
-// contents is what the files hold, as one sum. A file that is missing just now is
-// left out: it is about to come back, and if not, what runs goes on.
-func contents(files []string) [sha256.Size]byte {
-	sum := sha256.New()
-	for _, f := range files {
-		b, err := os.ReadFile(f)
+// folders are those in which a change can change what the files hold: the folder, not
+// the file, because editors replace the file by another one.
+func (p *process) folders(l lying) []string {
+	dirs := []string{filepath.Dir(p.o.config)}
+	if !l.dns {
+		return dirs
+	}
+	dirs = append(dirs, filepath.Dir(p.o.corefile))
+	if l.text != nil {
+		dirs = append(dirs, l.text.Dirs...)
+		for _, f := range l.text.Files {
+			dirs = append(dirs, filepath.Dir(f))
+			if to, err := filepath.EvalSymlinks(f); err == nil {
+				dirs = append(dirs, filepath.Dir(to))
+			}
+		}
+	}
+	return dirs
+}
+
+// folders keeps a watcher on folders.
+type folders struct {
+	watcher *fsnotify.Watcher
+	watched map[string]os.FileInfo
+	failed  func(error)
+}
+
+// follow adds folders that are not watched yet, or are others than before: a watch
+// stays with the inode. Those that no file is in any more stay: a look more costs little.
+func (f *folders) follow(dirs []string) {
+	if f.watcher.Events == nil {
+		return
+	}
+	if f.watched == nil {
+		f.watched = map[string]os.FileInfo{}
+	}
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
 		if err != nil {
+			delete(f.watched, dir)
+			continue // it is looked for at each poll
+		}
+		if before := f.watched[dir]; before != nil && os.SameFile(before, info) {
 			continue
 		}
-		one := sha256.Sum256(b)
-		sum.Write(one[:])
+		f.watched[dir] = info
+		if err := f.watcher.Add(dir); err != nil {
+			f.failed(err)
+		}
 	}
-	return [sha256.Size]byte(sum.Sum(nil))
 }

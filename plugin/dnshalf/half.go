@@ -192,7 +192,8 @@ func (h *Half) Lists() []lists.Report { return h.lists.Reports() }
 func (h *Half) Names() *Names { return h.names }
 
 // Reload reads gateway.yaml and the lists again. Where the file is wrong, or lacks a
-// route or a list that the Corefile names, everything stays as it is.
+// route or a list that the Corefile names, everything stays as it is. Where the error
+// is ErrList, all is taken up but the lists that it names, whose last good content stays.
 func (h *Half) Reload() error {
 	cfg, err := loadConfig(h.file)
 	if err != nil {
@@ -214,11 +215,13 @@ func (h *Half) use(cfg *gateway.Config) error {
 	h.leaveRoutes(h.config.Swap(cfg), cfg)
 	h.pressure.inForce(cfg)
 	_, errs := h.lists.SetLists(cfg.Lists)
-	_, more := h.lists.Reload()
 	h.report()
 	h.Kick()
 	h.Rejudge()
-	return errors.Join(append(errs, more...)...)
+	if err := errors.Join(h.unexpected(cfg, errs)...); err != nil {
+		return fmt.Errorf("%w: %w", ErrList, err)
+	}
+	return nil
 }
 
 // fits finds what the Corefile names and a new configuration lacks.

@@ -3,13 +3,17 @@ package dnshalf
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 )
 
-// ErrList is wrapped by the error of a start that a list stopped.
+// ErrList is wrapped by the error of a start that a list stopped, and of a reload in
+// which one was not taken up.
 var ErrList = errors.New("list cannot be used")
 
 // openLists loads the lists. What is wrong with one stops the start only where there
@@ -27,6 +31,16 @@ func (h *Half) openLists(p *plan, state string) error {
 	}
 	h.report()
 	return errors.Join(errs...)
+}
+
+// unexpected leaves out that a list with a url has not been fetched yet.
+func (h *Half) unexpected(cfg *gateway.Config, errs []error) []error {
+	for _, r := range h.lists.Reports() {
+		if _, fetched := cfg.Source(r.Name); fetched && errors.Is(r.Err, fs.ErrNotExist) {
+			errs = slices.DeleteFunc(errs, func(err error) bool { return err == r.Err })
+		}
+	}
+	return errs
 }
 
 // report says what the lists hold, where that has changed.
