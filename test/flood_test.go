@@ -98,7 +98,7 @@ func (g *gate) ask(domain string) *asking {
 		a.repeat(func() {
 			name := fmt.Sprintf("ask%d.%s", a.sent.Add(1), domain)
 			reply, err := g.Client.Query(question(name), proto)
-			if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+			for again := 0; again < 5 && (errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)); again++ {
 				// A server that ends a connection may have left a question in it unread, and
 				// a client asks again (RFC 7766 section 6.2.4).
 				reply, err = g.Client.Query(question(name), proto)
