@@ -30,11 +30,12 @@ type Options struct {
 }
 
 // Library keeps lists compiled and up to date. All methods may be called
-// concurrently; Index never waits.
+// concurrently; Index, Reports and Prefixes never wait.
 type Library struct {
 	options Options
 	index   atomic.Pointer[Index]
-	lists   chan struct{} // tells Watch that the lists are others
+	shown   atomic.Pointer[[]holding] // what Reports and Prefixes tell; replaced, never changed
+	lists   chan struct{}             // tells Watch that the lists are others
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	holding []*holding
@@ -68,6 +69,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	}
 	l := &Library{options: o, lists: make(chan struct{}, 1)}
 	l.index.Store(NewBuilder(nil).Build())
+	l.shown.Store(&[]holding{})
 	l.restore()
 	_, errs := l.SetLists(cfg)
 	return l, errs
@@ -79,10 +81,9 @@ func (l *Library) Index() *Index { return l.index.Load() }
 
 // Reports tells of each list, in the order of gateway.yaml.
 func (l *Library) Reports() []Report {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	reports := make([]Report, len(l.holding))
-	for i, h := range l.holding {
+	shown := *l.shown.Load()
+	reports := make([]Report, len(shown))
+	for i, h := range shown {
 		reports[i] = h.report
 		reports[i].Samples = slices.Clone(h.report.Samples)
 	}
@@ -92,9 +93,7 @@ func (l *Library) Reports() []Report {
 // Prefixes are the addresses and prefixes on a list, as they are written there,
 // neither sorted nor merged. The caller must not change them.
 func (l *Library) Prefixes(list string) []netip.Prefix {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, h := range l.holding {
+	for _, h := range *l.shown.Load() {
 		if h.list.Name == list {
 			return h.prefixes
 		}
@@ -150,6 +149,7 @@ func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
 
 // apply brings the library to these lists and their files' content. l.mu is held.
 func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
+	defer l.show()
 	old := l.Index()
 	names := make([]string, len(cfg))
 	next := make([]*holding, len(cfg))
@@ -181,6 +181,15 @@ func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
 	l.index.Store(rebuild(old, names, parts))
 	l.store()
 	return true, errs
+}
+
+// show publishes what Reports and Prefixes tell.
+func (l *Library) show() {
+	shown := make([]holding, len(l.holding))
+	for i, h := range l.holding {
+		shown[i] = *h
+	}
+	l.shown.Store(&shown)
 }
 
 // held is what the library has of a list, or a new holding.

@@ -1,0 +1,248 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// Big lists, gateway.yaml and a provider's file change while cached and fresh names are
+// asked for: nobody waits for it. How long answers took is compared with the same
+// run while nothing changed, because a busy machine makes all answers wait; a twentieth
+// of the questions is less than what comes in while something stalls. The figures are
+// BenchmarkReloadStalls'.
+func TestReloadStallsNothing(t *testing.T) {
+	t.Parallel()
+	entries := 300_000
+	if raceEnabled {
+		entries = 30_000
+	}
+	s := newStalls(t, entries)
+	quiet := s.measure("nothing changes", func() { time.Sleep(2 * time.Second) })
+	for _, c := range s.changes() {
+		got := s.measure(c.name, c.do)
+		for i, kind := range askedKinds {
+			if limit := 3*quiet[i].p95 + 20*time.Millisecond*netlab.Slack(); got[i].p95 > limit {
+				t.Errorf("%s: of the answers to %s names 95 of 100 took up to %v, want at most %v", c.name, kind, got[i].p95, limit)
+			}
+			if got[i].lost > 0 {
+				t.Errorf("%s: %d questions about %s names were not answered", c.name, got[i].lost, kind)
+			}
+		}
+	}
+}
+
+// BenchmarkReloadStalls prints the worst answer while things change, with a list of a
+// million names and, where there is one, a real one.
+func BenchmarkReloadStalls(b *testing.B) {
+	s := newStalls(b, 1_000_000)
+	for _, c := range slices.Insert(s.changes(), 0, change{"nothing changes", func() { time.Sleep(3 * time.Second) }}) {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				got := s.measure(c.name, c.do)
+				for i, kind := range askedKinds {
+					b.ReportMetric(float64(got[i].worst.Microseconds())/1000, "ms-worst-"+kind)
+					b.ReportMetric(100*float64(got[i].late)/float64(got[i].asked), "%-over-5ms-"+kind)
+				}
+			}
+		})
+	}
+}
+
+// askedKinds are the kinds of names that are asked for.
+var askedKinds = []string{"cached", "fresh-listed", "fresh-other"}
+
+type change struct {
+	name string
+	do   func() // returns when the change is taken up
+}
+
+// stalls is a gateway with big lists that is asked all the time.
+type stalls struct {
+	*gate
+	big, china []byte
+	turn       int
+}
+
+func newStalls(t testing.TB, entries int) *stalls {
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	s := &stalls{gate: g}
+	var text bytes.Buffer
+	for i := range entries {
+		fmt.Fprintf(&text, "name%d.zone%d.big.example\n", i, i%997)
+	}
+	s.big = text.Bytes()
+	g.Box.Write("big.txt", text.String())
+	lists := "mine big"
+	config := g.read("gateway.yaml") + "  big: {file: " + filepath.Join(g.Box.Dir, "big.txt") + "}\n"
+	if dir := listsFolder(); dir != "" {
+		s.china, _ = os.ReadFile(filepath.Join(dir, "accelerated-domains.china.conf")) // without it the rest is measured
+	}
+	if s.china != nil {
+		g.Box.Write("china.conf", string(s.china))
+		lists += " china"
+		config += "  china: {file: " + filepath.Join(g.Box.Dir, "china.conf") + "}\n"
+	}
+	g.Box.Write("gateway.yaml", config)
+	g.Box.Write("Corefile", strings.Replace(g.read("Corefile"), "listed mine", "listed "+lists, 1))
+	g.p = g.Box.Launch(binary, "run")
+	g.logs(g.p)
+	g.Box.AwaitDNS(g.p, 60*time.Second*netlab.Slack())
+	g.Box.AwaitNames("ready.listed.example", 20*time.Second)
+	return s
+}
+
+func listsFolder() string {
+	if dir := os.Getenv("NAMEROUTE_LISTS"); dir != "" {
+		return dir
+	}
+	const beside = "../../shared/lists"
+	if _, err := os.Stat(beside); err != nil {
+		return ""
+	}
+	return beside
+}
+
+// changes are what may stall, each with another content each time.
+func (s *stalls) changes() []change {
+	all := []change{{"big list", func() { s.rewrite("big.txt", s.big, "new%d.big.example\n") }}}
+	if s.china != nil {
+		all = append(all, change{"real list", func() { s.rewrite("china.conf", s.china, "server=/new%d.china.example/114.114.114.114\n") }})
+	}
+	return append(all,
+		change{"gateway.yaml", func() {
+			s.turn++
+			s.Box.Write("gateway.yaml", fmt.Sprintf("%s# %d\n", strings.Split(s.read("gateway.yaml"), "# ")[0], s.turn))
+			s.nameroute("reload")
+		}},
+		change{"provider's file", func() {
+			s.turn++
+			s.Box.Write("wg0.conf", s.WireGuardConf()+fmt.Sprintf("PersistentKeepalive = %d\n", 20+s.turn%10))
+			s.nameroute("reload")
+			time.Sleep(time.Second) // the sidecar takes it up at its own pace
+		}})
+}
+
+// rewrite replaces a list by itself and one more name, and waits until that is on it.
+func (s *stalls) rewrite(file string, text []byte, line string) {
+	s.turn++
+	said := strings.Count(s.p.Output(), "lists: reloaded")
+	s.Box.Write(file, string(text)+fmt.Sprintf(line, s.turn))
+	for end := time.Now().Add(60 * time.Second); strings.Count(s.p.Output(), "lists: reloaded") == said; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("%s is not taken up:\n%s", file, s.p.Output())
+		}
+	}
+}
+
+// took is how long answers to one kind of names took.
+type took struct {
+	worst, p99, p95, median time.Duration
+	late                    int // over 5 ms
+	asked, lost             int
+}
+
+// measure asks while something is done, and a moment longer.
+func (s *stalls) measure(what string, do func()) []took {
+	s.t.Helper()
+	s.turn++
+	turn := s.turn // do moves it on
+	name := func(domain string, fresh bool) func(i int) string {
+		if !fresh {
+			return func(int) string { return "www." + domain }
+		}
+		return func(i int) string { return fmt.Sprintf("s%d-%d.%s", turn, i, domain) }
+	}
+	stop := make(chan struct{})
+	results := make([]took, 3)
+	var done sync.WaitGroup
+	for i, next := range []func(int) string{name("listed.example", false), name("listed.example", true), name("other.example", true)} {
+		pause := []time.Duration{2, 15, 15}[i] * time.Millisecond
+		done.Go(func() { results[i] = s.askSteadily(next, pause, stop) })
+	}
+	do()
+	time.Sleep(300 * time.Millisecond)
+	close(stop)
+	done.Wait()
+	for i, kind := range askedKinds {
+		r := results[i]
+		s.t.Logf("%-16s %-13s worst %8v, 99 of 100 within %8v, 95 within %8v, median %8v, %d of %d over 5 ms, %d lost", what, kind, r.worst, r.p99, r.p95, r.median, r.late, r.asked, r.lost)
+	}
+	return results
+}
+
+// askSteadily asks at a steady pace over one socket, whether answers come or not: a
+// stall makes all questions of a while late, not one.
+func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-chan struct{}) (r took) {
+	conn, err := s.Client.Dial("udp", s.BoxLAN.V4.String()+":53")
+	if err != nil {
+		s.t.Error(err)
+		return took{lost: 1}
+	}
+	c := &dns.Conn{Conn: conn, UDPSize: 1232}
+	began := make([]atomic.Int64, 1<<16) // by the question's ID
+	all := make(chan []time.Duration)
+	go func() { all <- readAnswers(c, began) }()
+	for tick := time.NewTicker(pause); ; {
+		select {
+		case <-stop:
+			tick.Stop()
+			time.Sleep(200 * time.Millisecond * netlab.Slack()) // for the last answers
+			c.Close()
+			r.summary(<-all)
+			return r
+		case <-tick.C:
+		}
+		q := question(name(r.asked))
+		q.Id = uint16(r.asked)
+		began[q.Id].Store(time.Now().UnixNano())
+		_ = c.WriteMsg(q) // one that is not sent is not answered
+		r.asked++
+	}
+}
+
+// readAnswers reads until the connection is closed, and returns how long each good
+// answer took.
+func readAnswers(c *dns.Conn, began []atomic.Int64) (all []time.Duration) {
+	for {
+		reply, err := c.ReadMsg()
+		if errors.Is(err, net.ErrClosed) {
+			return all
+		}
+		if err != nil || reply.Rcode != dns.RcodeSuccess || len(reply.Answer) == 0 {
+			continue
+		}
+		if at := began[reply.Id].Swap(0); at != 0 {
+			all = append(all, time.Duration(time.Now().UnixNano()-at))
+		}
+	}
+}
+
+func (r *took) summary(all []time.Duration) {
+	r.lost = r.asked - len(all)
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(all)
+	at := func(i int) time.Duration { return all[i].Round(10 * time.Microsecond) }
+	r.worst, r.p99, r.p95, r.median = at(len(all)-1), at(len(all)*99/100), at(len(all)*95/100), at(len(all)/2)
+	for _, d := range all {
+		if d > 5*time.Millisecond {
+			r.late++
+		}
+	}
+}
