@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // twinList is the twin's listing as if it were the ordinary table's.
@@ -166,8 +166,8 @@ func TestPacketsTwins(t *testing.T) {
 }
 
 // TestLossUnderTraffic: others flush the ruleset and our process is killed, again and
-// again, while new flows start all the time: not one packet leaves by the WAN. The
-// pause is what twins need to be two again.
+// again, while new flows start all the time: not one packet leaves by the WAN. Twins
+// promise that for losses one at a time: each waits until they are two again.
 func TestLossUnderTraffic(t *testing.T) {
 	for _, m := range []Mode{ModeOwned, ModeTwins} {
 		t.Run(string(m), func(t *testing.T) {
@@ -186,14 +186,14 @@ func TestLossUnderTraffic(t *testing.T) {
 			}
 			var sent atomic.Int64
 			stop := traffic(t, &sent)
-			pause := 20 * time.Millisecond * netlab.Slack()
+			var back []time.Duration
 			for range 4 {
 				for range 3 {
 					sh(t, "nft flush ruleset")
-					time.Sleep(pause)
+					back = append(back, wholeAgain(t, families[0].listed, families[1].listed))
 				}
 				p.kill()
-				time.Sleep(pause)
+				time.Sleep(20 * time.Millisecond) // traffic, while nobody is there to mend anything
 				if p = child(t, "hold", string(m)); p.said != "ready 2" {
 					t.Errorf("of 2 addresses adopted: %s", p.said)
 				}
@@ -211,8 +211,40 @@ func TestLossUnderTraffic(t *testing.T) {
 			if got := packets("vpn"); strings.HasPrefix(got, "0 ") || strings.Contains(got, " 0 ") {
 				t.Errorf("of %d packets %s left by the tunnel", sent.Load(), got)
 			}
-			t.Logf("%d packets, by the tunnel: %s", sent.Load(), packets("vpn"))
+			slices.Sort(back)
+			// The worst is the machine's: one that runs other tests, too, has kept us from
+			// the processor for half a second.
+			if median := back[len(back)/2]; median > restored {
+				t.Errorf("after a flush it took %v until all was there again, want at most %v: %v", median, restored, back)
+			}
+			t.Logf("%d packets, by the tunnel: %s; whole again after %v", sent.Load(), packets("vpn"), back)
 		})
+	}
+}
+
+// wholeAgain waits until our ordinary table has its door and these elements, and
+// returns how long that took. One that is late by ten times fails the test at once.
+func wholeAgain(t *testing.T, addrs ...string) time.Duration {
+	t.Helper()
+	r, err := openReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	began := time.Now()
+	for {
+		whole := true
+		for _, a := range addrs {
+			whole = whole && has(r, *vpn.of(addr(a)), a)
+		}
+		took := time.Since(began)
+		if whole {
+			return took.Round(10 * time.Microsecond)
+		}
+		if took > 10*restored {
+			t.Fatalf("%v after the flush the elements are not back", took)
+		}
+		time.Sleep(200 * time.Microsecond)
 	}
 }
 
