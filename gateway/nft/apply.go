@@ -72,10 +72,33 @@ func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, er
 		return 0, err
 	}
 	defer r.close()
-	sides, err := k.sides(r, t, replace)
+	sides, err := k.flushed(r, t)
 	if err != nil {
 		return 0, err
 	}
+	before := 0
+	if len(sides) > 0 {
+		if before, err = k.carryOut(ctx, r, t, sides); err != nil {
+			return 0, err
+		}
+	}
+	// What was made just now is left out: a dump right after a bulk load misses elements.
+	if sides, err = k.sides(r, t, replace, len(sides)); err != nil {
+		return 0, err
+	}
+	changes, err := k.carryOut(ctx, r, t, sides)
+	if err != nil {
+		return 0, err
+	}
+	k.applied = t
+	k.untrack(t.Name, func(name string) bool {
+		return slices.ContainsFunc(t.sets, func(s set) bool { return s.learned && s.name == name })
+	})
+	return before + changes, k.ensureWatch()
+}
+
+// carryOut brings some sides to what they shall be.
+func (k *Kernel) carryOut(ctx context.Context, r *reader, t *Table, sides []side) (changes int, err error) {
 	lost, err := k.adopt(r, sides[0].have, t)
 	if err != nil {
 		return 0, err
@@ -84,15 +107,11 @@ func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, er
 	if err := e.run(); err != nil {
 		return 0, err
 	}
-	k.applied = t
-	k.untrack(t.Name, func(name string) bool {
-		return slices.ContainsFunc(t.sets, func(s set) bool { return s.learned && s.name == name })
-	})
-	changes := e.putBack
+	changes = e.putBack
 	for _, s := range sides {
 		changes += s.plan.changes()
 	}
-	return changes, k.ensureWatch()
+	return changes, nil
 }
 
 // adopt reads the learned sets that the kernel has and we do not know yet, before

@@ -27,10 +27,30 @@ type side struct {
 	plan *plan
 }
 
-// sides reads the tables that hold our content and computes what is to be done to
-// each. A twin that nobody wants (somebody stored the whole ruleset and loaded it
+// flushed is the ordinary twin alone where others took it away and the owned one
+// stands, else nil. It is put back before anything else is looked at: what the other
+// one holds may take long to read, and until then our death would leave nothing.
+func (k *Kernel) flushed(r *reader, t *Table) ([]side, error) {
+	if k.features.Mode != ModeTwins {
+		return nil, nil
+	}
+	ordinary, err := r.table(unix.NFPROTO_INET, t.Name)
+	if err != nil || ordinary.exists {
+		return nil, err
+	}
+	owned, err := r.table(unix.NFPROTO_INET, twinOf(t.Name))
+	if err != nil || !owned.exists || k.mayWrite(owned) != nil {
+		return nil, err
+	}
+	have := &state{table: ordinary}
+	p, err := diff(have, t, 0, k.sock.port(), false)
+	return []side{{t.Name, have, p}}, err
+}
+
+// sides reads the tables that hold our content, but for the first ones, and computes
+// what is to be done to each. A twin that nobody wants (somebody stored the whole ruleset and loaded it
 // again, or the kernel got better) is deleted.
-func (k *Kernel) sides(r *reader, t *Table, replace bool) ([]side, error) {
+func (k *Kernel) sides(r *reader, t *Table, replace bool, skip int) ([]side, error) {
 	names, flags := []string{t.Name}, []uint32{0}
 	switch k.features.Mode {
 	case ModeOwned:
@@ -40,6 +60,9 @@ func (k *Kernel) sides(r *reader, t *Table, replace bool) ([]side, error) {
 	}
 	var sides []side
 	for i, name := range names {
+		if i < skip {
+			continue
+		}
 		have, err := r.readFrame(name)
 		if err != nil {
 			return nil, err

@@ -53,7 +53,8 @@ func TestTwins(t *testing.T) {
 	}
 	for i, by := range []string{"nft flush ruleset", "nft delete table inet nameroute", "nft flush chain inet nameroute classify"} {
 		sh(t, "%s", by)
-		eventually(t, restored, func() bool { return len(told.seen()) > i })
+		t.Logf("%s: whole again after %v", by, wholeAgain(t, "8.8.8.8", "2606:4700::1"))
+		eventually(t, 10*restored, func() bool { return len(told.seen()) > i })
 		learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1")
 		both()
 		if n := apply(t, k, small()); n != 0 {
