@@ -139,13 +139,13 @@ func TestNamesLedToSurvive(t *testing.T) {
 			}
 			g.start()
 		}},
-		{"crash", func(int) {
-			time.Sleep(150 * time.Millisecond) // the journal is written each 100 ms
+		{"crash", func(i int) {
+			g.awaitJournal(fmt.Sprintf("led%d.cdn.example", i))
 			g.p.Kill()
 			g.start()
 		}},
 		{"crash, new Corefile and restart", func(i int) {
-			time.Sleep(150 * time.Millisecond)
+			g.awaitJournal(fmt.Sprintf("led%d.cdn.example", i))
 			g.p.Kill()
 			change(i)
 			g.start()
@@ -162,6 +162,22 @@ func TestNamesLedToSurvive(t *testing.T) {
 		g.wantAsked(netlab.ByVPN, g.World.Queries(led))
 		if t.Failed() {
 			t.Fatalf("after %s", event.what)
+		}
+	}
+}
+
+// awaitJournal waits until a name that a listed one led to is on disk, where it comes
+// each 100 ms.
+func (g *gate) awaitJournal(name string) {
+	g.t.Helper()
+	file := filepath.Join(g.Dir, "box", "state", "names")
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(text), name) {
+			return
+		}
+		if time.Now().After(end) {
+			g.t.Fatalf("%s is not in %s, %v", name, file, err)
 		}
 	}
 }

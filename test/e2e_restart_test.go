@@ -2,6 +2,8 @@ package test
 
 import (
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +31,7 @@ func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
 				g.wantSame("after the stop", before, g.kernelState())
 				monitor := g.Box.Start("ip", "monitor", "rule", "route", "address")
 				tables := g.Box.Start("nft", "monitor", "tables", "chains", "rules", "sets")
-				time.Sleep(200 * time.Millisecond) // until they listen
+				g.awaitListening(monitor, tables)
 				g.start()
 				g.wantSettledTable()
 				g.nameroute("reload")
@@ -48,6 +50,25 @@ func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
 			}
 			g.wantWay(g.Client, netlab.ByVPN, addrs...)
 		})
+	}
+}
+
+// awaitListening waits until each program has a netlink socket that is in a group.
+func (g *gate) awaitListening(all ...*netlab.Process) {
+	g.t.Helper()
+	listening := func(p *netlab.Process) bool {
+		for line := range strings.Lines(g.Box.Run("cat", "/proc/net/netlink")) {
+			// sk, protocol, port (its process), groups, ...
+			if f := strings.Fields(line); len(f) > 3 && f[2] == strconv.Itoa(p.Pid) && strings.Trim(f[3], "0") != "" {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(5 * time.Second); slices.ContainsFunc(all, func(p *netlab.Process) bool { return !listening(p) }); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			g.t.Fatalf("a monitor does not listen:\n%s", g.Box.Run("cat", "/proc/net/netlink"))
+		}
 	}
 }
 

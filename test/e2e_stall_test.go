@@ -20,28 +20,33 @@ import (
 )
 
 // Big lists, gateway.yaml and a provider's file change while cached and fresh names are
-// asked for: nobody waits for it. How long answers took is compared with the same
-// run while nothing changed, because a busy machine makes all answers wait; a twentieth
-// of the questions is less than what comes in while something stalls. The figures are
-// BenchmarkReloadStalls'.
+// asked for: nobody waits for it. How long answers took is compared with the moments
+// before and after, in which nothing changed, because a busy machine makes all answers
+// wait; it is not parallel for the same reason. A twentieth of the questions is less than
+// what comes in while something stalls. The figures are BenchmarkReloadStalls'.
 func TestReloadStallsNothing(t *testing.T) {
-	t.Parallel()
-	entries := 300_000
+	entries := 200_000
 	if raceEnabled {
 		entries = 30_000
 	}
 	s := newStalls(t, entries)
-	quiet := s.measure("nothing changes", func() { time.Sleep(2 * time.Second) })
+	quiet := func() []took {
+		return s.measure("nothing changes", func() { time.Sleep(700 * time.Millisecond) })
+	}
+	before := quiet()
 	for _, c := range s.changes() {
 		got := s.measure(c.name, c.do)
+		after := quiet()
 		for i, kind := range askedKinds {
-			if limit := 3*quiet[i].p95 + 20*time.Millisecond*netlab.Slack(); got[i].p95 > limit {
+			limit := 3*max(before[i].p95, after[i].p95) + 50*time.Millisecond*netlab.Slack()
+			if got[i].p95 > limit {
 				t.Errorf("%s: of the answers to %s names 95 of 100 took up to %v, want at most %v", c.name, kind, got[i].p95, limit)
 			}
 			if got[i].lost > 0 {
 				t.Errorf("%s: %d questions about %s names were not answered", c.name, got[i].lost, kind)
 			}
 		}
+		before = after
 	}
 }
 

@@ -104,11 +104,7 @@ func TestManyAtOnce(t *testing.T) {
 		if took > slack*time.Second {
 			t.Errorf("took %v", took)
 		}
-		time.Sleep(60 * time.Millisecond) // a dump right after a bulk load misses elements
-		elems, err := k.Elements(vpn.Set4)
-		if err != nil || len(elems) != 10_000 {
-			t.Errorf("%d elements, %v", len(elems), err)
-		}
+		awaitElements(t, k, vpn.Set4, 10_000)
 		t.Logf("10,000 in %v", took)
 	})
 }

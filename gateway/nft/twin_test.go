@@ -123,11 +123,8 @@ func TestTwinsOfMany(t *testing.T) {
 	} {
 		lose()
 		eventually(t, time.Second*slack, func() bool { return len(told.seen()) > i })
-		time.Sleep(60 * time.Millisecond) // a dump right after a bulk load misses elements
 		for _, table := range []string{"nameroute", "nameroute_twin"} {
-			if elems, err := k.Elements(SetRef{"inet", table, "vpn4"}); err != nil || len(elems) != n {
-				t.Errorf("loss %d: %d elements in table %s, %v", i, len(elems), table, err)
-			}
+			awaitElements(t, k, SetRef{"inet", table, "vpn4"}, n)
 		}
 	}
 }

@@ -213,13 +213,25 @@ func TestLossOfMany(t *testing.T) {
 	if hot == 0 || hot > restored {
 		t.Errorf("the hottest element is back after %v", hot)
 	}
-	time.Sleep(60 * time.Millisecond) // a dump right after a bulk load misses elements
-	elems, err := k.Elements(vpn.Set4)
-	if err != nil || len(elems) != n+1 {
-		t.Errorf("%d of %d elements are back, %v", len(elems), n+1, err)
-	}
+	awaitElements(t, k, vpn.Set4, n+1)
 	if n := apply(t, k, s); n != 0 {
 		t.Errorf("%d changes", n)
+	}
+}
+
+// awaitElements waits until the kernel shows that many elements: a dump right after a
+// bulk load misses some.
+func awaitElements(t *testing.T, k *Kernel, set SetRef, want int) {
+	t.Helper()
+	for end := time.Now().Add(time.Second * slack); ; time.Sleep(10 * time.Millisecond) {
+		elems, err := k.Elements(set)
+		if err == nil && len(elems) == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("%d elements in set %s, %v; want %d", len(elems), set, err, want)
+			return
+		}
 	}
 }
 
