@@ -47,9 +47,9 @@ func (k *Kernel) flushed(r *reader, t *Table) ([]side, error) {
 	return []side{{t.Name, have, p}}, err
 }
 
-// sides reads the tables that hold our content, but for the first ones, and computes
-// what is to be done to each. A twin that nobody wants (somebody stored the whole ruleset and loaded it
-// again, or the kernel got better) is deleted.
+// sides reads the tables that hold our content, all but the first skip, and computes
+// what is to be done to each. A twin that nobody wants (somebody stored the whole
+// ruleset and loaded it again, or the kernel got better) is deleted.
 func (k *Kernel) sides(r *reader, t *Table, replace bool, skip int) ([]side, error) {
 	names, flags := []string{t.Name}, []uint32{0}
 	switch k.features.Mode {
