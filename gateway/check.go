@@ -21,6 +21,7 @@ func (c *Config) check(r *reader) {
 	c.checkLinks(r)
 	c.checkSources(r)
 	c.checkPrefixes(r)
+	c.checkRedirect(r)
 	if c.numberRoutes(r) {
 		c.checkTables(r)
 		c.checkPriorities(r)

@@ -49,6 +49,7 @@ type Config struct {
 	SetSize      int              // elements, for each learned set
 	Lifetime     Lifetime         // how long a learned address stays
 	Owner        Owner            // whether the nft table is made ours alone
+	Redirect     Redirect         // of lan clients' questions to others
 	Notes        Problems         // what is allowed and has a consequence, for `check` to show
 	places       places           // where each key stands, for Problem
 }

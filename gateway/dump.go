@@ -38,6 +38,7 @@ func (c *Config) YAML() string {
 		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
 			"grace", shortDuration(c.Lifetime.Grace), "ceiling", shortDuration(c.Lifetime.Ceiling)),
 		"owner", string(c.Owner),
+		"redirect_dns", c.Redirect.node(),
 		"routes", routes,
 		"lists", lists,
 	))
@@ -45,6 +46,14 @@ func (c *Config) YAML() string {
 		return fmt.Sprintf("# %v\n", err)
 	}
 	return string(text)
+}
+
+// node is the redirection as a word, or as its keys.
+func (r Redirect) node() *yaml.Node {
+	if !r.On {
+		return scalar("off")
+	}
+	return mapping("except", flow(words(r.Except)), "dot", choose(r.Refuse, "reject", "allow"))
 }
 
 // pairs are the route's keys and values, in the order in which they are shown.
@@ -69,6 +78,7 @@ func (r Route) pairs() []any {
 	add(true, "private", choose(r.Private, "learn", "refuse"))
 	add(r.SNAT.Mode != SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == SNATTo, "snat", flow(words(r.SNAT.Addrs)))
+	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
 	add(tunnel, "hooks", choose(r.Hooks, "ignore", "refuse"))
 	return pairs
 }

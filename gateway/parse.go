@@ -146,6 +146,7 @@ func (c *Config) fields() []field {
 		}},
 		{key: "routes", read: c.readRoutes},
 		{key: "lists", read: c.readLists},
+		{key: "redirect_dns", want: wantRedirect, read: c.readRedirect},
 	}
 }
 

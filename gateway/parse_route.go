@@ -18,7 +18,7 @@ type routeReader struct {
 
 // reserved are names that sets, marks and chains of our own already have, and those
 // whose sets nft(8) could not name: ip6 and icmpv6 are words of its grammar.
-var reserved = []string{WAN, "keep", "special", "ip", "icmpv"}
+var reserved = []string{WAN, "keep", "special", "except", "moved", "ip", "icmpv"}
 
 func (c *Config) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {
@@ -69,6 +69,10 @@ func (rr *routeReader) fields() []field {
 			set(&rr.Private)(word == "learn", ok)
 		}},
 		{key: "snat", read: rr.readSNAT},
+		{key: "evict", read: func(v value) {
+			word, ok := v.word("true", "false")
+			set(&rr.Evict)(word == "true", ok)
+		}},
 		{key: "hooks", read: func(v value) {
 			word, ok := v.word("refuse", "ignore")
 			set(&rr.Hooks)(word == "ignore", ok)

@@ -23,6 +23,7 @@ priority: 7100
 set_size: 1024
 lifetime: {floor: 30m, grace: 90s, ceiling: 12h}
 owner: off
+redirect_dns: {except: [192.168.1.5, 9.9.9.0/24, "2620:fe::fe"], dot: reject}
 routes:
   vpn:
     wireguard: /etc/wireguard/wg0.conf
@@ -34,6 +35,7 @@ routes:
     mtu: 1420
     prefixes: [china, mine]
     private: learn
+    evict: true
     snat: [192.0.2.7, "2001:db8::7"]
     hooks: ignore
   office: {interface: tun0, snat: masquerade}
@@ -89,12 +91,14 @@ func TestParseEveryKey(t *testing.T) {
 			netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("[fe80::1%eth0]:53"),
 		},
 		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: OwnerOff,
-		Keep:     []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		Keep: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		Redirect: Redirect{On: true, Refuse: true, Except: []netip.Prefix{
+			netip.MustParsePrefix("192.168.1.5/32"), netip.MustParsePrefix("9.9.9.0/24"), netip.MustParsePrefix("2620:fe::fe/128")}},
 		Lifetime: Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
 		Routes: []Route{{
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
-			OnDown: FallBack, Private: true, Hooks: true,
+			OnDown: FallBack, Private: true, Hooks: true, Evict: true,
 			SNAT: SNAT{Mode: SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
@@ -272,6 +276,7 @@ lifetime:
     grace: 10m
     ceiling: 24h
 owner: auto
+redirect_dns: off
 routes:
     vpn:
         wireguard: /etc/wireguard/wg0.conf
@@ -282,6 +287,7 @@ routes:
         priority: 7281
         private: refuse
         snat: auto
+        evict: false
         hooks: refuse
     out:
         next_hop: [192.0.2.254]
@@ -291,6 +297,7 @@ routes:
         priority: 7201
         private: refuse
         snat: auto
+        evict: false
 lists:
     mine:
         file: '/etc/nameroute/my list: 1.txt'

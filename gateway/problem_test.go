@@ -335,6 +335,23 @@ gateway.yaml:2:61: routes.a.prefixes: "": is empty: want the name of a list
 gateway.yaml:3:31: routes.b.prefixes: is a mapping: want names of lists, such as [chnroute]
 gateway.yaml:5:31: routes.d.prefixes: geoip-of-the-moon: there is no such list: want chnroute or mine
 `},
+	{"a redirection", "redirect_dns: {excpt: 1.2.3.4, except: [10.0.0.1/8, \"::/0\", dns.example, 9.9.9.9, 9.9.9.9], dot: drop}\n", `gateway.yaml:1:16: redirect_dns.excpt: unknown key: did you mean except?
+gateway.yaml:1:41: redirect_dns.except: 10.0.0.1/8: has bits behind its prefix length: want 10.0.0.0/8
+gateway.yaml:1:53: redirect_dns.except: ::/0: excepts every address of its family: nothing would be redirected: want a smaller prefix, or redirect_dns: off
+gateway.yaml:1:61: redirect_dns.except: dns.example: not a prefix or an address: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:1:83: redirect_dns.except: 9.9.9.9: named twice
+gateway.yaml:1:98: redirect_dns.dot: drop: unknown value: want allow or reject
+`},
+	{"a redirection that is no word", "redirect_dns: yes\n", `gateway.yaml:1:15: redirect_dns: yes: unknown value: want on or off
+`},
+	{"a redirection without a value", "redirect_dns:\n", `gateway.yaml:1:14: redirect_dns: has no value: want on, off, or the keys except: and dot:
+`},
+	{"a redirection that is a list", "redirect_dns: [on]\n", `gateway.yaml:1:15: redirect_dns: is a list: want on, off, or the keys except: and dot:
+`},
+	{"eviction", "routes: {a: {interface: t, evict: 1}, except: {interface: u}, moved: {interface: v}}\n", `gateway.yaml:1:35: routes.a.evict: 1: unknown value: want true or false
+gateway.yaml:1:39: routes.except: a reserved name: choose another
+gateway.yaml:1:63: routes.moved: a reserved name: choose another
+`},
 	{"prefixes without any list", "routes: {a: {interface: t, prefixes: [mine]}}\n", `gateway.yaml:1:39: routes.a.prefixes: mine: there is no such list: add it to lists
 `},
 	{"paths", `routes: {a: {wireguard: /etc/}}

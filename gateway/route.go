@@ -20,6 +20,7 @@ type Route struct {
 	SNAT     SNAT
 	Hooks    bool     // `hooks: ignore`: hook commands in the provider's file are accepted, and not run
 	Prefixes []string // lists whose addresses and prefixes take the route, without any question
+	Evict    bool     // flows to an address that joins the route are moved to it
 }
 
 // Egress is what a route leaves by.
