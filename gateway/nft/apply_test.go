@@ -264,7 +264,7 @@ func TestModeChange(t *testing.T) {
 // TestStopped: the counters survive a change of their rule.
 func TestStopped(t *testing.T) {
 	k := open(t, Options{})
-	if got, err := k.Stopped(); err != nil || len(got) != 0 {
+	if got, err := stoppedBy(k); err != nil || len(got) != 0 {
 		t.Errorf("without a table: %v, %v", got, err)
 	}
 	s := small()
@@ -275,7 +275,7 @@ func TestStopped(t *testing.T) {
 	_, _ = try("ping -c 3 -i 0.01 -W 0.2 8.8.8.8")
 	check := func() {
 		t.Helper()
-		got, err := k.Stopped()
+		got, err := stoppedBy(k)
 		if want := (map[string]Counter{"vpn": {3, 3 * 84}}); err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("stopped %v, %v", got, err)
 		}

@@ -88,7 +88,7 @@ func (d *desire) closedDoor() []rule {
 			parts = append(parts, notOifname(link))
 		}
 		door := newRule(r.Name+doorSuffix, append(parts, notOifname("lo"), count(), drop())...)
-		door.route = r.Name
+		door.carry = true
 		rules = append(append(rules, door), d.untranslated(r)...)
 	}
 	return append(rules, d.gone()...)

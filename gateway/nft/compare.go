@@ -48,6 +48,9 @@ var nested = map[string][]uint16{
 	"immediate": {unix.NFTA_IMMEDIATE_DATA},
 }
 
+// natFlags names the flags of what translates.
+var natFlags = map[string]uint16{"nat": unix.NFTA_NAT_FLAGS, "redir": unix.NFTA_REDIR_FLAGS}
+
 // canonical lists a rule's expressions in one form, whoever wrote them: attributes
 // sorted, flags of their types gone, those that are zero left out (the kernel
 // reports defaults that nobody sent), counters without their values.
@@ -87,9 +90,9 @@ func canonicalFields(name string, data []byte) []string {
 			}
 			continue
 		}
-		if name == "nat" && a.typ == unix.NFTA_NAT_FLAGS {
-			// NF_NAT_RANGE_MAP_IPS is set by the kernel itself.
-			fields = appendField(fields, native32(be32(a.data)&^1), a.typ)
+		if f := natFlags[name]; f != 0 && a.typ == f {
+			// The kernel itself sets NF_NAT_RANGE_MAP_IPS and _PROTO_SPECIFIED.
+			fields = appendField(fields, native32(be32(a.data)&^3), a.typ)
 			continue
 		}
 		fields = appendField(fields, a.data, a.typ)

@@ -35,6 +35,16 @@ type Listener struct {
 	Addr  netip.Addr // invalid or unspecified is every address
 	Proto string     // udp or tcp
 	Port  uint16
+	DNS   bool // plain DNS, which lan's questions to others may be sent on to
+}
+
+// plain is the listener with one form of each address, the zero one for all.
+func (l Listener) plain() Listener {
+	l.Addr = l.Addr.Unmap().WithZone("")
+	if !l.Addr.IsValid() || l.Addr.IsUnspecified() {
+		l.Addr = netip.Addr{}
+	}
+	return l
 }
 
 // The chains, and the sets that no route owns. A chain cannot be called snat:
@@ -52,16 +62,17 @@ func Desired(s Spec) *Table {
 	return &Table{
 		Name: gateway.TableName,
 		sets: d.sets(),
-		chains: []chain{
+		chains: append([]chain{
 			{name: chainClassify, rules: d.classify()},
 			{name: "prerouting", kind: "filter", hook: "prerouting", priority: priorityMangle, rules: d.prerouting()},
+			{name: "sent_on", kind: "filter", hook: "prerouting", priority: priorityDstNAT + 1, rules: d.sentOn()},
 			{name: "output", kind: "route", hook: "output", priority: priorityMangle, rules: d.output()},
 			{name: chainDoor, kind: "filter", hook: "postrouting", priority: prioritySrcNAT - 1, rules: d.closedDoor()},
 			{name: "source_nat", kind: "nat", hook: "postrouting", priority: prioritySrcNAT, rules: d.sourceNAT()},
 			{name: "mss_in", kind: "filter", hook: "forward", priority: priorityMangle, rules: d.mss(iifname)},
 			{name: "mss_out", kind: "filter", hook: "postrouting", priority: priorityMangle, rules: d.mss(oifname)},
 			{name: "input", kind: "filter", hook: "input", priority: priorityFilter, rules: d.input()},
-		},
+		}, d.redirect()...),
 	}
 }
 
@@ -92,6 +103,7 @@ func (d *desire) sets() []set {
 	for _, f := range gateway.Families {
 		sets = append(sets, set{name: familySet(setSpecial, f), family: f, ranges: Merge(specialPrefixes[:], f), base: true})
 	}
+	sets = append(sets, d.exceptSets()...)
 	for _, r := range d.Config.Routes {
 		for _, f := range gateway.Families {
 			sets = append(sets, set{name: r.Set(f), family: f, learned: true, size: d.Config.SetSize})
@@ -203,10 +215,8 @@ func (d *desire) input() []rule {
 	}
 	seen := map[Listener]bool{}
 	for _, l := range d.Listeners {
-		l.Addr = l.Addr.Unmap().WithZone("")
-		if !l.Addr.IsValid() || l.Addr.IsUnspecified() {
-			l.Addr = netip.Addr{}
-		}
+		l = l.plain()
+		l.DNS = false // the same socket all the same
 		if seen[l] || (l.Proto != "udp" && l.Proto != "tcp") {
 			continue
 		}

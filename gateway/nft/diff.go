@@ -257,7 +257,7 @@ func (p *plan) carryCounters(have *state) {
 	}
 	for i := range p.newRules {
 		r := &p.newRules[i]
-		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.route != "" {
+		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.carry {
 			r.packets, r.bytes = h.counters()
 		}
 	}

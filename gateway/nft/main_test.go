@@ -80,6 +80,12 @@ func applyTwice(t testing.TB, k *Kernel, s Spec) {
 	}
 }
 
+// stoppedBy is what the closed doors have dropped.
+func stoppedBy(k *Kernel) (map[string]Counter, error) {
+	c, err := k.Counts()
+	return c.Stopped, err
+}
+
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 func addrs(s ...string) (as []netip.Addr) {
 	for _, a := range s {

@@ -175,7 +175,7 @@ func FuzzEvent(f *testing.F) {
 		canonical(payload)
 		r := ruleState{chain: chainDoor, exprs: payload, comment: payload}
 		r.counters()
-		doorOf(r)
+		r.said()
 		extack(append(binary.NativeEndian.AppendUint32(nil, uint32(len(payload))), append([]byte{2, 0, 0, 2}, payload...)...))
 	})
 }

@@ -176,7 +176,7 @@ END`)
 	if out := sh(t, "nft list table inet leak"); strings.Count(out, "packets 0 ") != 2 {
 		t.Errorf("leaked:\n%s", out)
 	}
-	stopped, err := k.Stopped()
+	stopped, err := stoppedBy(k)
 	if err != nil || stopped["vpn"].Packets < 8 {
 		t.Errorf("stopped %v, %v", stopped, err)
 	}

@@ -16,7 +16,7 @@ import (
 type rule struct {
 	comment string
 	parts   []part
-	route   string // of a closed door: the route whose packets it counts
+	carry   bool // what its counter has counted goes on when a rule of the same meaning replaces it
 }
 
 // part is one statement of a rule, as nft(8) prints it and as the kernel takes it.
@@ -97,12 +97,19 @@ func familyWord(f gateway.Family) string {
 }
 
 // daddr loads the packet's destination.
-func daddr(f gateway.Family) expr.Any {
+func daddr(f gateway.Family) *expr.Payload {
 	offset, length := uint32(16), uint32(4) // RFC 791 3.1
 	if f == gateway.V6 {
 		offset, length = 24, 16 // RFC 8200 3
 	}
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
+}
+
+// saddrIn matches sources in a set of one family.
+func saddrIn(f gateway.Family, set string) part {
+	load := daddr(f)
+	load.Offset -= load.Len // the two addresses stand side by side
+	return part{familyWord(f) + " saddr @" + set, append(protocolFamily(f), load, &expr.Lookup{SourceRegister: reg, SetName: set})}
 }
 
 // daddrIn matches destinations in all of the sets, which are of one family.
@@ -163,6 +170,9 @@ func merged(m gateway.Mark) expr.Any { return and(native32(^m.Mask), native32(m.
 // mergedText is how nft prints it: it shows the bits of the value in the mask, too,
 // and no mask of all ones.
 func mergedText(what string, m gateway.Mark) string {
+	if m.Value == 0 {
+		return fmt.Sprintf("%s set %s & 0x%08x", what, what, ^m.Mask)
+	}
 	if ^m.Mask|m.Value == math.MaxUint32 {
 		return fmt.Sprintf("%s set %s | 0x%08x", what, what, m.Value)
 	}

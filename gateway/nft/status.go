@@ -58,25 +58,44 @@ type Counter struct {
 	Packets, Bytes uint64
 }
 
-// Stopped reads how much each route's closed door has dropped since the table was
-// made, by route name. Without a table nothing is stopped. A packet is dropped by one
-// of two twins, so what both counted is added.
-func (k *Kernel) Stopped() (map[string]Counter, error) {
+// with adds what a rule has counted.
+func (c Counter) with(r ruleState) Counter {
+	packets, bytes := r.counters()
+	return Counter{c.Packets + packets, c.Bytes + bytes}
+}
+
+// Counts are what the rules of our table have counted since it was made. Without a
+// table all are zero.
+type Counts struct {
+	Stopped    map[string]Counter // by each route's closed door, by route name
+	Redirected Counter            // flows of questions of lan's clients to others, sent on to us
+	Refused    Counter            // packets of theirs in DNS over TLS or QUIC
+}
+
+// Counts reads the counters. A packet is dropped or sent on by one of two twins, so what
+// both counted is added.
+func (k *Kernel) Counts() (Counts, error) {
+	out := Counts{Stopped: map[string]Counter{}}
 	r, err := openReader()
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	defer r.close()
-	out := map[string]Counter{}
 	for _, table := range []string{gateway.TableName, twinOf(gateway.TableName)} {
 		rules, err := r.rules(unix.NFPROTO_INET, table)
 		if err != nil && !errors.Is(err, ErrNoSet) {
-			return nil, err
+			return out, err
 		}
 		for _, rule := range rules {
-			if route, ok := doorOf(rule); ok {
-				packets, bytes := rule.counters()
-				out[route] = Counter{out[route].Packets + packets, out[route].Bytes + bytes}
+			switch rule.chain {
+			case chainDoor:
+				if route, ok := strings.CutSuffix(rule.said(), doorSuffix); ok {
+					out.Stopped[route] = out.Stopped[route].with(rule)
+				}
+			case chainToUs:
+				out.Redirected = out.Redirected.with(rule)
+			case chainRefuse:
+				out.Refused = out.Refused.with(rule)
 			}
 		}
 	}
@@ -143,15 +162,12 @@ func (k *Kernel) follow(ref SetRef) (*learned, error) {
 	return s, nil
 }
 
-// doorOf tells which route's closed door a rule is, by its comment.
-func doorOf(r ruleState) (route string, ok bool) {
-	if r.chain != chainDoor {
-		return "", false
-	}
-	for data := r.comment; len(data) >= 2 && len(data) >= 2+int(data[1]); data = data[2+int(data[1]):] {
+// said is a rule's comment, "" where it has none.
+func (s ruleState) said() string {
+	for data := s.comment; len(data) >= 2 && len(data) >= 2+int(data[1]); data = data[2+int(data[1]):] {
 		if data[0] == byte(userdata.TypeComment) {
-			return strings.CutSuffix(cString(data[2:2+int(data[1])]), doorSuffix)
+			return cString(data[2 : 2+int(data[1])])
 		}
 	}
-	return "", false
+	return ""
 }

@@ -41,6 +41,7 @@ var hookNumbers = map[string]uint32{"prerouting": 0, "input": 1, "forward": 2, "
 // The priorities of hooks as the kernel (NF_IP_PRI_*) and nft(8) know them.
 const (
 	priorityMangle = -150
+	priorityDstNAT = -100
 	priorityFilter = 0
 	prioritySrcNAT = 100
 )
@@ -121,6 +122,10 @@ func priorityName(p int32) string {
 	switch p {
 	case priorityMangle:
 		return "mangle"
+	case priorityDstNAT:
+		return "dstnat"
+	case priorityDstNAT + 1:
+		return "dstnat + 1"
 	case priorityFilter:
 		return "filter"
 	case prioritySrcNAT:

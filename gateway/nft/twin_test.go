@@ -137,7 +137,7 @@ func TestStoppedTwice(t *testing.T) {
 	t.Cleanup(func() { sh(t, "ip link del d0") })
 	learn(t, k, vpn, time.Hour, "8.8.8.8")
 	_, _ = try("ping -c 3 -i 0.01 -W 0.2 8.8.8.8")
-	got, err := k.Stopped()
+	got, err := stoppedBy(k)
 	if want := (map[string]Counter{"vpn": {3, 3 * 84}}); err != nil || cmp.Diff(want, got) != "" {
 		t.Errorf("stopped %v, %v", got, err)
 	}
