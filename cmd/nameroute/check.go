@@ -107,6 +107,9 @@ func checkAll(o *options, r *report) {
 		r.wrong(exitConfig, err)
 	} else {
 		r.ok("%s: %s, %s", o.config, count(len(cfg.Routes), "route"), count(len(cfg.Lists), "list"))
+		for _, n := range cfg.Notes {
+			r.warn("%v", n)
+		}
 	}
 	text := checkCore(o, cfg, r)
 	if cfg != nil {

@@ -55,7 +55,7 @@ func (m machine) pitfalls(cfg *gateway.Config) []string {
 	m.t.Helper()
 	var out bytes.Buffer
 	m.Do(func() {
-		checkPitfalls(cfg, []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "tcp", Port: 53}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
+		checkPitfalls(cfg, []nft.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
 	})
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
 }
@@ -104,6 +104,26 @@ func firewallPitfalls() map[string]pitfall {
 		"nobody masquerades": {
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 			want:  []string{"warning  nobody translates the sources of br-lan (192.168.7.0/24) at wan0, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed where the router behind wan0 has a route back)"},
+		},
+		"redirected": {rules: masquerade, yaml: "redirect_dns: on\n"},
+		"redirected by another table": {
+			rules: masquerade + `table inet fw4 {
+				chain dstnat { type nat hook prerouting priority dstnat; iifname "br-lan" jump dstnat_lan; }
+				chain dstnat_lan { ip saddr != 192.168.7.5 udp dport 53 redirect to :53; tcp dport 80 dnat ip to 192.168.7.5; }
+			}`,
+			yaml: "redirect_dns: on\n",
+			want: []string{"warning  nft chain inet fw4 dstnat_lan (fw4) sends the questions of br-lan on, too, and which of it and redirect_dns wins depends on their order: keep one of the two"},
+		},
+		"redirected by others for others": {
+			rules: masquerade + `table inet fw4 {
+				chain dstnat { type nat hook prerouting priority dstnat; iifname "wan0" udp dport 53 redirect to :53; iifname "br-lan" tcp dport 80 dnat ip to 192.168.7.5; }
+			}`,
+			yaml: "redirect_dns: on\n",
+		},
+		"redirected by iptables": {
+			sh:   "iptables-nft -t nat -A POSTROUTING -o wan0 -j MASQUERADE; iptables-nft -t nat -A PREROUTING -i br-lan -p udp --dport 53 -j REDIRECT --to-ports 53",
+			yaml: "redirect_dns: on\n",
+			want: []string{"warning  nft chain ip nat PREROUTING (iptables) sends the questions of br-lan on, too, and which of it and redirect_dns wins depends on their order: keep one of the two"},
 		},
 		"snat by iptables": {sh: "iptables-nft -t nat -A POSTROUTING -o wan0 -s 192.168.7.0/24 -j SNAT --to-source 198.51.100.2"},
 		"iptables' MASQUERADE": {

@@ -42,6 +42,7 @@ func checkPitfalls(cfg *gateway.Config, listeners []nft.Listener, r *report) {
 		h.checkInput(r, listeners)
 		h.checkNAT(r)
 	}
+	h.checkRedirect(r, listeners)
 	h.checkLegacyForward(r)
 	h.checkForeign(r)
 	h.checkOverlap(r)

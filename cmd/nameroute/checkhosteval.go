@@ -58,7 +58,7 @@ func (rs *ruleset) eval(c *chain, r *nftables.Rule, f flow) (answer, *expr.Verdi
 			if e.Name == "REJECT" {
 				verdict = &expr.Verdict{Kind: expr.VerdictDrop}
 			}
-		case *expr.Counter, *expr.Log, *expr.Immediate, *expr.Masq, *expr.NAT:
+		case *expr.Counter, *expr.Log, *expr.Immediate, *expr.Masq, *expr.NAT, *expr.Redir:
 		default:
 			a = maybe
 		}

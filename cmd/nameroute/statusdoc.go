@@ -19,6 +19,7 @@ type statusDoc struct {
 	Sets      []setStatus      `json:"sets"`
 	Upstreams []upstreamStatus `json:"upstreams"`
 	Blocks    []blockStatus    `json:"blocks"` // in the order of the Corefile
+	Redirect  *redirectStatus  `json:"redirect,omitempty"`
 	Kernel    kernelStatus     `json:"kernel"`
 }
 
@@ -109,6 +110,13 @@ type blockStatus struct {
 	Routes  []string `json:"routes"`
 	Queries *uint64  `json:"queries,omitempty"`    // missing: nothing in the block counts them
 	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been asked
+}
+
+// redirectStatus is `redirect_dns`; it is missing where that is off.
+type redirectStatus struct {
+	Questions uint64 `json:"questions"`         // flows of lan's clients to other resolvers, answered by us
+	Refused   uint64 `json:"refused,omitempty"` // packets of theirs to port 853; missing: none, or allowed
+	Problem   string `json:"problem,omitempty"` // what is not redirected, and why
 }
 
 // kernelStatus is what of the kernel is in use.

@@ -135,6 +135,9 @@ func (d *statusDoc) addDNS(s dnshalf.Snapshot) {
 	for _, b := range s.Blocks {
 		d.Blocks = append(d.Blocks, blockOf(b))
 	}
+	if s.Redirect.On {
+		d.Redirect = &redirectStatus{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Unsent}
+	}
 	if s.Table {
 		d.Kernel.Table = string(s.Features.Mode)
 		d.Kernel.Owner, d.Kernel.Persist, d.Kernel.Update = s.Features.Owner, s.Features.Persist, s.Features.Update
@@ -178,6 +181,9 @@ func mergeStatus(docs []statusDoc) statusDoc {
 		out.Upstreams = append(out.Upstreams, d.Upstreams...)
 		out.Blocks = append(out.Blocks, d.Blocks...)
 		out.Kernel = mergeKernel(out.Kernel, d.Kernel)
+		if out.Redirect == nil {
+			out.Redirect = d.Redirect
+		}
 	}
 	return out
 }

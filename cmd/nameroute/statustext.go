@@ -29,6 +29,7 @@ func printStatus(out io.Writer, d statusDoc) error {
 	setsText(w, d)
 	upstreamsText(w, d)
 	blocksText(w, d)
+	redirectText(w, d.Redirect)
 	kernelText(w, d.Kernel)
 	return w.Flush()
 }
@@ -144,6 +145,21 @@ func blocksText(w io.Writer, d statusDoc) {
 		t.add(strings.Join(b.Zones, " "), orDash(b.View), orDash(strings.Join(b.Routes, " ")), queries, hits)
 	}
 	t.print(w)
+}
+
+func redirectText(w io.Writer, r *redirectStatus) {
+	if r == nil {
+		return
+	}
+	text := fmt.Sprintf("%d questions to other resolvers were answered here", r.Questions)
+	if r.Refused > 0 {
+		text += fmt.Sprintf(", %d packets of encrypted ones refused", r.Refused)
+	}
+	fmt.Fprintln(w)
+	remark(w, "redirect_dns", text)
+	if r.Problem != "" {
+		remark(w, "redirect_dns", r.Problem)
+	}
 }
 
 func kernelText(w io.Writer, k kernelStatus) {

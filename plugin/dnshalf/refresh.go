@@ -57,6 +57,7 @@ func (h *Half) refresh(ctx context.Context) error {
 	if spec.Local, err = policy.Local(links); err != nil {
 		return err
 	}
+	h.sayOnce(saidRedirect, Unredirected(spec, wantsTable(plans)))
 	if !wantsTable(plans) {
 		return nil
 	}
@@ -237,7 +238,7 @@ func listeners(plans []*plan) []nft.Listener {
 			}
 			for _, host := range b.Hosts {
 				for _, proto := range protocols(b.Transport) {
-					l := nft.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port)}
+					l := nft.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port), DNS: b.Transport == "dns"}
 					if !slices.Contains(all, l) {
 						all = append(all, l)
 					}

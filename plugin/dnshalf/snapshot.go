@@ -21,6 +21,9 @@ type Snapshot struct {
 	Upstreams []UpstreamStatus
 	Blocks    []BlockSnapshot
 	Names     int // names that listed names led to
+	Redirect  gateway.Redirect
+	Unsent    string     // what of Redirect cannot be had, and why; "" where all can
+	Counts    nft.Counts // of the table, where it is ours
 }
 
 // RouteSnapshot is a route as the dns half sees it.
@@ -72,23 +75,25 @@ func (h *Half) Snapshot() (Snapshot, error) {
 	}
 	kernel := h.kernel
 	h.mu.Unlock()
-	s := Snapshot{Lists: h.Lists(), Names: h.Names().Len()}
+	s := Snapshot{Lists: h.Lists(), Names: h.Names().Len(), Redirect: cfg.Redirect}
+	if why, ok := h.said.Load(saidRedirect); ok {
+		s.Unsent, _ = why.(string)
+	}
 	if p == nil {
 		return s, nil
 	}
-	stopped := map[string]nft.Counter{}
 	var errs []error
 	if s.Table = kernel != nil; s.Table {
 		s.Features = kernel.Features()
 		if wantsTable([]*plan{p}) {
 			var err error
-			stopped, err = kernel.Stopped()
+			s.Counts, err = kernel.Counts()
 			errs = append(errs, err)
 		}
 		s.Sets = h.sets(p, cfg)
 	}
 	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
-		s.Routes = append(s.Routes, h.routeSnapshot(r, stopped[r.Name]))
+		s.Routes = append(s.Routes, h.routeSnapshot(r, s.Counts.Stopped[r.Name]))
 	}
 	for _, f := range p.reports {
 		s.Upstreams = append(s.Upstreams, f()...)
