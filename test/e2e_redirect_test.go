@@ -1,0 +1,221 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// A client that asks a resolver of its own choice is answered by us, from where it
+// asked, unless the client or the resolver is excepted, or the resolver is on the LAN.
+func TestRedirect(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	own := g.lanResolver("192.168.77.5", "fd77::5")
+	const redirect = "redirect_dns:\n  except: [192.168.77.5, fd77::5, 30.8.8.8, \"2a0f:8::8\"]\n  dot: reject\n"
+	g.Box.WriteFiles(netlab.Setup{Gateway: redirect})
+	g.start()
+	hard, excepted := g.Plan.World.All(), g.Plan.World2.All()
+	flows := g.flows(g.Client, netlab.ByVPN, g.resolve("flow.listed.example")...)
+	g.Reset()
+
+	g.wantRedirected("first", hard)
+	g.wantAskedAt(g.Client, "client", excepted)
+	g.wantAskedAt(own, "own", hard)
+	for _, at := range []string{"192.168.77.5", "fd77::5"} {
+		for _, proto := range []string{"udp", "tcp"} {
+			reply, err := g.Client.QueryAt(netip.AddrPortFrom(netip.MustParseAddr(at), 53), question("www.listed.example"), proto)
+			if err != nil || reply.Rcode != dns.RcodeNotImplemented {
+				t.Errorf("the resolver on the LAN at %s over %s: %v, %v", at, proto, reply, err)
+			}
+		}
+	}
+	for _, a := range hard {
+		g.wantDoT(a, false)
+	}
+	for _, a := range excepted {
+		g.wantDoT(a, true)
+	}
+
+	// The resolver's own addresses become routed.
+	for i, a := range hard {
+		g.World.Add(fmt.Sprintf("resolver.listed.example. 60 IN %s %s", []string{"A", "AAAA"}[i], a))
+	}
+	if got := g.resolve("resolver.listed.example"); !slices.Equal(got, hard) {
+		t.Fatalf("the resolver's addresses are %v, want %v", got, hard)
+	}
+	g.wantElements(true, hard...)
+	g.wantRedirected("second", hard)
+	for _, a := range hard {
+		g.wantDoT(a, false)
+	}
+	g.wantWay(g.Client, netlab.ByVPN, hard...)
+	g.wantNoQueryByWAN("listed.example")
+	if text := g.nameroute("status"); !strings.Contains(text, "questions to other resolvers were answered here") {
+		t.Errorf("status does not say it:\n%s", text)
+	}
+	g.wantSettledTable()
+
+	// Off and on again, while it runs.
+	yaml := g.read("gateway.yaml")
+	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "", 1))
+	g.hangUp("read again")
+	g.awaitAskedAt(hard[0], true)
+	g.wantAskedAt(g.Client, "off", hard)
+	for _, a := range hard {
+		g.wantDoT(a, true)
+	}
+	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "redirect_dns: on\n", 1))
+	g.hangUp("read again")
+	g.awaitAskedAt(hard[0], false)
+	g.wantRedirected("third", hard)
+	g.wantWay(g.Client, netlab.ByVPN, hard...)
+	flows.wantProgress(time.Second)
+	for _, f := range flows.udp {
+		f.conn.Close() // it would go by the WAN, and be right
+	}
+	g.nameroute("down")
+	if out := g.Box.Run("nft", "list", "ruleset"); strings.Contains(out, "redirect") {
+		t.Errorf("`nameroute down` left:\n%s", out)
+	}
+}
+
+// lanResolver is a machine on the LAN that answers every question with NOTIMP.
+func (g *gate) lanResolver(addrs ...string) *netlab.Host {
+	g.t.Helper()
+	n := netlab.NewNamespace(g.t, "own")
+	n.Sysctl("net/ipv6/conf/all/accept_dad=0", "net/ipv6/conf/default/accept_dad=0", "net/ipv6/conf/default/accept_ra=0")
+	netlab.Cable(n, "eth0", g.Box.Namespace, "lan1")
+	g.Box.IP("link set lan1 master br-lan")
+	// What crosses the bridge passes the box's chains, where the kernel can do that.
+	if _, err := g.Box.Exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"); err != nil {
+		g.t.Logf("bridged packets do not pass the box's chains here: %v", err)
+	}
+	n.IP("addr add "+addrs[0]+"/24 dev eth0", "addr add "+addrs[1]+"/64 dev eth0 nodad",
+		"route add default via "+g.BoxLAN.V4.String(), "route add ::/0 via "+g.BoxLAN.V6.String())
+	refuse := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		if err := w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented)); err != nil {
+			g.t.Logf("the LAN's resolver: %v", err)
+		}
+	})
+	for _, a := range addrs {
+		at := netip.AddrPortFrom(netip.MustParseAddr(a), 53).String()
+		c, err := n.ListenPacket("udp", at)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		l, err := n.Listen("tcp", at)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.t.Cleanup(func() { c.Close(); l.Close() })
+		for _, s := range []*dns.Server{{PacketConn: c, Handler: refuse}, {Listener: l, Handler: refuse}} {
+			go func() { _ = s.ActivateAndServe() }() // until it is closed
+		}
+	}
+	return &netlab.Host{Namespace: n}
+}
+
+// wantRedirected asks resolvers of the internet, and wants our answers: a listed name is
+// asked for through the tunnel and routed through it, another by the WAN's resolver.
+func (g *gate) wantRedirected(prefix string, resolvers []netip.Addr) {
+	g.t.Helper()
+	for i, at := range resolvers {
+		for _, proto := range []string{"udp", "tcp"} {
+			for _, domain := range []string{"listed.example", "other.example"} {
+				name := fmt.Sprintf("%s%d%s.%s", prefix, i, proto, domain)
+				reply, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), question(name), proto)
+				if err != nil || len(reply.Answer) != 1 {
+					g.t.Errorf("%s at %s over %s: %v, %v", name, at, proto, reply, err)
+					continue
+				}
+				a := g.World.Addresses(name).V4
+				asked := g.World.Queries(name)
+				switch {
+				case domain == "listed.example":
+					g.wantElements(true, a)
+					g.wantWay(g.Client, netlab.ByVPN, a)
+					g.wantQueriesBy(name, netlab.ByVPN)
+				case len(asked) != 1 || !g.Plan.ISP.Has(asked[0].Server):
+					g.t.Errorf("%s at %s over %s: asked %v, want it asked at the ISP's", name, at, proto, asked)
+				}
+			}
+		}
+	}
+}
+
+// wantAskedAt asks resolvers of the internet, and wants them to hear it.
+func (g *gate) wantAskedAt(from *netlab.Host, prefix string, resolvers []netip.Addr) {
+	g.t.Helper()
+	for i, at := range resolvers {
+		for _, proto := range []string{"udp", "tcp"} {
+			name := fmt.Sprintf("%s%d%s.direct.example", prefix, i, proto)
+			_, err := from.QueryAt(netip.AddrPortFrom(at, 53), question(name), proto)
+			if asked := g.World.Queries(name); err != nil || len(asked) != 1 || asked[0].Server != at {
+				g.t.Errorf("%s at %s over %s: %v, asked %v", name, at, proto, err, asked)
+			}
+		}
+	}
+}
+
+// awaitAskedAt waits until questions to a resolver reach it, or do not.
+func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
+	g.t.Helper()
+	for n, end := 0, time.Now().Add(3*time.Second); ; n++ {
+		name := fmt.Sprintf("await%d%v.direct.example", n, want)
+		_, err := g.Client.QueryAt(netip.AddrPortFrom(resolver, 53), question(name), "udp")
+		asked := g.World.Queries(name)
+		if err == nil && len(asked) > 0 && (asked[0].Server == resolver) == want {
+			return
+		}
+		if time.Now().After(end) {
+			g.t.Fatalf("%s is asked at %s: %v, want that it is: %v", name, resolver, asked, want)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// wantDoT connects to port 853, over TCP for DoT and UDP for DoQ. What is refused is
+// refused at once, not left to time out.
+func (g *gate) wantDoT(a netip.Addr, want bool) {
+	g.t.Helper()
+	at := netip.AddrPortFrom(a, 853).String()
+	conn, err := g.Client.Dial("tcp", at)
+	if err == nil {
+		conn.Close()
+	}
+	if want != (err == nil) || !want && !errors.Is(err, unix.ECONNREFUSED) {
+		g.t.Errorf("DoT to %s: %v, want it open: %v", a, err, want)
+	}
+	if want {
+		return // no host of the lab answers over UDP there
+	}
+	conn, err = g.Client.Dial("udp", at)
+	if err != nil {
+		g.t.Error(err)
+		return
+	}
+	defer conn.Close()
+	// The kernel bounds how many ICMP errors a host gets (icmp_ratelimit).
+	for end := time.Now().Add(2 * time.Second); !errors.Is(err, unix.ECONNREFUSED); {
+		if time.Now().After(end) {
+			g.t.Errorf("DoQ to %s: %v, want it refused", a, err)
+			return
+		}
+		if _, err = conn.Write([]byte("hello")); err == nil {
+			err = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		}
+		if err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+	}
+}
