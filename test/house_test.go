@@ -33,12 +33,13 @@ const (
 // may import nothing of ours.
 var mayImport = map[string][]string{
 	"lists":             {"gateway"},
+	"gateway/conntrack": {"gateway"},
 	"gateway/nft":       {"gateway"},
 	"gateway/policy":    {"gateway"},
 	"gateway/wg":        {"gateway"},
-	"gateway/reconcile": {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"gateway/reconcile": {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
 	"updater":           {"gateway", "gateway/policy", "gateway/wg", "lists"},
-	"plugin/dnshalf":    {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"plugin/dnshalf":    {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
 	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf"},
 	"corefile":          {"gateway", "lists", "plugin/*"},
 	"cmd/*":             {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},

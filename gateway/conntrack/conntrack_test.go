@@ -1,0 +1,125 @@
+package conntrack
+
+import (
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m) }
+
+func run(t testing.TB, script string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+var route = gateway.DefaultMask.Mark(1)
+
+// none is the mark of flows without a route.
+var none = gateway.Mark{Mask: uint32(gateway.DefaultMask)}
+
+// fill makes flows with the route's mark, with none but a bit of others, and translated.
+func fill(t *testing.T) {
+	t.Helper()
+	netlab.Need(t, "conntrack")
+	run(t, `conntrack -F 2>/dev/null
+i() { conntrack -I -t 300 "$@" >/dev/null 2>&1; }
+i -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5000 --dport 9 -m 0x01000007
+i -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5001 --dport 9 -m 0x80000007
+i -p udp -s 192.0.2.2 -d 203.0.113.2 --sport 5002 --dport 53 -r 192.0.2.1 -q 192.0.2.2 --reply-port-src 53 --reply-port-dst 5002
+i -p tcp -s 2001:db8:1::2 -d 2001:db8:2::1 --sport 5000 --dport 80 --state ESTABLISHED -m 0x01000000
+i -p tcp -s 2001:db8:1::2 -d 2001:db8:2::1 --sport 5001 --dport 80 --state ESTABLISHED
+i -p icmp -s 192.0.2.2 -d 203.0.113.1 --icmp-type 8 --icmp-code 0 --icmp-id 7`)
+}
+
+func walk(t *testing.T, of gateway.Mark) []string {
+	t.Helper()
+	var all []string
+	if err := Walk(of, func(f Flow) { all = append(all, fmt.Sprintf("%#x %s %s %s %d", f.Mark, f.Src, f.Dst, f.To, f.Port)) }); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestWalk(t *testing.T) {
+	fill(t)
+	marked := []string{"0x1000000 2001:db8:1::2 2001:db8:2::1 2001:db8:2::1 80", "0x1000007 192.0.2.2 203.0.113.1 203.0.113.1 9"}
+	others := []string{"0x0 192.0.2.2 203.0.113.1 203.0.113.1 0", "0x0 192.0.2.2 203.0.113.2 192.0.2.1 53",
+		"0x0 2001:db8:1::2 2001:db8:2::1 2001:db8:2::1 80", "0x80000007 192.0.2.2 203.0.113.1 203.0.113.1 9"}
+	all := slices.Concat(marked, others)
+	slices.Sort(all)
+	for mark, want := range map[gateway.Mark][]string{route: marked, none: others, {}: all} {
+		if got := walk(t, mark); !slices.Equal(got, want) {
+			t.Errorf("with mark %s:\n%s\nwant\n%s", mark, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+func TestDelete(t *testing.T) {
+	fill(t)
+	to := netip.MustParseAddr("203.0.113.1")
+	n, err := Delete(none, func(f Flow) bool { return f.Dst == to })
+	if err != nil || n != 2 {
+		t.Errorf("deleted %d, %v; want the UDP flow and the ping", n, err)
+	}
+	if left := walk(t, gateway.Mark{}); len(left) != 4 {
+		t.Errorf("left: %s", left)
+	}
+	if n, err = Delete(route, func(Flow) bool { return true }); err != nil || n != 2 {
+		t.Errorf("deleted %d, %v; want both families' flow of the route", n, err)
+	}
+}
+
+// TestDeleteAnother: an entry that was made anew since it was read is another flow.
+func TestDeleteAnother(t *testing.T) {
+	fill(t)
+	n, err := Delete(route, func(f Flow) bool {
+		if f.Dst.Is4() {
+			run(t, `conntrack -D -p udp --sport 5000 >/dev/null 2>&1; conntrack -I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5000 --dport 9 -m 0x01000007 >/dev/null 2>&1`)
+		}
+		return f.Dst.Is4()
+	})
+	if left := walk(t, route); err != nil || n != 0 || len(left) != 2 {
+		t.Errorf("deleted %d, %v, left %s", n, err, left)
+	}
+}
+
+// TestWalkMany holds the cost of a dump down: it is paid while a router forwards.
+func TestWalkMany(t *testing.T) {
+	netlab.Need(t, "conntrack")
+	run(t, `conntrack -F 2>/dev/null; for i in $(seq 5000); do echo "-I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport $((i+1000)) --dport 9"; done > /tmp/flows; conntrack -R /tmp/flows >/dev/null; rm /tmp/flows`)
+	began, n := time.Now(), 0
+	if err := Walk(none, func(Flow) { n++ }); err != nil || n < 5000 {
+		t.Fatalf("%d flows, %v", n, err)
+	}
+	took := time.Since(began)
+	t.Logf("%d flows in %v, %v each", n, took.Round(time.Microsecond), took/time.Duration(n))
+	began = time.Now()
+	if err := Walk(route, func(f Flow) { t.Errorf("%+v", f) }); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("none of them in %v", time.Since(began).Round(time.Microsecond))
+}
+
+// FuzzParse: whatever the kernel sends, parse reads no more than there is.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 8, 0, 8, 0, 1, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		flow, name, ok := parse(msg)
+		if len(name) > len(msg) || ok && !(flow.Src.IsValid() && flow.Dst.IsValid() && flow.To.IsValid()) {
+			t.Errorf("%+v %x %v", flow, name, ok)
+		}
+	})
+}
