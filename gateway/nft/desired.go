@@ -72,7 +72,7 @@ func Desired(s Spec) *Table {
 			{name: "mss_in", kind: "filter", hook: "forward", priority: priorityMangle, rules: d.mss(iifname)},
 			{name: "mss_out", kind: "filter", hook: "postrouting", priority: priorityMangle, rules: d.mss(oifname)},
 			{name: "input", kind: "filter", hook: "input", priority: priorityFilter, rules: d.input()},
-		}, d.redirect()...),
+		}, slices.Concat(d.leftOver(), d.redirect())...),
 	}
 }
 
@@ -96,14 +96,13 @@ func sortedLinks(links []string) []string {
 
 func (d *desire) sets() []set {
 	var sets []set
-	keep := append(append(slices.Clone(d.Config.Keep), d.Local...), linkOnly()...)
 	for _, f := range gateway.Families {
-		sets = append(sets, set{name: familySet(setKeep, f), family: f, ranges: Merge(keep, f), base: true})
+		sets = append(sets, set{name: familySet(setKeep, f), family: f, ranges: d.Kept(f), base: true})
 	}
 	for _, f := range gateway.Families {
 		sets = append(sets, set{name: familySet(setSpecial, f), family: f, ranges: Merge(specialPrefixes[:], f), base: true})
 	}
-	sets = append(sets, d.exceptSets()...)
+	sets = append(append(sets, d.exceptSets()...), d.movedSets()...)
 	for _, r := range d.Config.Routes {
 		for _, f := range gateway.Families {
 			sets = append(sets, set{name: r.Set(f), family: f, learned: true, size: d.Config.SetSize})
@@ -121,7 +120,7 @@ func familySet(name string, f gateway.Family) string { return gateway.Route{Name
 // prerouting: what comes in by a way out belongs to it, so that its replies go
 // back there; everything else is classified.
 func (d *desire) prerouting() []rule {
-	var rules []rule
+	rules := d.fromMoved()
 	arrive := func(link, name string, m gateway.Mark) {
 		rules = append(rules,
 			newRule(name+": replies go back by it", iifname(link), ctNew(), setCtMark(m)),

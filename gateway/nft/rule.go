@@ -210,10 +210,15 @@ func l4proto(proto byte) []expr.Any {
 }
 
 // tcpSYN matches the packets that open a connection, both ways: SYN without RST.
-func tcpSYN() part {
-	return part{"tcp flags syn / syn,rst", append(l4proto(unix.IPPROTO_TCP),
+func tcpSYN() part { return part{"tcp flags syn / syn,rst", tcpFlags(0x02, 0x02|0x04)} }
+
+// tcpOpens matches the first packet of a connection: SYN without ACK.
+func tcpOpens() part { return part{"tcp flags syn / syn,ack", tcpFlags(0x02, 0x02|0x10)} }
+
+func tcpFlags(set, of byte) []expr.Any {
+	return append(l4proto(unix.IPPROTO_TCP),
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}, // RFC 9293 3.1
-		and([]byte{0x02 | 0x04}, []byte{0}), compare([]byte{0x02}))}
+		and([]byte{of}, []byte{0}), compare([]byte{set}))
 }
 
 // maxSegment lowers the MSS option; the kernel never raises it (nft_exthdr_tcp_set_eval).
