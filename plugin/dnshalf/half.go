@@ -31,6 +31,7 @@ type Half struct {
 	lists  *lists.Library
 	names  *Names
 	kernel *nft.Kernel // nil where no block has a route
+	evict  *evictor    // as kernel
 
 	mu    sync.Mutex
 	plans []*plan
@@ -105,7 +106,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	h.kernel = k
+	h.kernel, h.evict = k, newEvictor(k, h.fallen)
 	keep := &keeper{half: h, file: filepath.Join(h.state, "learned")}
 	keep.recall(ctx, p.config, pairsOf(p.config, append(slices.Clone(h.plans), p)))
 	if err := h.checkForeign(ctx, p); err != nil {
@@ -116,6 +117,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 	}
 	h.done.Go(func() { h.follow(ctx) })
 	h.done.Go(func() { keep.run(ctx) })
+	h.done.Go(func() { h.evict.run(ctx) })
 	h.done.Go(func() { h.judge(ctx) })
 	h.Rejudge() // the lists may have changed since the addresses were stored
 	return nil
@@ -171,6 +173,7 @@ func (h *Half) Kick() {
 
 // lost hears what others did to what is ours.
 func (h *Half) lost(l nft.Loss) {
+	h.evict.lost()
 	what := strings.Join(l.What, ", ")
 	if l.Err != nil {
 		log.Errorf("another program changed what is ours (%s) and it cannot be put back yet: %v", what, l.Err)

@@ -68,6 +68,7 @@ func (r *Route) Learn(ctx context.Context, name string, addrs []netip.Addr, need
 		return errNotStarted
 	}
 	pair := r.pair(t)
+	joined := r.joined(t, pair, addrs)
 	t.note(pair, name, addrs, max(need, want)) // before the sets are looked at
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
 	defer cancel()
@@ -75,7 +76,22 @@ func (r *Route) Learn(ctx context.Context, name string, addrs []netip.Addr, need
 		return err
 	}
 	t.half.meter(r.name).note(time.Now(), addrs)
+	t.half.evict.learned(r.name, joined)
 	return nil
+}
+
+// joined are the addresses that are not in the route's own sets yet, where flows are to
+// be moved to it.
+func (r *Route) joined(t *target, pair *nft.SetPair, addrs []netip.Addr) (joined []netip.Addr) {
+	if r.foreign != nil || !t.cell.Load().Route.Evict {
+		return nil
+	}
+	for _, a := range addrs {
+		if !t.half.kernel.Holds(pair, a) {
+			joined = append(joined, a)
+		}
+	}
+	return joined
 }
 
 // pair are the sets that the block learns into.

@@ -59,10 +59,19 @@ func (h *Half) refresh(ctx context.Context) error {
 	}
 	h.sayOnce(saidRedirect, Unredirected(spec, wantsTable(plans)))
 	if !wantsTable(plans) {
+		h.sayOnce(saidEvict, unevicted(cfg))
 		return nil
 	}
-	_, err = h.kernel.Apply(ctx, nft.Desired(spec))
+	if _, err = h.kernel.Apply(ctx, nft.Desired(spec)); err == nil {
+		h.evict.applied(spec)
+	}
 	return err
+}
+
+// fallen reports whether new flows of a route go by the WAN now.
+func (h *Half) fallen(route string) bool {
+	st := h.cell(route).Load()
+	return st.Down && st.Route.OnDown == gateway.FallBack
 }
 
 // sayOnce logs what is wrong with something when it changes.

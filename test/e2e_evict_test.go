@@ -1,0 +1,183 @@
+package test
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// When a name joins a list and is asked for, flows to its addresses that are older go on
+// by the WAN, or with `evict: true` are moved to the tunnel: a datagram's next one takes
+// it, a TCP connection ends and is made anew. From then on not one packet to them leaves
+// by the WAN, and nothing else is touched.
+func TestEvict(t *testing.T) {
+	for name, route := range map[string]string{"evict": "evict: true\n", "leave": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t, netlab.Setup{Route: route})
+			addrs, others := g.resolve("www.new.example"), g.resolve("www.other.example")
+			old := g.oldFlows(addrs...)
+			bystanders := g.flows(g.Client, netlab.ByWAN, others...)
+			inbound := g.inboundFlow(addrs[0])
+
+			g.Box.Write("mine.txt", "listed.example\nnew.example\n")
+			listed := g.awaitJoined("www.new.example")
+			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+			if route == "" {
+				old.wantProgress(time.Second)
+				if len(g.ISP.Clear(netlab.To(addrs...), since(listed.Add(100*time.Millisecond)))) == 0 {
+					t.Error("flows that are older than the listing do not go by the WAN any more")
+				}
+				return
+			}
+			old.wantMoved(listed, addrs...)
+			bystanders.wantProgress(time.Second)
+			inbound()
+			g.awaitOutput("that joined it are moved to it", time.Second)
+			if err := g.call("tcp", addrs[0], netip.AddrPortFrom(g.BoxWAN.V4, portBox)); err != nil {
+				t.Errorf("the host of a moved flow comes in by the WAN: %v", err)
+			}
+			g.wantSettledTable()
+		})
+	}
+}
+
+// What joins by a list of prefixes is moved without any question.
+func TestEvictPrefixes(t *testing.T) {
+	t.Parallel()
+	g := prefixGate(t, "evict: true\n", map[string]string{"chnroute": "chnroute.txt"})
+	g.Box.Write("chnroute.txt", "30.200.0.0/16\n2a0f:aa:7::/48\n")
+	g.start()
+	addrs := parse("30.201.1.1", "2a0f:aa:8::1")
+	old := g.oldFlows(addrs...)
+	bystanders := g.flows(g.Client, netlab.ByWAN, parse("30.202.1.1", "2a0f:aa:9::1")...)
+	tunnelled := g.flows(g.Client, netlab.ByVPN, parse("30.200.1.1", "2a0f:aa:7::1")...)
+	tunnelled.resetGap()
+	g.Box.Write("chnroute.txt", "30.200.0.0/15\n2a0f:aa:7::/48\n2a0f:aa:8::/48\n192.168.0.0/16\n31.0.0.0/8\n2a0e::/16\n")
+	for _, set := range []string{"vpn4p", "vpn6p"} {
+		a := map[string]netip.Addr{"vpn4p": addrs[0], "vpn6p": addrs[1]}[set]
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			if _, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", set, "{ "+a.String()+" }"); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+	}
+	old.wantMoved(time.Now(), addrs...)
+	bystanders.wantProgress(time.Second)
+	tunnelled.wantProgress(time.Second)
+	tcp, udp := tunnelled.worst()
+	t.Logf("flows that were in the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
+}
+
+// oldFlows opens flows from the client and the box, which go by the WAN.
+func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
+	g.t.Helper()
+	all := &flows{g: g}
+	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+		g.wantWay(from, netlab.ByWAN, addrs...)
+		for _, a := range addrs {
+			all.tcp, all.udp = append(all.tcp, from.Flow(a)), append(all.udp, g.datagrams(from, a, ""))
+		}
+	}
+	all.wantProgress(2 * time.Second)
+	return all
+}
+
+// awaitJoined asks for a name until its addresses are routed, and says when that was.
+func (g *gate) awaitJoined(name string) time.Time {
+	g.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		addrs := g.resolve(name)
+		at := time.Now()
+		there := 0
+		for _, a := range addrs {
+			if _, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{ "+a.String()+" }"); err == nil {
+				there++
+			}
+		}
+		if there == len(addrs) {
+			return at
+		}
+		if time.Now().After(end) {
+			g.t.Fatalf("%s is not routed", name)
+		}
+	}
+}
+
+// wantMoved wants every TCP connection ended and every flow of datagrams to go on by the
+// tunnel, and no packet by the WAN a second after the addresses joined.
+func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
+	g := f.g
+	g.t.Helper()
+	bound := time.Second * time.Duration(netlab.Slack())
+	for _, c := range f.tcp {
+		for end := time.Now().Add(5 * time.Second); c.Report().Err == nil; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				g.t.Errorf("a TCP connection does not end: %s", c.Report())
+				break
+			}
+		}
+	}
+	for _, d := range f.udp {
+		if !d.progress(5 * time.Second) {
+			g.t.Errorf("a flow of datagrams to %s does not go on", d.to)
+		}
+	}
+	time.Sleep(time.Until(joined.Add(bound + 500*time.Millisecond)))
+	clear := g.ISP.Clear(netlab.To(addrs...))
+	if len(clear) == 0 {
+		g.t.Fatal("no packet went by the WAN at all: that none does now would prove nothing")
+	}
+	last := clear[len(clear)-1]
+	if last.When.After(joined.Add(bound)) {
+		g.t.Errorf("a packet left by the WAN %v after its address had joined the route: %s", last.When.Sub(joined), last)
+	}
+	g.t.Logf("the last of %d packets by the WAN left %v after the addresses had joined the route", len(clear), last.When.Sub(joined).Round(time.Millisecond))
+	for _, a := range addrs {
+		if n := len(g.Tunnel.Inside(netlab.To(a), since(last.When))); n == 0 {
+			g.t.Errorf("no packet to %s in the tunnel", a)
+		}
+	}
+	_, udp := f.worst()
+	g.t.Logf("longest gap over UDP %v", udp)
+}
+
+// since chooses packets from a moment on.
+func since(at time.Time) netlab.Filter {
+	return func(p netlab.Packet) bool { return p.When.After(at) }
+}
+
+// inboundFlow has a host of the internet connect to the box by the WAN, and returns what
+// wants the connection to work still.
+func (g *gate) inboundFlow(source netip.Addr) func() {
+	g.t.Helper()
+	to := netip.AddrPortFrom(g.BoxWAN.V4, portBox)
+	g.serveEcho(g.Box.Host, to)
+	conn, err := g.Internet.DialWith(net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))}, "tcp", to.String())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	echo := func() {
+		g.t.Helper()
+		err := conn.SetDeadline(time.Now().Add(2 * time.Second))
+		if err == nil {
+			_, err = conn.Write([]byte("x"))
+		}
+		if err == nil {
+			_, err = io.ReadFull(conn, make([]byte, 1))
+		}
+		if err != nil {
+			g.t.Errorf("a connection that came in by the WAN: %v", err)
+		}
+	}
+	echo()
+	return echo
+}
