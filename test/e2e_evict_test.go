@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -80,14 +81,48 @@ func TestEvictPrefixes(t *testing.T) {
 func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 	g.t.Helper()
 	all := &flows{g: g}
-	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+	for i, from := range []*netlab.Host{g.Client, g.Box.Host} {
 		g.wantWay(from, netlab.ByWAN, addrs...)
 		for _, a := range addrs {
+			g.stream(from, netip.AddrPortFrom(a, uint16(9000+i)))
 			all.tcp, all.udp = append(all.tcp, from.Flow(a)), append(all.udp, g.datagrams(from, a, ""))
 		}
 	}
 	all.wantProgress(2 * time.Second)
 	return all
+}
+
+// stream has a server send on and on to who asked it once: what is left when its flow is
+// moved would be told by ICMP, by the WAN, that nobody listens.
+func (g *gate) stream(from *netlab.Host, at netip.AddrPort) {
+	g.t.Helper()
+	server, err := g.Internet.ListenPacket("udp", at.String())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	conn, err := from.Dial("udp", at.String())
+	if err == nil {
+		_, err = conn.Write([]byte("go"))
+	}
+	if err == nil {
+		err = server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	}
+	var to net.Addr
+	if err == nil {
+		_, to, err = server.ReadFrom(make([]byte, 10))
+	}
+	if err != nil {
+		g.t.Fatalf("%s: a stream from %s: %v", from.Name, at, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !errors.Is(err, net.ErrClosed) {
+			_, err = server.WriteTo([]byte("more"), to) // that it is lost is what the test is about
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	g.t.Cleanup(func() { server.Close(); <-done; conn.Close() })
 }
 
 // awaitJoined asks for a name until its addresses are routed, and says when that was.

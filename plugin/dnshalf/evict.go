@@ -16,10 +16,12 @@ const (
 	// movedFor is how long the far host of a moved flow is not heard by the WAN: longer
 	// than TCP sends a segment again (net.ipv4.tcp_retries2: 15.4 min).
 	movedFor = 16 * time.Minute
-	// evictPause is the least time between two looks at all connections, and evictShare
-	// how many times as long as the last one took, which bounds what they cost.
+	// evictPause is the least time between two looks at all connections. Where they take
+	// more than evictBurst, they are evictShare times as long apart, which bounds what
+	// they cost.
 	evictPause = 20 * time.Millisecond
-	evictShare = 10
+	evictBurst = 250 * time.Millisecond
+	evictShare = 5
 	// evictLooks bounds how often it is looked again for what began meanwhile.
 	evictLooks = 3
 )
@@ -145,6 +147,8 @@ func (e *evictor) everything(r gateway.Route) map[netip.Addr]bool {
 
 // run moves flows until ctx ends.
 func (e *evictor) run(ctx context.Context) {
+	var spent time.Duration // in looks, less what was waited
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,6 +156,7 @@ func (e *evictor) run(ctx context.Context) {
 		case <-e.kick:
 		}
 		began := time.Now()
+		spent = max(0, spent-began.Sub(last)/evictShare)
 		wait := evictPause
 		if err := e.evict(ctx, e.take()); err != nil {
 			if ctx.Err() == nil {
@@ -160,10 +165,12 @@ func (e *evictor) run(ctx context.Context) {
 			e.lost()
 			wait = retryAfter
 		}
+		last = time.Now()
+		spent += last.Sub(began)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(wait, evictShare*time.Since(began))):
+		case <-time.After(max(wait, evictShare*(spent-evictBurst))):
 		}
 	}
 }
