@@ -65,11 +65,22 @@ func TestRedirect(t *testing.T) {
 	}
 	g.wantSettledTable()
 
-	// Off and on again, while it runs.
+	// Off and on again, while it runs, also for clients that ask from one port for ever.
+	var fixed []func(name string, direct bool)
+	for _, a := range hard {
+		fixed = append(fixed, g.fixedPort(a))
+	}
+	ask := func(name string, direct bool) {
+		for i, f := range fixed {
+			f(fmt.Sprintf("%s%d.fixed.example", name, i), direct)
+		}
+	}
+	ask("on", false)
 	yaml := g.read("gateway.yaml")
 	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "", 1))
 	g.hangUp("read again")
 	g.awaitAskedAt(hard[0], true)
+	ask("off", true)
 	g.wantAskedAt(g.Client, "off", hard)
 	for _, a := range hard {
 		g.wantDoT(a, true)
@@ -77,6 +88,7 @@ func TestRedirect(t *testing.T) {
 	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "redirect_dns: on\n", 1))
 	g.hangUp("read again")
 	g.awaitAskedAt(hard[0], false)
+	ask("again", false)
 	g.wantRedirected("third", hard)
 	g.wantWay(g.Client, netlab.ByVPN, hard...)
 	flows.wantProgress(time.Second)
@@ -167,6 +179,35 @@ func (g *gate) wantAskedAt(from *netlab.Host, prefix string, resolvers []netip.A
 	}
 }
 
+// fixedPort asks a resolver from one socket, and wants a question to reach it, or not.
+func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
+	g.t.Helper()
+	conn, err := g.Client.Dial("udp", netip.AddrPortFrom(resolver, 53).String())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	c := &dns.Conn{Conn: conn}
+	return func(name string, direct bool) {
+		g.t.Helper()
+		for n, end := 0, time.Now().Add(3*time.Second); ; n++ {
+			name := fmt.Sprintf("n%d.%s", n, name) // one in flight while the flow is ended may be lost
+			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(question(name)))
+			if err == nil {
+				_, err = c.ReadMsg()
+			}
+			asked := g.World.Queries(name)
+			if err == nil && len(asked) > 0 && (asked[0].Server == resolver) == direct {
+				return
+			}
+			if time.Now().After(end) {
+				g.t.Errorf("%s from one port to %s: asked %v, %v; want it asked there: %v", name, resolver, asked, err, direct)
+				return
+			}
+		}
+	}
+}
+
 // awaitAskedAt waits until questions to a resolver reach it, or do not.
 func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
 	g.t.Helper()
@@ -211,8 +252,8 @@ func (g *gate) wantDoT(a netip.Addr, want bool) {
 			g.t.Errorf("DoQ to %s: %v, want it refused", a, err)
 			return
 		}
-		if _, err = conn.Write([]byte("hello")); err == nil {
-			err = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		if err = conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err == nil {
+			_, err = conn.Write([]byte("hello"))
 		}
 		if err == nil {
 			_, err = conn.Read(make([]byte, 1))

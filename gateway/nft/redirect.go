@@ -24,10 +24,10 @@ const (
 	askInstead    = "ask us instead" // and of what counts refused ones
 )
 
-const (
-	portDNS = 53
-	portDoT = 853 // RFC 7858, RFC 9250
-)
+// PortDNS is where questions are asked that `redirect_dns` redirects.
+const PortDNS = 53
+
+const portDoT = 853 // RFC 7858, RFC 9250
 
 // redirect are the chains of `redirect_dns`, none where it is off. Only what comes in
 // by lan's links is meant: the box's own questions are not.
@@ -38,7 +38,7 @@ func (d *desire) redirect() []chain {
 	chains := []chain{
 		{name: chainAlone, rules: d.leftAlone()},
 		{name: chainToUs, rules: d.toUs()},
-		{name: chainRedirect, kind: "nat", hook: "prerouting", priority: priorityDstNAT, rules: d.fromLAN(portDNS, chainToUs)},
+		{name: chainRedirect, kind: "nat", hook: "prerouting", priority: priorityDstNAT, rules: d.fromLAN(PortDNS, chainToUs)},
 	}
 	if d.Config.Redirect.Refuse {
 		chains = append(chains,
@@ -101,7 +101,7 @@ func (d *desire) toUs() []rule {
 // by which lan reaches the box may change.
 func (s Spec) answering(f gateway.Family, proto string) (best Listener, ok bool) {
 	rank := func(l Listener) (n int) {
-		if l.Port != portDNS {
+		if l.Port != PortDNS {
 			n += 2
 		}
 		if l.Addr.IsValid() {

@@ -44,6 +44,8 @@ type Half struct {
 
 	meters sync.Map // *meter, by route name
 
+	turned gateway.Redirect // by which flows of questions were decided; refresh only
+
 	pressure pressure
 	missing  missing
 

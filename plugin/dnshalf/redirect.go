@@ -3,9 +3,13 @@ package dnshalf
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -42,4 +46,31 @@ func unevicted(cfg *gateway.Config) error {
 		}
 	}
 	return nil
+}
+
+// turnQuestions ends the flows of questions that were decided by another redirection than
+// the one in force: a client that asks from one port again and again would stay with it.
+// The box's own are not meant; its upstreams' answers would find no way in.
+func (h *Half) turnQuestions(s nft.Spec) error {
+	if now := s.Config.Redirect; h.turned.On == now.On && slices.Equal(h.turned.Except, now.Except) {
+		return nil
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("the box's addresses: %w", err)
+	}
+	mine := map[netip.Addr]bool{}
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			mine[p.Addr()] = true
+		}
+	}
+	kept := ranges{s.Kept(gateway.V4), s.Kept(gateway.V6)}
+	_, err = conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
+		return f.Port == nft.PortDNS && !mine[f.Src] && !kept.has(f.Dst)
+	})
+	if err == nil {
+		h.turned = s.Config.Redirect
+	}
+	return err
 }

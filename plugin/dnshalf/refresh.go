@@ -62,10 +62,11 @@ func (h *Half) refresh(ctx context.Context) error {
 		h.sayOnce(saidEvict, unevicted(cfg))
 		return nil
 	}
-	if _, err = h.kernel.Apply(ctx, nft.Desired(spec)); err == nil {
-		h.evict.applied(spec)
+	if _, err = h.kernel.Apply(ctx, nft.Desired(spec)); err != nil {
+		return err
 	}
-	return err
+	h.evict.applied(spec)
+	return h.turnQuestions(spec)
 }
 
 // fallen reports whether new flows of a route go by the WAN now.
