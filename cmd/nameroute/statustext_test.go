@@ -60,7 +60,7 @@ func goldenStatus() statusDoc {
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
 		Redirect: &redirectStatus{Questions: 1234, Refused: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
-		Kernel: kernelStatus{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
+		Kernel:   kernelStatus{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
 	}
 }
 
