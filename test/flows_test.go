@@ -70,6 +70,19 @@ func (f *flows) worst() (tcp, udp time.Duration) {
 	return tcp.Round(time.Millisecond), udp.Round(time.Millisecond)
 }
 
+// sent is how much all flows have sent so far.
+func (f *flows) sent() (n uint64) {
+	for _, x := range f.tcp {
+		n += x.Report().Sent
+	}
+	for _, x := range f.udp {
+		x.mu.Lock()
+		n += x.sent
+		x.mu.Unlock()
+	}
+	return n
+}
+
 // datagrams is a flow over UDP: a datagram every 10 ms, on one socket, to a host
 // that answers with the source that it sees. An answer by a wrong way fails the test;
 // without a way that is wanted, any will do.

@@ -148,7 +148,7 @@ func (g *gate) wantNoQueryByWAN(domain string) {
 			g.t.Errorf("asked by the WAN: %s", q)
 		}
 	}
-	if leaked := g.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.Asks(domain)); len(leaked) > 0 {
+	if leaked := g.ISP.FromBox(netlab.Asks(domain)); len(leaked) > 0 {
 		g.t.Errorf("%d questions about %s seen at the ISP, the first: %s", len(leaked), domain, leaked[0])
 	}
 }

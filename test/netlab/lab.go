@@ -139,7 +139,7 @@ func (l *Lab) routeBox(o Options) {
 	}
 	if !o.NoWANNAT {
 		l.Box.NFT(`table inet box_firewall {
-			chain postrouting { type nat hook postrouting priority srcnat; oifname wan0 masquerade; }
+			chain postrouting { type nat hook postrouting priority srcnat; oifname { "wan0", "wan1", "ppp0" } masquerade; }
 		}`)
 	}
 }
@@ -181,7 +181,9 @@ func (l *Lab) CAFile() string { return l.ca.file }
 // Reset forgets all packets and queries so far.
 func (l *Lab) Reset() {
 	l.t.Helper()
-	l.ISP.Tap.Reset()
+	for _, tap := range append([]*Tap{l.ISP.Tap}, l.ISP.more...) {
+		tap.Reset()
+	}
 	for _, tunnel := range l.Tunnels {
 		tunnel.Tap.Reset()
 	}

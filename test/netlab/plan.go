@@ -26,7 +26,7 @@ type Plan struct {
 	BoxLAN   Pair           // br-lan
 	BoxWAN   Pair           // wan0; plain forwarded traffic has it as source
 	ISP      Pair           // the box's gateway; dnsmasq answers there
-	WAN      []netip.Prefix // the link that BoxWAN and ISP are on
+	WAN      []netip.Prefix // the link that BoxWAN and ISP are on, and those of AddWAN and NewPPP
 	Internet []netip.Prefix
 
 	World   Pair // public resolver of the scripted world: UDP, TCP, DoT
@@ -42,8 +42,8 @@ func NewPlan() Plan {
 		BoxLAN:   pair("192.168.77.1", "fd77::1"),
 		BoxWAN:   pair("31.0.1.2", "2a0e:1::2"),
 		ISP:      pair("31.0.1.1", "2a0e:1::1"),
-		WAN:      []netip.Prefix{netip.MustParsePrefix("31.0.1.0/24"), netip.MustParsePrefix("2a0e:1::/64")},
-		Internet: []netip.Prefix{netip.MustParsePrefix("30.0.0.0/8"), netip.MustParsePrefix("2a0f::/16")},
+		WAN:      prefixes("31.0.1.0/24", "2a0e:1::/64", "31.0.5.0/24", "2a0e:5::/64", "31.0.6.0/24", "2a0e:6::/64"),
+		Internet: prefixes("30.0.0.0/8", "2a0f::/16"),
 		World:    pair("30.9.9.9", "2a0f:9::9"),
 		World2:   pair("30.8.8.8", "2a0f:8::8"),
 		Unbound:  pair("30.1.1.1", "2a0f:1::1"),
@@ -69,6 +69,13 @@ func planTunnel(n int) TunnelPlan {
 		Far:      pair(fmt.Sprintf("10.%d.0.1", 66+n), fmt.Sprintf("fd%d::1", 66+n)),
 		Near:     pair(fmt.Sprintf("10.%d.0.2", 66+n), fmt.Sprintf("fd%d::2", 66+n)),
 	}
+}
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
 }
 
 // within reports whether one of the prefixes contains a.

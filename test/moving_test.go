@@ -1,0 +1,142 @@
+package test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// backWithin bounds every gap in these tests. It is generous, for a busy machine with
+// the race detector; what is measured is logged.
+const backWithin = 10 * time.Second
+
+// moving is a gate under which the world moves while traffic runs: flows of listed
+// names over TCP and UDP in both families (400 packets a second), new flows from the
+// client and from the box itself, and questions about listed names.
+type moving struct {
+	*gate
+	args   []string
+	kept   []netip.Addr // that the flows go to
+	fresh  []netip.Addr // that new flows go to
+	others []netip.Addr // of a name on no list
+	flows  *flows
+	flood  *flood
+	asked  *asking
+	began  time.Time
+	before int64  // packets that the flows had sent then
+	alien  string // what others have set up, and must be there in the end
+}
+
+// newMoving starts nameroute beside rules, routing tables and sysctls of somebody else.
+func newMoving(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gate), args ...string) *moving {
+	t.Helper()
+	o.GoResolvers = true
+	m := &moving{gate: bareGate(t, o), args: args}
+	m.putAlien()
+	m.Box.WriteFiles(s)
+	if prepare != nil {
+		prepare(m.gate)
+	}
+	m.start(args...)
+	m.kept, m.fresh = m.resolve("kept.listed.example"), m.resolve("fresh.listed.example")
+	m.others = m.resolve("www.other.example")
+	m.alien = m.aliens()
+	m.flows = m.gate.flows(m.Client, netlab.ByVPN, m.kept...)
+	m.Reset()
+	m.flood = m.gate.flood(netlab.ByVPN, m.fresh...)
+	m.asked = m.ask("listed.example")
+	time.Sleep(200 * time.Millisecond) // traffic before anything happens
+	m.flows.resetGap()
+	m.began, m.before = time.Now(), int64(m.flows.sent())
+	return m
+}
+
+// putAlien sets up what is not ours: policy rules before and after ours, a routing
+// table, and a sysctl of an interface.
+func (m *moving) putAlien() {
+	m.t.Helper()
+	m.Box.Sh(`ip rule add pref 5000 from 198.51.100.0/24 lookup 100; ip -6 rule add pref 5000 from 2001:db8:5::/48 lookup 100
+		ip rule add pref 9000 fwmark 0x80/0xff lookup 100; ip -6 rule add pref 9000 fwmark 0x80/0xff lookup 100
+		ip route add unreachable 203.0.113.0/24 table 100; ip -6 route add unreachable 2001:db8:9::/48 table 100`)
+	m.Box.Sysctl("net/ipv4/conf/lan0/rp_filter=1", "net/ipv4/conf/br-lan/log_martians=1")
+}
+
+func (m *moving) aliens() string {
+	m.t.Helper()
+	return m.Box.Sh(`ip rule | grep -v 'proto 110'; ip -6 rule | grep -v 'proto 110'
+		ip route show table 100; ip -6 route show table 100
+		sysctl net.ipv4.conf.lan0.rp_filter net.ipv4.conf.br-lan.log_martians`)
+}
+
+// step does something to the world and waits until all goes on: flows of listed
+// names, new ones, questions about any name, and other names by the WAN.
+func (m *moving) step(what string, do func()) {
+	m.t.Helper()
+	m.flows.resetGap()
+	at := time.Now()
+	do()
+	m.back(what, at)
+}
+
+func (m *moving) back(what string, at time.Time) {
+	m.t.Helper()
+	m.flows.wantProgress(backWithin)
+	tcp, udp := m.flows.worst()
+	m.Box.AwaitNames("back.listed.example", backWithin)
+	listed := time.Since(at)
+	m.awaitWay(m.Client, netlab.ByVPN, backWithin, m.fresh...)
+	m.awaitWay(m.Client, netlab.ByWAN, backWithin, m.others...)
+	byWAN := time.Since(at)
+	m.Box.AwaitNames("back.other.example", backWithin)
+	m.t.Logf("%s: worst gap of listed flows over TCP %v, over UDP %v; listed names answered after %v, others by the WAN after %v, their names after %v",
+		what, tcp, udp, round(listed), round(byWAN), round(time.Since(at)))
+	if worst := max(tcp, udp); worst > backWithin {
+		m.t.Errorf("%s: a gap of %v", what, worst)
+	}
+}
+
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
+// end stops the traffic and wants that not one packet and not one question of it went
+// by the WAN, that what others set up is there, and that a fresh start finds nothing
+// to change.
+func (m *moving) end() {
+	m.t.Helper()
+	n := m.flood.stop(m.gate)
+	m.asked.end()
+	took := time.Since(m.began)
+	sent := int64(m.flows.sent()) - m.before + n
+	m.t.Logf("in %v: %d packets sent by listed flows and new ones (%.0f a second), %d seen inside the tunnel; %d of %d questions answered",
+		round(took), sent, float64(sent)/took.Seconds(), len(m.Tunnel.Inside()), m.asked.answered.Load(), m.asked.sent.Load())
+	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
+		m.t.Errorf("less than %d packets a second prove little", least)
+	}
+	m.wantNoneClear(append(append(m.kept, m.fresh...), m.Plan.World.All()...)...)
+	m.wantNoQueryByWAN("listed.example")
+	m.wantSame("of what is not ours", m.alien, m.aliens())
+	m.wantAsFresh()
+}
+
+// wantAsFresh wants the kernel as a fresh start makes it.
+func (m *moving) wantAsFresh() {
+	m.t.Helper()
+	m.wantSettledTable()
+	before := m.wholeState()
+	if err := m.p.Stop(); err != nil {
+		m.t.Errorf("SIGTERM: ended with %v", err)
+	}
+	m.start(m.args...)
+	m.wantSettledTable()
+	m.wantSame("after a fresh start", before, m.wholeState())
+}
+
+// wholeState is kernelState and what the tunnel and the WAN were set to.
+func (m *moving) wholeState() string {
+	m.t.Helper()
+	device := m.Box.Sh(`wg showconf wg0 | grep -v '^\(ListenPort\|Endpoint\)'; ip link show dev wg0 | grep -o 'mtu [0-9]*'
+		sysctl -a 2>/dev/null | grep -E 'net.ipv[46].conf.(all|wan0|wan1|ppp0|br-lan|wg0).(forwarding|rp_filter|accept_ra) ' || true`)
+	return m.kernelState() + strings.Join(strings.Split(device, "\t"), " ")
+}
