@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,9 @@ type moving struct {
 	flood  *flood
 	asked  *asking
 	began  time.Time
-	before int64  // packets that the flows had sent then
-	alien  string // what others have set up, and must be there in the end
+	before int64        // packets that the flows had sent then
+	inside []netip.Addr // resolvers that are asked through the tunnel alone
+	alien  string       // what others have set up, and must be there in the end
 }
 
 // newMoving starts nameroute beside rules, routing tables and sysctls of somebody else.
@@ -36,6 +38,9 @@ func newMoving(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gat
 	o.GoResolvers = true
 	m := &moving{gate: bareGate(t, o), args: args}
 	m.putAlien()
+	if s.VPN == "" {
+		m.inside = m.Plan.World.All()
+	}
 	m.Box.WriteFiles(s)
 	if prepare != nil {
 		prepare(m.gate)
@@ -100,6 +105,16 @@ func (m *moving) back(what string, at time.Time) {
 
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
+// awaitSaid waits until the log has said something so many times.
+func (g *gate) awaitSaid(text string, times int) {
+	g.t.Helper()
+	for end := time.Now().Add(backWithin); strings.Count(g.p.Output(), text) < times; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			g.t.Fatalf("%q was not said %d times within %v", text, times, backWithin)
+		}
+	}
+}
+
 // end stops the traffic and wants that not one packet and not one question of it went
 // by the WAN, that what others set up is there, and that a fresh start finds nothing
 // to change.
@@ -114,7 +129,7 @@ func (m *moving) end() {
 	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
 		m.t.Errorf("less than %d packets a second prove little", least)
 	}
-	m.wantNoneClear(append(append(m.kept, m.fresh...), m.Plan.World.All()...)...)
+	m.wantNoneClear(slices.Concat(m.kept, m.fresh, m.inside)...)
 	m.wantNoQueryByWAN("listed.example")
 	m.wantSame("of what is not ours", m.alien, m.aliens())
 	m.wantAsFresh()

@@ -1,11 +1,15 @@
 package policy
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,5 +87,40 @@ func TestWANDefaults(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A file that is written in place, piece by piece, replaced or deleted is noticed, and
+// once each time.
+func TestWatchResolvers(t *testing.T) {
+	lab(t)
+	name := systemResolvers[1]
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var times atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		WatchResolvers(ctx, func() { times.Add(1) })
+	}()
+	defer func() { cancel(); <-done }()
+	for i, script := range []string{
+		"echo nameserver 192.0.2.53 > FILE",
+		"echo nameserver 192.0.2.54 > FILE",
+		"(echo nameserver 192.0.2.55; sleep 0.03; echo nameserver 192.0.2.56; sleep 0.03; echo nameserver 192.0.2.57) > FILE",
+		"echo nameserver 192.0.2.58 > FILE.new; mv FILE.new FILE",
+		"rm FILE",
+	} {
+		start := time.Now()
+		run(t, strings.ReplaceAll(script, "FILE", name))
+		soon(t, script, func() bool { return times.Load() == int32(i+1) })
+		t.Logf("%s: noticed after %v", script, time.Since(start).Round(time.Millisecond))
+	}
+	run(t, "touch "+filepath.Dir(name)+"/other")
+	time.Sleep(resolverLook + 2*resolverRest)
+	if n := times.Load(); n != 5 {
+		t.Errorf("%d changes, want 5", n)
 	}
 }

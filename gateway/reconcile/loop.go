@@ -72,12 +72,13 @@ type Loop struct {
 	storm   storm
 	wan     string // the WAN's defaults as applied
 
-	mu      sync.Mutex
-	cfg     *gateway.Config
-	ready   bool // the nft table stands
-	news    bool // something changed that a look at everything must find
-	status  Status
-	results []resolved
+	mu        sync.Mutex
+	cfg       *gateway.Config
+	ready     bool // the nft table stands
+	news      bool // something changed that a look at everything must find
+	resolvers bool // the WAN has others now
+	status    Status
+	results   []resolved
 }
 
 // New makes a Loop. It changes nothing yet.
@@ -114,6 +115,15 @@ func (l *Loop) Kick() {
 	l.wake()
 }
 
+// otherResolvers has endpoint names looked up again: the old resolvers may have been
+// out of reach.
+func (l *Loop) otherResolvers() {
+	l.mu.Lock()
+	l.resolvers = true
+	l.mu.Unlock()
+	l.wake()
+}
+
 func (l *Loop) wake() {
 	select {
 	case l.kick <- struct{}{}:
@@ -132,6 +142,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		l.close()
 	}()
 	background.Go(func() { l.watch(ctx) })
+	background.Go(func() { policy.WatchResolvers(ctx, l.otherResolvers) })
 	if l.opts.TableReady != nil {
 		background.Go(func() { l.awaitTable(ctx) })
 	}
@@ -208,8 +219,8 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 		return
 	}
 	l.mu.Lock()
-	cfg, ready, news, results := l.cfg, l.ready, l.news, l.results
-	l.news, l.results = false, nil
+	cfg, ready, news, results, resolvers := l.cfg, l.ready, l.news, l.results, l.resolvers
+	l.news, l.results, l.resolvers = false, nil, false
 	l.mu.Unlock()
 
 	now := time.Now()
@@ -218,6 +229,9 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 	}
 	for _, t := range l.tunnels {
 		news = t.look(now) || news
+		if resolvers {
+			t.wanChanged()
+		}
 	}
 	if news && l.storm.blows(now) && now.Sub(l.looked) < l.opts.Timers.RetryMin {
 		l.problem("changes do not last", fmt.Errorf("%s", l.storm.text))

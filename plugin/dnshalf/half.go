@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +39,9 @@ type Half struct {
 	cells map[string]*atomic.Pointer[Status] // by route name; a cell is never removed
 	whys  map[string]*why                    // by route name; never removed
 	wan   []string                           // the WAN's links when it last had any
-	gone  map[gateway.Mark]time.Time         // marks of removed routes, and when they were
+
+	wanResolvers []netip.AddrPort           // the last that were known; refresh's alone
+	gone         map[gateway.Mark]time.Time // marks of removed routes, and when they were
 
 	said sync.Map // what was last logged of each list, by its name
 
@@ -140,6 +143,7 @@ func (h *Half) follow(ctx context.Context) {
 			log.Errorf("follow the kernel's routes: %v; they are looked at every %v", err, slowLook)
 		}
 	})
+	h.done.Go(func() { policy.WatchResolvers(ctx, h.Kick) })
 	failing := false
 	for {
 		wait := slowLook

@@ -2,6 +2,7 @@ package dnshalf
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -36,9 +37,7 @@ func (h *Half) refresh(ctx context.Context) error {
 
 	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
 	var links []string
-	// Without one, `upstream wan` without addresses answers SERVFAIL and says why.
-	wanResolvers, err := policy.WANResolvers(cfg)
-	h.sayOnce("resolvers", err)
+	wanResolvers := h.resolversOfWAN(cfg)
 	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
 		conf := provider(r)
 		st := h.publish(r, conf, seen[r.Name], cfg, wanResolvers)
@@ -73,6 +72,24 @@ func (h *Half) refresh(ctx context.Context) error {
 func (h *Half) fallen(route string) bool {
 	st := h.cell(route).Load()
 	return st.Down && st.Route.OnDown == gateway.FallBack
+}
+
+// resolversOfWAN are those of the moment, else the last that there were: what renews a
+// lease empties the file first, or for good when the line is down. Where there never
+// was one, `upstream wan` without addresses answers SERVFAIL and says why.
+func (h *Half) resolversOfWAN(cfg *gateway.Config) []netip.AddrPort {
+	servers, err := policy.WANResolvers(cfg)
+	if err != nil && len(h.wanResolvers) > 0 {
+		err = fmt.Errorf("%w: the last ones stay in use", err)
+	}
+	h.sayOnce("resolvers", err)
+	if err == nil {
+		if old := h.wanResolvers; len(old) > 0 && !slices.Equal(old, servers) {
+			log.Infof("the WAN's resolvers are %s now", servers)
+		}
+		h.wanResolvers = servers
+	}
+	return h.wanResolvers
 }
 
 // sayOnce logs what is wrong with something when it changes.
