@@ -94,7 +94,7 @@ func (t *tunnel) observe(now time.Time) bool {
 	t.status = status
 	down, why := t.health.Observe(now, status)
 	if down == t.down {
-		return false
+		return status.Amiss
 	}
 	t.down, t.why = down, why
 	t.resolver.reset()
@@ -159,7 +159,8 @@ func (t *tunnel) apply(cfg *gateway.Config) {
 func (t *tunnel) bringUp(cfg *gateway.Config) error {
 	if t.dev == nil {
 		dev, err := wg.Open(t.route.Egress.Link, wg.Options{
-			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.l.opts.Userspace, Log: t.l.log,
+			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.l.opts.Userspace,
+			Patience: t.l.opts.Timers.Handshake / 12, Log: t.l.log,
 		})
 		if err != nil {
 			return err

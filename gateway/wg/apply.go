@@ -63,7 +63,11 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read wireguard device %s: %w", t.name, err)
 	}
-	cfg, changes := Diff(dev, t.effective(want), t.set)
+	effective := t.effective(want)
+	cfg, changes := Diff(dev, effective, t.set)
+	if t.anew {
+		cfg.Peers = remake(cfg.Peers, effective)
+	}
 	if cfg.FirewallMark != nil {
 		mark := wgtypes.Config{FirewallMark: cfg.FirewallMark}
 		if err := t.configure(mark); err != nil {
@@ -76,7 +80,7 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 			return nil, err
 		}
 	}
-	t.want, t.set = &want, map[wgtypes.Key]netip.AddrPort{}
+	t.want, t.set, t.anew = &want, map[wgtypes.Key]netip.AddrPort{}, false
 	for _, p := range want.Peers {
 		if p.Endpoint.IsValid() {
 			t.set[p.PublicKey] = p.Endpoint
@@ -147,11 +151,26 @@ func (t *Tunnel) KeepTrying(on bool) error {
 }
 
 // ResetEndpoints makes the next Apply set every endpoint as wanted, also where the
-// peer has roamed: after the tunnel was down, or the WAN has changed.
+// peer has roamed, for a tunnel whose far end is silent. A peer that gets another one
+// is made anew: its session has ended, and WireGuard would wait for up to 5 s before
+// it tries again (REKEY_TIMEOUT).
 func (t *Tunnel) ResetEndpoints() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.set = nil
+	t.set, t.anew = nil, true
+}
+
+// remake has the peers that get another endpoint removed and added.
+func remake(changes []wgtypes.PeerConfig, want Want) (out []wgtypes.PeerConfig) {
+	for _, pc := range changes {
+		i := slices.IndexFunc(want.Peers, func(w WantPeer) bool { return w.PublicKey == pc.PublicKey })
+		if pc.Endpoint == nil || !pc.UpdateOnly || i < 0 {
+			out = append(out, pc)
+			continue
+		}
+		out = append(out, wgtypes.PeerConfig{PublicKey: pc.PublicKey, Remove: true, UpdateOnly: true}, newPeer(want.Peers[i]))
+	}
+	return out
 }
 
 func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err error) {

@@ -105,7 +105,9 @@ func (h *Health) look(now time.Time, p PeerStatus) *watched {
 		}
 		h.peers[p.PublicKey] = w
 	}
-	if !p.LastHandshake.Equal(w.handshake) {
+	// One that was made anew has still to answer what the old one did not.
+	remade := p.LastHandshake.IsZero() && !w.handshake.IsZero()
+	if !remade && !p.LastHandshake.Equal(w.handshake) {
 		// The wall clock says how long ago it was, but not longer than the last look.
 		age := min(max(now.Sub(p.LastHandshake), 0), now.Sub(w.seen))
 		w.handshake, w.at, w.unheard = p.LastHandshake, now.Add(-age), 0
@@ -113,7 +115,9 @@ func (h *Health) look(now time.Time, p PeerStatus) *watched {
 	age := now.Sub(w.at)
 	switch {
 	case p.TX < w.tx || p.RX < w.rx: // a new device counts from zero
-		w.unheard = 0
+		if !remade {
+			w.unheard = 0
+		}
 	case p.RX > w.rx && age <= max(h.limit, rejectAfter):
 		w.unheard = 0 // later no session is left: only a handshake is an answer
 	case p.TX > w.tx && age > h.due():

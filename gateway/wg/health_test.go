@@ -55,7 +55,7 @@ func TestHealth(t *testing.T) {
 		{"its handshakes reach us, our answers do not arrive", []step{ // rx grows, no session
 			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 648, 9500, true}, {205, 0, 796, 9600, true}}},
 		{"device made anew", []step{
-			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {201, -1, 0, 0, false}, {202, -1, 0, 148, false}}},
+			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {201, -1, 0, 0, true}, {202, -1, 0, 148, true}, {204, 203, 92, 148, false}}},
 		{"first look at an old device", []step{
 			{500, 0, 500, 500, false}, {505, 0, 500, 648, false}, {521, 0, 500, 796, true}}},
 	}
@@ -145,5 +145,40 @@ func TestHealthShortLimit(t *testing.T) {
 	look(20500, 19500, 21000)
 	if !look(21000, 19500, 22000) {
 		t.Error("up though nothing answers")
+	}
+}
+
+// A peer that is made anew while it is silent counts from zero, and is not heard for that.
+func TestHealthRemade(t *testing.T) {
+	start := time.Now()
+	h := NewHealth(0)
+	look := func(at int, s step) bool {
+		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{s.status(wgtypes.Key{1}, start)}})
+		return down
+	}
+	look(0, step{shook: 0, rx: 100, tx: 100})
+	look(170, step{shook: 0, rx: 100, tx: 5000})
+	if !look(190, step{shook: 0, rx: 100, tx: 6000}) {
+		t.Fatal("up though nothing answers")
+	}
+	for at := 191; at < 250; at += 5 {
+		if !look(at, step{shook: -1, rx: 0, tx: int64(at - 191)}) {
+			t.Fatalf("up at %d s: nobody has answered", at)
+		}
+	}
+	if look(251, step{shook: 250, rx: 92, tx: 300}) {
+		t.Error("down with a peer that answers")
+	}
+
+	// One that was heard until then, and is not there any more.
+	h = NewHealth(0)
+	look(0, step{shook: 0, rx: 100, tx: 100})
+	look(10, step{shook: -1, rx: 0, tx: 0})
+	if look(100, step{shook: -1, rx: 0, tx: 5000}) {
+		t.Error("down before the limit")
+	}
+	look(181, step{shook: -1, rx: 0, tx: 6000})
+	if !look(200, step{shook: -1, rx: 0, tx: 7000}) {
+		t.Error("up though nothing answers after it was made anew")
 	}
 }

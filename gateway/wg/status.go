@@ -14,6 +14,7 @@ type Status struct {
 	LinkUp bool // false too where the link is gone
 	Kind   Kind
 	Peers  []PeerStatus
+	Amiss  bool // the device is not as it was applied last, or a peer has gone astray
 }
 
 // PeerStatus is one peer's counters.
@@ -41,6 +42,7 @@ func (t *Tunnel) Status() (Status, error) {
 		return s, fmt.Errorf("read wireguard device %s: %w", t.name, err)
 	}
 	s.LinkUp = linkUp(link)
+	s.Amiss = t.amiss(dev, time.Now())
 	for _, p := range dev.Peers {
 		s.Peers = append(s.Peers, PeerStatus{
 			PublicKey: p.PublicKey, Endpoint: endpointOf(p), LastHandshake: p.LastHandshakeTime,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,10 +20,11 @@ var ErrGone = errors.New("the interface is gone")
 
 // Options say how a tunnel is opened.
 type Options struct {
-	Alias     string       // marks the interface as ours; see Alias
-	MTU       int          // bytes; 0 leaves it to the file, or to the way to the endpoints
-	Userspace bool         // a new tunnel is embedded, even where the kernel has WireGuard
-	Log       *slog.Logger // nil: slog.Default()
+	Alias     string        // marks the interface as ours; see Alias
+	MTU       int           // bytes; 0 leaves it to the file, or to the way to the endpoints
+	Userspace bool          // a new tunnel is embedded, even where the kernel has WireGuard
+	Patience  time.Duration // how long a peer that has roamed may be unheard; 0 is 15 s
+	Log       *slog.Logger  // nil: slog.Default()
 }
 
 // Tunnel is a WireGuard interface of ours, held by this process. Its methods may be
@@ -42,8 +44,10 @@ type Tunnel struct {
 
 	mu     sync.Mutex // serialises what changes the device
 	set    map[wgtypes.Key]netip.AddrPort
+	away   map[wgtypes.Key]away
 	want   *Want // what was applied last
 	trying bool
+	anew   bool // a peer that gets another endpoint is made anew
 }
 
 // Open makes the tunnel's interface, or takes over the one of ours that is there,
