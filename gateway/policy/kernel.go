@@ -80,12 +80,12 @@ func (k *Kernel) Remove() (changes []string, err error) {
 	return append(changes, restored...), errors.Join(err, err2)
 }
 
-// Forward switches forwarding of both families on. It comes last, when the closed
-// door stands.
-func (k *Kernel) Forward() (changes []string, err error) {
+// Forward switches forwarding of both families on, for these links above all. It
+// comes last, when the closed door stands. A link that is not there is left out.
+func (k *Kernel) Forward(links ...string) (changes []string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.sysctls.forward()
+	return k.sysctls.forward(links)
 }
 
 // change is one step of an Apply.

@@ -20,17 +20,19 @@ type Sysctl struct {
 // send to their sources by that interface.
 type Loose string
 
-// A tunnel of ours is always loose; an interface of somebody else only where its
-// filter is strict, so that one without any filter stays so.
+// A tunnel of ours has no filter, unless all interfaces have one, which it cannot be
+// without: then it is loose. A loose one drops what comes from where table main has
+// no way to at all, and a WAN without IPv4 has no IPv4 default. An interface of
+// somebody else becomes loose only where its filter is strict.
 const (
 	LooseAlways   Loose = "always"
 	LooseIfStrict Loose = "if strict"
 )
 
 func (s Sysctl) text() string {
-	line := fmt.Sprintf("net.ipv4.conf.%s.rp_filter = 2", s.Link)
+	line := fmt.Sprintf("net.ipv4.conf.%s.rp_filter = 0, 2 if all's is not 0", s.Link)
 	if s.Loose == LooseIfStrict {
-		line += " if strict"
+		line = fmt.Sprintf("net.ipv4.conf.%s.rp_filter = 2 if strict", s.Link)
 	}
 	if s.RA {
 		line += fmt.Sprintf("\nnet.ipv6.conf.%s.accept_ra = 2 if 1", s.Link)

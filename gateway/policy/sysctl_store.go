@@ -194,15 +194,17 @@ func (s *sysctlStore) apply(want []Sysctl) (changes []string, err error) {
 
 func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {
 	name := "net/ipv4/conf/" + w.Link + "/rp_filter"
+	all, _, err := s.get("net/ipv4/conf/all/rp_filter")
+	if err != nil {
+		return nil, err
+	}
 	if w.Loose == LooseIfStrict {
 		own, _, err := s.get(name)
-		if err != nil {
-			return nil, err
-		}
-		all, _, err := s.get("net/ipv4/conf/all/rp_filter")
 		if err != nil || max(own, all) != "1" { // the kernel takes the higher one
 			return nil, err
 		}
+	} else if all == "0" {
+		return []setting{{name, "0"}}, nil
 	}
 	return []setting{{name, "2"}}, nil
 }
@@ -226,11 +228,20 @@ func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
 	return []setting{{name, "2"}}, nil
 }
 
-func (s *sysctlStore) forward() (changes []string, err error) {
+// forward switches forwarding on, and where somebody has switched it off for one of
+// the links alone, there too. IPv6 has no such switch: an interface's own says only
+// whether it takes router advertisements.
+func (s *sysctlStore) forward(links []string) (changes []string, err error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	return s.set(setting{forward4, "1"}, setting{forward6, "1"})
+	changes, err = s.set(setting{forward4, "1"}, setting{forward6, "1"})
+	var own []setting // after all's, which sets every link's
+	for _, link := range links {
+		own = append(own, setting{"net/ipv4/conf/" + link + "/forwarding", "1"})
+	}
+	more, err2 := s.set(own...)
+	return append(changes, more...), errors.Join(err, err2)
 }
 
 // restore puts back what was changed in this boot and has not been changed by

@@ -74,6 +74,39 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
+// A tunnel has no reverse-path filter where it can be without.
+func TestTunnelIsNotFiltered(t *testing.T) {
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	for _, c := range []struct{ all, own, want string }{{"0", "1", "0"}, {"0", "2", "0"}, {"1", "1", "2"}, {"2", "0", "2"}} {
+		run(t, "sysctl -qw net.ipv4.conf.all.rp_filter="+c.all+" net.ipv4.conf.wg0.rp_filter="+c.own)
+		apply(t, k, cfg)
+		if got := sysctl(t, "net/ipv4/conf/wg0/rp_filter"); got != c.want {
+			t.Errorf("all's is %s, its own %s: it becomes %s, want %s", c.all, c.own, got, c.want)
+		}
+	}
+	run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=0")
+}
+
+// Forwarding that was switched off for one interface alone is switched on there, and
+// off again in the end where it was so before us.
+func TestForwardOfOneLink(t *testing.T) {
+	k := lab(t)
+	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.lan0.forwarding=0 net.ipv4.conf.isp0.forwarding=0")
+	if _, err := k.Forward("lan0", "wan0", "not-there"); err != nil {
+		t.Fatal(err)
+	}
+	if sysctl(t, "net/ipv4/conf/lan0/forwarding") != "1" || sysctl(t, "net/ipv4/conf/isp0/forwarding") != "0" {
+		t.Error("want it on for lan0, and isp0 left alone")
+	}
+	if _, err := k.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if sysctl(t, "net/ipv4/conf/lan0/forwarding") != "0" || sysctl(t, forward4) != "1" {
+		t.Error("Remove did not put it back")
+	}
+}
+
 // What nobody filters stays unfiltered, what was a router before stays as it was.
 func TestSysctlsLeftAlone(t *testing.T) {
 	k := lab(t)

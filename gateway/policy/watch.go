@@ -26,7 +26,8 @@ const (
 	Defaults                  // a default of any table, or a kernel route with our protocol number
 	Networks                  // any other kernel route
 	Rules                     // policy rules
-	Lost     = Links | Addrs | Defaults | Networks | Rules
+	Sysctls                   // forwarding or rp_filter, of an interface or of all
+	Lost     = Links | Addrs | Defaults | Networks | Rules | Sysctls
 )
 
 // settle is the shortest time between two calls of Watch, and the time after which
@@ -57,7 +58,8 @@ func Watch(ctx context.Context, changed func(Kind)) error {
 
 func watchOnce(ctx context.Context, changed func(Kind)) error {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
 		return err
 	}
@@ -137,6 +139,8 @@ func kindOf(m syscall.NetlinkMessage) Kind {
 		return Addrs
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		return Rules
+	case unix.RTM_NEWNETCONF:
+		return Sysctls
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return routeKind(m.Data)
 	}

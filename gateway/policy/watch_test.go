@@ -62,6 +62,22 @@ func TestWatchPutsBack(t *testing.T) {
 	soon(t, "link gone", func() bool { return !strings.Contains(shown(t), "wg0") })
 }
 
+// The kernel tells at once of the sysctls that matter most.
+func TestWatchSysctls(t *testing.T) {
+	lab(t)
+	var kinds atomic.Int64
+	watch(t, func(k Kind) { kinds.Or(int64(k)) })
+	time.Sleep(3 * settle)
+	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.wg0.forwarding",
+		"net.ipv4.conf.wg0.rp_filter", "net.ipv4.conf.all.rp_filter"} {
+		for _, value := range []string{"1", "0"} {
+			kinds.Store(0)
+			run(t, "sysctl -qw "+name+"="+value)
+			soon(t, name, func() bool { return Kind(kinds.Load())&Sysctls != 0 })
+		}
+	}
+}
+
 // How fast a rule is back, measured without starting a process.
 func TestWatchIsFast(t *testing.T) {
 	k := lab(t)

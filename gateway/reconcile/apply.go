@@ -139,7 +139,11 @@ func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
 	if !out || !slices.ContainsFunc(cfg.LAN, func(link string) bool { return link != "lo" }) {
 		return
 	}
-	changes, err := l.kernel.Forward()
+	links := slices.Clone(cfg.LAN)
+	for _, s := range want.Sysctls {
+		links = append(links, s.Link)
+	}
+	changes, err := l.kernel.Forward(links...)
 	l.changed(changes)
 	l.problem("forwarding", err)
 }

@@ -38,7 +38,7 @@ func TestUpAndDown(t *testing.T) {
 		return sysctl(t, "net/ipv4/ip_forward") == "1" && sysctl(t, "net/ipv6/conf/all/forwarding") == "1"
 	})
 	for name, want := range map[string]string{
-		"net/ipv4/conf/wg0/rp_filter": "2", "net/ipv6/conf/wan0/accept_ra": "2",
+		"net/ipv4/conf/wg0/rp_filter": "0", "net/ipv6/conf/wan0/accept_ra": "2",
 	} {
 		if got := sysctl(t, name); got != want {
 			t.Errorf("%s = %s, want %s", name, got, want)
