@@ -86,6 +86,23 @@ func (m *moving) step(what string, do func()) {
 	m.back(what, at)
 }
 
+// meddle is step for what is put right again: the kernel must be as it was.
+func (m *moving) meddle(what string, do func()) {
+	m.t.Helper()
+	before := m.routingState()
+	m.step(what, func() {
+		at := time.Now()
+		do()
+		for ; m.routingState() != before; time.Sleep(20 * time.Millisecond) {
+			if time.Since(at) > backWithin {
+				m.wantSame(what+": after "+backWithin.String(), before, m.routingState())
+				return
+			}
+		}
+		m.t.Logf("%s: seen put right after %v", what, round(time.Since(at)))
+	})
+}
+
 func (m *moving) back(what string, at time.Time) {
 	m.t.Helper()
 	m.flows.wantProgress(backWithin)
@@ -148,10 +165,16 @@ func (m *moving) wantAsFresh() {
 	m.wantSame("after a fresh start", before, m.wholeState())
 }
 
-// wholeState is kernelState and what the tunnel and the WAN were set to.
-func (m *moving) wholeState() string {
+// wholeState is kernelState and the tunnel's device and the sysctls.
+func (m *moving) wholeState() string { return m.kernelState() + m.routingState() }
+
+// routingState is what the sidecar has set up. Any of it may be missing.
+func (m *moving) routingState() string {
 	m.t.Helper()
-	device := m.Box.Sh(`wg showconf wg0 | grep -v '^\(ListenPort\|Endpoint\)'; ip link show dev wg0 | grep -o 'mtu [0-9]*'
-		sysctl -a 2>/dev/null | grep -E 'net.ipv[46].conf.(all|wan0|wan1|ppp0|br-lan|wg0).(forwarding|rp_filter|accept_ra) ' || true`)
-	return m.kernelState() + strings.Join(strings.Split(device, "\t"), " ")
+	return m.Box.Sh(`exec 2>/dev/null; set +e
+		ip rule; ip -6 rule; ip -4 route show table all proto 110; ip -6 route show table all proto 110
+		ip -o addr show dev wg0 | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip link show dev wg0 | grep -o 'mtu [0-9]*'
+		wg showconf wg0 | grep -v '^\(ListenPort\|Endpoint\)'
+		cd /proc/sys/net; grep . ipv4/conf/*/forwarding ipv4/conf/*/rp_filter ipv6/conf/*/forwarding ipv6/conf/*/accept_ra
+		true`)
 }
