@@ -75,6 +75,7 @@ func TestRoutingMeddling(t *testing.T) {
 	// puts them back, or nobody reaches anything.
 	m.meddle("ip rule flush, the kernel's own are back after 0.3 s", func() {
 		m.Box.Sh("ip rule flush; ip -6 rule flush")
+		m.p.WaitOutput("ip -6 rule add lookup main pref 32766", backWithin)
 		time.Sleep(300 * time.Millisecond)
 		m.Box.Sh(`ip rule add lookup main pref 32766; ip rule add lookup default pref 32767; ip -6 rule add lookup main pref 32766
 			ip rule add pref 5000 from 198.51.100.0/24 lookup 100; ip -6 rule add pref 5000 from 2001:db8:5::/48 lookup 100

@@ -15,10 +15,12 @@ func TestWANMoves(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		prepare func(*gate)
+		dot     bool // resolvers by the WAN are asked over TLS
 		steps   func(*moving)
 	}{
 		{name: "lease with another address", steps: otherLease},
 		{name: "lease with another address, tunnel by IPv6", prepare: byIPv6, steps: otherLease},
+		{name: "lease with another address, DNS over TLS", dot: true, steps: otherLease},
 		{name: "other gateway", steps: otherGateway},
 		{name: "default route replaced", steps: otherMetric},
 		{name: "link down and up", steps: func(m *moving) {
@@ -36,7 +38,12 @@ func TestWANMoves(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := newMoving(t, netlab.Options{}, byWorld2(), c.prepare, swift...)
+			setup := byWorld2()
+			if c.dot {
+				p := netlab.NewPlan()
+				setup.WAN = fmt.Sprintf("tls://%[1]s%%%[3]s tls://%[2]s%%%[3]s", p.World2.V4, p.World2.V6, netlab.WorldServerName)
+			}
+			m := newMoving(t, netlab.Options{}, setup, c.prepare, swift...)
 			c.steps(m)
 			m.end()
 		})

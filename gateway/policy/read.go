@@ -58,10 +58,16 @@ func (k *reader) read() (State, error) {
 		if err != nil {
 			return State{}, fmt.Errorf("ip -%d rule: %w", f, err)
 		}
+		main := false
 		for _, r := range rules {
 			if r.Protocol == gateway.Protocol {
 				s.Rules = append(s.Rules, ruleOf(r))
+			} else {
+				main = main || r.Table == mainTable
 			}
+		}
+		if !main {
+			s.NoMain = append(s.NoMain, f)
 		}
 		ours := &netlink.Route{Protocol: gateway.Protocol}
 		routes, err := k.dump(f, ours, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)

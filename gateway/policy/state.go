@@ -25,6 +25,7 @@ type State struct {
 	Routes  []Route
 	Sysctls []Sysctl          // wanted only: Read leaves it empty
 	Waiting map[string]string // routes without any default, and why; wanted only
+	NoMain  []gateway.Family  // no rule of others leads to table main; read only
 }
 
 // Rule is a policy rule.

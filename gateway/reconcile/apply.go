@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ func (l *Loop) apply(cfg *gateway.Config, ready bool) {
 		l.problem("kernel", err)
 		return
 	}
+	l.problem("policy rules", mainRule(have))
 	late, err := l.kernel.Apply(want)
 	l.changed(late)
 	l.problem("policy routing", err)
@@ -49,6 +51,19 @@ func (l *Loop) apply(cfg *gateway.Config, ready bool) {
 		l.forward(cfg, want)
 	}
 	l.remember(cfg, want)
+}
+
+// mainRule is an error where somebody has flushed the kernel's own rule too. It is not
+// ours to put back: some boxes have others in its place, or none on purpose.
+func mainRule(have policy.State) error {
+	if len(have.NoMain) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, f := range have.NoMain {
+		errs = append(errs, fmt.Errorf("nothing leads to table main of IPv%d, so that what takes no route of ours is not routed: ip -%d rule add lookup main pref 32766", f, f))
+	}
+	return errors.Join(errs...)
 }
 
 // choose makes the list of tunnels that of the configuration. Those of routes that

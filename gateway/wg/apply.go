@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -65,15 +66,17 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 	}
 	effective := t.effective(want)
 	cfg, changes := Diff(dev, effective, t.set)
-	if t.anew {
-		cfg.Peers = remake(cfg.Peers, effective)
-	}
 	if cfg.FirewallMark != nil {
 		mark := wgtypes.Config{FirewallMark: cfg.FirewallMark}
 		if err := t.configure(mark); err != nil {
 			return nil, err
 		}
 		cfg.FirewallMark = nil
+	}
+	if t.anew {
+		if err := t.remake(&cfg, effective); err != nil {
+			return nil, err
+		}
 	}
 	if len(changes) > 0 {
 		if err := t.configure(cfg); err != nil {
@@ -160,17 +163,38 @@ func (t *Tunnel) ResetEndpoints() {
 	t.set, t.anew = nil, true
 }
 
-// remake has the peers that get another endpoint removed and added.
-func remake(changes []wgtypes.PeerConfig, want Want) (out []wgtypes.PeerConfig) {
-	for _, pc := range changes {
-		i := slices.IndexFunc(want.Peers, func(w WantPeer) bool { return w.PublicKey == pc.PublicKey })
-		if pc.Endpoint == nil || !pc.UpdateOnly || i < 0 {
-			out = append(out, pc)
+// remake removes the peers that get another endpoint, and has them added.
+func (t *Tunnel) remake(cfg *wgtypes.Config, want Want) error {
+	var gone []wgtypes.PeerConfig
+	v6 := false
+	for i, pc := range cfg.Peers {
+		w := slices.IndexFunc(want.Peers, func(w WantPeer) bool { return w.PublicKey == pc.PublicKey })
+		if pc.Endpoint == nil || !pc.UpdateOnly || w < 0 {
 			continue
 		}
-		out = append(out, wgtypes.PeerConfig{PublicKey: pc.PublicKey, Remove: true, UpdateOnly: true}, newPeer(want.Peers[i]))
+		gone = append(gone, wgtypes.PeerConfig{PublicKey: pc.PublicKey, Remove: true, UpdateOnly: true})
+		cfg.Peers[i] = newPeer(want.Peers[w])
+		v6 = v6 || want.Peers[w].Endpoint.Addr().Is6()
 	}
-	return out
+	if len(gone) == 0 {
+		return nil
+	}
+	if err := t.configure(wgtypes.Config{Peers: gone}); err != nil {
+		return err
+	}
+	if v6 && t.embedded != nil {
+		dropPooledAddresses()
+	}
+	return nil
+}
+
+// dropPooledAddresses makes up for a fault of wireguard-go: after packets over IPv4
+// the first ones over IPv6 are sent to a wrong address, once for each address object
+// in a pool (github.com/WireGuard/wireguard-go/pull/135). If that is the handshake,
+// 5 s are lost for each. A sync.Pool is empty after two collections.
+func dropPooledAddresses() {
+	runtime.GC()
+	runtime.GC()
 }
 
 func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err error) {
