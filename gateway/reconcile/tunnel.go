@@ -76,7 +76,6 @@ func (t *tunnel) look(now time.Time) (news bool) {
 	}
 	select {
 	case <-t.dev.Gone():
-		t.l.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
 		t.reopen()
 		return true
 	default:
@@ -147,8 +146,10 @@ func (t *tunnel) apply(cfg *gateway.Config) {
 	}
 	held := t.dev != nil
 	t.broken = t.bringUp(cfg)
-	t.l.problem(t.subject("tunnel"), t.broken)
-	reopened := held && errors.Is(t.broken, wg.ErrGone) // which has set the pause
+	reopened := held && errors.Is(t.broken, wg.ErrGone) // which has said so, and set the pause
+	if !reopened {
+		t.l.problem(t.subject("tunnel"), t.broken)
+	}
 	if t.dev == nil && !reopened {
 		t.retry.failed(now, t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
 	} else if t.dev != nil && now.Sub(t.opened) > t.l.opts.Timers.RetryMax {
@@ -208,6 +209,7 @@ func marked(link string, mark uint32) bool {
 // reopen forgets an interface that is gone. If it was there for a while it is made
 // again at once.
 func (t *tunnel) reopen() {
+	t.l.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
 	t.close()
 	t.health, t.down, t.status = wg.NewHealth(t.l.opts.Timers.Handshake), false, wg.Status{}
 	if time.Since(t.opened) > t.l.opts.Timers.RetryMin {
