@@ -132,9 +132,9 @@ func (g *gate) awaitSaid(text string, times int) {
 	}
 }
 
-// end stops the traffic and wants that not one packet and not one question of it went
-// by the WAN, that what others set up is there, and that a fresh start finds nothing
-// to change.
+// end stops the new flows and wants that what others set up is there, that a fresh
+// start finds nothing to change, and that not one packet and not one question went by
+// the WAN, that start included.
 func (m *moving) end() {
 	m.t.Helper()
 	n := m.flood.stop(m.gate)
@@ -146,10 +146,10 @@ func (m *moving) end() {
 	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
 		m.t.Errorf("less than %d packets a second prove little", least)
 	}
-	m.wantNoneClear(slices.Concat(m.kept, m.fresh, m.inside)...)
-	m.wantNoQueryByWAN("listed.example")
 	m.wantSame("of what is not ours", m.alien, m.aliens())
 	m.wantAsFresh()
+	m.wantNoneClear(slices.Concat(m.kept, m.fresh, m.inside)...)
+	m.wantNoQueryByWAN("listed.example")
 }
 
 // wantAsFresh wants the kernel as a fresh start makes it.

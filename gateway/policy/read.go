@@ -63,7 +63,7 @@ func (k *reader) read() (State, error) {
 			if r.Protocol == gateway.Protocol {
 				s.Rules = append(s.Rules, ruleOf(r))
 			} else {
-				main = main || r.Table == mainTable
+				main = main || r.Table == mainTable && r.SuppressPrefixlen < 0 // one that hides defaults is wg-quick's
 			}
 		}
 		if !main {
