@@ -66,9 +66,18 @@ func TestOursStandWhereTheyMust(t *testing.T) {
 		t.Error("route stands above listed")
 	}
 	for _, answers := range []string{"local", "dns64", "siit", "any", "chaos", "rewrite", "acl", "cache", "template", "hosts", "file", "auto",
-		"secondary", "upstream", "forward", "grpc", "erratic", "whoami"} {
+		"secondary", "leases", "home", "rebind", "upstream", "forward", "grpc", "erratic", "whoami"} {
 		if at(answers) < at("route") {
 			t.Errorf("%s stands above route and answers unseen", answers)
+		}
+	}
+	ours := []string{"template", "hosts", "file", "auto", "secondary", "leases", "home", "rebind", "upstream"}
+	if !slices.IsSortedFunc(ours, func(a, b string) int { return at(a) - at(b) }) || at("cache") > at("hosts") {
+		t.Errorf("want cache, then %q, in this order", ours)
+	}
+	for _, below := range []string{"upstream", "forward", "grpc"} {
+		if at(below) < at("rebind") {
+			t.Errorf("%s stands above rebind and answers unseen", below)
 		}
 	}
 	for _, above := range []string{"cache", "dns64", "rewrite", "hosts", "template"} {
@@ -118,6 +127,7 @@ func fences(t *testing.T, pattern, language string) []page {
 func TestCorefilesBoot(t *testing.T) {
 	netlab.Need(t, "nft")
 	pages := append([]page{{"Corefile", string(Shipped)}}, fences(t, "README.md", "corefile")...)
+	pages = append(pages, fences(t, "docs/home.md", "corefile")...)
 	pages = append(pages, fences(t, "plugin/*/README.md", "corefile")...)
 	if len(pages) < 6 {
 		t.Fatalf("only %d Corefiles found: the pages are read wrongly", len(pages))

@@ -24,6 +24,11 @@ func Register() error { return dnsserver.SetDirectives(Directives()) }
 //     template, hosts, file), so that no answer passes them unseen;
 //   - listed above route, so that the names an answer leads to are known in the moment
 //     in which the kernel has its addresses, and before the client has either;
+//   - leases below hosts, file, auto and secondary: what a client calls itself never
+//     takes the place of what somebody wrote down;
+//   - home below all data of our own, so that it denies only what nobody here knows;
+//   - rebind below all of these and the cache: what is ours may lead into the home, and
+//     what is cached is clean;
 //   - upstream at the end, before forward.
 func Directives() []string {
 	return []string{
@@ -33,7 +38,7 @@ func Directives() []string {
 		"listed", "route",
 		"local", "dns64", "siit", "any", "chaos", "loadbalance", "tsig", "rewrite", "acl",
 		"cache", "header", "dnssec", "tls", "minimal", "template", "transfer", "dynupdate",
-		"hosts", "file", "auto", "secondary", "loop",
-		"upstream", "forward", "grpc", "erratic", "whoami", "sign", "view",
+		"hosts", "file", "auto", "secondary", "leases", "home", "loop",
+		"rebind", "upstream", "forward", "grpc", "erratic", "whoami", "sign", "view",
 	}
 }

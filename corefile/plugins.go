@@ -55,7 +55,10 @@ import (
 	_ "github.com/coredns/coredns/plugin/view"
 	_ "github.com/coredns/coredns/plugin/whoami"
 
+	_ "github.com/nameroute/nameroute/plugin/home"
+	_ "github.com/nameroute/nameroute/plugin/leases"
 	_ "github.com/nameroute/nameroute/plugin/listed"
+	_ "github.com/nameroute/nameroute/plugin/rebind"
 	_ "github.com/nameroute/nameroute/plugin/route"
 	_ "github.com/nameroute/nameroute/plugin/upstream"
 )

@@ -1,0 +1,68 @@
+package rebind
+
+import (
+	"net/netip"
+	"slices"
+)
+
+var (
+	// here are addresses that do not lead out of this network or host: RFC 6890 and
+	// the registries that go on from it.
+	here = prefixes(
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+		"255.255.255.255/32",
+		"::/128", "::1/128", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", // RFC 8215, RFC 4193, RFC 4291, RFC 3879
+	)
+	loopback = prefixes("127.0.0.0/8", "::1/128")
+
+	// Forms in which IPv6 addresses carry IPv4 ones, and where.
+	wellKnown  = netip.MustParsePrefix("64:ff9b::/96")    // NAT64, RFC 6052 section 2.1
+	compatible = netip.MustParsePrefix("::/96")           // RFC 4291 section 2.5.5.1
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765 section 2.1
+	sixToFour  = netip.MustParsePrefix("2002::/16")       // RFC 3056 section 2
+	teredo     = netip.MustParsePrefix("2001::/32")       // RFC 4380 section 4
+)
+
+func prefixes(all ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(all))
+	for i, p := range all {
+		out[i] = netip.MustParsePrefix(p)
+	}
+	return out
+}
+
+// ofHome reports whether an address leads into the home, itself or by the IPv4 address
+// within it.
+func (b *Rebind) ofHome(a netip.Addr) bool {
+	a = a.Unmap() // ::ffff:0:0/96
+	if b.direct(a) {
+		return true
+	}
+	inner, ok := within(a)
+	return ok && b.direct(inner)
+}
+
+func (b *Rebind) direct(a netip.Addr) bool {
+	contains := func(p netip.Prefix) bool { return p.Contains(a) }
+	if slices.ContainsFunc(b.block, contains) {
+		return true
+	}
+	return slices.ContainsFunc(here, contains) && !(b.localhostOK && slices.ContainsFunc(loopback, contains))
+}
+
+// within is the IPv4 address in an IPv6 one.
+func within(a netip.Addr) (netip.Addr, bool) {
+	if a.Is4() {
+		return netip.Addr{}, false
+	}
+	x := a.As16()
+	switch {
+	case wellKnown.Contains(a), compatible.Contains(a), translated.Contains(a):
+		return netip.AddrFrom4([4]byte(x[12:])), true
+	case sixToFour.Contains(a):
+		return netip.AddrFrom4([4]byte(x[2:6])), true
+	case teredo.Contains(a): // the client's, with its bits turned over
+		return netip.AddrFrom4([4]byte{^x[12], ^x[13], ^x[14], ^x[15]}), true
+	}
+	return netip.Addr{}, false
+}
