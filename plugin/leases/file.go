@@ -104,12 +104,14 @@ func (c *content) list() []entry {
 	return all
 }
 
-// readAll reads the parts. All but the last are Kea's and there only at times.
+// readAll reads the parts. All but the last are Kea's and there only at times, and then
+// it is the last that may be missing for a moment.
 func (c *content) readAll(parts []string, suffix string) error {
+	some := false
 	for i, p := range parts {
 		last := i == len(parts)-1
 		r, err := os.Open(p)
-		if errors.Is(err, fs.ErrNotExist) && !last {
+		if errors.Is(err, fs.ErrNotExist) && (!last || some) {
 			continue
 		}
 		if err != nil {
@@ -123,6 +125,7 @@ func (c *content) readAll(parts []string, suffix string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
+		some = true
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package rebind
 
-import (
-	"net/netip"
-	"slices"
-)
+import "net/netip"
 
 var (
 	// here are addresses that do not lead out of this network or host: RFC 6890 and
@@ -35,19 +32,23 @@ func prefixes(all ...string) []netip.Prefix {
 // within it.
 func (b *Rebind) ofHome(a netip.Addr) bool {
 	a = a.Unmap() // ::ffff:0:0/96
-	if b.direct(a) {
+	if b.localhostOK && holds(loopback, a) {
+		return false
+	}
+	if holds(here, a) || holds(b.block, a) {
 		return true
 	}
 	inner, ok := within(a)
-	return ok && b.direct(inner)
+	return ok && b.ofHome(inner)
 }
 
-func (b *Rebind) direct(a netip.Addr) bool {
-	contains := func(p netip.Prefix) bool { return p.Contains(a) }
-	if slices.ContainsFunc(b.block, contains) {
-		return true
+func holds(all []netip.Prefix, a netip.Addr) bool {
+	for _, p := range all {
+		if p.Contains(a) {
+			return true
+		}
 	}
-	return slices.ContainsFunc(here, contains) && !(b.localhostOK && slices.ContainsFunc(loopback, contains))
+	return false
 }
 
 // within is the IPv4 address in an IPv6 one.
