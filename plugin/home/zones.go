@@ -33,9 +33,9 @@ type zone struct {
 const (
 	// lasting is the TTL of RFC 6303 section 3, for what stays as it is.
 	lasting = 10800
-	// brief is the TTL of denials where the home's own names appear, of a client that
-	// has just got its lease as an example.
-	brief = 10
+	// brief is the TTL of denials where the home's own names appear, as that of a client
+	// which has just got its lease. CoreDNS's cache holds nothing for less.
+	brief = 5
 )
 
 // zones are those that are always ours.

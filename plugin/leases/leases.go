@@ -87,7 +87,7 @@ func ofHosts(qtype uint16) bool {
 
 // host answers A and AAAA of a client, and anything else with no data.
 func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
-	m := l.reply(r)
+	m := reply(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: r.Question[0].Qtype, Class: dns.ClassINET}
 	for _, a := range h.addrs {
 		hdr.Ttl = l.left(a, now)
@@ -100,7 +100,7 @@ func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
 		}
 	}
 	if len(m.Answer) == 0 {
-		m.Ns = []dns.RR{l.soa(l.domain)}
+		m.Ns = []dns.RR{soa(l.domain)}
 	}
 	return m
 }
@@ -119,9 +119,9 @@ func (l *Leases) reverse(r *dns.Msg, b *book, qname string, now int64) *dns.Msg 
 		if a.addr != addr || a.expires <= now {
 			continue
 		}
-		m := l.reply(r)
+		m := reply(r)
 		if r.Question[0].Qtype != dns.TypePTR {
-			m.Ns = []dns.RR{l.soa(r.Question[0].Name)}
+			m.Ns = []dns.RR{soa(r.Question[0].Name)}
 			return m
 		}
 		hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: l.left(a, now)}
@@ -138,23 +138,23 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 	if !apex && !strings.HasSuffix(qname, l.suffix) || l.Fall.Through(qname) || apex && r.Question[0].Qtype == dns.TypeDS {
 		return nil
 	}
-	m := l.reply(r)
+	m := reply(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: l.ttl}
 	switch {
 	case !apex:
 		m.Rcode = dns.RcodeNameError
 	case r.Question[0].Qtype == dns.TypeSOA:
-		m.Answer = []dns.RR{l.soa(r.Question[0].Name)}
+		m.Answer = []dns.RR{soa(r.Question[0].Name)}
 		return m
 	case r.Question[0].Qtype == dns.TypeNS:
 		m.Answer = []dns.RR{&dns.NS{Hdr: hdr, Ns: l.domain}}
 		return m
 	}
-	m.Ns = []dns.RR{l.soa(l.domain)}
+	m.Ns = []dns.RR{soa(l.domain)}
 	return m
 }
 
-func (l *Leases) reply(r *dns.Msg) *dns.Msg {
+func reply(r *dns.Msg) *dns.Msg {
 	m := new(dns.Msg).SetReply(r)
 	m.Authoritative = true
 	return m
@@ -165,11 +165,14 @@ func (l *Leases) left(a leased, now int64) uint32 {
 	return uint32(max(1, min(int64(l.ttl), a.expires-now)))
 }
 
-// soa is as RFC 6303 section 3 has it, but with our TTL: a client that is not there
-// may be in a moment.
-func (l *Leases) soa(zone string) dns.RR {
+// denialTTL is short, in seconds: a client that is not there may be in a moment.
+// CoreDNS's cache holds nothing for less.
+const denialTTL = 5
+
+// soa is as RFC 6303 section 3 has it, but for the TTL.
+func soa(zone string) dns.RR {
 	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: l.ttl},
-		Ns:  zone, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: l.ttl,
+		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: denialTTL},
+		Ns:  zone, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: denialTTL,
 	}
 }
