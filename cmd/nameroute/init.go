@@ -90,6 +90,7 @@ func (b *box) tell(out io.Writer) {
 		{"other tunnels", strings.Join(b.tunnels, ", ")},
 		{"port 53", strings.Join(b.port53, ", ")},
 		{"firewall", strings.Join(b.firewalls, ", ")},
+		{"DHCP leases", strings.Join(b.leases, ", ")},
 	} {
 		if line[1] == "" {
 			line[1] = "none"

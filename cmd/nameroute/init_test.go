@@ -104,6 +104,9 @@ func TestInitWithoutQuestions(t *testing.T) {
 		"/etc/wireguard/office.conf": fmt.Sprintf(initWireGuard, "", "10.0.0.0/8"),
 		"/etc/wireguard/bad.conf":    "[Interface]\nPrivateKey = x\n",
 		"/etc/ufw/ufw.conf":          "ENABLED=yes\n",
+
+		"/var/lib/misc/dnsmasq.leases": "", "/tmp/dhcp.leases": "", "/run/systemd/system/x": "",
+		"/etc/dnsmasq.d/lan.conf": "# domain=no.example\n domain = Home.Example\n",
 	})
 	f.NFT("table ip filter {\nchain DOCKER { }\n}\n")
 	f.IP("link del tun0")
@@ -218,6 +221,20 @@ func TestInitWithoutTerminal(t *testing.T) {
 	err = root.Execute()
 	if want := "there is no terminal to ask on: give --yes, and flags for what cannot be seen"; err == nil || err.Error() != want || exitCode(err) != exitUsage {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestLoopbackIn(t *testing.T) {
+	for hosts, want := range map[string]bool{
+		"127.0.0.1 localhost\n127.0.1.1\tbox.lan box\n": true, "::1 localhost box\n": true, "127.0.0.1 localhost # box\n": false,
+		"192.168.1.1 box\n": false, "127.0.1.1 boxes\n": false, "": false,
+	} {
+		if got := loopbackIn(hosts, "box"); got != want {
+			t.Errorf("%q: %v, want %v", hosts, got, want)
+		}
+	}
+	if loopbackIn("127.0.0.1 localhost\n", "localhost") {
+		t.Error("localhost is what it is")
 	}
 }
 

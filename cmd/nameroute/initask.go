@@ -20,6 +20,8 @@ type choices struct {
 	list   string // file or URL
 	bind   bool   // listen on the LAN's addresses only, because something holds port 53 on another
 	public bool   // public resolvers for the WAN
+	leases []string
+	domain string // of the clients in them
 }
 
 // initFlags are what the user said at once; "" and empty is what is asked or seen.
@@ -77,6 +79,7 @@ func (d *dialogue) decide(b *box, f initFlags) (choices, error) {
 	var c choices
 	var err error
 	c.public = !b.resolvers
+	c.leases, c.domain = b.leases, b.domain
 	c.bind = slices.ContainsFunc(b.port53, func(h string) bool { return strings.HasPrefix(h, "systemd-resolve") })
 	if c.wan, err = d.wan(b, f); err != nil {
 		return c, err

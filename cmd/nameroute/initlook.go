@@ -27,6 +27,8 @@ type box struct {
 	firewalls []string
 	notes     []string // what is good to know
 	resolvers bool     // the system names resolvers of the WAN
+	leases    []string // files of DHCP servers here
+	domain    string   // of their clients
 }
 
 // candidate is an interface that may be the LAN's.
@@ -60,6 +62,7 @@ func lookAtBox(root string) (*box, error) {
 	b.lookAtTunnelFiles(h)
 	b.port53 = portHolders(53)
 	b.lookAtFirewalls(h)
+	b.lookAtHome(h)
 	for process, note := range map[string]string{
 		"systemd-resolve": "systemd-resolved runs: its stub may stay, on 127.0.0.53",
 		"NetworkManager":  "NetworkManager runs: it leaves alone what nameroute makes",

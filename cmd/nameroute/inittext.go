@@ -86,15 +86,30 @@ func (c choices) corefileText(list string) string {
     route vpn    # what it answers is routed through vpn
     errors
     cache
+    rebind    # no name from outside leads into the home
     upstream vpn%[3]s
 }
 
 . {
 %[1]s    errors
     cache
+    hosts {    # names in /etc/hosts
+        fallthrough
+    }
+%[4]s    home %[5]s    # what means nothing outside is not asked there: printer, localhost, .onion, 192.168...
+    rebind
     upstream wan    # everything else: the WAN's resolvers, by the WAN
 }
-`, bind, list, resolvers)
+`, bind, list, resolvers, c.leasesText(), c.domain)
+}
+
+// leasesText is for a box that is the DHCP server. Where another one is, its resolver
+// may be asked for the names of its clients.
+func (c choices) leasesText() string {
+	if len(c.leases) == 0 {
+		return "    # leases " + c.domain + "    # names of DHCP clients, where this box is their server\n"
+	}
+	return "    leases " + c.domain + " " + strings.Join(c.leases, " ") + "    # names of DHCP clients\n"
 }
 
 func (c choices) lanNames() []string {

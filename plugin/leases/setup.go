@@ -22,10 +22,11 @@ const (
 	maxTTL     = 65535
 )
 
-// usual are the places where dnsmasq (Debian's, Fedora's, OpenWrt's) and Kea keep
-// their leases; they are looked at where the directive names no file.
+// usual are the places where dnsmasq (Debian's, Fedora's) and Kea keep their leases; they
+// are looked at where the directive names no file. OpenWrt's /tmp/dhcp.leases must be
+// named: elsewhere anybody could write it.
 var usual = []string{
-	"/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases", "/tmp/dhcp.leases",
+	"/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases",
 	"/var/lib/kea/kea-leases4.csv", "/var/lib/kea/kea-leases6.csv",
 }
 

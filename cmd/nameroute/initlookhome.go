@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// leaseFiles are where dnsmasq and Kea keep what their clients have.
+var leaseFiles = []string{
+	"/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases", "/tmp/dhcp.leases",
+	"/var/lib/kea/kea-leases4.csv", "/var/lib/kea/kea-leases6.csv",
+}
+
+// dnsmasqDomain is how dnsmasq is told its clients' domain.
+var dnsmasqDomain = regexp.MustCompile(`(?m)^\s*domain\s*=\s*([A-Za-z0-9][A-Za-z0-9.-]*)`)
+
+// lookAtHome looks for what the names of the home come from.
+func (b *box) lookAtHome(h *hostCheck) {
+	for _, f := range leaseFiles {
+		if h.exists(f) {
+			b.leases = append(b.leases, f)
+		}
+	}
+	if slices.Contains(b.leases, "/tmp/dhcp.leases") && h.exists("/run/systemd/system") {
+		b.notes = append(b.notes, "/tmp/dhcp.leases: the units have a /tmp of their own: have dnsmasq keep its leases elsewhere (dhcp-leasefile=)")
+	}
+	b.domain = "lan"
+	for _, f := range append([]string{"/etc/dnsmasq.conf"}, h.glob("/etc/dnsmasq.d/*.conf")...) {
+		text, _ := h.read(f)
+		if m := dnsmasqDomain.FindStringSubmatch(text); m != nil {
+			b.domain = strings.ToLower(strings.Trim(m[1], "."))
+		}
+	}
+	hosts, _ := h.read("/etc/hosts")
+	hostname, err := os.Hostname()
+	if err == nil && loopbackIn(hosts, hostname) {
+		b.notes = append(b.notes, "/etc/hosts gives "+hostname+" a loopback address, and clients would be told it: write this box's address in the LAN there")
+	}
+}
+
+// loopbackIn reports whether a hosts file gives a name an address of 127.0.0.0/8 or ::1,
+// as Debian's installer does.
+func loopbackIn(hosts, name string) bool {
+	for line := range strings.Lines(hosts) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) > 1 && (strings.HasPrefix(words[0], "127.") || words[0] == "::1") && slices.Contains(words[1:], name) && name != "localhost" {
+			return true
+		}
+	}
+	return false
+}
