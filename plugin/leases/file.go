@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	maxLine = 1 << 16
 	// maxLeases bounds what one file may hold, in addresses.
 	maxLeases = 1 << 20
+	// tick is more than what a file system's times may be coarse by.
+	tick = 2 * time.Second
 	// maxTries bounds how often a file is read that is changed meanwhile.
 	maxTries = 5
 )
@@ -34,6 +37,7 @@ type file struct {
 	optional bool // it may be missing without a word
 
 	seen    []os.FileInfo // how the parts looked when they were read; nil before
+	young   bool          // they had changed so lately that the next change may look the same
 	entries []entry       // the last good content
 	said    string        // what was logged about it last
 }
@@ -64,6 +68,10 @@ func (f *file) look() []os.FileInfo {
 	return all
 }
 
+func changedSince(look []os.FileInfo, t time.Time) bool {
+	return slices.ContainsFunc(look, func(i os.FileInfo) bool { return i != nil && i.ModTime().After(t) })
+}
+
 func sameLook(a, b []os.FileInfo) bool {
 	return slices.EqualFunc(a, b, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {
@@ -76,12 +84,12 @@ func sameLook(a, b []os.FileInfo) bool {
 // read reads the file if it has changed, and reports whether its content has. On an
 // error that is about the whole file the content stays what it was.
 func (f *file) read(suffix string) (changed bool, err error) {
-	for range maxTries {
+	for try := range maxTries {
 		look := f.look()
-		if sameLook(look, f.seen) {
+		if sameLook(look, f.seen) && (try > 0 || !f.young) {
 			break
 		}
-		f.seen = look // what is wrong is not read again before it changes
+		f.seen, f.young = look, changedSince(look, time.Now().Add(-tick)) // what is wrong is not read again before it changes
 		c := content{entries: map[netip.Addr]entry{}}
 		if err = c.readAll(f.parts(), suffix); err != nil {
 			continue
@@ -117,7 +125,7 @@ func (c *content) readAll(parts []string, suffix string) error {
 		if err != nil {
 			return err
 		}
-		err = c.parse(r, suffix)
+		err = c.parse(r, suffix, !last)
 		_ = r.Close() // it was only read
 		if errors.Is(err, errForeign) && !last {
 			continue // as one of logrotate's
@@ -130,9 +138,9 @@ func (c *content) readAll(parts []string, suffix string) error {
 	return nil
 }
 
-// parse reads one file of either format. A last line without its end is still being
-// written and is left out. An error is about the file as a whole.
-func (c *content) parse(r io.Reader, suffix string) error {
+// parse reads one file, of Kea's format or of either. A last line without its end is
+// still being written and is left out. An error is about the file as a whole.
+func (c *content) parse(r io.Reader, suffix string, onlyKea bool) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	lines.Split(wholeLines)
@@ -149,6 +157,9 @@ func (c *content) parse(r io.Reader, suffix string) error {
 			read = func(line string) (entry, bool, error) { return columns.line(line, suffix) }
 			good++
 			continue
+		}
+		if n == 1 && onlyKea {
+			return errForeign
 		}
 		if strings.TrimSpace(line) == "" {
 			continue

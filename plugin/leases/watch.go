@@ -36,8 +36,8 @@ func (l *Leases) read() {
 		before := f.seen
 		now, err := f.read(l.suffix)
 		changed = changed || now
-		if !sameLook(before, f.seen) {
-			f.say(err)
+		if now || !sameLook(before, f.seen) {
+			f.say(err, now)
 		}
 		all = append(all, f.entries...)
 		entries.WithLabelValues(f.path).Set(float64(len(f.entries)))
@@ -47,8 +47,9 @@ func (l *Leases) read() {
 	}
 }
 
-// say logs what is wrong with the file where it is something new.
-func (f *file) say(err error) {
+// say logs what is wrong with the file where it is something new. taken is whether its
+// content was taken up nevertheless.
+func (f *file) say(err error, taken bool) {
 	if f.optional && errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -60,6 +61,8 @@ func (f *file) say(err error) {
 	case said == f.said:
 	case err == nil:
 		log.Infof("%s is right again", f.path)
+	case taken:
+		log.Warningf("%v", err)
 	case errors.Is(err, fs.ErrNotExist) && f.entries == nil:
 		log.Warningf("%v: no names from there until it is", err)
 	default:
