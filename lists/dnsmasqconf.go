@@ -17,6 +17,7 @@ type dnsmasqConf struct {
 	usual   []string            // resolvers for all other names
 	lost    []Loss
 	seen    map[string]bool // files that were read
+	manners manners
 }
 
 // Loss is a line of a configuration that could not be carried over.
@@ -88,8 +89,11 @@ func (c *dnsmasqConf) line(line string) (reason string, err error) {
 		return "", c.read(value)
 	case "conf-dir":
 		return "", c.folder(value)
-	case "no-resolv", "no-poll", "bogus-priv", "domain-needed", "cache-size", "strict-order", "all-servers", "":
+	case "no-resolv", "no-poll", "cache-size", "strict-order", "all-servers", "":
 		return "", nil // said in other ways here, or not needed
+	}
+	if c.manners.take(key, value) {
+		return "", nil
 	}
 	return reasonNotDNS, nil
 }

@@ -222,9 +222,9 @@ func (i *Import) writeCorefile(c *dnsmasqConf, order []class, names map[class]st
 		if len(resolvers) == 0 {
 			resolvers = c.usual
 		}
-		fmt.Fprintf(&b, "    cache\n    upstream %s\n}\n", strings.Join(append([]string{askedBy(route, resolvers)}, resolvers...), " "))
+		fmt.Fprintf(&b, "    cache\n%s    upstream %s\n}\n", c.manners.rebindLines(), strings.Join(append([]string{askedBy(route, resolvers)}, resolvers...), " "))
 	}
-	fmt.Fprintf(&b, ". {\n    cache\n    upstream %s\n}\n", strings.Join(append([]string{gateway.WAN}, c.usual...), " "))
+	fmt.Fprintf(&b, ". {\n    cache\n%s%s    upstream %s\n}\n", c.manners.homeLine(), c.manners.rebindLines(), strings.Join(append([]string{gateway.WAN}, c.usual...), " "))
 	i.Corefile = b.String()
 }
 

@@ -89,7 +89,8 @@ func (f *file) read(suffix string) (changed bool, err error) {
 		if sameLook(look, f.seen) && (try > 0 || !f.young) {
 			break
 		}
-		f.seen, f.young = look, changedSince(look, time.Now().Add(-tick)) // what is wrong is not read again before it changes
+		// What is wrong is not read again before it changes.
+		f.seen, f.young = look, changedSince(look, time.Now().Add(-tick))
 		c := content{entries: map[netip.Addr]entry{}}
 		if err = c.readAll(f.parts(), suffix); err != nil {
 			continue
