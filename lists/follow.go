@@ -61,12 +61,13 @@ func (o *follower) run(ctx context.Context, w *fsnotify.Watcher) {
 			o.warn("a folder is not watched, only polled", err)
 		}
 	}
+	// A folder that is new is watched before it is looked into, or what changes
+	// between the two would be missed.
 	look := func() {
-		o.look()
 		follow()
+		o.look()
 	}
-	follow()
-	look() // what changed before the folders were watched
+	look()
 
 	poll := time.NewTicker(o.poll)
 	defer poll.Stop()
