@@ -63,7 +63,11 @@ func (d *desire) take(r gateway.Route, within string) []rule {
 	}
 	var rules []rule
 	for _, f := range gateway.Families {
-		for _, name := range []string{r.Set(f), r.PrefixSet(f)} {
+		names := []string{r.Set(f)}
+		for _, s := range d.prefixes[r.PrefixSet(f)] {
+			names = append(names, s.name)
+		}
+		for _, name := range names {
 			sets := []string{name}
 			if within != "" {
 				sets = []string{familySet(within, f), name}

@@ -58,7 +58,13 @@ const (
 
 // Desired computes the table from the spec. It is pure.
 func Desired(s Spec) *Table {
-	d := desire{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark}
+	d := desire{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]set{}}
+	for _, r := range s.Config.Routes {
+		for _, f := range gateway.Families {
+			name := r.PrefixSet(f)
+			d.prefixes[name] = prefixSets(name, f, s.Prefixes[r.Name], maxRanges)
+		}
+	}
 	return &Table{
 		Name: gateway.TableName,
 		sets: d.sets(),
@@ -78,8 +84,9 @@ func Desired(s Spec) *Table {
 
 type desire struct {
 	Spec
-	mask uint32
-	wan  gateway.Mark
+	mask     uint32
+	wan      gateway.Mark
+	prefixes map[string][]set // of routes, by the name that they have in one piece
 }
 
 // links are a route's interfaces, sorted, so that the table does not depend on the
@@ -108,7 +115,7 @@ func (d *desire) sets() []set {
 			sets = append(sets, set{name: r.Set(f), family: f, learned: true, size: d.Config.SetSize})
 		}
 		for _, f := range gateway.Families {
-			sets = append(sets, set{name: r.PrefixSet(f), family: f, ranges: Merge(d.Prefixes[r.Name], f)})
+			sets = append(sets, d.prefixes[r.PrefixSet(f)]...)
 		}
 	}
 	return sets

@@ -87,15 +87,16 @@ func (e *execution) fillSets(s side) error {
 }
 
 // maxPerTurn bounds the elements of an interval set that one transaction changes, so
-// that it takes about a millisecond, which answers wait for that have something to
-// learn. A set of 50,000 ranges makes the first one in a second take five: the kernel
-// then walks the whole set for elements that have expired (nft_rbtree_gc).
+// that it takes less than a millisecond, which answers wait for that have something to
+// learn.
 const maxPerTurn = 500
 
-// inChunks changes a static set in bounded transactions: one on an interval set
-// takes time that grows with the set, and learning waits for it.
+// inChunks changes a static set in bounded transactions, between which learning has
+// its turn.
 func (e *execution) inChunks(s side, c rangeChange) error {
-	for _, part := range c.chunks(maxPerTurn) {
+	var parts []rangeChange
+	e.aside(func() { parts = c.chunks(maxPerTurn) })
+	for _, part := range parts {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}

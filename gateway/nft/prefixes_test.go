@@ -1,7 +1,10 @@
 package nft
 
 import (
+	"fmt"
 	"net/netip"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -33,11 +36,13 @@ func TestHundredThousandPrefixes(t *testing.T) {
 
 	learning := learnAllTheTime(t, k)
 	began := time.Now()
-	if got := apply(t, k, s); got != n*places {
-		t.Errorf("%d changes, want %d", got, n*places)
+	got := apply(t, k, s)
+	took := time.Since(began)
+	// With them come the sets that they are in, and a rule for each.
+	if more := got - n*places; more < 0 || more > 100*places {
+		t.Errorf("%d changes, want %d and some", got, n*places)
 	}
-	took, worst := time.Since(began), learning.worst()
-	t.Logf("%d prefixes are there after %v; an answer waited %v at most", n, took.Round(time.Millisecond), worst)
+	t.Logf("%d prefixes are there after %v; %v", n, took.Round(time.Millisecond), learning)
 	if took > 10*time.Second*slack {
 		t.Errorf("it took %v", took)
 	}
@@ -61,17 +66,17 @@ func TestHundredThousandPrefixes(t *testing.T) {
 		if err != nil || got != step.want*places {
 			t.Errorf("%s: %d changes, %v; want %d", step.name, got, err, step.want*places)
 		}
-		t.Logf("%s: applied in %v; an answer waited %v at most", step.name, time.Since(began).Round(time.Millisecond), learning.worst())
+		t.Logf("%s: applied in %v; %v", step.name, time.Since(began).Round(time.Millisecond), learning)
 		learning.within(t, step.name)
 	}
 	learning.stop()
 }
 
-// learnings learns one address after the other and notes the longest wait.
+// learnings learns one address after the other and notes how long each waited.
 type learnings struct {
-	mu      sync.Mutex
-	longest time.Duration
-	stop    func()
+	mu    sync.Mutex
+	waits []time.Duration
+	stop  func()
 }
 
 func learnAllTheTime(t testing.TB, k *Kernel) *learnings {
@@ -92,55 +97,85 @@ func learnAllTheTime(t testing.TB, k *Kernel) *learnings {
 				return
 			}
 			l.mu.Lock()
-			l.longest = max(l.longest, time.Since(began))
+			l.waits = append(l.waits, time.Since(began))
 			l.mu.Unlock()
 		}
 	})
 	return l
 }
 
-func (l *learnings) worst() time.Duration {
+// wait is how long that part of the answers waited at most.
+func (l *learnings) wait(part float64) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.longest.Round(10 * time.Microsecond)
+	if len(l.waits) == 0 {
+		return 0
+	}
+	slices.Sort(l.waits)
+	return l.waits[int(part*float64(len(l.waits)-1))].Round(10 * time.Microsecond)
 }
 
 func (l *learnings) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.longest = 0
+	l.waits = nil
+}
+
+// String tells how long answers waited.
+func (l *learnings) String() string {
+	return fmt.Sprintf("%d answers waited %v (half), %v (99%%), %v (all) at most", len(l.waits), l.wait(0.5), l.wait(0.99), l.wait(1))
 }
 
 func (l *learnings) within(t *testing.T, when string) {
 	t.Helper()
 	// Without turns it is 200 ms. What it is without other programs, the benchmark tells.
-	if limit := 50 * time.Millisecond * slack; l.worst() > limit {
-		t.Errorf("%s: an answer waited %v, want at most %v", when, l.worst(), limit)
+	if limit := 50 * time.Millisecond * slack; l.wait(1) > limit {
+		t.Errorf("%s: an answer waited %v, want at most %v", when, l.wait(1), limit)
+	}
+	// The kernel's part is bounded: a set of 50,000 ranges takes it 3 to 6 ms each time.
+	if limit := 2 * time.Millisecond * slack; l.wait(0.9) > limit {
+		t.Errorf("%s: one of ten answers waited %v, want at most %v", when, l.wait(0.9), limit)
 	}
 }
 
-// BenchmarkPrefixUpdate changes ten of 100,000 prefixes while answers learn.
-func BenchmarkPrefixUpdate(b *testing.B) {
+// BenchmarkPrefixes measures what answers wait that learn meanwhile: while nothing else
+// happens, while 100,000 prefixes come and go, while ten of them do, and while all are
+// read again.
+func BenchmarkPrefixes(b *testing.B) {
 	k := open(b, Options{})
 	s, all := small(), many(100_000)
 	s.Config.SetSize = 1 << 24
-	apply(b, k, s)
-	tables := [2]*Table{}
-	for i, ps := range [][]netip.Prefix{append(all[:100:100], all[110:]...), all} {
+	table := func(ps []netip.Prefix) *Table {
 		s.Prefixes = map[string][]netip.Prefix{"vpn": ps}
-		tables[i] = Desired(s)
+		return Desired(s)
 	}
-	if _, err := k.Apply(b.Context(), tables[1]); err != nil {
-		b.Fatal(err)
+	none, full, fewer := table(nil), table(all), table(append(all[:100:100], all[110:]...))
+	for _, c := range []struct {
+		name  string
+		turns [2]*Table
+	}{
+		{"nothing", [2]*Table{none, none}},
+		{"all", [2]*Table{full, none}},
+		{"ten", [2]*Table{fewer, full}},
+		{"reread", [2]*Table{full, full}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			if _, err := k.Apply(b.Context(), c.turns[1]); err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			learning := learnAllTheTime(b, k)
+			for i := 0; b.Loop(); i++ {
+				if c.name == "nothing" {
+					time.Sleep(100 * time.Millisecond)
+				} else if _, err := k.Apply(b.Context(), c.turns[i%2]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			learning.stop()
+			for part, unit := range map[float64]string{0.5: "us-half", 0.99: "us-99%", 1: "us-all"} {
+				b.ReportMetric(float64(learning.wait(part).Microseconds()), unit)
+			}
+		})
 	}
-	learning := learnAllTheTime(b, k)
-	i := 0
-	for b.Loop() {
-		if n, err := k.Apply(b.Context(), tables[i%2]); err != nil || n != 10 {
-			b.Fatal(n, err)
-		}
-		i++
-	}
-	b.ReportMetric(float64(learning.worst())/1e6, "ms-longest-wait")
-	learning.stop()
 }

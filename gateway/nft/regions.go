@@ -1,0 +1,80 @@
+package nft
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// maxRanges bounds what one interval set holds. A transaction on such a set takes time
+// that grows with the set, however little it changes: since Linux 6.18 the kernel then
+// makes an array of the whole of it (nft_set_rbtree.c), before, it walks the whole of
+// it once a second. Answers that have something to learn wait meanwhile. With 50,000
+// ranges that is 3 to 6 ms, with these less than half of one.
+const maxRanges = 8192
+
+// region is a part of the address space and the ranges in it, cut at its ends.
+type region struct {
+	prefix netip.Prefix
+	ranges []Range
+}
+
+// regions cuts the ranges of one family, merged, into parts of at most limit each, by
+// halving the address space wherever it holds more. So a change moves nothing but what
+// is in a half that grew too large or small; a packet's address is in one part only,
+// and what is written to the others does not matter to it.
+func regions(all netip.Prefix, ranges []Range, limit int) []region {
+	if len(ranges) == 0 {
+		return nil
+	}
+	if len(ranges) <= limit {
+		return []region{{all, ranges}}
+	}
+	low, high := halves(all)
+	at := 0 // the first range that reaches into the upper half
+	for at < len(ranges) && ranges[at].To.Less(high.Addr()) {
+		at++
+	}
+	below, above := ranges[:at:at], ranges[at:]
+	if len(above) > 0 && above[0].From.Less(high.Addr()) { // it lies in both
+		below = append(below, Range{above[0].From, high.Addr().Prev()})
+		above = append([]Range{{high.Addr(), above[0].To}}, above[1:]...)
+	}
+	return append(regions(low, below, limit), regions(high, above, limit)...)
+}
+
+// halves splits a prefix.
+func halves(p netip.Prefix) (low, high netip.Prefix) {
+	bits := p.Bits()
+	b := p.Addr().AsSlice()
+	b[bits/8] |= 0x80 >> (bits % 8)
+	upper, _ := netip.AddrFromSlice(b)
+	return netip.PrefixFrom(p.Addr(), bits+1), netip.PrefixFrom(upper, bits+1)
+}
+
+// prefixSets are the sets of a route's prefixes of one family. A small list is in one,
+// which is there while it is empty, too.
+func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit int) []set {
+	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if f == gateway.V6 {
+		all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	var sets []set
+	for _, r := range regions(all, Merge(prefixes, f), limit) {
+		sets = append(sets, set{name: regionSet(name, r.prefix), family: f, ranges: r.ranges})
+	}
+	if len(sets) == 0 {
+		sets = []set{{name: name, family: f}}
+	}
+	return sets
+}
+
+// regionSet names the set of a region: vpn4p for the whole, vpn4p_64.0.0.0_2 and
+// vpn6p_2400.._9 for parts, as nft(8) takes no colons in names.
+func regionSet(whole string, p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return whole
+	}
+	return whole + "_" + strings.NewReplacer(":", ".", "/", "_").Replace(p.String())
+}

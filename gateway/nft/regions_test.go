@@ -1,0 +1,228 @@
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// FuzzRegions: the parts hold what the whole holds, each at most the limit and nothing
+// outside of it, and no two have the same name.
+func FuzzRegions(f *testing.F) {
+	f.Add([]byte{0, 24, 255, 32, 254, 31, 128, 25}, 1)
+	f.Add([]byte{0, 31, 4, 31, 8, 31, 12, 31, 128, 32, 0, 24}, 2)
+	f.Fuzz(func(t *testing.T, in []byte, limit int) {
+		limit = max(1, limit)
+		for _, base := range []netip.Addr{addr("255.255.255.0"), addr("0.0.0.0"), addr("2001:db8::")} {
+			family := gateway.FamilyOf(base)
+			all := netip.PrefixFrom(base, base.BitLen()-8)
+			var ps []netip.Prefix
+			for i := 0; i+1 < len(in); i += 2 {
+				ps = append(ps, netip.PrefixFrom(in256(base, in[i]), base.BitLen()-8+int(in[i+1])%9))
+			}
+			whole := Merge(ps, family)
+			before := texts(whole)
+			var together []Range
+			names := map[string]bool{}
+			for _, r := range regions(all, whole, limit) {
+				if len(r.ranges) == 0 || len(r.ranges) > limit || names[regionSet("vpn4p", r.prefix)] {
+					t.Fatalf("%v has %d ranges of %d", r.prefix, len(r.ranges), limit)
+				}
+				names[regionSet("vpn4p", r.prefix)] = true
+				for _, x := range r.ranges {
+					if !r.prefix.Contains(x.From) || !r.prefix.Contains(x.To) {
+						t.Fatalf("%v is in %v", x, r.prefix)
+					}
+				}
+				together = append(together, r.ranges...)
+			}
+			if got := texts(join(together)); !slices.Equal(got, before) || !slices.Equal(texts(whole), before) {
+				t.Fatalf("%v came out as %v", before, got)
+			}
+		}
+	})
+}
+
+// A list that loses ten prefixes loses ten in its parts.
+func TestRegionsMoveLittle(t *testing.T) {
+	all := many(40_000)
+	for _, gone := range []int{1, 10} {
+		have, want := map[string][]Range{}, map[string][]Range{}
+		for _, s := range prefixSets("vpn4p", gateway.V4, all, 1000) {
+			have[s.name] = s.ranges
+		}
+		for _, s := range prefixSets("vpn4p", gateway.V4, all[2*gone:], 1000) {
+			want[s.name] = s.ranges
+		}
+		moved := 0
+		for name := range have {
+			del, add := diffRanges(have[name], want[name])
+			moved += len(del) + len(add)
+		}
+		if moved != gone || len(have) != len(want) {
+			t.Errorf("%d are gone: %d ranges move, %d sets become %d", gone, moved, len(have), len(want))
+		}
+	}
+}
+
+// A list that grows over the limit is cut into several sets, and made one again when it
+// shrinks, and no new flow misses its prefix meanwhile: the new sets are full before the
+// rules change.
+func TestRegionsAreCut(t *testing.T) {
+	modes(t, func(t *testing.T, m Mode) {
+		lab(t)
+		k := open(t, Options{Force: m})
+		s := labSpec()
+		list := func(n int) {
+			s.Prefixes = map[string][]netip.Prefix{"vpn": append(many(2*(n-1)), prefixes("8.8.8.8/32", "2606:4700::1/128")...)}
+			applyTwice(t, k, s)
+		}
+		list(maxRanges)
+		if got := prefixSetsThere(t); !slices.Equal(got, []string{"vpn4p", "vpn6p"}) {
+			t.Errorf("sets of %d ranges: %v", maxRanges, got)
+		}
+		asked, end := 0, make(chan struct{})
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			for {
+				for _, f := range families {
+					select {
+					case <-end:
+						return
+					case <-time.After(5 * time.Millisecond):
+					}
+					asked++
+					if got := who(t, "client", "udp", f.listed); got != "vpn "+f.tunnel {
+						t.Errorf("flow %d to %s is answered by %q", asked, f.listed, got)
+					}
+				}
+			}
+		})
+		defer func() {
+			close(end)
+			asking.Wait()
+			t.Logf("%d flows", asked)
+		}()
+		list(maxRanges + 1)
+		if got := prefixSetsThere(t); len(got) < 4 || slices.Contains(got, "vpn4p") {
+			t.Errorf("sets of %d ranges: %v", maxRanges+1, got)
+		}
+		list(maxRanges)
+	})
+}
+
+// prefixSetsThere are the sets of prefixes that the kernel has.
+func prefixSetsThere(t *testing.T) (names []string) {
+	t.Helper()
+	r, err := openReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	have, err := r.readState(gateway.TableName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ranges := range have.ranges {
+		if len(ranges) > maxRanges {
+			t.Errorf("%s has %d ranges", name, len(ranges))
+		}
+		if strings.HasPrefix(name, "vpn") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// intervalSet makes an interval set of n ranges and measures the processor time that
+// single transactions on it take, which other programs do not change.
+func intervalSet(tb testing.TB, n, perTurn, turns int) (times []time.Duration) {
+	tb.Helper()
+	sock, err := openSocket()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer sock.close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const table = "nameroute_interval_probe"
+	transact := func(b *batch) time.Duration {
+		before := threadTime(tb)
+		if err := sock.transact(b); err != nil {
+			tb.Fatal(err)
+		}
+		return threadTime(tb) - before
+	}
+	b := newBatch(nil)
+	b.newTable(table, 0)
+	s := set{name: "s", family: gateway.V4}
+	b.newSet(table, s)
+	transact(b)
+	all := Merge(many(2*n), gateway.V4)
+	for _, part := range (rangeChange{set: s, add: all}).chunks(maxPerTurn) {
+		b := newBatch(nil)
+		b.changeRanges(table, part)
+		transact(b)
+	}
+	some := slices.Clone(all)
+	for i := range some { // spread over the set
+		some[i] = all[i*7919%len(all)]
+	}
+	some = some[:max(perTurn/2, 1)]
+	for i := range turns {
+		change := rangeChange{set: s, del: some}
+		if i%2 == 1 {
+			change = rangeChange{set: s, add: some}
+		}
+		b := newBatch(nil)
+		b.changeRanges(table, change)
+		times = append(times, transact(b))
+	}
+	b = newBatch(nil)
+	b.delTable(table)
+	transact(b)
+	slices.Sort(times)
+	return times
+}
+
+func threadTime(tb testing.TB) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(now.Nano())
+}
+
+// A transaction on a set as large as ours get takes the kernel less than the 2 ms that
+// an answer may wait.
+func TestTransactionsAreShort(t *testing.T) {
+	times := intervalSet(t, maxRanges, maxPerTurn, 100)
+	t.Logf("%v (half), %v (90%%), %v (all) at most", times[50], times[90], times[99])
+	if times[90] > 2*time.Millisecond*slack {
+		t.Errorf("one of ten takes %v of processor time, want at most 2ms", times[90])
+	}
+}
+
+// BenchmarkIntervalSet is why large lists are cut: what one transaction takes that
+// changes one range, or as many as ours do, by the number of ranges in the set.
+func BenchmarkIntervalSet(b *testing.B) {
+	for _, n := range []int{1000, maxRanges, 50_000} {
+		for _, perTurn := range []int{2, maxPerTurn} {
+			b.Run(fmt.Sprintf("%d/%d", n, perTurn), func(b *testing.B) {
+				times := intervalSet(b, n, perTurn, max(b.N, 10))
+				b.ReportMetric(float64(times[len(times)/2].Nanoseconds()), "ns-half")
+				b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "ns-99%")
+			})
+		}
+	}
+}
