@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -188,6 +189,31 @@ func (k *keeper) awaitPart() {
 	}
 }
 
+// sure is how many bytes of a download the updater knows to be on disk.
+func (k *keeper) sure() int {
+	var meta struct{ Part struct{ Size int } }
+	k.g.Box.Do(func() {
+		data, err := os.ReadFile(filepath.Join(k.state, "lists-fetched", ".updater", "news.json"))
+		if err == nil {
+			err = json.Unmarshal(data, &meta)
+		}
+		if err != nil {
+			k.g.t.Error(err)
+		}
+	})
+	return meta.Part.Size
+}
+
+// awaitSure waits until the updater has made sure of a part of a download.
+func (k *keeper) awaitSure() {
+	k.g.t.Helper()
+	for end := time.Now().Add(10 * time.Second); k.sure() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			k.g.t.Fatalf("nothing of the download is made sure of:\n%s", k.p.Output())
+		}
+	}
+}
+
 // issue is a list that holds some names and n more.
 func issue(n int, names ...string) string {
 	return strings.Join(append(names, "newest.example"), "\n") + "\n" + strings.Join(numbered(n, "filler.example"), "\n") + "\n"
@@ -240,15 +266,19 @@ func TestListUpdates(t *testing.T) {
 	k.await("lists: updated", func() { k.press.start("good") })
 	g.awaitListed("third.example")
 
-	// The updater is killed in the middle.
+	// The updater is killed in the middle, and the next one goes on from there.
 	k.press.write("slow", "")
 	k.press.write("news.txt", issue(5999, "third.example", "fourth.example"))
-	k.awaitPart()
+	k.awaitSure()
 	k.p.Kill()
+	sure := k.sure()
 	g.awaitListed("third.example")
 	k.press.remove("slow")
 	k.start()
 	g.awaitListed("fourth.example")
+	if rest := len(issue(5999, "third.example", "fourth.example")) - sure; !strings.Contains(k.press.p.Output(), fmt.Sprintf(`" 206 %d "`, rest)) {
+		t.Errorf("%d bytes were there; the server did not send the other %d:\n%s", sure, rest, k.press.p.Output())
+	}
 
 	// Without a tunnel nothing is fetched, and nothing goes another way.
 	k.await("route vpn is down", func() { g.Tunnel.Silence(true) })

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nameroute/nameroute/gateway"
 )
@@ -22,6 +23,12 @@ func (f *fetch) take(resp *http.Response, from int64, encoding string) error {
 	if resp.ContentLength > f.source.MaxSize-from {
 		return tooLarge(f.source, from+resp.ContentLength)
 	}
+	if from == 0 {
+		// What was remembered of this file is not true of it any more.
+		if err := f.remember(nil); err != nil {
+			return err
+		}
+	}
 	out, err := os.OpenFile(f.store.part(f.source.List), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -34,9 +41,13 @@ func (f *fetch) take(resp *http.Response, from int64, encoding string) error {
 	if _, err := out.Seek(from, io.SeekStart); err != nil {
 		return err
 	}
-	size, readErr, err := f.copy(out, resp, from)
+	kept := f.resumes(resp, encoding)
+	size, readErr, err := f.copy(out, resp, from, kept)
 	if err == nil && readErr != nil {
-		f.keepPart(resp, out, size, encoding)
+		if kept != nil && size > 0 && out.Sync() == nil {
+			kept.Size = size
+			f.cut = kept
+		}
 		return fmt.Errorf("the download was cut after %d bytes: %w", size, readErr)
 	}
 	if err != nil {
@@ -45,14 +56,19 @@ func (f *fetch) take(resp *http.Response, from int64, encoding string) error {
 	return f.unpack(out, encoding)
 }
 
-// copy tells apart what the network did and what the disk did.
-func (f *fetch) copy(out io.Writer, resp *http.Response, size int64) (_ int64, readErr, err error) {
+// keepEvery is how often a download that lasts is made sure of, so that who comes after
+// a kill or a power cut can go on with it.
+const keepEvery = time.Second
+
+// copy tells apart what the network did and what the disk did. It remembers what a
+// later process can go on with, unless kept is nil.
+func (f *fetch) copy(out *os.File, resp *http.Response, size int64, kept *part) (_ int64, readErr, err error) {
 	total := int64(-1)
 	if resp.ContentLength >= 0 {
 		total = size + resp.ContentLength
 	}
 	buf := make([]byte, 64<<10)
-	for {
+	for keep := time.Now().Add(keepEvery); ; {
 		n, readErr := resp.Body.Read(buf)
 		if size += int64(n); size > f.source.MaxSize {
 			return size, nil, tooLarge(f.source, size)
@@ -69,25 +85,41 @@ func (f *fetch) copy(out io.Writer, resp *http.Response, size int64) (_ int64, r
 		if readErr != nil {
 			return size, plainError(readErr), nil
 		}
+		if kept != nil && size > 0 && time.Now().After(keep) {
+			if err := f.makeSure(out, *kept, size); err != nil {
+				return size, nil, err
+			}
+			keep = time.Now().Add(keepEvery)
+		}
 	}
+}
+
+// makeSure remembers that so many bytes are on disk, once they are.
+func (f *fetch) makeSure(out *os.File, p part, size int64) error {
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	p.Size = size
+	return f.remember(&p)
 }
 
 func tooLarge(s gateway.Source, size int64) error {
 	return &refusal{fmt.Sprintf("it has %d bytes or more, above max_size %d", size, s.MaxSize)}
 }
 
-// keepPart remembers a download that was cut, where the server can go on with it. Only
-// a strong validator proves that the rest belongs to it (RFC 9110 section 13.1.5).
-func (f *fetch) keepPart(resp *http.Response, out *os.File, size int64, encoding string) {
+// resumes is what must be known of a download to go on with it when it is cut, or nil
+// where the server cannot. Only a strong validator proves that the rest belongs to it
+// (RFC 9110 section 13.1.5).
+func (f *fetch) resumes(resp *http.Response, encoding string) *part {
 	proof := validator(resp, "ETag")
 	if !strings.HasPrefix(proof, `"`) {
 		proof = validator(resp, "Last-Modified")
 	}
 	ranges := resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Accept-Ranges") == "bytes"
-	if proof == "" || !ranges || size == 0 || out.Sync() != nil {
-		return
+	if proof == "" || !ranges {
+		return nil
 	}
-	f.cut = &part{URL: f.url, Validator: proof, Encoding: encoding, Size: size}
+	return &part{URL: f.url, Validator: proof, Encoding: encoding}
 }
 
 // unpack makes a complete download the fresh content.

@@ -25,6 +25,7 @@ type fetch struct {
 	known    meta                   // what is remembered of the content in use
 	whole    bool                   // fetch even what is known already
 	progress func(got, total int64) // total is -1 where the server does not say; may be nil
+	remember func(*part) error      // writes what a later process can go on with; nil is nothing
 
 	cut *part // what a later try can go on with; set by run
 }

@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		crash(dir) // the child of TestCrash
 		return
 	}
+	if dir := os.Getenv(killedDir); dir != "" {
+		killed(dir) // the child of TestKilledDownload
+		return
+	}
 	netlab.Main(m)
 }
 

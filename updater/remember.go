@@ -75,6 +75,21 @@ func (u *Updater) list(s gateway.Source) gateway.List {
 	return l
 }
 
+// partKeeper remembers the part of a download while it is under way, and nothing else
+// that is not remembered yet: the process may be killed at any time.
+func (u *Updater) partKeeper(s gateway.Source, m meta) func(*part) error {
+	return func(p *part) error {
+		if p == nil && m.Part == nil {
+			return nil
+		}
+		m.Part = p
+		if err := m.write(u.store.meta(s.List)); err != nil {
+			return fmt.Errorf("remember what was downloaded: %w", err)
+		}
+		return nil
+	}
+}
+
 func (u *Updater) save(s gateway.Source, m meta) error {
 	tell(s.List, m)
 	if err := m.write(u.store.meta(s.List)); err != nil {

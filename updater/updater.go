@@ -201,8 +201,9 @@ func (u *Updater) fetch(ctx context.Context, s gateway.Source, m meta, f Flags) 
 	client := newClient(w, s, proxies(), u.roots)
 	defer client.CloseIdleConnections()
 	var errs []error
+	remember := u.partKeeper(s, m)
 	for _, at := range s.URLs {
-		one := &fetch{client: client, source: s, url: at, store: u.store, known: m, whole: f.Force}
+		one := &fetch{client: client, source: s, url: at, store: u.store, known: m, whole: f.Force, remember: remember}
 		if f.Progress != nil {
 			one.progress = func(got, total int64) { f.Progress(s.List, got, total) }
 		}
