@@ -34,7 +34,7 @@ VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null 
 
 PREFIX ?= /usr/local
 
-.PHONY: build demo test format vet staticcheck bench bench-lists fuzz soak clean install-tools need-go \
+.PHONY: build demo test format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
 	man completion install uninstall deb package-test vm-test help
 
 build: need-go
@@ -47,6 +47,7 @@ help:
 	@echo "test          everything that is tested (root: kernel tests too)"
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
 	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
+	@echo "peers-test    the lists' readers and matcher beside mihomo and sing-box"
 	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
 	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
 	@echo "package-test  the package and its units in a Debian of their own (root)"
@@ -78,6 +79,12 @@ BENCH_SIZES ?= 100000,1000000,10000000
 bench-lists: need-go
 	cd test/bench-peers && $(GO_USER) run . -lists "$${NAMEROUTE_LISTS:-$(CURDIR)/../shared/lists}" \
 		-sizes $(BENCH_SIZES) -page $(CURDIR)/docs/lists-growth.md
+
+# The lists' readers and matcher beside mihomo and sing-box, which are built for it once.
+PEERS ?= $(or $(XDG_CACHE_HOME),$(shell $(AS_OWNER) sh -c 'echo $$HOME')/.cache)/nameroute-peers
+peers-test: need-go
+	$(AS_OWNER) env GO='$(GOCMD)' sh .ci/build-peers '$(PEERS)'
+	NAMEROUTE_PEERS='$(PEERS)' $(GO_USER) test -count=1 -v -run '^TestPeer' ./lists
 
 # Every fuzz target for FUZZTIME. A crasher lands in the package's testdata/fuzz.
 fuzz: need-go

@@ -17,7 +17,9 @@ import (
 //	domain:  1, leaves, bitmap and labels of a trie, each behind its number (int64)
 //	ipcidr:  1, number of ranges (int64), first and last address of each (16 bytes each)
 //
-// All numbers are big-endian.
+// All numbers are big-endian. The names are those of a rule-provider in text, but for
+// +.name, which stands for the names below alone: mihomo writes name beside it where the
+// provider has +.name, and not where it has .name.
 type mrs struct{}
 
 var (
@@ -77,12 +79,21 @@ func parseMRS(in *bufio.Reader, s *sink) error {
 			s.line++
 			s.report.Lines++
 			s.text = string(key)
-			clashDomain(s.text, s)
+			mrsName(s.text, s)
 		})
 	case 1:
 		return mrsRanges(in, length, s)
 	}
 	return fmt.Errorf("%w: behaviour %d", errMRS, h.Behaviour)
+}
+
+func mrsName(name string, s *sink) {
+	below, ok := strings.CutPrefix(name, "+.")
+	if ok && !strings.Contains(below, "*") {
+		s.typed(Below, below)
+		return
+	}
+	clashDomain(name, s)
 }
 
 func mrsRanges(in io.Reader, length func() (uint64, error), s *sink) error {

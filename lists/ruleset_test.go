@@ -226,7 +226,7 @@ func mrsFile(behaviour byte, payload []byte) string {
 
 func TestMRS(t *testing.T) {
 	got, r, err := readSelected(t, "x.mrs", mrsFile(0, trieOf("+.suffix.test", "full.test", "*.one.test").encode(int64s)), "")
-	want := `suffix:suffix.test full:full.test regexp:^[^.]+\.one\.test$`
+	want := `below:suffix.test full:full.test regexp:^[^.]+\.one\.test$`
 	if err != nil || sortedWords(got) != sortedWords(want) || r.Format != "mrs" {
 		t.Errorf("domains: %s, %s, %v", got, r.String(), err)
 	}
