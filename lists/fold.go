@@ -1,13 +1,17 @@
 package lists
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // folded is a query name in the form in which it is looked up: lower case, escapes
 // resolved, no trailing dot. A dot that belongs to a label (written \. or \046) is
 // the byte 0, which no entry holds, so that it never splits a label.
 type folded struct {
-	b [256 + 8]byte // zero behind n: hashing reads eight bytes at a time
-	n int
+	b    [256 + 8]byte // zero behind n: hashing reads eight bytes at a time
+	dots [256 / 64]uint64
+	n    int
 }
 
 const (
@@ -24,20 +28,42 @@ func (f *folded) fold(name string) bool {
 	for i := 0; i < n; i += 8 {
 		x := binary.LittleEndian.Uint64(f.b[i:])
 		if y := x ^ '\\'*ones; (y-ones)&^y&highs != 0 {
-			clear(f.b[:n])
+			*f = folded{}
 			return f.unescape(name)
 		}
 		// 0x20 where the byte is an ASCII capital: both sums stay below 0x100.
 		low := x &^ highs
 		upper := ((low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones)) & highs &^ x
 		binary.LittleEndian.PutUint64(f.b[i:], x|upper>>2)
+		// The highest bit of each byte that is a dot, and those gathered in eight bits.
+		y := x ^ '.'*ones
+		dots := ^(((y &^ highs) + ^uint64(highs)) | y) & highs
+		f.dots[i/64] |= dots >> 7 * 0x0102040810204080 >> 56 << (i % 64)
 	}
 	if n > 0 && f.b[n-1] == '.' {
 		n--
 		f.b[n] = 0
+		f.dots[n/64] &^= 1 << (n % 64)
 	}
 	f.n = n
 	return n > 0 && n <= maxName
+}
+
+// labelStart finds where the label begins that ends at end.
+func (f *folded) labelStart(end int) int {
+	if end == 0 {
+		return 0
+	}
+	w := (end - 1) / 64
+	left := f.dots[w] << (63 - (end-1)%64) // those before end
+	for left == 0 {
+		if w == 0 {
+			return 0
+		}
+		w--
+		left, end = f.dots[w], 64*(w+1)
+	}
+	return end - bits.LeadingZeros64(left)
 }
 
 // unescape is fold for names with backslashes (RFC 1035 5.1).
@@ -62,6 +88,9 @@ func (f *folded) unescape(name string) bool {
 		}
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
+		}
+		if c == '.' {
+			f.dots[n/64] |= 1 << (n % 64)
 		}
 		f.b[n] = c
 		n++

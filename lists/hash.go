@@ -43,7 +43,7 @@ func fold128(a, b uint64) uint64 {
 // name hashes a whole name; false says that it has an empty label.
 func (s *seed) name(b *folded) (h uint64, ok bool) {
 	for end := b.n; ; {
-		start := labelStart(b, end)
+		start := b.labelStart(end)
 		if start == end {
 			return 0, false
 		}
@@ -53,13 +53,4 @@ func (s *seed) name(b *folded) (h uint64, ok bool) {
 		}
 		end = start - 1
 	}
-}
-
-// labelStart finds where the label begins that ends at end.
-func labelStart(b *folded, end int) int {
-	i := end
-	for i > 0 && b.b[i-1] != '.' {
-		i--
-	}
-	return i
 }

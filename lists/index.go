@@ -67,22 +67,37 @@ type answer struct {
 // it has an empty label and is no name.
 func (ix *Index) walk(f *folded, a *answer) bool {
 	var h uint64
+	var hashes [atOnce]uint64
 	for end := f.n; ; {
-		start := labelStart(f, end)
-		if start == end {
-			*a = answer{}
-			return false
+		n, start := 0, 0
+		for n < atOnce {
+			start = f.labelStart(end)
+			if start == end {
+				*a = answer{}
+				return false
+			}
+			h = ix.seed.label(h, f, start, end)
+			hashes[n] = h
+			n++
+			if start == 0 {
+				break
+			}
+			end = start - 1
 		}
-		h = ix.seed.label(h, f, start, end)
-		if slot := ix.names.find(h); slot >= 0 {
-			ix.node(ix.names.value(slot), start == 0, a)
+		ix.names.touch(hashes[:n])
+		for i, h := range hashes[:n] {
+			if slot := ix.names.find(h); slot >= 0 {
+				ix.node(ix.names.value(slot), start == 0 && i == n-1, a)
+			}
 		}
 		if start == 0 {
 			return true
 		}
-		end = start - 1
 	}
 }
+
+// atOnce is how many names on the way are hashed before the first is looked up.
+const atOnce = 8
 
 // node adds what one node says: longer names come later and so overrule.
 func (ix *Index) node(value uint32, self bool, a *answer) {

@@ -1,6 +1,9 @@
 package lists
 
-import "math/bits"
+import (
+	"math/bits"
+	"runtime"
+)
 
 const (
 	bucketSize = 8    // hashes in a bucket: one cache line of 64 bytes
@@ -47,6 +50,18 @@ func (t *table) find(h uint64) int {
 			at = 0
 		}
 	}
+}
+
+// touch has the memory that these hashes are looked up in fetched all at once. A find
+// waits for its own before the next can begin.
+func (t *table) touch(hashes []uint64) {
+	var all uint64
+	for _, h := range hashes {
+		at, _ := bits.Mul64(h, t.buckets)
+		slot := at * bucketSize
+		all += t.hashes[slot] + uint64(t.narrow[slot*uint64(t.width)])
+	}
+	runtime.KeepAlive(all)
 }
 
 // slot returns the slot of a hash, a new one where it has none. There must be room.
