@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shop is a gateway.yaml with a fetched list and one of a file, and what serves it.
@@ -144,5 +145,21 @@ func TestRoughly(t *testing.T) {
 		if got := bytesText(in); got != want {
 			t.Errorf("%d bytes: %s, want %s", in, got, want)
 		}
+	}
+}
+
+// A terminal shows how far a download is on one line, not more often than it can be read.
+func TestProgressLine(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out}
+	p.show("news", 1<<20, 4<<20)
+	p.show("news", 2<<20, 4<<20) // too soon
+	p.show("news", 4<<20, 4<<20)
+	p.last = time.Time{}
+	p.show("more", 2048, -1)
+	p.clear()
+	const line = "\r\x1b[K"
+	if want := line + "news: 1.0M of 4.0M" + line + "news: 4.0M of 4.0M" + line + "more: 2.0K" + line; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
