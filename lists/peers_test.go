@@ -63,12 +63,21 @@ func reading(t *testing.T, file string, names []string) map[string]bool {
 	return held
 }
 
-// What mihomo has made of a rule-provider means the same to us as the provider.
+// What mihomo and sing-box have made of a list means the same to us as the list.
 func TestPeerFiles(t *testing.T) {
 	names := aboutNames()
 	source := reading(t, "testdata/peers/domain.yaml", names)
 	if diff := cmp.Diff(source, reading(t, "testdata/peers/domain.mrs", names)); diff != "" {
 		t.Errorf("domain.mrs (-source +compiled):\n%s", diff)
+	}
+	for _, version := range []string{"1", "2", "5"} {
+		file := "testdata/peers/rules" + version
+		if diff := cmp.Diff(reading(t, file+".json", names), reading(t, file+".srs", names)); diff != "" {
+			t.Errorf("%s.srs (-source +compiled):\n%s", file, diff)
+		}
+		if diff := cmp.Diff(prefixesOf(t, file+".json"), prefixesOf(t, file+".srs")); diff != "" {
+			t.Errorf("%s.srs (-source +compiled):\n%s", file, diff)
+		}
 	}
 	yes := 0
 	for _, held := range source {
@@ -205,6 +214,28 @@ rules: ["MATCH,DIRECT"]
 		}
 		if time.Now().After(end) {
 			t.Fatal("mihomo does not take the list up")
+		}
+	}
+}
+
+// sing-box holds of the rule-sets that it compiles the names that we hold.
+func TestPeerSingbox(t *testing.T) {
+	singbox := peer(t, "sing-box")
+	var names []string
+	for i, n := range aboutNames() {
+		if i%3 == 0 || strings.HasSuffix(n, ".test") { // each is a process
+			names = append(names, n)
+		}
+	}
+	for _, version := range []string{"1", "2"} {
+		file := filepath.Join(t.TempDir(), "rules.srs")
+		runPeer(t, singbox, "rule-set", "compile", "testdata/peers/rules"+version+".json", "-o", file)
+		theirs := map[string]bool{}
+		for _, n := range names {
+			theirs[n] = strings.Contains(runPeer(t, singbox, "rule-set", "match", "-f", "binary", file, n), "match rules")
+		}
+		if diff := cmp.Diff(theirs, reading(t, file, names)); diff != "" {
+			t.Errorf("version %s (-sing-box +nameroute):\n%s", version, diff)
 		}
 	}
 }

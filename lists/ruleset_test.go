@@ -205,8 +205,8 @@ func TestSRSDamage(t *testing.T) {
 			t.Errorf("%s: error %v, %d bytes allocated", name, err, used)
 		}
 	}
-	for _, version := range []byte{0, 5} {
-		if _, _, err := readSelected(t, "x.srs", string(srsFile(version)), ""); err == nil || err.Error() != fmt.Sprintf("srs: version %d: known are 1 to 4", version) {
+	for _, version := range []byte{0, maxRuleSet + 1} {
+		if _, _, err := readSelected(t, "x.srs", string(srsFile(version)), ""); err == nil || err.Error() != fmt.Sprintf("srs: version %d: known are 1 to 5", version) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestSingbox(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		`{"version":5,"rules":[]}`, `{"version":1}`, `{"version":1,"rules":[{"domain":[1]}]}`, `{"version":1,"rules":[{"domain":{}}]}`,
+		`{"version":6,"rules":[]}`, `{"version":1}`, `{"version":1,"rules":[{"domain":[1]}]}`, `{"version":1,"rules":[{"domain":{}}]}`,
 		`{"version":1,"rules":[{"ip_cidr":"x"}]}`, `{"version":1,"rules":[`, `{"version":1,"rules":[{"domain":["a.test"`,
 		`{"version":1,"rules":[{"domain":"` + strings.Repeat("a", maxLine+9) + `"}]}`,
 		`{"version":1,"rules":` + strings.Repeat(`[`, 5000), `{"rules":"x"}`,

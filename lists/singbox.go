@@ -18,7 +18,7 @@ import (
 type singbox struct{}
 
 // maxRuleSet is the newest version that is known.
-const maxRuleSet = 4
+const maxRuleSet = 5
 
 var errJSON = errors.New("not a rule-set of sing-box")
 

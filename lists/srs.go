@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// srs is the binary form of sing-box's rule-sets, versions 1 to 4: "SRS", the
+// srs is the binary form of sing-box's rule-sets, versions 1 to 5: "SRS", the
 // version, and a zlib stream of the number of rules and the rules. A rule is
 //
 //	0, items, 0xff, inverted (1 byte)              an item is its type and its values
