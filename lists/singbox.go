@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// singbox is the source form of sing-box's rule-sets, versions 1 to 4:
+// singbox is the source form of sing-box's rule-sets, versions 1 to 5:
 //
 //	{"version": 3, "rules": [{"domain": ["a.example"], "domain_suffix": ["b.example"],
 //	 "domain_keyword": ["c"], "domain_regex": ["^d\\."], "ip_cidr": ["192.0.2.0/24"]}]}

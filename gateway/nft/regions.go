@@ -8,10 +8,9 @@ import (
 )
 
 // maxRanges bounds what one interval set holds. A transaction on such a set takes time
-// that grows with the set, however little it changes: since Linux 6.18 the kernel then
-// makes an array of the whole of it (nft_set_rbtree.c), before, it walks the whole of
-// it once a second. Answers that have something to learn wait meanwhile. With 50,000
-// ranges that is 3 to 6 ms, with these less than half of one.
+// that grows with the set, however little it changes, and answers that have something to
+// learn wait meanwhile: on Linux 6.18, with 50,000 ranges, 7 ms of the processor's time,
+// with these a quarter of one (BenchmarkIntervalSet).
 const maxRanges = 8192
 
 // region is a part of the address space and the ranges in it, cut at its ends.
