@@ -275,18 +275,21 @@ func (h *Half) join(p *plan) error {
 	return nil
 }
 
-// leave drops a plan and tells whether it was the last.
+// leave drops a plan and tells whether it was the last. That one stays: it says which
+// sets there are, of which close stores what they hold.
 func (h *Half) leave(p *plan) (last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := range h.plans {
-		if h.plans[i] == p {
-			h.plans = append(h.plans[:i:i], h.plans[i+1:]...)
-			h.Kick()
-			h.Rejudge()
-			return len(h.plans) == 0
-		}
+	i := slices.Index(h.plans, p)
+	switch {
+	case i < 0:
+		return false
+	case len(h.plans) == 1:
+		return true
 	}
+	h.plans = append(h.plans[:i:i], h.plans[i+1:]...)
+	h.Kick()
+	h.Rejudge()
 	return false
 }
 

@@ -20,6 +20,7 @@ type box struct {
 	t     *testing.T
 	dir   string
 	half  *Half
+	used  *plan
 	route map[string]*Route
 }
 
@@ -78,7 +79,7 @@ func (b *box) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.half, b.route = h, map[string]*Route{}
+	b.half, b.used, b.route = h, p, map[string]*Route{}
 	for _, r := range p.routes {
 		r.bind(h)
 		b.route[r.name] = r
@@ -105,6 +106,9 @@ func (b *box) stop() {
 	b.t.Helper()
 	if b.half == nil {
 		return
+	}
+	if !b.half.leave(b.used) { // as release does
+		b.t.Error("the only plan was not the last")
 	}
 	if err := b.half.close(); err != nil {
 		b.t.Error(err)
