@@ -26,9 +26,13 @@ type flood struct {
 // flood opens flows to the addresses until it is stopped. What is answered must have
 // gone the way that is wanted.
 func (g *gate) flood(want netlab.Way, addrs ...netip.Addr) *flood {
+	return g.floodFrom([]*netlab.Host{g.Client, g.Box.Host}, want, addrs...)
+}
+
+func (g *gate) floodFrom(hosts []*netlab.Host, want netlab.Way, addrs ...netip.Addr) *flood {
 	f := &flood{stopped: make(chan struct{})}
 	const patience = 40 * time.Millisecond
-	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+	for _, from := range hosts {
 		for _, a := range addrs {
 			for proto, send := range map[string]func(netip.Addr, time.Duration) (netlab.Way, error){
 				"TCP": from.ConnectWithin, "UDP": from.AskWithin,
