@@ -83,15 +83,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	if err := h.openLists(p, state); err != nil {
 		return nil, err
 	}
-	bad, saved, err := h.names.openJournal(ctx, filepath.Join(state, "names"))
-	if err != nil {
-		// Without it the names are forgotten by a restart, which is no reason to stop DNS.
-		log.Warningf("names that listed names led to will not outlive this process: %v", err)
-	}
-	if bad > 0 {
-		log.Warningf("%s: %d lines cannot be read and are left out", filepath.Join(state, "names"), bad)
-	}
-	h.saved = saved
+	h.saved = h.names.openJournal(ctx, filepath.Join(state, "names"))
 	if err := h.openKernel(ctx, p); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package dnshalf
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,52 +20,55 @@ import (
 const (
 	journalFlush   = 100 * time.Millisecond // what a kill -9 may lose of the newest names
 	journalSweep   = 10 * time.Minute       // how often lapsed names go and the file is written anew
+	journalAgain   = 5 * time.Second        // between two tries while the disk refuses
 	journalBacklog = 4096                   // names waiting to be written
 	maxJournalLine = 4096                   // bytes; a name has 1004 at most, escaped
 )
 
 // openJournal reads the names that an earlier process left in file and keeps it up
-// to date from then on. A line is `UNIXSECONDS NAME LIST,LIST`. Lines that cannot be
-// read are counted and left out: the file is written after every sweep. The journal
-// ends with ctx; done is closed when everything is on disk.
-func (n *Names) openJournal(ctx context.Context, file string) (bad int, done <-chan struct{}, err error) {
-	bad, err = n.load(file)
-	if err != nil {
-		return bad, nil, err
+// to date from then on. A line is `UNIXSECONDS NAME LIST,LIST`. A file with lines that
+// cannot be read is set aside, without these. The journal ends with ctx; done is closed
+// when everything is on disk.
+func (n *Names) openJournal(ctx context.Context, file string) (done <-chan struct{}) {
+	if bad, err := n.load(file); err != nil || bad > 0 {
+		if err == nil {
+			err = fmt.Errorf("%d lines cannot be read", bad)
+		}
+		setAside(file, err, "names that it held are known again when an answer leads to them")
 	}
+	tidy(file)
 	j := &journal{names: n, file: file}
-	if err := j.rewrite(); err != nil {
-		return bad, nil, err
-	}
+	j.say(j.rewrite())
 	n.changed = make(chan named, journalBacklog)
 	end := make(chan struct{})
 	go func() {
 		defer close(end)
 		j.run(ctx)
 	}()
-	return bad, end, nil
+	return end
 }
 
 // load reads a journal. A missing one is an empty one.
 func (n *Names) load(file string) (bad int, err error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read names: %w", err)
+		return 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, fmt.Errorf("read names: %w", err)
+		return 0, err
 	}
 	return n.read(f, info.ModTime())
 }
 
 // read takes in a journal that was last written at a time of the same clock. Where
 // that was not set then, or is not now, no time has passed: see readLearned. What is
-// remembered counts from now on, so that the clock may jump.
+// remembered counts from now on, so that the clock may jump. The last line is left out
+// where a crash has cut it.
 func (n *Names) read(r io.Reader, written time.Time) (bad int, err error) {
 	now := n.now()
 	then := now
@@ -73,6 +77,7 @@ func (n *Names) read(r io.Reader, written time.Time) (bad int, err error) {
 	}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxJournalLine)
+	s.Split(wholeLines)
 	for s.Scan() {
 		e, err := parseNamed(s.Text())
 		if err != nil {
@@ -89,6 +94,14 @@ func (n *Names) read(r io.Reader, written time.Time) (bad int, err error) {
 		return bad + 1, nil
 	}
 	return bad, s.Err()
+}
+
+// wholeLines is bufio.ScanLines without a last line that has no end.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if atEOF && bytes.IndexByte(data, '\n') < 0 {
+		return len(data), nil, nil
+	}
+	return bufio.ScanLines(data, atEOF)
 }
 
 // maxNameLife is longer than any ceiling that makes sense; see read.
@@ -120,7 +133,8 @@ type journal struct {
 	names *Names
 	file  string
 	buf   []byte
-	bad   bool // the last write was refused, and that was said
+	bad   bool      // the last write was refused, and that was said
+	after time.Time // until then nothing is tried again
 }
 
 func (j *journal) run(ctx context.Context) {
@@ -130,9 +144,14 @@ func (j *journal) run(ctx context.Context) {
 	for {
 		select {
 		case e := <-j.names.changed:
-			j.buf = e.append(j.buf)
+			if !j.bad {
+				j.buf = e.append(j.buf)
+			}
 		case <-flush.C:
-			if len(j.buf) > 0 {
+			switch {
+			case j.bad && time.Now().After(j.after):
+				j.say(j.rewrite()) // half a line may lie at the end
+			case !j.bad && len(j.buf) > 0:
 				j.say(j.write())
 			}
 		case <-sweep.C:
@@ -155,6 +174,9 @@ func (j *journal) say(err error) {
 		log.Infof("names that listed names led to are stored again")
 	}
 	j.bad = err != nil
+	if j.bad {
+		j.buf, j.after = j.buf[:0], time.Now().Add(journalAgain) // the next rewrite has them all
+	}
 }
 
 // write appends what has gathered.
@@ -166,8 +188,6 @@ func (j *journal) write() error {
 	_, err = f.Write(j.buf)
 	if err == nil {
 		j.buf = j.buf[:0]
-	} else if len(j.buf) > 1<<20 {
-		j.buf = j.buf[:0] // the next rewrite has them all
 	}
 	return errors.Join(err, f.Close())
 }

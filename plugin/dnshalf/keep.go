@@ -32,16 +32,10 @@ type keeper struct {
 // reads the sets. A file that is not ours is set aside; nothing here stops a start.
 func (k *keeper) recall(ctx context.Context, cfg *gateway.Config, pairs map[string]nft.SetPair) {
 	all, err := k.load(time.Now(), cfg.Lifetime.Ceiling)
-	switch {
-	case errors.Is(err, errForeign):
-		aside := k.file + ".bad"
-		log.Warningf("%s: %v: it is set aside as %s, and what it held is learned again", k.file, err, aside)
-		if err := os.Rename(k.file, aside); err != nil {
-			log.Warningf("set it aside: %v", err)
-		}
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		log.Warningf("learned addresses that were stored: %v", err)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		setAside(k.file, err, "what it held is learned again")
 	}
+	tidy(k.file)
 	elems := map[nft.SetRef][]nft.Element{}
 	for _, r := range all {
 		pair, ok := pairs[r.route]
@@ -65,7 +59,7 @@ func (k *keeper) recall(ctx context.Context, cfg *gateway.Config, pairs map[stri
 }
 
 func (k *keeper) load(now time.Time, most time.Duration) ([]remembered, error) {
-	f, err := os.Open(k.file)
+	f, err := openRegular(k.file)
 	if err != nil {
 		return nil, err
 	}
@@ -106,25 +100,31 @@ func (k *keeper) say(err error) {
 	k.bad = err != nil
 }
 
-// save replaces the file by what is learned now. Other processes see the old or the new.
+// save replaces the file by what is learned now.
 func (k *keeper) save(names bool) error {
 	changes := k.half.kernel.Changes()
-	if err := os.MkdirAll(filepath.Dir(k.file), 0o755); err != nil {
-		return err
-	}
-	f, err := renameio.NewPendingFile(k.file, renameio.WithPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer f.Cleanup()
-	if err := writeLearned(f, time.Now(), k.half.learned(names)); err != nil {
-		return fmt.Errorf("write %s: %w", k.file, err)
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
+	if err := replaceLearned(k.file, time.Now(), k.half.learned(names)); err != nil {
 		return err
 	}
 	k.stored = changes
 	return nil
+}
+
+// replaceLearned replaces the file: others, and who comes after a crash, see the old
+// one or the new one.
+func replaceLearned(file string, now time.Time, all []remembered) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(file, renameio.WithPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	if err := writeLearned(f, now, all); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return f.CloseAtomicallyReplace()
 }
 
 // learned lists what all routes' sets hold, at most maxLearned of them.

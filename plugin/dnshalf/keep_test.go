@@ -234,6 +234,64 @@ func TestForeignState(t *testing.T) {
 	}
 }
 
+// TestForeignFolder: a folder, or a pipe that nobody writes to, is in nobody's way either.
+func TestForeignFolder(t *testing.T) {
+	for _, make := range []string{"mkdir", "mkfifo"} {
+		b := newBox(t)
+		sh(t, "mkdir %[1]s/state; %[2]s %[1]s/state/learned", b.dir, make)
+		b.start()
+		b.learn("vpn", "a.example.", time.Hour, "8.8.8.8", "2606:4700::1")
+		b.stop()
+		if got := string(read(t, b, "state/learned")); !strings.Contains(got, "vpn\t2606:4700::1\t") {
+			t.Errorf("%s: stored: %q", make, got)
+		}
+		sh(t, "ls -d %s/state/learned.bad; nft delete table inet nameroute", b.dir)
+	}
+}
+
+// TestKilledWhileStoring: whenever a process is killed, the file is the old one or the
+// new one, and never a reason for a message.
+func TestKilledWhileStoring(t *testing.T) {
+	if os.Getenv("STORE_INTO") != "" {
+		all := make([]remembered, 5000)
+		for i := range all {
+			all[i] = remembered{route: "vpn", addr: netip.AddrFrom4([4]byte{8, 8, byte(i >> 8), byte(i)}), left: time.Hour, names: []string{"a.example."}}
+		}
+		for {
+			if err := replaceLearned(os.Getenv("STORE_INTO"), time.Now(), all); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "state", "learned")
+	for i := range 40 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWhileStoring$")
+		cmd.Env = append(os.Environ(), "STORE_INTO="+file)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The first one must have written once; the others die wherever they are.
+		for end := time.Now().Add(5 * time.Second); i == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(file); err == nil {
+				break
+			}
+		}
+		time.Sleep(time.Duration(20+i) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // that it was killed
+		k := &keeper{file: file}
+		if all, err := k.load(time.Now(), time.Hour); err != nil || len(all) != 5000 {
+			t.Fatalf("kill %d: %d addresses, %v", i, len(all), err)
+		}
+	}
+	tidy(file)
+	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
+		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
 // TestDiskFull: a full disk stops nothing, leaves the old file whole, and is said once.
 func TestDiskFull(t *testing.T) {
 	b := newBox(t)

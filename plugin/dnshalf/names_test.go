@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clock is a clock that a test turns.
@@ -93,10 +95,7 @@ func TestJournal(t *testing.T) {
 	c := newClock()
 	first := newNames(c.now)
 	ctx, cancel := context.WithCancel(context.Background())
-	_, done, err := first.openJournal(ctx, file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	done := first.openJournal(ctx, file)
 	first.Add("cdn.example.net.", []string{"gfwlist", "mine"}, time.Minute, time.Hour)
 	first.Add("gone.example.net.", []string{"mine"}, time.Minute, time.Minute)
 	// A process that is killed has written it by itself.
@@ -165,18 +164,64 @@ func TestJournalClock(t *testing.T) {
 	}
 }
 
+// TestJournalCut: a crash in the middle of a line costs that line, and is no news.
+func TestJournalCut(t *testing.T) {
+	n := newNames(newClock().now)
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\n1800000100 b.example. mi"), clockSet)
+	if bad != 0 || err != nil || n.Lists("a.example.") == nil || n.Lists("b.example.") != nil {
+		t.Errorf("bad %d, %v; %d names", bad, err, n.Len())
+	}
+}
+
+// TestForeignJournal: what is not ours is set aside, and the rest of it is used.
+func TestForeignJournal(t *testing.T) {
+	for what, make := range map[string]func(file string) error{
+		"lines": func(file string) error {
+			return os.WriteFile(file, []byte("nameroute names 7\n1800000100 a.example. mine\n"), 0o600)
+		},
+		"folder": func(file string) error { return os.Mkdir(file, 0o700) },
+		"pipe":   func(file string) error { return unix.Mkfifo(file, 0o600) },
+	} {
+		file := filepath.Join(t.TempDir(), "names")
+		if err := make(file); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		n := newNames(newClock().now)
+		done := n.openJournal(ctx, file)
+		n.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
+		cancel()
+		<-done
+		data, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(data), " b.example. mine\n") || (n.Len() == 2) != (what == "lines") {
+			t.Errorf("%s: %d names, stored %q, %v", what, n.Len(), data, err)
+		}
+		if _, err := os.Stat(file + ".bad"); err != nil {
+			t.Errorf("%s: set aside: %v", what, err)
+		}
+	}
+}
+
 func TestJournalThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "state"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
 	n := newNames(newClock().now)
-	if _, _, err := n.openJournal(t.Context(), filepath.Join(dir, "state", "names")); err == nil {
-		t.Error("no error")
-	}
+	file := filepath.Join(dir, "state", "names")
+	done := n.openJournal(ctx, file)
 	n.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
 	if !n.Leads("a.example.", []string{"mine"}) {
 		t.Error("without a journal names must still be remembered")
+	}
+	if err := os.Remove(filepath.Join(dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-done
+	if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), " a.example. mine\n") {
+		t.Errorf("when it could be written: %q, %v", data, err)
 	}
 }
 
