@@ -17,11 +17,14 @@ const (
 )
 
 // sysctlStore writes sysctls, and remembers what they were in a file, before it
-// changes the first one.
+// changes the first one. Where the disk does not take that it goes on all the same: a
+// gateway that does not forward is worse than one that cannot be undone after a crash.
 type sysctlStore struct {
-	file  string
-	root  string // where sysctls are files
-	saved saved
+	file    string
+	root    string // where sysctls are files
+	saved   saved
+	unsaved bool  // the file lacks what saved holds
+	aside   error // that something that was no file of ours had to make room
 }
 
 // saved is the file. It counts only for the boot and the network namespace that it
@@ -38,7 +41,8 @@ func newSysctlStore(state string) *sysctlStore {
 }
 
 // load reads the file once. One that means nothing is as none: a power failure may
-// have cut it, and what it held ended with that boot.
+// have cut it, and what it held ended with that boot. What cannot be
+// read at all, a folder of that name, is set aside.
 func (s *sysctlStore) load() error {
 	boot, err := bootID()
 	if err != nil {
@@ -49,13 +53,15 @@ func (s *sysctlStore) load() error {
 	}
 	var old saved
 	data, err := os.ReadFile(s.file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read saved sysctls: %w", err)
-	}
 	if json.Unmarshal(data, &old) != nil || old.Boot != boot || old.Values == nil {
 		old = saved{Boot: boot, Values: map[string]savedValue{}}
 	}
 	s.saved = old
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if os.Rename(s.file, s.file+".bad") == nil { // else saving will fail, and say why
+			s.aside = fmt.Errorf("read saved sysctls: %w: it is set aside as %s.bad", err, s.file)
+		}
+	}
 	return nil
 }
 
@@ -88,9 +94,10 @@ func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
 // setting is a value that a sysctl is to have.
 type setting struct{ name, value string }
 
-// set writes what differs, after the old values are safe in the file.
+// set writes what differs, after the old values are safe in the file. That they could
+// not be made safe is an error, each time until they are, and stops nothing.
 func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
-	var errs []error
+	errs := []error{s.aside}
 	was := map[setting]string{}
 	for _, c := range settings {
 		old, ok, err := s.get(c.name)
@@ -98,9 +105,7 @@ func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 			was[c] = old
 		}
 	}
-	if err := s.note(was); err != nil {
-		return nil, errors.Join(append(errs, err)...)
-	}
+	errs = append(errs, s.note(was))
 	for _, c := range settings {
 		old, differs := was[c]
 		if !differs {
@@ -117,21 +122,20 @@ func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 
 // note stores what sysctls were before our first change of them.
 func (s *sysctlStore) note(was map[setting]string) error {
-	isNew := false
 	for c, old := range was {
 		if _, known := s.saved.Values[c.name]; !known {
 			s.saved.Values[c.name] = savedValue{Was: old, Set: c.value}
-			isNew = true
+			s.unsaved = true
 		}
 	}
-	if !isNew {
+	if !s.unsaved {
 		return nil
 	}
-	err := s.save()
-	if err != nil {
-		s.saved = saved{} // read again next time
+	if err := s.save(); err != nil {
+		return fmt.Errorf("%w: `nameroute down` of another process could not put them back", err)
 	}
-	return err
+	s.unsaved = false
+	return nil
 }
 
 func (s *sysctlStore) write(name, value string) error {
@@ -272,7 +276,7 @@ func (s *sysctlStore) restore() (changes []string, err error) {
 	if err := errors.Join(errs...); err != nil {
 		return changes, err
 	}
-	s.saved = saved{}
+	s.saved, s.unsaved = saved{}, false
 	if err := os.Remove(s.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return changes, fmt.Errorf("remove saved sysctls: %w", err)
 	}

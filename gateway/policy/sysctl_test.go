@@ -223,6 +223,59 @@ func TestSavedSysctlsOfAnotherBoot(t *testing.T) {
 	}
 }
 
+// A disk that takes nothing is no reason not to forward; it is said until it takes it,
+// and this process puts everything back all the same.
+func TestSysctlsThatCannotBeSaved(t *testing.T) {
+	k := lab(t)
+	before := snapshot(t)
+	file := k.sysctls.file
+	k.sysctls.file = filepath.Join(file, "sub", "sysctl.json") // below what is no folder
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := k.Forward(); err == nil || !strings.Contains(err.Error(), "not a directory") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if sysctl(t, forward4) != "1" || sysctl(t, forward6) != "1" {
+		t.Error("forwarding is off")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := k.Forward(); err != nil || len(changes) > 0 {
+		t.Errorf("changed %q, error %v", changes, err)
+	}
+	if data, err := os.ReadFile(k.sysctls.file); err != nil || !strings.Contains(string(data), forward6) {
+		t.Errorf("saved: %s, %v", data, err)
+	}
+	if _, err := k.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, snapshot(t)); d != "" {
+		t.Errorf("after Remove (-before +after):\n%s", d)
+	}
+}
+
+// A folder of that name is set aside.
+func TestSavedSysctlsAreNoFile(t *testing.T) {
+	k := lab(t)
+	if err := os.Mkdir(k.sysctls.file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := k.Forward()
+	if len(changes) != 2 || err == nil || !strings.Contains(err.Error(), "it is set aside as "+k.sysctls.file+".bad") {
+		t.Errorf("changed %q, error %v", changes, err)
+	}
+	if _, err := os.ReadFile(k.sysctls.file); err != nil {
+		t.Error(err)
+	}
+	if changes, err := k.Remove(); err != nil || len(changes) != 2 {
+		t.Errorf("changed %q, error %v", changes, err)
+	}
+}
+
 // Somebody else's later change is not undone.
 func TestRestoreRespectsLaterChange(t *testing.T) {
 	k := lab(t)
