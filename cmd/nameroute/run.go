@@ -163,10 +163,15 @@ func (p *process) start(ctx context.Context, f *files) error {
 		p.log.Error("the files as they are cannot be used; the last good state runs instead", "why", f.old)
 		return nil
 	}
+	p.keep(f)
+	return nil
+}
+
+// keep stores files that work. That they cannot be stored stops nothing.
+func (p *process) keep(f *files) {
 	if err := f.keep(p.o); err != nil {
 		p.log.Warn("the next start could not fall back to these files", "why", err)
 	}
-	return nil
 }
 
 // startServer starts the dns half, with the last good state where a list that is new
