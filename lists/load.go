@@ -98,6 +98,10 @@ func sumFile(file string) (sum digest, err error) {
 	return sum, nil
 }
 
+// ErrCopy says that a list is fine and in use, and that there is no copy of it for the
+// day when it is not.
+var ErrCopy = errors.New("keep a copy")
+
 // keepCopy stores the content that was loaded as the list's last good copy, unless
 // that is what is stored already.
 func keepCopy(dir string, l gateway.List, sum digest) error {
@@ -106,7 +110,7 @@ func keepCopy(dir string, l gateway.List, sum digest) error {
 		return nil
 	}
 	if err := writeCopy(l, to, sum); err != nil {
-		return fmt.Errorf("list %s: keep a copy: %w", l.Name, err)
+		return fmt.Errorf("list %s: %w: %w", l.Name, ErrCopy, err)
 	}
 	return nil
 }

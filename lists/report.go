@@ -39,7 +39,7 @@ type Report struct {
 
 	LoadedAt time.Time // when the content in use was read
 	LastGood bool      // the content in use is not the file's: that is bad or missing
-	Err      error     // why; nil where all is well
+	Err      error     // why, or one that wraps ErrCopy; nil where all is well
 }
 
 // Entries is the number of entries on names, exceptions included.

@@ -201,9 +201,13 @@ func (f *files) keep(o *options) error {
 	var errs []error
 	for name, text := range map[string][]byte{"gateway.yaml": f.configText, "Corefile": f.corefile} {
 		to := filepath.Join(o.goodDir(), name)
-		if have, err := os.ReadFile(to); text != nil && (err != nil || !bytes.Equal(have, text)) {
-			errs = append(errs, renameio.WriteFile(to, text, 0o600))
+		if have, err := os.ReadFile(to); text == nil || err == nil && bytes.Equal(have, text) {
+			continue
 		}
+		if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
+			errs = append(errs, os.Rename(to, to+".bad")) // nothing can be put in its place
+		}
+		errs = append(errs, renameio.WriteFile(to, text, 0o600))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("keep the last good state: %w", err)

@@ -139,8 +139,6 @@ func (p *process) reload() error {
 		p.lists.SetConfig(f.config)
 	}
 	p.inUse.Store(f)
-	if err := f.keep(p.o); err != nil {
-		p.log.Warn("the next start could not fall back to these files", "why", err)
-	}
+	p.keep(f)
 	return lists
 }

@@ -17,7 +17,7 @@ import (
 var ErrList = errors.New("list cannot be used")
 
 // openLists loads the lists. What is wrong with one stops the start only where there
-// is no last good copy to use instead.
+// is no last good copy to use instead; that none can be kept stops nothing.
 func (h *Half) openLists(p *plan, state string) error {
 	dir := filepath.Join(state, "lists")
 	lib, _ := lists.Open(p.config.Lists, lists.Options{LastGood: dir, Cache: dir, Log: slog.Default()}) // the reports say the same
@@ -25,7 +25,7 @@ func (h *Half) openLists(p *plan, state string) error {
 	var errs []error
 	for _, r := range lib.Reports() {
 		_, fetched := p.config.Source(r.Name) // it comes when it comes; no start waits for it
-		if r.Err != nil && !r.LastGood && p.lists[r.Name] && !fetched {
+		if bad(r.Err) && !r.LastGood && p.lists[r.Name] && !fetched {
 			errs = append(errs, fmt.Errorf("%w: %w", ErrList, r.Err))
 		}
 	}
@@ -33,8 +33,10 @@ func (h *Half) openLists(p *plan, state string) error {
 	return errors.Join(errs...)
 }
 
-// unexpected leaves out that a list with a url has not been fetched yet.
+// unexpected leaves out that a list with a url has not been fetched yet, and that of a
+// list which is fine no copy can be kept.
 func (h *Half) unexpected(cfg *gateway.Config, errs []error) []error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return !bad(err) })
 	for _, r := range h.lists.Reports() {
 		if _, fetched := cfg.Source(r.Name); fetched && errors.Is(r.Err, fs.ErrNotExist) {
 			errs = slices.DeleteFunc(errs, func(err error) bool { return err == r.Err })
@@ -42,6 +44,9 @@ func (h *Half) unexpected(cfg *gateway.Config, errs []error) []error {
 	}
 	return errs
 }
+
+// bad tells an error of a list from one that only says that no copy of it can be kept.
+func bad(err error) bool { return err != nil && !errors.Is(err, lists.ErrCopy) }
 
 // report says what the lists hold, where that has changed.
 func (h *Half) report() {
@@ -61,7 +66,7 @@ func (h *Half) report() {
 
 // describe is one line on a list, with the first line that meant nothing.
 func describe(r lists.Report) string {
-	if r.Err != nil && !r.LastGood {
+	if bad(r.Err) && !r.LastGood {
 		return r.Err.Error()
 	}
 	s := fmt.Sprintf("list %s (%s): %d on it", r.Name, r.Format, r.Entries())
@@ -71,8 +76,11 @@ func describe(r lists.Report) string {
 	if r.Skipped > 0 && len(r.Samples) > 0 {
 		s += fmt.Sprintf("; left out because they mean nothing: %d, first %v", r.Skipped, r.Samples[0])
 	}
-	if r.Err != nil {
+	switch {
+	case bad(r.Err):
 		s += fmt.Sprintf(", of the last good copy: %v", r.Err)
+	case r.Err != nil:
+		s += fmt.Sprintf("; a start could not fall back to it: %v", r.Err)
 	}
 	return s
 }

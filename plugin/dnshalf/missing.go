@@ -22,7 +22,7 @@ func (m *missing) look(cfg *gateway.Config, lib *lists.Library) {
 	var names []string
 	for _, r := range lib.Reports() {
 		s, fetched := cfg.Source(r.Name)
-		if fetched && s.Missing == gateway.MissingFail && r.Err != nil && r.LoadedAt.IsZero() {
+		if fetched && s.Missing == gateway.MissingFail && bad(r.Err) && r.LoadedAt.IsZero() {
 			names = append(names, r.Name)
 		}
 	}
