@@ -24,7 +24,7 @@ type sysctlStore struct {
 	root    string // where sysctls are files
 	saved   saved
 	unsaved bool  // the file lacks what saved holds
-	aside   error // that something that was no file of ours had to make room
+	aside   error // that something that was no file of ours had to make room; for apply to tell
 }
 
 // saved is the file. It counts only for the boot and the network namespace that it
@@ -97,7 +97,7 @@ type setting struct{ name, value string }
 // set writes what differs, after the old values are safe in the file. That they could
 // not be made safe is an error, each time until they are, and stops nothing.
 func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
-	errs := []error{s.aside}
+	var errs []error
 	was := map[setting]string{}
 	for _, c := range settings {
 		old, ok, err := s.get(c.name)
@@ -186,7 +186,7 @@ func (s *sysctlStore) apply(want []Sysctl) (changes []string, err error) {
 		return nil, err
 	}
 	var settings []setting
-	var errs []error
+	errs := []error{s.aside}
 	for _, w := range want {
 		loose, err1 := s.loose(w)
 		ra, err2 := s.advertisements(w)
