@@ -95,7 +95,25 @@ func (d *desire) closedDoor() []rule {
 		door.carry = true
 		rules = append(append(rules, door), d.untranslated(r)...)
 	}
-	return append(rules, d.gone()...)
+	return append(append(rules, d.stray()...), d.gone()...)
+}
+
+// stray drops what would leave by the WAN with a source that nobody can answer, because
+// conntrack has no connection for it: a segment that came too late, or does not fit.
+// Those of a route's flow have no mark, and when the flow has outlived its element
+// nothing else tells them from others. On a link that is lan's, too, replies may come
+// another way, and conntrack knows none of what it sees.
+func (d *desire) stray() []rule {
+	if !d.wanInbound() {
+		return nil
+	}
+	var rules []rule
+	for _, link := range sortedLinks(d.WANLinks) {
+		for _, f := range gateway.Families {
+			rules = append(rules, newRule("of no connection, so not translated", oifname(link), saddrIn(f, familySet(setSpecial, f)), ctInvalid(), drop()))
+		}
+	}
+	return rules
 }
 
 // gone drops what is left of routes that were removed. Until the sidecar has deleted
