@@ -1,0 +1,145 @@
+package test
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// A process that does not run for a while and then goes on where it was, with its
+// clocks ahead and all that happened meanwhile in the buffers of its sockets: SIGSTOP
+// and SIGCONT. A suspended machine is like that for the process: its timers are late
+// all at once, its far end has heard nothing, the leases of its sockets are used up. It
+// is unlike it in three ways. The kernel goes on here, so that packets meet the table
+// and the closed door without us, which is the harder case. CLOCK_MONOTONIC, which Go's
+// timers and our expiry table are counted by, goes on here and stands still in a
+// suspend, and so do the kernel's jiffies, by which elements and connections end: the
+// two agree in both cases. And the wall clock jumps ahead at a resume, which the tests
+// of clocks are about.
+func TestStoppedAndContinued(t *testing.T) {
+	for _, owner := range []string{"auto", "off"} {
+		t.Run("owner "+owner, func(t *testing.T) {
+			t.Parallel()
+			g := bareGate(t, netlab.Options{GoResolvers: true})
+			g.Box.WriteFiles(netlab.Setup{Gateway: "owner: " + owner})
+			dog := g.listenForWatchdog()
+			g.p = g.Box.StartEnv(append(g.Box.Env(), "NOTIFY_SOCKET="+dog.path, "WATCHDOG_USEC=2000000"), append([]string{binary, "run", "--probe-interval", "100ms"}, g.Box.Flags()...)...)
+			g.logs(g.p)
+			g.Box.AwaitDNS(g.p, 15*time.Second)
+			g.Box.AwaitNames("ready.listed.example", 10*time.Second)
+			addrs := g.resolve("www.listed.example")
+			forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+			g.wantSettledTable()
+			before, elements := g.kernelState(), g.elements()
+			g.Reset()
+			opened := g.flood(netlab.ByVPN, addrs...)
+
+			g.p.Signal(unix.SIGSTOP)
+			stopped := time.Now()
+			// More events than the sockets' buffers take (ENOBUFS), and among them the
+			// loss of what is ours. What stays, the closed door, closes.
+			g.floodEvents()
+			g.Box.Sh(`ip rule show | grep fwmark | sed 's/:.*//' | while read -r pref; do ip rule del pref $pref; done
+				ip -6 rule show | grep fwmark | sed 's/:.*//' | while read -r pref; do ip -6 rule del pref $pref; done`)
+			if owner == "off" {
+				g.deleteElements(g.World.Addresses("ready1.listed.example").V4)
+			}
+			g.floodEvents()
+			time.Sleep(time.Until(stopped.Add(3 * time.Second)))
+			g.wantClosed(g.Client, addrs...)
+			g.p.Signal(unix.SIGCONT)
+			resumed := time.Now()
+			g.Box.AwaitNames("again.listed.example", 5*time.Second)
+			answers := time.Since(resumed)
+			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
+				f.wantProgress(5 * time.Second)
+				tcp, udp := f.worst()
+				t.Logf("%s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
+			}
+			g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, addrs...)
+			t.Logf("stopped for %v; names are answered %v and all flows go on %v after it", resumed.Sub(stopped).Round(time.Millisecond),
+				answers.Round(time.Millisecond), time.Since(resumed).Round(time.Millisecond))
+			t.Logf("%d new flows meanwhile", opened.stop(g))
+			g.wantSettledTable()
+			g.wantSame("after the stop", before, g.kernelState())
+			if owner == "auto" {
+				g.wantSubset(elements, g.elements())
+			}
+			if n := linesWith(g.p.Output(), "route is down"); n > 0 {
+				t.Errorf("a route was taken for down:\n%s", g.p.Output())
+			}
+			dog.wantFed(t, resumed)
+			g.wantNoneClear(addrs...)
+			g.wantNoQueryByWAN("listed.example")
+		})
+	}
+}
+
+// floodEvents makes some 60,000 events of kernel routes and of nftables, of others.
+func (g *gate) floodEvents() {
+	g.t.Helper()
+	g.Box.Sh(`ip link add flood0 type dummy; ip link set flood0 up
+		for i in $(seq 100); do for j in $(seq 250); do echo "route add 100.64.$i.$j dev flood0 table 99"; done; done | ip -batch -
+		ip link del flood0
+		(echo 'add table ip flood; add set ip flood s { type ipv4_addr; }'
+		for i in $(seq 20); do echo "add element ip flood s { $(for j in $(seq 250); do printf '10.0.%d.%d, ' $i $j; done) 10.0.$i.251 }"; done
+		echo 'delete table ip flood') | nft -f -`)
+}
+
+// watchdog is what systemd would be to the product.
+type watchdog struct {
+	path string
+	mu   sync.Mutex
+	fed  []time.Time
+}
+
+func (g *gate) listenForWatchdog() *watchdog {
+	g.t.Helper()
+	w := &watchdog{path: filepath.Join(g.Dir, "notify")}
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: w.path, Net: "unixgram"})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { c.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			if strings.Contains(string(buf[:n]), "WATCHDOG=1") {
+				w.mu.Lock()
+				w.fed = append(w.fed, time.Now())
+				w.mu.Unlock()
+			}
+		}
+	}()
+	return w
+}
+
+// wantFed wants the watchdog fed again soon after a moment.
+func (w *watchdog) wantFed(t *testing.T, after time.Time) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		w.mu.Lock()
+		fed := append([]time.Time(nil), w.fed...)
+		w.mu.Unlock()
+		for _, at := range fed {
+			if at.After(after) {
+				t.Logf("the watchdog is fed %v after it", at.Sub(after).Round(time.Millisecond))
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the watchdog is not fed any more (%d times before)", len(fed))
+		}
+	}
+}
