@@ -43,7 +43,7 @@ type Route struct {
 	limit         *limit         // nil: clients bring in what they like
 	answerOnError bool
 	counters      atomic.Pointer[counters]
-	said          atomic.Int64 // when an error was last logged, in Unix nanoseconds
+	said          atomic.Pointer[time.Time] // when an error was last logged, by the monotonic clock
 }
 
 // Name implements plugin.Handler.
@@ -172,9 +172,9 @@ func (r *Route) say(asked string, err error) {
 	if errors.Is(err, nft.ErrSetFull) {
 		return
 	}
-	now := time.Now().UnixNano()
+	now := time.Now()
 	old := r.said.Load()
-	if now-old < int64(sayAgain) || !r.said.CompareAndSwap(old, now) {
+	if old != nil && now.Sub(*old) < sayAgain || !r.said.CompareAndSwap(old, &now) {
 		return
 	}
 	if r.answerOnError {

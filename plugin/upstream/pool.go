@@ -39,7 +39,7 @@ type pool struct {
 	timeout  time.Duration // for opening a socket that several questions wait for
 	strange  func(verdict)
 
-	serialUntil atomic.Int64 // unix nanoseconds
+	serialUntil atomic.Pointer[time.Time] // by the monotonic clock: the other may be set
 
 	mu      sync.Mutex
 	sockets []*socket
@@ -215,7 +215,8 @@ func (p *pool) begin(s *socket) {
 	s.strange = p.strange
 	s.hungUp = func(served, waiting int) {
 		if served > 0 && waiting > 0 {
-			p.serialUntil.Store(time.Now().Add(serialFor).UnixNano())
+			until := time.Now().Add(serialFor)
+			p.serialUntil.Store(&until)
 		}
 	}
 	s.start()
@@ -231,7 +232,10 @@ func (p *pool) keep(s *socket) {
 	p.sockets = append(p.sockets, s)
 }
 
-func (p *pool) serial() bool { return time.Now().UnixNano() < p.serialUntil.Load() }
+func (p *pool) serial() bool {
+	until := p.serialUntil.Load()
+	return until != nil && time.Now().Before(*until)
+}
 
 // close lets the questions in flight finish, and their sockets with them.
 func (p *pool) close() {
