@@ -92,18 +92,25 @@ func (t Timers) backoff(s gateway.Source, before int, err error) time.Duration {
 }
 
 // due is when a list is to be fetched. What lies further off than the list's interval
-// allows was written by a clock that was wrong.
+// allows was written by a clock that was wrong; then it is an interval from when that
+// was first seen, and not, at each look, from that look.
 func (u *Updater) due(s gateway.Source, m meta) time.Time {
 	t := u.options.Timers
 	next := m.Next
 	if after := u.after[s.List]; after.After(next) {
 		next = after
 	}
-	if latest := t.now().Add(time.Duration((1 + spread) * float64(t.every(s)))); next.After(latest) {
-		next = latest
-		u.after[s.List] = time.Time{}
+	latest := t.now().Add(time.Duration((1 + spread) * float64(t.every(s))))
+	if !next.After(latest) {
+		delete(u.instead, s.List)
+		return next
 	}
-	return next
+	u.after[s.List] = time.Time{}
+	if at, ok := u.instead[s.List]; ok && !at.After(latest) {
+		return at
+	}
+	u.instead[s.List] = latest
+	return latest
 }
 
 // Run fetches what is due, until ctx ends. Everything that it needs to know lies on

@@ -70,6 +70,33 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// TestScheduleClock: a clock that jumps while the updater runs, or between two runs of
+// it, neither stops a list from being fetched nor has it fetched without end.
+func TestScheduleClock(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for _, jump := range []time.Duration{-5 * 365 * 24 * time.Hour, -20 * time.Hour, 3 * time.Hour, 5 * 365 * 24 * time.Hour} {
+			s := newSite(t)
+			b := newBox(t, s.URL, "every: 10h")
+			now := b.clock(time.Now())
+			s.answer(file(list(3, "example")))
+			b.pass(context.Background())
+			*now = now.Add(jump)
+			if restart {
+				timers := b.options.Timers
+				b = openBox(t, b.state, s.URL, "every: 10h")
+				b.options.Timers.now = timers.now
+			}
+			for range 23 * 6 { // 23 hours: twice, or three times where it was due at once
+				b.pass(context.Background())
+				*now = now.Add(10 * time.Minute)
+			}
+			if n := len(s.requests()) - 1; n < 2 || n > 3 {
+				t.Errorf("the clock jumped by %v, restarted %v: fetched %d times in 23 hours", jump, restart, n)
+			}
+		}
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	timers := Timers{}.withDefaults()
 	s := gateway.Source{Every: 3 * time.Hour}

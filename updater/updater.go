@@ -43,10 +43,11 @@ type Updater struct {
 	kick    chan struct{}
 	given   atomic.Pointer[gateway.Config] // not taken up yet; nil for none
 
-	mu     sync.Mutex // one pass at a time; guards what follows
-	config *gateway.Config
-	after  map[string]time.Time // no scheduled fetch before: also where the disk cannot hold it
-	said   map[string]string    // what was last logged of a list's trouble
+	mu      sync.Mutex // one pass at a time; guards what follows
+	config  *gateway.Config
+	after   map[string]time.Time // no scheduled fetch before: also where the disk cannot hold it
+	instead map[string]time.Time // of what a clock that was wrong has planned: see due
+	said    map[string]string    // what was last logged of a list's trouble
 }
 
 // New makes an updater and puts the copies that came with the package in place of
@@ -57,7 +58,7 @@ func New(o Options) *Updater {
 	o.Timers = o.Timers.withDefaults()
 	u := &Updater{
 		options: o, store: newStore(o.State), ways: wayBy, kick: make(chan struct{}, 1),
-		after: map[string]time.Time{}, said: map[string]string{},
+		after: map[string]time.Time{}, instead: map[string]time.Time{}, said: map[string]string{},
 	}
 	u.SetConfig(o.Config)
 	return u
