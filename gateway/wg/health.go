@@ -34,6 +34,7 @@ type Health struct {
 type watched struct {
 	handshake time.Time // as the device showed it last
 	at        time.Time // when that was
+	first     time.Time // when the peer was first looked at
 	seen      time.Time // when the peer was last looked at
 	rx, tx    int64
 	unheard   int64     // bytes sent since the session was due for renewal, unanswered
@@ -99,7 +100,7 @@ func (h *Health) silent(now time.Time, w *watched) bool {
 func (h *Health) look(now time.Time, p PeerStatus) *watched {
 	w := h.peers[p.PublicKey]
 	if w == nil {
-		w = &watched{handshake: p.LastHandshake, at: now, rx: p.RX, tx: p.TX}
+		w = &watched{handshake: p.LastHandshake, at: now, first: now, rx: p.RX, tx: p.TX}
 		if age := now.Sub(p.LastHandshake); !p.LastHandshake.IsZero() && age > 0 {
 			w.at = now.Add(-age)
 		}
@@ -118,8 +119,10 @@ func (h *Health) look(now time.Time, p PeerStatus) *watched {
 		if !remade {
 			w.unheard = 0
 		}
-	case p.RX > w.rx && age <= max(h.limit, rejectAfter):
-		w.unheard = 0 // later no session is left: only a handshake is an answer
+	case p.RX > w.rx && min(age, now.Sub(w.first)) <= max(h.limit, rejectAfter):
+		// Later no session is left: only a handshake is an answer. What we saw no
+		// beginning of is only as old as a wall clock says, which may have been set since.
+		w.unheard = 0
 	case p.TX > w.tx && age > h.due():
 		if w.unheard < initiationSize {
 			w.since = now

@@ -129,6 +129,38 @@ func TestHealthClockJump(t *testing.T) {
 	}
 }
 
+// TestHealthClockAtStart: a handshake from before the clock was set looks years old to a
+// process that starts after it. As long as answers come it is not taken for that; a far
+// end that is silent still shows.
+func TestHealthClockAtStart(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		handshake time.Duration // before the first look
+		answers   bool
+		down      bool
+	}{
+		{"set ahead", 56 * 365 * 24 * time.Hour, true, false},
+		{"set back", -56 * 365 * 24 * time.Hour, true, false},
+		{"stale and silent", 10 * time.Minute, false, true},
+	} {
+		h := NewHealth(0)
+		start := time.Now()
+		p := PeerStatus{PublicKey: wgtypes.Key{1}, LastHandshake: start.Add(-c.handshake).Round(0), RX: 5000, TX: 5000}
+		var down bool
+		var why string
+		for s := range 100 { // the next handshake is due after 120 s at most
+			p.TX += 300
+			if c.answers {
+				p.RX += 300
+			}
+			if down, why = h.Observe(start.Add(time.Duration(s)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}); down != c.down && s > 20 {
+				t.Errorf("%s: after %d s down %v (%s)", c.name, s, down, why)
+				break
+			}
+		}
+	}
+}
+
 func TestHealthShortLimit(t *testing.T) {
 	h := NewHealth(3 * time.Second)
 	start := time.Now()
