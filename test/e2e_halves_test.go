@@ -55,6 +55,52 @@ func TestHalvesRestartAlone(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
+// A machine that shuts down, or a package that is removed, ends the halves in any order.
+// Nothing opens by that: what was learned goes nowhere, and all else goes on.
+func TestHalvesEnd(t *testing.T) {
+	for _, order := range []string{"dns half first", "sidecar first"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			g := bareGate(t, netlab.Options{GoResolvers: true})
+			g.Box.WriteFiles(netlab.Setup{})
+			first, second := g.launchGateway(), g.start("dns")
+			if order == "dns half first" {
+				first, second = second, first
+			}
+			addrs, others := g.resolve("www.listed.example"), g.resolve("www.other.example")
+			forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+			plain := g.flows(g.Client, netlab.ByWAN, others...)
+			g.wantSettledTable()
+			before, elements := g.kernelState(), g.elements()
+			g.Reset()
+			flood := g.flood(netlab.ByVPN, addrs...)
+			for _, p := range []*netlab.Process{first, second} {
+				g.stop(p)
+				time.Sleep(300 * time.Millisecond)
+				g.wantNoneClear(addrs...)
+			}
+			g.wantClosed(g.Client, addrs...)
+			g.wantClosed(g.Box.Host, addrs...)
+			g.wantSame("after both ended", before, g.kernelState())
+			g.wantSubset(elements, g.elements())
+			plain.wantProgress(time.Second)
+			tcp, udp := plain.worst()
+			t.Logf("flows by the WAN: longest gap over TCP %v, over UDP %v; %d new flows to listed addresses meanwhile", tcp, udp, flood.stop(g))
+
+			// And on again, the other way round.
+			g.launchGateway()
+			g.start("dns")
+			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
+				f.wantProgress(10 * time.Second)
+				tcp, udp := f.worst()
+				t.Logf("%s flows through all of it: longest gap over TCP %v, over UDP %v", name, tcp, udp)
+			}
+			g.wantNoneClear(addrs...)
+			g.wantNoQueryByWAN("listed.example")
+		})
+	}
+}
+
 // Forwarding is switched on last, when the nft table stands: before, a box that did
 // not forward forwards nothing, whichever half is started first.
 func TestForwardingComesLast(t *testing.T) {
