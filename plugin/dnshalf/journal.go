@@ -37,7 +37,7 @@ func (n *Names) openJournal(ctx context.Context, file string) (done <-chan struc
 		setAside(file, err, "names that it held are known again when an answer leads to them")
 	}
 	tidy(file)
-	j := &journal{names: n, file: file}
+	j := &journal{names: n, file: file, clock: watchClock()}
 	j.say(j.rewrite())
 	n.changed = make(chan named, journalBacklog)
 	end := make(chan struct{})
@@ -135,6 +135,7 @@ type journal struct {
 	buf   []byte
 	bad   bool      // the last write was refused, and that was said
 	after time.Time // until then nothing is tried again
+	clock *clockWatch
 }
 
 func (j *journal) run(ctx context.Context) {
@@ -148,9 +149,9 @@ func (j *journal) run(ctx context.Context) {
 				j.buf = e.append(j.buf)
 			}
 		case <-flush.C:
-			switch {
-			case j.bad && time.Now().After(j.after):
-				j.say(j.rewrite()) // half a line may lie at the end
+			switch set := j.clock.changed(); {
+			case set, j.bad && time.Now().After(j.after):
+				j.say(j.rewrite()) // what is there is dated wrongly, or half a line lies at the end
 			case !j.bad && len(j.buf) > 0:
 				j.say(j.write())
 			}

@@ -16,8 +16,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// keepEvery is how often learned addresses are stored, if there are new ones: what a
-// loss of power may cost. Everything less than that, the kernel's table survives.
+// keepEvery is how often learned addresses are stored, if there are new ones or the
+// clock was set: what a loss of power may cost. Everything less than that, the kernel's table survives.
 const keepEvery = time.Minute
 
 // keeper stores learned addresses, so that a reboot brings back what has not ended.
@@ -71,6 +71,7 @@ func (k *keeper) load(now time.Time, most time.Duration) ([]remembered, error) {
 // time the names are stored, too: after a crash they would be those of a minute ago,
 // and an address would be taken from a name that it was given to since.
 func (k *keeper) run(ctx context.Context) {
+	clock := watchClock()
 	k.say(k.save(false))
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
@@ -81,7 +82,7 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case <-tick.C:
 			k.half.sweepWhys()
-			if k.half.kernel.Changes() != k.stored || k.bad {
+			if clock.changed() || k.half.kernel.Changes() != k.stored || k.bad {
 				k.say(k.save(false))
 			}
 		}
