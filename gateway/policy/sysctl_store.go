@@ -41,8 +41,8 @@ func newSysctlStore(state string) *sysctlStore {
 }
 
 // load reads the file once. One that means nothing is as none: a power failure may
-// have cut it, and what it held ended with that boot. What cannot be
-// read at all, a folder of that name, is set aside.
+// have cut it, and what it held ended with that boot. What cannot be read at all, a
+// folder of that name, is set aside.
 func (s *sysctlStore) load() error {
 	boot, err := bootID()
 	if err != nil {
