@@ -73,11 +73,11 @@ func TestClockJumps(t *testing.T) {
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
 	g.p.WaitOutput(" runs", 15*time.Second*netlab.Slack())
-	g.WANUp()
 	if left := g.left(addrs[0]); left < time.Minute {
 		t.Errorf("with a clock that is not set %s lives another %v", addrs[0], left)
 	}
 	g.wantElements(true, addrs...)
+	g.WANUp()
 	setClock(t, right())
 	time.Sleep(time.Second)
 	if left := g.left(addrs[0]); left < time.Minute {

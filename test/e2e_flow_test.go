@@ -99,11 +99,23 @@ func (g *gate) deleteElements(addrs ...netip.Addr) {
 func (g *gate) wantElements(want bool, addrs ...netip.Addr) {
 	g.t.Helper()
 	for _, a := range addrs {
-		_, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{", a.String(), "}")
+		_, err := g.element(a)
 		if there := err == nil; there != want {
 			g.t.Errorf("%s in set %s: %v, want %v (%v)", a, vpnSet(a), there, want, err)
 		}
 	}
+}
+
+// element is what nft says of an address in the sets of route vpn. A transaction in the
+// middle of it makes it begin again.
+func (g *gate) element(a netip.Addr) (text string, err error) {
+	for range 10 {
+		text, err = g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{", a.String(), "}")
+		if err == nil || !strings.Contains(err.Error(), "Interrupted system call") {
+			break
+		}
+	}
+	return text, err
 }
 
 func vpnSet(a netip.Addr) string {

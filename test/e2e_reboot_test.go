@@ -157,7 +157,7 @@ func (g *gate) linksUp() {
 // left is for how long the kernel still keeps an address of route vpn; 0 is not at all.
 func (g *gate) left(a netip.Addr) time.Duration {
 	g.t.Helper()
-	out, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{", a.String(), "}")
+	out, err := g.element(a)
 	if err != nil {
 		return 0
 	}
