@@ -18,6 +18,7 @@ import (
 const (
 	DefaultSettle = 250 * time.Millisecond
 	DefaultPoll   = time.Minute
+	DefaultRest   = 3 * time.Second
 )
 
 // Options of a Library; the zero value is usable.
@@ -27,6 +28,7 @@ type Options struct {
 	Log      *slog.Logger  // for what Watch meets; nil discards
 	Settle   time.Duration // quiet time after a change before it is read; 0: DefaultSettle
 	Poll     time.Duration // between looks at all files, should a notice be missed; 0: DefaultPoll
+	Rest     time.Duration // Watch takes up what makes a list smaller when it has stayed so for this long; 0: DefaultRest
 }
 
 // Library keeps lists compiled and up to date. All methods may be called
@@ -51,6 +53,7 @@ type holding struct {
 	read     gateway.List // what that content was read as
 	sum      digest       // of that content
 	uncopied bool         // storing its last good copy went wrong
+	smaller  smaller      // content that Watch does not trust yet
 	prefixes []netip.Prefix
 	report   Report // its Err is what is wrong with the file now
 }
@@ -66,6 +69,9 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	}
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
+	}
+	if o.Rest <= 0 {
+		o.Rest = DefaultRest
 	}
 	l := &Library{options: o, lists: make(chan struct{}, 1)}
 	l.index.Store(NewBuilder(nil).Build())
@@ -105,12 +111,13 @@ func (l *Library) Prefixes(list string) []netip.Prefix {
 // bad or missing file keeps its list's last good content. The errors are all that
 // is wrong now, also what was before.
 func (l *Library) Reload() (changed bool, errs []error) {
-	changed, errs, _ = l.reload()
+	changed, errs, _ = l.reload(0)
 	return changed, errs
 }
 
 // reload is Reload that also tells which of the errors nobody has been told of yet.
-func (l *Library) reload() (changed bool, errs, fresh []error) {
+// What makes a list smaller must have stayed as it is for rest.
+func (l *Library) reload(rest time.Duration) (changed bool, errs, fresh []error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cfg := make([]gateway.List, len(l.holding))
@@ -118,7 +125,7 @@ func (l *Library) reload() (changed bool, errs, fresh []error) {
 		cfg[i] = h.list
 	}
 	before := l.told
-	changed, errs = l.apply(cfg)
+	changed, errs = l.apply(cfg, rest)
 	for _, err := range errs {
 		if !before[err.Error()] {
 			fresh = append(fresh, err)
@@ -139,16 +146,21 @@ func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
 		}
 		cfg = cfg[:MaxLists]
 	}
-	changed, errs = l.apply(cfg)
-	select {
-	case l.lists <- struct{}{}:
-	default:
-	}
+	changed, errs = l.apply(cfg, 0)
+	l.lookAgain()
 	return changed, errs
 }
 
+// lookAgain has Watch look at the files once more.
+func (l *Library) lookAgain() {
+	select {
+	case l.lists <- struct{}{}:
+	default: // it is about to
+	}
+}
+
 // apply brings the library to these lists and their files' content. l.mu is held.
-func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
+func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, errs []error) {
 	defer l.show()
 	old := l.Index()
 	names := make([]string, len(cfg))
@@ -159,7 +171,10 @@ func (l *Library) apply(cfg []gateway.List) (changed bool, errs []error) {
 		names[i] = c.Name
 		next[i] = l.held(c)
 		before := next[i].sig
-		parts[i] = next[i].refresh(l.options.LastGood, old.seed)
+		parts[i] = next[i].refresh(l.options.LastGood, old.seed, rest)
+		if next[i].smaller.waits() {
+			time.AfterFunc(rest, l.lookAgain)
+		}
 		changed = changed || parts[i] != nil
 		settled = settled || before != next[i].sig && !next[i].sig.young && next[i].report.Err == nil
 		if err := next[i].report.Err; err != nil {
@@ -226,7 +241,7 @@ func rebuild(old *Index, names []string, parts []*part) *Index {
 
 // refresh looks at a list's file and returns its entries if they are others than
 // those that the index has, else nil.
-func (h *holding) refresh(lastGood string, s seed) *part {
+func (h *holding) refresh(lastGood string, s seed, rest time.Duration) *part {
 	src := sourceOf(h.list.File)
 	sig := sign(src.path, time.Now())
 	sig.young = sig.young || src.folder != "" // what it includes is not looked at
@@ -236,12 +251,16 @@ func (h *holding) refresh(lastGood string, s seed) *part {
 	h.sig = sig
 	if h.good && h.list == h.read && src.selector == "" {
 		if sum, err := sumFile(src.path); err == nil && sum == h.sum {
-			h.report.LastGood = false
+			h.report.LastGood, h.smaller = false, smaller{}
 			h.keep(lastGood)
 			return nil
 		}
 	}
 	c, err := readList(h.list, h.list.File, s)
+	if err == nil && h.mayBeHalf(c, rest) {
+		h.sig.young = true // to be read again
+		return nil
+	}
 	if err == nil {
 		same := h.good && h.list == h.read && c.sum == h.sum
 		h.take(c)
@@ -251,6 +270,7 @@ func (h *holding) refresh(lastGood string, s seed) *part {
 		}
 		return c.part
 	}
+	h.smaller = smaller{}
 	if h.good { // the index has it
 		h.report.Err, h.report.LastGood = fmt.Errorf("%w; its last good content stays in use", err), true
 		return nil
@@ -275,6 +295,7 @@ func (h *holding) refresh(lastGood string, s seed) *part {
 func (h *holding) take(c content) {
 	h.good, h.read, h.sum = true, h.list, c.sum
 	h.prefixes, h.report = c.prefixes, c.report
+	h.smaller = smaller{}
 }
 
 // keep stores the last good copy of the file that was read. Where that fails, the

@@ -313,7 +313,7 @@ func (b *lockedBuffer) String() string {
 func watch(t *testing.T, cfg []gateway.List, w *fsnotify.Watcher, poll time.Duration) *watching {
 	t.Helper()
 	log := &lockedBuffer{}
-	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: poll, Log: slog.New(slog.NewTextHandler(log, nil))})
+	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: poll, Rest: testRest, Log: slog.New(slog.NewTextHandler(log, nil))})
 	wantErrors(t, errs)
 	x := &watching{Library: l, log: log}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -396,6 +396,10 @@ func TestWatch(t *testing.T) {
 	write(t, next[0].File, "c.test\n")
 	w.becomes(t, "c.test", "b")
 
+	// It is called after the swap that becomes has seen.
+	for end := time.Now().Add(time.Second); w.swaps.Load() < 6 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if n := w.swaps.Load(); n != 6 {
 		t.Errorf("onSwap was called %d times, want 6", n)
 	}

@@ -10,7 +10,8 @@ import (
 // after each swap of the index that it makes itself. It watches folders, not files, so that files that
 // are replaced by rename, deleted and made again, or reached through symbolic links
 // that are swapped are all seen. A look at all files every Options.Poll makes up for
-// notices that were missed. One Watch at a time.
+// notices that were missed. A list that has become smaller is taken up after
+// Options.Rest: its file may be in the middle of being written. One Watch at a time.
 func (l *Library) Watch(ctx context.Context, onSwap func()) {
 	w := notices(l.warn)
 	defer stop(w)
@@ -22,7 +23,7 @@ func (l *Library) watch(ctx context.Context, w *fsnotify.Watcher, onSwap func())
 		files: l.files, again: l.lists, settle: l.options.Settle, poll: l.options.Poll,
 		warn: l.warn,
 		look: func() {
-			changed, _, fresh := l.reload()
+			changed, _, fresh := l.reload(l.options.Rest)
 			for _, err := range fresh {
 				l.options.Log.Error("lists: reload", "error", err)
 			}

@@ -123,7 +123,10 @@ func (l *learnings) reset() {
 
 // String tells how long answers waited.
 func (l *learnings) String() string {
-	return fmt.Sprintf("%d answers waited %v (half), %v (99%%), %v (all) at most", len(l.waits), l.wait(0.5), l.wait(0.99), l.wait(1))
+	l.mu.Lock()
+	n := len(l.waits)
+	l.mu.Unlock()
+	return fmt.Sprintf("%d answers waited %v (half), %v (99%%), %v (all) at most", n, l.wait(0.5), l.wait(0.99), l.wait(1))
 }
 
 func (l *learnings) within(t *testing.T, when string) {
