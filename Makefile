@@ -34,7 +34,7 @@ VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null 
 
 PREFIX ?= /usr/local
 
-.PHONY: build demo test format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
+.PHONY: build demo test race format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
 	man completion install uninstall deb package-test vm-test help
 
 build: need-go
@@ -45,6 +45,7 @@ help:
 	@echo "build         bin/nameroute"
 	@echo "demo          shows the real thing between network namespaces (root)"
 	@echo "test          everything that is tested (root: kernel tests too)"
+	@echo "race          the end-to-end tests with the race detector (root)"
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
 	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
 	@echo "peers-test    the lists' readers and matcher beside mihomo and sing-box"
@@ -58,8 +59,18 @@ demo: build
 	@sh .ci/install-tools iproute2 nftables wireguard-tools wireguard-go dnsutils
 	./bin/nameroute demo $(DEMO)
 
+# End to end, the race detector makes each packet several times as dear, and a machine with
+# two cores slower than the tests' limits. It goes through what reloads, restarts and
+# competes; `make race` through all.
+RACE = TestReloadLosesNoQuery|TestReloadsAtOnce|TestReloadOfImports|TestRouteComesAndGoes|TestFreshNamesConnectedToAtOnce|TestPlainTableIsPutBack|TestHalvesRestartAlone|TestFallBackToWAN|TestListUpdates|TestStatus|TestEvict|TestRedirect
+
 test: install-tools format vet staticcheck
-	$(GO_ROOT) test -race -count=1 -timeout 9m ./...
+	$(GO_ROOT) test -race -count=1 -timeout 10m $$($(GO_USER) list ./... | grep -v '/nameroute/test$$')
+	$(GO_ROOT) test -count=1 -timeout 12m -parallel 3 ./test
+	$(GO_ROOT) test -race -count=1 -timeout 8m -parallel 3 -run '^($(RACE))$$' ./test
+
+race: install-tools
+	$(GO_ROOT) test -race -count=1 -timeout 30m ./test
 
 format: need-go
 	@unformatted=$$($(AS_OWNER) $$($(GO_USER) env GOROOT)/bin/gofmt -l .); \

@@ -190,7 +190,7 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 	c := &dns.Conn{Conn: conn}
 	return func(name string, direct bool) {
 		g.t.Helper()
-		for n, end := 0, time.Now().Add(3*time.Second); ; n++ {
+		for n, end := 0, time.Now().Add(10*time.Second); ; n++ {
 			name := fmt.Sprintf("n%d.%s", n, name) // one in flight while the flow is ended may be lost
 			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(question(name)))
 			if err == nil {
@@ -211,7 +211,7 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 // awaitAskedAt waits until questions to a resolver reach it, or do not.
 func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
 	g.t.Helper()
-	for n, end := 0, time.Now().Add(3*time.Second); ; n++ {
+	for n, end := 0, time.Now().Add(10*time.Second); ; n++ {
 		name := fmt.Sprintf("await%d%v.direct.example", n, want)
 		_, err := g.Client.QueryAt(netip.AddrPortFrom(resolver, 53), question(name), "udp")
 		asked := g.World.Queries(name)

@@ -55,10 +55,10 @@ func TestStoppedAndContinued(t *testing.T) {
 			g.wantClosed(g.Client, addrs...)
 			g.p.Signal(unix.SIGCONT)
 			resumed := time.Now()
-			g.Box.AwaitNames("again.listed.example", 5*time.Second)
+			g.Box.AwaitNames("again.listed.example", 15*time.Second)
 			answers := time.Since(resumed)
 			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
-				f.wantProgress(5 * time.Second)
+				f.wantProgress(15 * time.Second) // TCP sends again after twice the pause each time
 				tcp, udp := f.worst()
 				t.Logf("%s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 			}

@@ -94,26 +94,9 @@ func (d *desire) closedDoor() []rule {
 		door := newRule(r.Name+doorSuffix, append(parts, notOifname("lo"), count(), drop())...)
 		door.carry = true
 		rules = append(append(rules, door), d.untranslated(r)...)
+		rules = append(rules, d.passedOn(r)...)
 	}
 	return append(append(rules, d.stray()...), d.gone()...)
-}
-
-// stray drops what would leave by the WAN with a source that nobody can answer, because
-// conntrack has no connection for it: a segment that came too late, or does not fit.
-// Those of a route's flow have no mark, and when the flow has outlived its element
-// nothing else tells them from others. On a link that is lan's, too, replies may come
-// another way, and conntrack knows none of what it sees.
-func (d *desire) stray() []rule {
-	if !d.wanInbound() {
-		return nil
-	}
-	var rules []rule
-	for _, link := range sortedLinks(d.WANLinks) {
-		for _, f := range gateway.Families {
-			rules = append(rules, newRule("of no connection, so not translated", oifname(link), saddrIn(f, familySet(setSpecial, f)), ctInvalid(), drop()))
-		}
-	}
-	return rules
 }
 
 // gone drops what is left of routes that were removed. Until the sidecar has deleted

@@ -142,8 +142,11 @@ func ctEstablished() part {
 	return ctState("established,related", expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
 }
 
-func ctOriginal() part {
-	return part{"ct direction original", []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, compare([]byte{0})}}
+func ctOriginal() part { return ctDirection("original", 0) } // IP_CT_DIR_ORIGINAL
+func ctReply() part    { return ctDirection("reply", 1) }    // IP_CT_DIR_REPLY
+
+func ctDirection(name string, number byte) part {
+	return part{"ct direction " + name, []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, compare([]byte{number})}}
 }
 
 func loadMark() expr.Any   { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }
