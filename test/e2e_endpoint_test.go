@@ -132,8 +132,8 @@ func TestEndpointFollowsFamilyOfWAN(t *testing.T) {
 	tcp, udp := m.flows.worst()
 	t.Logf("worst gap of listed flows over TCP %v, over UDP %v", tcp, udp)
 	m.Box.IP("route del default")
-	m.wantWay(m.Client, netlab.ByVPN, m.fresh...)
 	m.flows.wantProgress(backWithin)
+	m.awaitWay(m.Client, netlab.ByVPN, backWithin, m.fresh...)
 	m.step("IPv4 is back", func() { m.Box.IP("route add default via 31.0.1.1 dev wan0") })
 	m.end()
 }
