@@ -58,8 +58,19 @@ routes:
 lists:
   %s:
 %s`, strings.Join(c.lanNames(), ", "), c.wanName(), c.wanResolvers(), c.egress(), name, source)
-	f.corefile = c.corefileText(name)
+	f.gateway, f.corefile = aligned(f.gateway), aligned(c.corefileText(name))
 	return f
+}
+
+// behind is a comment behind something.
+var behind = regexp.MustCompile(`(?m)^(.*\S) {4,}(# .*)$`)
+
+// aligned puts the comments below each other.
+func aligned(text string) string {
+	return behind.ReplaceAllStringFunc(text, func(line string) string {
+		parts := behind.FindStringSubmatch(line)
+		return fmt.Sprintf("%-30s %s", parts[1], parts[2])
+	})
 }
 
 func (c choices) corefileText(list string) string {

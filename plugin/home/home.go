@@ -93,6 +93,7 @@ func ofHosts(qtype uint16) bool {
 func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
 	m := new(dns.Msg).SetReply(r)
 	m.Authoritative = true
+	m.RecursionAvailable = true // of what is not ours; dig and some stubs complain else
 	switch z.kind {
 	case localhost:
 		m.Answer = loopback(r.Question[0])

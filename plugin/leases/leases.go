@@ -157,6 +157,7 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 func reply(r *dns.Msg) *dns.Msg {
 	m := new(dns.Msg).SetReply(r)
 	m.Authoritative = true
+	m.RecursionAvailable = true // of what is not ours; dig and some stubs complain else
 	return m
 }
 
