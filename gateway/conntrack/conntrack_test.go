@@ -82,12 +82,15 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// TestDeleteAnother: an entry that was made anew since it was read is another flow.
+// TestDeleteAnother: an entry that was made anew since it was read is another flow. Its ID
+// is made of where it lies in memory (nf_ct_get_id), so that place is taken first.
 func TestDeleteAnother(t *testing.T) {
 	fill(t)
 	n, err := Delete(route, func(f Flow) bool {
 		if f.Dst.Is4() {
-			run(t, `conntrack -D -p udp --sport 5000 >/dev/null 2>&1; conntrack -I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5000 --dport 9 -m 0x01000007 >/dev/null 2>&1`)
+			run(t, `conntrack -D -p udp --sport 5000 >/dev/null 2>&1
+				for i in $(seq 64); do echo "-I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport $((i+6000)) --dport 9"; done >fillers; conntrack -R fillers >/dev/null 2>&1; rm fillers
+				conntrack -I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5000 --dport 9 -m 0x01000007 >/dev/null 2>&1`)
 		}
 		return f.Dst.Is4()
 	})
