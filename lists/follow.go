@@ -20,12 +20,13 @@ const (
 
 // WatchFiles calls look once, and again when one of the files may have changed, until
 // ctx ends: settle after the last of a burst of notices, and every poll for those that
-// were missed. It watches folders, as Library.Watch does. warn is told what could not
-// be watched. look is never called twice at a time.
-func WatchFiles(ctx context.Context, files []string, settle, poll time.Duration, warn func(what string, err error), look func()) {
+// were missed. It watches folders, as Library.Watch does; files is asked before each
+// look which they are now. warn is told what could not be watched. Neither is ever
+// called while the other runs.
+func WatchFiles(ctx context.Context, files func() []string, settle, poll time.Duration, warn func(what string, err error), look func()) {
 	w := notices(warn)
 	defer stop(w)
-	f := follower{files: func() []string { return files }, settle: settle, poll: poll, warn: warn, look: look}
+	f := follower{files: files, settle: settle, poll: poll, warn: warn, look: look}
 	f.run(ctx, w)
 }
 

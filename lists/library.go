@@ -170,9 +170,9 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 	for i, c := range cfg {
 		names[i] = c.Name
 		next[i] = l.held(c)
-		before := next[i].sig
+		before, waited := next[i].sig, next[i].smaller
 		parts[i] = next[i].refresh(l.options.LastGood, old.seed, rest)
-		if next[i].smaller.waits() {
+		if s := next[i].smaller; s.waits() && s != waited {
 			time.AfterFunc(rest, l.lookAgain)
 		}
 		changed = changed || parts[i] != nil

@@ -40,7 +40,8 @@ var mayImport = map[string][]string{
 	"gateway/reconcile": {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
 	"updater":           {"gateway", "gateway/policy", "gateway/wg", "lists"},
 	"plugin/dnshalf":    {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
-	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf"},
+	"plugin/query":      {},
+	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/query"},
 	"corefile":          {"gateway", "lists", "plugin/*"},
 	"cmd/*":             {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
 	"test/bench-peers":  {"gateway", "lists"}, // a module of its own

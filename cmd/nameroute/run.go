@@ -146,7 +146,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 		go func() { p.ended <- loop.Run(ctx) }()
 	}
 	if slices.Contains(p.parts, partDNS) {
-		p.server = newServer(p.o, func() { p.look() })
+		p.server = newServer(p.o, p.look)
 		var err error
 		if f, err = p.startServer(f); err != nil {
 			return err

@@ -6,10 +6,12 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nameroute/nameroute/plugin/query"
 )
 
 const name = "home"
@@ -21,7 +23,7 @@ type Home struct {
 	zones map[string]zone
 	root  zone // of names with a single label
 
-	counters atomic.Pointer[counters]
+	counters query.PerServer[map[kind]prometheus.Counter]
 }
 
 func newHome(domains []string, withCanaries bool) *Home {
@@ -72,28 +74,15 @@ func (h *Home) zoneOf(qname string, qtype uint16) zone {
 		}
 		return z
 	}
-	if qname != "." && dns.CountLabel(qname) == 1 && ofHosts(qtype) {
+	if qname != "." && dns.CountLabel(qname) == 1 && query.OfHosts(qtype) {
 		return h.root
 	}
 	return zone{}
 }
 
-// ofHosts tells types that are asked of hosts from those that validating resolvers and
-// certificate authorities ask of top-level domains.
-func ofHosts(qtype uint16) bool {
-	switch qtype {
-	case dns.TypeDS, dns.TypeDNSKEY, dns.TypeNS, dns.TypeSOA, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3,
-		dns.TypeNSEC3PARAM, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeCSYNC, dns.TypeZONEMD, dns.TypeCAA:
-		return false
-	}
-	return true
-}
-
 // answer is what there is to say of a name in the zone.
 func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
-	m := new(dns.Msg).SetReply(r)
-	m.Authoritative = true
-	m.RecursionAvailable = true // of what is not ours; dig and some stubs complain else
+	m := query.Reply(r)
 	switch z.kind {
 	case localhost:
 		m.Answer = loopback(r.Question[0])

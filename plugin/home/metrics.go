@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -20,21 +19,12 @@ var answers = promauto.NewCounterVec(prometheus.CounterOpts{
 
 var kinds = []kind{localhost, special, reverse, domain, ddr, canary, single}
 
-// counters are the metrics of one server, so that a query looks up no labels.
-type counters struct {
-	server string
-	of     map[kind]prometheus.Counter
-}
-
 func (h *Home) count(ctx context.Context, k kind) {
-	server := metrics.WithServer(ctx)
-	c := h.counters.Load()
-	if c == nil || c.server != server {
-		c = &counters{server, map[kind]prometheus.Counter{}}
+	h.counters.Of(ctx, func(server string) map[kind]prometheus.Counter {
+		of := map[kind]prometheus.Counter{}
 		for _, k := range kinds {
-			c.of[k] = answers.WithLabelValues(server, string(k))
+			of[k] = answers.WithLabelValues(server, string(k))
 		}
-		h.counters.Store(c)
-	}
-	c.of[k].Inc()
+		return of
+	})[k].Inc()
 }

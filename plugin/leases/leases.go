@@ -11,6 +11,9 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nameroute/nameroute/plugin/query"
 )
 
 const name = "leases"
@@ -29,7 +32,7 @@ type Leases struct {
 	now    func() time.Time
 	book   atomic.Pointer[book] // swapped as a whole: a query takes no lock
 
-	counter atomic.Pointer[counter]
+	counter query.PerServer[prometheus.Counter]
 }
 
 func newLeases(domain string, paths []string, quiet bool) *Leases {
@@ -71,7 +74,7 @@ func (l *Leases) answer(r *dns.Msg) *dns.Msg {
 		if h := b.hosts[label]; h.live(now) {
 			return l.host(r, h, now)
 		}
-	} else if label, ok := strings.CutSuffix(qname, "."); ok && ofHosts(q.Qtype) {
+	} else if label, ok := strings.CutSuffix(qname, "."); ok && query.OfHosts(q.Qtype) {
 		if h := b.hosts[label]; h.live(now) {
 			return l.host(r, h, now)
 		}
@@ -79,15 +82,9 @@ func (l *Leases) answer(r *dns.Msg) *dns.Msg {
 	return l.unknown(r, qname)
 }
 
-// ofHosts tells types that are asked of hosts from those that validating resolvers ask
-// of top-level domains: a client named "com" takes nothing from anybody but itself.
-func ofHosts(qtype uint16) bool {
-	return qtype != dns.TypeDS && qtype != dns.TypeDNSKEY && qtype != dns.TypeNS && qtype != dns.TypeSOA
-}
-
 // host answers A and AAAA of a client, and anything else with no data.
 func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
-	m := reply(r)
+	m := query.Reply(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: r.Question[0].Qtype, Class: dns.ClassINET}
 	for _, a := range h.addrs {
 		hdr.Ttl = l.left(a, now)
@@ -119,7 +116,7 @@ func (l *Leases) reverse(r *dns.Msg, b *book, qname string, now int64) *dns.Msg 
 		if a.addr != addr || a.expires <= now {
 			continue
 		}
-		m := reply(r)
+		m := query.Reply(r)
 		if r.Question[0].Qtype != dns.TypePTR {
 			m.Ns = []dns.RR{soa(r.Question[0].Name)}
 			return m
@@ -138,7 +135,7 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 	if !apex && !strings.HasSuffix(qname, l.suffix) || l.Fall.Through(qname) || apex && r.Question[0].Qtype == dns.TypeDS {
 		return nil
 	}
-	m := reply(r)
+	m := query.Reply(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: l.ttl}
 	switch {
 	case !apex:
@@ -151,13 +148,6 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 		return m
 	}
 	m.Ns = []dns.RR{soa(l.domain)}
-	return m
-}
-
-func reply(r *dns.Msg) *dns.Msg {
-	m := new(dns.Msg).SetReply(r)
-	m.Authoritative = true
-	m.RecursionAvailable = true // of what is not ours; dig and some stubs complain else
 	return m
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,18 +29,6 @@ var (
 	}, []string{"server"})
 )
 
-// counter is the metric of one server, so that a query looks up no labels.
-type counter struct {
-	server  string
-	answers prometheus.Counter
-}
-
 func (l *Leases) count(ctx context.Context) {
-	server := metrics.WithServer(ctx)
-	c := l.counter.Load()
-	if c == nil || c.server != server {
-		c = &counter{server, answers.WithLabelValues(server)}
-		l.counter.Store(c)
-	}
-	c.answers.Inc()
+	l.counter.Of(ctx, func(server string) prometheus.Counter { return answers.WithLabelValues(server) }).Inc()
 }

@@ -23,7 +23,7 @@ func (l *Leases) watch(ctx context.Context) {
 	for _, f := range l.files {
 		paths = append(paths, f.path)
 	}
-	lists.WatchFiles(ctx, paths, settle, poll,
+	lists.WatchFiles(ctx, func() []string { return paths }, settle, poll,
 		func(what string, err error) { log.Warningf("%s: %v", what, err) }, l.read)
 }
 

@@ -12,9 +12,11 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/query"
 )
 
 const name = "listed"
@@ -28,7 +30,7 @@ type Listed struct {
 	half  func() *dnshalf.Half
 	bound atomic.Pointer[bound]
 
-	counter atomic.Pointer[counter]
+	counter query.PerServer[prometheus.Counter]
 }
 
 // bound is the block's lists within one compiled index. It is made anew when the

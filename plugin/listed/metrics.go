@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,18 +29,6 @@ var (
 	}, []string{"view"})
 )
 
-// counter is the metric of one server, so that a query looks up no labels.
-type counter struct {
-	server  string
-	queries prometheus.Counter
-}
-
 func (l *Listed) count(ctx context.Context) {
-	server := metrics.WithServer(ctx)
-	c := l.counter.Load()
-	if c == nil || c.server != server {
-		c = &counter{server, queries.WithLabelValues(server, l.view)}
-		l.counter.Store(c)
-	}
-	c.queries.Inc()
+	l.counter.Of(ctx, func(server string) prometheus.Counter { return queries.WithLabelValues(server, l.view) }).Inc()
 }

@@ -14,6 +14,9 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nameroute/nameroute/plugin/query"
 )
 
 const name = "rebind"
@@ -28,7 +31,7 @@ type Rebind struct {
 
 	said    atomic.Int64 // when a name was last logged, in nanoseconds since 1970
 	skipped atomic.Int64 // names that were not logged since
-	counter atomic.Pointer[counter]
+	counter query.PerServer[prometheus.Counter]
 }
 
 // Name implements plugin.Handler.

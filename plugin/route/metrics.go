@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,25 +30,21 @@ var (
 	}, []string{"server", "route"})
 )
 
-// counters are the metrics of one server, so that a query looks up no labels.
+// counters are the metrics of one server.
 type counters struct {
-	server                     string
 	learned, refused, included prometheus.Counter
 	limited                    prometheus.Counter
 }
 
 // count counts one answer with n addresses.
 func (r *Route) count(ctx context.Context, n int, err error) {
-	server := metrics.WithServer(ctx)
-	c := r.counters.Load()
-	if c == nil || c.server != server {
+	c := r.counters.Of(ctx, func(server string) *counters {
 		to := r.to.Name()
-		c = &counters{
-			server, answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
+		return &counters{
+			answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
 			learned.WithLabelValues(server, to), answers.WithLabelValues(server, to, "limited"),
 		}
-		r.counters.Store(c)
-	}
+	})
 	if errors.Is(err, errLimit) {
 		c.limited.Inc()
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/query"
 )
 
 const name = "route"
@@ -42,7 +43,7 @@ type Route struct {
 	nat64         []netip.Prefix // prefixes that hold an IPv4 address
 	limit         *limit         // nil: clients bring in what they like
 	answerOnError bool
-	counters      atomic.Pointer[counters]
+	counters      query.PerServer[*counters]
 	said          atomic.Pointer[time.Time] // when an error was last logged, by the monotonic clock
 }
 
