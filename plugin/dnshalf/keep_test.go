@@ -295,7 +295,7 @@ func TestKilledWhileStoring(t *testing.T) {
 // TestDiskFull: a full disk stops nothing, leaves the old file whole, and is said once.
 func TestDiskFull(t *testing.T) {
 	b := newBox(t)
-	state := filepath.Join(b.dir, "state")
+	state := filepath.Join(b.dir, "full") // not the state folder: the half has a keeper of its own there
 	sh(t, "mkdir %[1]s; mount -t tmpfs -o size=256k tmpfs %[1]s", state)
 	t.Cleanup(func() { sh(t, "umount %s", state) })
 	b.start()
@@ -321,7 +321,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	sh(t, "rm %s/filler", state)
 	err := k.save(true)
-	if k.say(err); k.bad || err != nil || strings.Count(string(read(t, b, "state/learned")), "vpn\t") != 4 {
-		t.Errorf("with room again: %v\n%s", err, read(t, b, "state/learned"))
+	if k.say(err); k.bad || err != nil || strings.Count(string(read(t, b, "full/learned")), "vpn\t") != 4 {
+		t.Errorf("with room again: %v\n%s", err, read(t, b, "full/learned"))
 	}
 }
