@@ -14,6 +14,7 @@ type Builder struct {
 	seed  seed
 	parts []*part
 	exprs map[string]*regexp.Regexp // compiled by an earlier index
+	pace  *pace
 }
 
 // NewBuilder starts an index over lists of these names, at most MaxLists; more are
@@ -99,7 +100,7 @@ func (p *part) len() (n int) {
 func (b *Builder) carry(list int, from *Index, old int) {
 	p := b.parts[list]
 	for slot, h := range from.names.hashes {
-		if h == 0 {
+		if b.pace.at(slot); h == 0 {
 			continue
 		}
 		if what := from.values.of(from.names.value(slot), old); what != 0 {
@@ -132,20 +133,21 @@ func (b *Builder) Build() *Index {
 	for list, p := range b.parts {
 		for i, c := range p.chunks {
 			for k, h := range c.hash[:c.n] {
+				b.pace.at(k)
 				slot := t.slot(h)
 				t.wide[slot] = v.add(t.wide[slot], list, c.what[k])
 			}
 			p.chunks[i] = nil
 		}
 	}
-	t = t.shrunk()
+	t = t.shrunk(b.pace)
 	ix := &Index{lists: &listNames{b.names}, seed: b.seed, names: t, values: v}
 	ix.patterns = b.buildPatterns(v)
 	var highest uint32
 	for _, id := range t.wide {
 		highest = max(highest, id)
 	}
-	t.freeze(highest)
+	t.freeze(highest, b.pace)
 	v.freeze()
 	b.parts = nil
 	return ix

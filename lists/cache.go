@@ -65,7 +65,7 @@ func (l *Library) store() {
 		return
 	}
 	file := filepath.Join(l.options.Cache, cacheName)
-	err := saveCache(file, l.Index(), l.holding)
+	err := saveCache(file, l.Index(), l.holding, l.pace)
 	if err == nil {
 		return
 	}
@@ -88,7 +88,7 @@ func openCache(file string) (*Index, []*holding, error) {
 	return readCache(f, info.Size(), program())
 }
 
-func saveCache(file string, ix *Index, held []*holding) error {
+func saveCache(file string, ix *Index, held []*holding, p *pace) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func saveCache(file string, ix *Index, held []*holding) error {
 		return err
 	}
 	defer out.Cleanup()
-	if err := writeCache(out, ix, held, program()); err != nil {
+	if err := writeCache(p.writer(out), ix, held, program()); err != nil {
 		return err
 	}
 	return out.CloseAtomicallyReplace()

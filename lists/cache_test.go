@@ -278,7 +278,7 @@ func FuzzCache(f *testing.F) {
 			for _, name := range []string{"www.one.example", "ads.x1.example", "x1", "."} {
 				ix.Which(ix.Match(name))
 			}
-			if rebuilt := rebuild(ix, ix.Names(), make([]*part, len(ix.Names()))); rebuilt.Len() > ix.Len() {
+			if rebuilt := rebuild(ix, ix.Names(), make([]*part, len(ix.Names())), nil); rebuilt.Len() > ix.Len() {
 				t.Errorf("rebuilt with %d names out of %d", rebuilt.Len(), ix.Len())
 			}
 		}

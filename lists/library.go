@@ -41,6 +41,7 @@ type Library struct {
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	holding []*holding
+	pace    *pace           // nil until the lists of the start are there
 	refused []error         // lists that are too many
 	told    map[string]bool // the errors that were returned or logged when they came up
 }
@@ -78,6 +79,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	l.shown.Store(&[]holding{})
 	l.restore()
 	_, errs := l.SetLists(cfg)
+	l.pace = &pace{}
 	return l, errs
 }
 
@@ -171,7 +173,7 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 		names[i] = c.Name
 		next[i] = l.held(c)
 		before, waited := next[i].sig, next[i].smaller
-		parts[i] = next[i].refresh(l.options.LastGood, old.seed, rest)
+		parts[i] = next[i].refresh(look{l.options.LastGood, old.seed, rest, l.pace})
 		if s := next[i].smaller; s.waits() && s != waited {
 			time.AfterFunc(rest, l.lookAgain)
 		}
@@ -193,7 +195,7 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 		}
 		return false, errs
 	}
-	l.index.Store(rebuild(old, names, parts))
+	l.index.Store(rebuild(old, names, parts, l.pace))
 	l.store()
 	return true, errs
 }
@@ -223,8 +225,9 @@ func (l *Library) held(c gateway.List) *holding {
 
 // rebuild compiles an index of the parts that are new; the other lists are taken
 // over from the old index, so that no file need be read for them.
-func rebuild(old *Index, names []string, parts []*part) *Index {
+func rebuild(old *Index, names []string, parts []*part, p *pace) *Index {
 	b := newBuilder(names, old.seed)
+	b.pace = p
 	for i, name := range names {
 		if parts[i] != nil {
 			b.parts[i] = parts[i]
@@ -239,9 +242,17 @@ func rebuild(old *Index, names []string, parts []*part) *Index {
 	return ix
 }
 
+// look is how files are looked at.
+type look struct {
+	lastGood string        // folder of the last good copies; "": there are none
+	seed     seed          // of the index
+	rest     time.Duration // that makes what is smaller believed
+	pace     *pace
+}
+
 // refresh looks at a list's file and returns its entries if they are others than
 // those that the index has, else nil.
-func (h *holding) refresh(lastGood string, s seed, rest time.Duration) *part {
+func (h *holding) refresh(o look) *part {
 	src := sourceOf(h.list.File)
 	sig := sign(src.path, time.Now())
 	sig.young = sig.young || src.folder != "" // what it includes is not looked at
@@ -250,21 +261,21 @@ func (h *holding) refresh(lastGood string, s seed, rest time.Duration) *part {
 	}
 	h.sig = sig
 	if h.good && h.list == h.read && src.selector == "" {
-		if sum, err := sumFile(src.path); err == nil && sum == h.sum {
+		if sum, err := sumFile(src.path, o.pace); err == nil && sum == h.sum {
 			h.report.LastGood, h.smaller = false, smaller{}
-			h.keep(lastGood)
+			h.keep(o)
 			return nil
 		}
 	}
-	c, err := readList(h.list, h.list.File, s)
-	if err == nil && h.mayBeHalf(c, rest) {
+	c, err := readList(h.list, h.list.File, o.seed, o.pace)
+	if err == nil && h.mayBeHalf(c, o.rest) {
 		h.sig.young = true // to be read again
 		return nil
 	}
 	if err == nil {
 		same := h.good && h.list == h.read && c.sum == h.sum
 		h.take(c)
-		h.keep(lastGood)
+		h.keep(o)
 		if same { // of a selection: the rest of the file has changed
 			return nil
 		}
@@ -275,8 +286,8 @@ func (h *holding) refresh(lastGood string, s seed, rest time.Duration) *part {
 		h.report.Err, h.report.LastGood = fmt.Errorf("%w; its last good content stays in use", err), true
 		return nil
 	}
-	if lastGood != "" {
-		kept, copyErr := readCopy(lastGood, h.list, s)
+	if o.lastGood != "" {
+		kept, copyErr := readCopy(o.lastGood, h.list, o.seed, o.pace)
 		if copyErr == nil {
 			h.take(kept)
 			h.report.Err = fmt.Errorf("%w; its last good copy is used", err)
@@ -300,10 +311,10 @@ func (h *holding) take(c content) {
 
 // keep stores the last good copy of the file that was read. Where that fails, the
 // list is fine, and the next reload tries again.
-func (h *holding) keep(lastGood string) {
+func (h *holding) keep(o look) {
 	h.report.Err = nil
-	if lastGood != "" {
-		h.report.Err = keepCopy(lastGood, h.list, h.sum)
+	if o.lastGood != "" {
+		h.report.Err = keepCopy(o.lastGood, h.list, h.sum, o.pace)
 	}
 	h.uncopied = h.report.Err != nil
 }

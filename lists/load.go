@@ -32,12 +32,12 @@ type content struct {
 // Check reads a list as a Library would, without keeping anything. The report is
 // filled as far as reading came.
 func Check(l gateway.List) (Report, error) {
-	c, err := readList(l, l.File, seed{})
+	c, err := readList(l, l.File, seed{}, nil)
 	return c.report, err
 }
 
 // readList parses the list l out of file, which is l.File or a copy of it.
-func readList(l gateway.List, file string, s seed) (content, error) {
+func readList(l gateway.List, file string, s seed, p *pace) (content, error) {
 	c := content{part: &part{seed: s}, report: Report{Name: l.Name, File: l.File}}
 	if l.Format != "" {
 		if _, err := formatNamed(l.Format); err != nil {
@@ -45,7 +45,7 @@ func readList(l gateway.List, file string, s seed) (content, error) {
 		}
 	}
 	src, hash := sourceOf(file), sha256.New()
-	out := &sink{report: &c.report, add: c.part.add, prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
+	out := &sink{report: &c.report, pace: p, add: c.part.add, prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
 	raw := io.Writer(hash)
 	if src.selector != "" { // what else is in the file is not this list's content
 		raw = nil
@@ -84,14 +84,14 @@ func openRegular(file string) (*os.File, error) {
 	return f, nil
 }
 
-func sumFile(file string) (sum digest, err error) {
+func sumFile(file string, p *pace) (sum digest, err error) {
 	f, err := openRegular(file)
 	if err != nil {
 		return sum, err
 	}
 	defer f.Close()
 	hash := sha256.New()
-	if _, err := io.Copy(hash, f); err != nil {
+	if _, err := io.Copy(hash, p.reader(f)); err != nil {
 		return sum, err
 	}
 	hash.Sum(sum[:0])
@@ -104,18 +104,18 @@ var ErrCopy = errors.New("keep a copy")
 
 // keepCopy stores the content that was loaded as the list's last good copy, unless
 // that is what is stored already.
-func keepCopy(dir string, l gateway.List, sum digest) error {
+func keepCopy(dir string, l gateway.List, sum digest, p *pace) error {
 	to := copyFile(dir, l)
-	if have, err := sumFile(to); err == nil && have == sum {
+	if have, err := sumFile(to, p); err == nil && have == sum {
 		return nil
 	}
-	if err := writeCopy(l, to, sum); err != nil {
+	if err := writeCopy(l, to, sum, p); err != nil {
 		return fmt.Errorf("list %s: %w: %w", l.Name, ErrCopy, err)
 	}
 	return nil
 }
 
-func writeCopy(l gateway.List, to string, sum digest) error {
+func writeCopy(l gateway.List, to string, sum digest, p *pace) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func writeCopy(l gateway.List, to string, sum digest) error {
 	defer out.Cleanup()
 	hash := sha256.New()
 	buffered := bufio.NewWriter(io.MultiWriter(out, hash))
-	if err := copyContent(buffered, l); err != nil {
+	if err := copyContent(buffered, l, p); err != nil {
 		return err
 	}
 	if err := buffered.Flush(); err != nil {
@@ -140,10 +140,10 @@ func writeCopy(l gateway.List, to string, sum digest) error {
 
 // copyContent writes a file as it is, or a selection as a plain list: the file that
 // it is from may be large, and its folder many files.
-func copyContent(w io.Writer, l gateway.List) error {
+func copyContent(w io.Writer, l gateway.List, p *pace) error {
 	src := sourceOf(l.File)
 	if src.selector != "" {
-		out := &sink{report: &Report{}}
+		out := &sink{report: &Report{}, pace: p}
 		out.alsoTo(w)
 		return src.read(l, nil, out)
 	}
@@ -152,7 +152,7 @@ func copyContent(w io.Writer, l gateway.List) error {
 		return err
 	}
 	defer in.Close()
-	_, err = io.Copy(w, in)
+	_, err = io.Copy(w, p.reader(in))
 	return err
 }
 
@@ -161,7 +161,7 @@ func copyContent(w io.Writer, l gateway.List) error {
 func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.Name+".list") }
 
 // readCopy reads a list's last good copy. An unknown format is then left to detection.
-func readCopy(dir string, l gateway.List, s seed) (content, error) {
+func readCopy(dir string, l gateway.List, s seed, p *pace) (content, error) {
 	file := copyFile(dir, l)
 	if sourceOf(l.File).selector != "" {
 		l.Format = plain{}.name()
@@ -169,7 +169,7 @@ func readCopy(dir string, l gateway.List, s seed) (content, error) {
 	if _, err := formatNamed(l.Format); err != nil {
 		l.Format = ""
 	}
-	c, err := readList(l, file, s)
+	c, err := readList(l, file, s, p)
 	if err != nil {
 		return c, err
 	}

@@ -70,6 +70,7 @@ type sink struct {
 	selector string                                   // what of it is to be read; see source
 	open     func(name string) (io.ReadCloser, error) // opens files beside it; nil: there are none
 	rewind   func() (io.Reader, error)                // begins the file again; nil: it cannot
+	pace     *pace
 }
 
 // alsoTo writes what the sink takes as lines of a plain list. The writer must keep
@@ -91,6 +92,7 @@ func (s *sink) alsoTo(w io.Writer) {
 }
 
 func (s *sink) entry(e Entry) {
+	s.pace.at(s.report.Entries())
 	switch {
 	case e.Exception.excepts():
 		s.report.Exceptions++
@@ -109,6 +111,7 @@ func (s *sink) entry(e Entry) {
 }
 
 func (s *sink) entryPrefix(p netip.Prefix) {
+	s.pace.at(s.report.Prefixes)
 	s.report.Prefixes++
 	if s.prefix != nil {
 		s.prefix(p.Masked())

@@ -72,7 +72,7 @@ func (src source) read(l gateway.List, raw io.Writer, s *sink) error {
 		return src.missing(err)
 	}
 	defer f.Close()
-	in := &onceTeed{f: f, to: raw}
+	in := &onceTeed{f: f, in: s.pace.reader(f), to: raw}
 	s.selector = src.selector
 	s.rewind = func() (io.Reader, error) {
 		if err := in.again(); err != nil {
@@ -126,11 +126,12 @@ func opener(folder string) func(string) (io.ReadCloser, error) {
 // onceTeed copies what is read to a writer, until the file is read again.
 type onceTeed struct {
 	f  *os.File
+	in io.Reader // reads f
 	to io.Writer
 }
 
 func (t *onceTeed) Read(p []byte) (int, error) {
-	n, err := t.f.Read(p)
+	n, err := t.in.Read(p)
 	if t.to != nil {
 		if _, err := t.to.Write(p[:n]); err != nil {
 			return n, err

@@ -83,6 +83,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	spare()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
