@@ -28,7 +28,7 @@ func guard(s gateway.Source, file, format string, before int) (lists.Report, err
 		}
 		return lists.Report{}, err
 	}
-	r, err := lists.Check(gateway.List{Name: s.List, File: selected(s, file), Format: format})
+	r, err := lists.CheckGently(gateway.List{Name: s.List, File: selected(s, file), Format: format})
 	if err != nil {
 		return r, err
 	}

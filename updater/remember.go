@@ -63,7 +63,7 @@ func (u *Updater) load(s gateway.Source) (meta, error) {
 	if info, err := os.Stat(u.store.content(s.List)); err == nil {
 		m.Fetched = info.ModTime()
 	}
-	if r, err := lists.Check(u.list(s)); err == nil {
+	if r, err := lists.CheckGently(u.list(s)); err == nil {
 		m.Rules = rules(r)
 	}
 	return m, nil

@@ -28,7 +28,7 @@ func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
 		if _, fetched := cfg.Source(l.Name); fetched || !slices.Contains(named, l.Name) || o.hasWorked(l.Name) {
 			continue
 		}
-		if _, err := lists.Check(l); err != nil {
+		if _, err := lists.CheckGently(l); err != nil {
 			errs = append(errs, listProblem(cfg, l, err))
 		}
 	}
