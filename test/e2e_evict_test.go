@@ -19,7 +19,7 @@ func TestEvict(t *testing.T) {
 	for name, route := range map[string]string{"evict": "evict: true\n", "leave": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGate(t, netlab.Setup{Route: route})
+			g := newGate(t, netlab.Setup{Route: route, Plugins: "prometheus 127.0.0.1:9153"})
 			addrs, others := g.resolve("www.new.example"), g.resolve("www.other.example")
 			old := g.oldFlows(addrs...)
 			bystanders := g.flows(g.Client, netlab.ByWAN, others...)
@@ -40,6 +40,9 @@ func TestEvict(t *testing.T) {
 			bystanders.wantProgress(time.Second)
 			inbound()
 			g.awaitOutput("that joined it are moved to it", time.Second)
+			if got, _ := metric(t, g.metrics(), "coredns_route_moved_flows_total", `route="vpn"`); got < 1 {
+				t.Errorf("the metric counts %v moved flows", got)
+			}
 			if err := g.call("tcp", addrs[0], netip.AddrPortFrom(g.BoxWAN.V4, portBox)); err != nil {
 				t.Errorf("the host of a moved flow comes in by the WAN: %v", err)
 			}

@@ -7,6 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -258,8 +262,16 @@ func (e *evictor) evict(ctx context.Context, w work) error {
 	return nil
 }
 
+var movedFlows = promauto.NewCounterVec(prometheus.CounterOpts{
+	Namespace: plugin.Namespace,
+	Subsystem: "route",
+	Name:      "moved_flows_total",
+	Help:      "Counter of flows that were moved to a route which their addresses had joined.",
+}, []string{"route"})
+
 func report(moved map[string]int) {
 	for route, n := range moved {
+		movedFlows.WithLabelValues(route).Add(float64(n))
 		log.Infof("route %s: %d flows to addresses that joined it are moved to it", route, n)
 	}
 }
