@@ -271,7 +271,9 @@ END`
 		}
 	}
 	sh(t, "nft add element ip fw a '{ 1.1.1.1 }'")
-	learn(t, k, pair, time.Minute, "8.8.8.8", "2606:4700::1", "1.1.1.1")
+	learn(t, k, pair, time.Minute, "8.8.8.8", "2606:4700::1") // from here on the set is watched
+	eventually(t, restored, func() bool { _, known := k.Remaining(pair.Set4, addr("1.1.1.1")); return known })
+	learn(t, k, pair, time.Minute, "1.1.1.1")
 	for set, a := range map[SetRef]string{pair.Set4: "8.8.8.8", pair.Set6: "2606:4700::1"} {
 		if got := inKernel(t, k, set, a); !about(got, time.Minute) {
 			t.Errorf("%s lives %v", a, got)
