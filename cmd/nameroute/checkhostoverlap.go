@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // checkOverlap finds policy rules and routing tables of others that get in the way of
@@ -16,7 +17,7 @@ func (h *hostCheck) checkOverlap(r *report) {
 	routes := append(slices.Clone(h.cfg.Routes), h.cfg.WANRoute())
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]
-		rules, err := netlink.RuleList(family)
+		rules, err := whole.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
 		if err != nil {
 			r.warn("ip %s rule: %v: overlaps with other programs' rules are not looked at", option, err)
 			continue
@@ -94,7 +95,9 @@ func describeRule(rule netlink.Rule) string {
 
 // foreignRoutes counts what others have put into a table.
 func foreignRoutes(family, table int) int {
-	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+	routes, err := whole.Dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return 0 // the table is not there
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // box is what `init` sees of the machine.
@@ -78,7 +79,7 @@ func lookAtBox(root string) (*box, error) {
 
 // lookAtLinks sorts the interfaces: what leads out, what may be a LAN, what is a tunnel.
 func (b *box) lookAtLinks() error {
-	links, err := netlink.LinkList()
+	links, err := whole.Dump(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("ip link: %w", err)
 	}
@@ -101,7 +102,7 @@ func (b *box) lookAtLinks() error {
 			continue
 		}
 		c := candidate{name: a.Name, bridge: l.Type() == "bridge"}
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		addrs, err := whole.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 		if err != nil {
 			return fmt.Errorf("ip address show dev %s: %w", a.Name, err)
 		}

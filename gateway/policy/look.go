@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // Look reads from the kernel what the wanted state depends on.
@@ -46,11 +47,11 @@ func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
 }
 
 func (k *reader) links() ([]Link, error) {
-	dump, err := whole(k.h.LinkList)
+	dump, err := whole.Dump(k.h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link: %w", err)
 	}
-	addrs, err := whole(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := whole.Dump(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("ip address: %w", err)
 	}

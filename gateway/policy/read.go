@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // reader asks the kernel.
@@ -54,7 +54,7 @@ func (k *reader) read() (State, error) {
 	}
 	var s State
 	for _, f := range k.families {
-		rules, err := whole(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
+		rules, err := whole.Dump(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
 		if err != nil {
 			return State{}, fmt.Errorf("ip -%d rule: %w", f, err)
 		}
@@ -101,7 +101,7 @@ func (k *reader) dump(f gateway.Family, filter *netlink.Route, mask uint64) (rou
 // each calls do for every kernel route; again is called when the dump was
 // interrupted by a change and starts anew.
 func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do func(netlink.Route), again func()) error {
-	_, err := whole(func() (struct{}, error) {
+	_, err := whole.Dump(func() (struct{}, error) {
 		again()
 		return struct{}{}, k.routes.RouteListFilteredIter(familyNumber(f), filter, mask, func(n netlink.Route) bool {
 			do(n)
@@ -115,7 +115,7 @@ func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do f
 }
 
 func (k *reader) linkNames() (map[int]string, error) {
-	links, err := whole(k.h.LinkList)
+	links, err := whole.Dump(k.h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link: %w", err)
 	}
@@ -124,16 +124,4 @@ func (k *reader) linkNames() (map[int]string, error) {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
 	return names, nil
-}
-
-// whole repeats a dump that was interrupted by a change, because its result may
-// lack entries.
-func whole[T any](dump func() (T, error)) (T, error) {
-	for pause := time.Millisecond; ; pause *= 2 {
-		result, err := dump()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) || pause > time.Second/4 {
-			return result, err
-		}
-		time.Sleep(pause)
-	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // aliasPrefix starts the alias (IFLA_IFALIAS, `ip link` shows it) of every
@@ -41,7 +43,7 @@ type Link struct {
 // Links lists the tunnels of nameroute in this network namespace, whether or not
 // a process holds them.
 func Links() ([]Link, error) {
-	links, err := netlink.LinkList()
+	links, err := whole.Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
