@@ -246,12 +246,15 @@ func (k *Kernel) heedElements(e event) {
 func (k *Kernel) restore(what []string) error {
 	began := time.Now()
 	changes, err := k.apply(context.Background(), k.applied)
-	if err == nil {
-		k.backoff = 0
-		k.again.Stop()
-	} else {
+	switch {
+	case err != nil:
 		k.backoff = min(max(2*k.backoff, 50*time.Millisecond), 5*time.Second)
 		k.again.Reset(k.backoff)
+	case k.changed: // meanwhile, perhaps behind what was read: apply has asked for another look
+		k.backoff = 0
+	default:
+		k.backoff = 0
+		k.again.Stop()
 	}
 	if k.options.OnLoss != nil && (changes > 0 || err != nil) {
 		k.options.OnLoss(Loss{What: what, Changes: changes, Took: time.Since(began), Err: err})

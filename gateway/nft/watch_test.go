@@ -77,7 +77,7 @@ func TestLoss(t *testing.T) {
 				}
 			}
 			sh(t, "nft flush set inet nameroute vpn4; nft flush set inet nameroute vpn6")
-			becomes(t, want, func() []string { return blocks(listTable(t)) })
+			becomes(t, 2*restored, want)
 			if n := apply(t, k, small()); n != 0 {
 				t.Errorf("%d changes", n)
 			}
@@ -85,13 +85,36 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// becomes waits for what is promised. What is told first may be the first half of what
-// others did: where they took two commands, the second is a loss of its own.
-func becomes(t *testing.T, want []string, now func() []string) {
+// TestLossWhileRestoring: what others take away while a loss is put back is put back
+// after it. A large prefix set makes that long enough to be met.
+func TestLossWhileRestoring(t *testing.T) {
+	k := open(t, Options{Force: ModePlain})
+	s := small()
+	for i := range 8000 {
+		s.Prefixes = map[string][]netip.Prefix{"vpn": append(s.Prefixes["vpn"], netip.PrefixFrom(netip.AddrFrom4([4]byte{91, byte(i >> 7), byte(i << 1), 0}), 24))}
+	}
+	apply(t, k, s)
+	want := blocks(listTable(t))
+	for range 5 {
+		sh(t, "nft flush set inet nameroute vpn4p")
+		for range 3 {
+			time.Sleep(3 * time.Millisecond)
+			sh(t, "nft flush set inet nameroute keep4")
+		}
+		becomes(t, 20*restored, want) // of 8000 ranges
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// becomes waits until the table lists as it did. What is told first may be the first
+// half of what others did: where they took two commands, the second is a loss of its own.
+func becomes(t *testing.T, within time.Duration, want []string) {
 	t.Helper()
 	var diff string
-	for end := time.Now().Add(restored); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if diff = cmp.Diff(want, now()); diff == "" {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if diff = cmp.Diff(want, blocks(listTable(t))); diff == "" {
 			return
 		}
 	}
