@@ -7,9 +7,9 @@ import (
 )
 
 // Watch reloads lists when their files change, until ctx ends, and calls onSwap
-// after each swap of the index that it makes itself. It watches folders, not files, so that files that
-// are replaced by rename, deleted and made again, or reached through symbolic links
-// that are swapped are all seen. A look at all files every Options.Poll makes up for
+// after each swap of the index that it makes itself. It watches folders, not files, so
+// that files that are replaced by rename, deleted and made again, or reached through
+// symbolic links that are swapped are all seen. A look at all files every Options.Poll makes up for
 // notices that were missed. A list that has become smaller is taken up after
 // Options.Rest: its file may be in the middle of being written. One Watch at a time.
 func (l *Library) Watch(ctx context.Context, onSwap func()) {

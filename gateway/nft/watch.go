@@ -246,15 +246,14 @@ func (k *Kernel) heedElements(e event) {
 func (k *Kernel) restore(what []string) error {
 	began := time.Now()
 	changes, err := k.apply(context.Background(), k.applied)
-	switch {
-	case err != nil:
+	if err != nil {
 		k.backoff = min(max(2*k.backoff, 50*time.Millisecond), 5*time.Second)
 		k.again.Reset(k.backoff)
-	case k.changed: // meanwhile, perhaps behind what was read: apply has asked for another look
+	} else {
 		k.backoff = 0
-	default:
-		k.backoff = 0
-		k.again.Stop()
+		if !k.changed { // else apply has asked for another look: that may be behind what it read
+			k.again.Stop()
+		}
 	}
 	if k.options.OnLoss != nil && (changes > 0 || err != nil) {
 		k.options.OnLoss(Loss{What: what, Changes: changes, Took: time.Since(began), Err: err})

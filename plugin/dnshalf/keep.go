@@ -17,7 +17,8 @@ import (
 )
 
 // keepEvery is how often learned addresses are stored, if there are new ones or the
-// clock was set: what a loss of power may cost. Everything less than that, the kernel's table survives.
+// clock was set: what a loss of power may cost. Everything less than that, the kernel's
+// table survives.
 const keepEvery = time.Minute
 
 // keeper stores learned addresses, so that a reboot brings back what has not ended.
