@@ -32,20 +32,21 @@ const (
 // below it aside: imports go down only. `*` stands for one folder. What has no line
 // may import nothing of ours.
 var mayImport = map[string][]string{
-	"lists":             {"gateway"},
-	"gateway/conntrack": {"gateway"},
-	"gateway/nft":       {"gateway"},
-	"gateway/policy":    {"gateway", "gateway/whole"},
-	"gateway/wg":        {"gateway", "gateway/whole"},
-	"gateway/reconcile": {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
-	"updater":           {"gateway", "gateway/policy", "gateway/wg", "lists"},
-	"plugin/dnshalf":    {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
-	"plugin/query":      {},
-	"plugin/*":          {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/query"},
-	"corefile":          {"gateway", "lists", "plugin/*"},
-	"cmd/*":             {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
-	"test/bench-peers":  {"gateway", "lists"}, // a module of its own
-	"test":              {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"lists":                    {"gateway"},
+	"gateway/conntrack":        {"gateway"},
+	"gateway/nft":              {"gateway"},
+	"gateway/policy":           {"gateway", "gateway/whole"},
+	"gateway/wg":               {"gateway", "gateway/whole"},
+	"gateway/reconcile":        {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"updater":                  {"gateway", "gateway/policy", "gateway/wg", "lists"},
+	"plugin/dnshalf":           {"gateway", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
+	"plugin/query":             {},
+	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/query"},
+	"corefile":                 {"gateway", "lists", "plugin/*"},
+	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"cmd/*":                    {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
+	"test":                     {"corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
 }
 
 // testsMayImport is what tests may import beyond their package.

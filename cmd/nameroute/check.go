@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/lists"
@@ -60,24 +62,14 @@ func (r *report) wrong(code int, err error) {
 func (r *report) end() error {
 	switch {
 	case r.problems > 0:
-		fmt.Fprintf(r.out, "%s, %s\n", count(r.problems, "problem"), count(r.warnings, "warning"))
-		return &exitError{code: r.code}
+		fmt.Fprintf(r.out, "%s, %s\n", output.Count(r.problems, "problem"), output.Count(r.warnings, "warning"))
+		return &exit.Error{Code: r.code}
 	case r.warnings > 0:
-		fmt.Fprintf(r.out, "no problem, %s\n", count(r.warnings, "warning"))
+		fmt.Fprintf(r.out, "no problem, %s\n", output.Count(r.warnings, "warning"))
 	default:
 		fmt.Fprintln(r.out, "no problem")
 	}
 	return nil
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	if stem, ok := strings.CutSuffix(what, "entry"); ok {
-		what = stem + "entrie"
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // flatten takes joined errors and lists of problems apart.
@@ -104,9 +96,9 @@ func flatten(err error) []error {
 func checkAll(o *options, r *report) {
 	cfg, err := o.gateway()
 	if err != nil {
-		r.wrong(exitConfig, err)
+		r.wrong(exit.Config, err)
 	} else {
-		r.ok("%s: %s, %s", o.config, count(len(cfg.Routes), "route"), count(len(cfg.Lists), "list"))
+		r.ok("%s: %s, %s", o.config, output.Count(len(cfg.Routes), "route"), output.Count(len(cfg.Lists), "list"))
 		for _, n := range cfg.Notes {
 			r.warn("%v", n)
 		}
@@ -130,19 +122,19 @@ func checkLists(cfg *gateway.Config, r *report) {
 			continue
 		}
 		if err != nil {
-			r.wrong(exitList, err)
+			r.wrong(exit.List, err)
 			continue
 		}
 		if rep.Entries() == 0 {
 			r.warn("list %s: %s is empty", l.Name, l.File)
 			continue
 		}
-		r.ok("list %s: %s, %s", l.Name, count(rep.Entries(), "entry"), rep.Format)
+		r.ok("list %s: %s, %s", l.Name, output.Count(rep.Entries(), "entry"), rep.Format)
 		for _, s := range rep.Samples {
 			r.warn("list %s: %s: %v", l.Name, l.File, s)
 		}
 		if more := rep.Skipped - len(rep.Samples); more > 0 {
-			r.warn("list %s: %s more that mean nothing", l.Name, count(more, "line"))
+			r.warn("list %s: %s more that mean nothing", l.Name, output.Count(more, "line"))
 		}
 	}
 }
@@ -157,7 +149,7 @@ func checkProviders(cfg *gateway.Config, r *report) {
 			err = conf.CheckHooks(route.Hooks)
 		}
 		if err != nil {
-			r.wrong(exitHost, fmt.Errorf("route %s stays closed: %w", route.Name, err))
+			r.wrong(exit.Host, fmt.Errorf("route %s stays closed: %w", route.Name, err))
 			continue
 		}
 		for _, n := range conf.Ignored {
@@ -166,11 +158,11 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		v4, v6 := conf.Families()
 		switch {
 		case !v4 && !v6:
-			r.wrong(exitHost, fmt.Errorf("route %s: %s: no address family has both an Address and AllowedIPs", route.Name, route.Egress.File))
+			r.wrong(exit.Host, fmt.Errorf("route %s: %s: no address family has both an Address and AllowedIPs", route.Name, route.Egress.File))
 		case !v6:
-			r.ok("route %s: %s; no IPv6, so AAAA of its names is answered with no data", route.Name, count(len(conf.Peers), "peer"))
+			r.ok("route %s: %s; no IPv6, so AAAA of its names is answered with no data", route.Name, output.Count(len(conf.Peers), "peer"))
 		default:
-			r.ok("route %s: %s", route.Name, count(len(conf.Peers), "peer"))
+			r.ok("route %s: %s", route.Name, output.Count(len(conf.Peers), "peer"))
 		}
 	}
 }

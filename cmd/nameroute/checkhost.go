@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
@@ -20,26 +22,26 @@ import (
 func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 	text, err := os.ReadFile(o.corefile)
 	if err != nil {
-		r.wrong(exitCorefile, readError("Corefile", "corefile", o.corefile, err))
+		r.wrong(exit.Corefile, readError("Corefile", "corefile", o.corefile, err))
 		return nil
 	}
 	whole, err := corefile.Expand(o.corefile, text)
 	if err != nil {
-		r.wrong(exitCorefile, err)
+		r.wrong(exit.Corefile, err)
 		return nil
 	}
 	text = whole.Body
 	in := o.input(text)
 	if problems := checkCorefile(in, cfg); len(problems) > 0 {
-		r.wrong(exitCorefile, explainAll(whole, problems))
+		r.wrong(exit.Corefile, explainAll(whole, problems))
 		return text
 	}
 	blocks, err := describeBlocks(in)
 	if err != nil {
-		r.wrong(exitCorefile, err)
+		r.wrong(exit.Corefile, err)
 		return text
 	}
-	r.ok("%s: %s", o.corefile, count(len(blocks), "block"))
+	r.ok("%s: %s", o.corefile, output.Count(len(blocks), "block"))
 	for _, b := range blocks {
 		r.ok("  %s", b)
 	}
@@ -67,7 +69,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 	defaults, err := policy.WANDefaults(cfg)
 	switch {
 	case err != nil:
-		r.wrong(exitHost, fmt.Errorf("read the WAN's default route: %w", err))
+		r.wrong(exit.Host, fmt.Errorf("read the WAN's default route: %w", err))
 	case len(defaults) == 0:
 		r.warn("there is no default route by the WAN now; it is waited for")
 	default:
@@ -78,7 +80,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 // checkHost looks at what the kernel and other programs must allow.
 func checkHost(o *options, text []byte, r *report) {
 	if err := needCapabilities(); err != nil {
-		r.wrong(exitDenied, err)
+		r.wrong(exit.Denied, err)
 	}
 	if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
 		r.warn("/dev/net/tun: %v: without it and without WireGuard in the kernel no tunnel can be made (modprobe tun; docker: --device /dev/net/tun)", err)
@@ -92,7 +94,7 @@ func checkHost(o *options, text []byte, r *report) {
 		return // it was said where the Corefile was looked at
 	}
 	for _, err := range taken(all) {
-		r.wrong(exitPort, err)
+		r.wrong(exit.Port, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
@@ -410,7 +411,7 @@ func TestPortIsHeld(t *testing.T) {
 	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
 	errs := taken(all)
 	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", pid)
-	if len(errs) != 1 || errs[0].Error() != want || exitCode(errs[0]) != exitPort {
+	if len(errs) != 1 || errs[0].Error() != want || exit.Code(errs[0]) != exit.Port {
 		t.Errorf("got  %v\nwant %s", errs, want)
 	}
 }

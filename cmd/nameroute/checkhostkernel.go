@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // checkKernel looks for what the kernel must have. A kernel with modules loads
 // conntrack by itself when the nft table is made.
 func (h *hostCheck) checkKernel(r *report, stands func() (bool, error)) {
 	if _, err := stands(); err != nil {
-		r.wrong(exitHost, fmt.Errorf("nf_tables: the kernel cannot be asked for nft tables: %w: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET", err))
+		r.wrong(exit.Host, fmt.Errorf("nf_tables: the kernel cannot be asked for nft tables: %w: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET", err))
 	}
 	if _, ok := h.read("/proc/sys/net/netfilter/nf_conntrack_max"); ok || h.hasModules() {
 		return

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/whole"
 )
@@ -29,7 +30,7 @@ func (h *hostCheck) checkOverlap(r *report) {
 		}
 		for _, route := range routes {
 			if foreign := foreignRoutes(family, route.Table); foreign > 0 {
-				r.warn("ip %s route show table %d: another program has %s in the table of route %s: give the route another with table:", option, route.Table, count(foreign, "route"), route.Name)
+				r.warn("ip %s route show table %d: another program has %s in the table of route %s: give the route another with table:", option, route.Table, output.Count(foreign, "route"), route.Name)
 			}
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // controlTimeout bounds what a command waits for a running process.
@@ -107,7 +109,7 @@ func request(name, method, verb string) ([]byte, error) {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		if errors.Is(err, os.ErrPermission) {
-			return nil, withCode(exitDenied, fmt.Errorf("%s: %w", name, op.Err))
+			return nil, exit.With(exit.Denied, fmt.Errorf("%s: %w", name, op.Err))
 		}
 		return nil, errNobody
 	}

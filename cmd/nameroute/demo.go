@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/test/netlab"
@@ -46,10 +47,10 @@ func demoOutside() error {
 	}
 	code, err := netlab.Reexec()
 	if err != nil {
-		return withCode(exitDenied, fmt.Errorf("make network namespaces: %w: run it as root", err))
+		return exit.With(exit.Denied, fmt.Errorf("make network namespaces: %w: run it as root", err))
 	}
-	if code != exitOK {
-		return &exitError{code: code}
+	if code != exit.OK {
+		return &exit.Error{Code: code}
 	}
 	return nil
 }
@@ -79,14 +80,14 @@ func demoNames(file, dir string) (names, error) {
 	l := gateway.List{Name: "demo", File: n.file}
 	rep, err := lists.Check(l)
 	if err != nil {
-		return n, withCode(exitList, err)
+		return n, exit.With(exit.List, err)
 	}
 	n.format, n.count = rep.Format, rep.Entries()
 	if n.listed, err = lists.SampleNames(l, 3); err != nil {
-		return n, withCode(exitList, err)
+		return n, exit.With(exit.List, err)
 	}
 	if len(n.listed) == 0 {
-		return n, withCode(exitList, errors.New(n.file+": the list has no name that could be asked for"))
+		return n, exit.With(exit.List, errors.New(n.file+": the list has no name that could be asked for"))
 	}
 	return n, nil
 }

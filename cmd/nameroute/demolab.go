@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -78,7 +79,7 @@ func (d *demo) show() (err error) {
 	d.back()
 	d.down()
 	if !d.summary() {
-		return &exitError{code: exitFailure}
+		return &exit.Error{Code: exit.Failure}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/reconcile"
@@ -59,7 +60,7 @@ func withoutProcess(ctx context.Context, o *options) error {
 func awaitLock(ctx context.Context, dir string, p part) (*lock, error) {
 	for end := time.Now().Add(downTimeout); ; {
 		l, err := takeLock(dir, p)
-		if exitCode(err) != exitRunning || time.Now().After(end) {
+		if exit.Code(err) != exit.Running || time.Now().After(end) {
 			return l, err
 		}
 		select {

@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/google/renameio/v2"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 )
@@ -130,13 +131,13 @@ func (o *options) snapshot(parts []part) lying {
 // read checks what the two files hold, and reports what is wrong with both.
 func (o *options) read(l lying) (*files, error) {
 	if l.errs[0] != nil {
-		return nil, withCode(exitConfig, l.errs[0])
+		return nil, exit.With(exit.Config, l.errs[0])
 	}
 	f := &files{configText: l.config, seen: l.sum()}
 	// A copy is parsed under the name of the original, which its paths are relative to.
 	var err error
 	if f.config, err = gateway.Parse(o.config, f.configText); err != nil {
-		err = withCode(exitConfig, err)
+		err = exit.With(exit.Config, err)
 	} else {
 		f.config = f.config.WithState(o.state)
 	}
@@ -144,17 +145,17 @@ func (o *options) read(l lying) (*files, error) {
 		return f, err
 	}
 	if coreErr := errors.Join(l.errs[1], l.errs[2]); coreErr != nil {
-		return nil, errors.Join(err, withCode(exitCorefile, coreErr))
+		return nil, errors.Join(err, exit.With(exit.Corefile, coreErr))
 	}
 	if err != nil {
 		return nil, err // the Corefile can only be checked against a gateway.yaml that is right
 	}
 	if err := l.text.Verify(l.corefile); err != nil {
-		return nil, withCode(exitCorefile, err)
+		return nil, exit.With(exit.Corefile, err)
 	}
 	f.corefile, f.text = l.text.Body, l.text
 	if problems := checkCorefile(o.input(f.corefile), f.config); len(problems) > 0 {
-		return nil, withCode(exitCorefile, explainAll(f.text, problems))
+		return nil, exit.With(exit.Corefile, explainAll(f.text, problems))
 	}
 	if err := o.checkNewLists(f.config, o.input(f.corefile)); err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func (o *options) gateway() (*gateway.Config, error) {
 		err = readError("gateway.yaml", "config", o.config, err)
 	}
 	if err != nil {
-		return nil, withCode(exitConfig, err)
+		return nil, exit.With(exit.Config, err)
 	}
 	return cfg.WithState(o.state), nil
 }

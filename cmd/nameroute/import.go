@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -53,7 +54,7 @@ over. Files that are there already are left alone without --force.`,
 			for _, f := range written {
 				fmt.Fprintf(w, "wrote    %s\n", f)
 			}
-			fmt.Fprintf(w, "ok       %s on %s\n", count(i.Names, "name"), count(len(i.Lists), "list"))
+			fmt.Fprintf(w, "ok       %s on %s\n", output.Count(i.Names, "name"), output.Count(len(i.Lists), "list"))
 			for _, n := range i.Notes {
 				fmt.Fprintf(w, "look at  %s\n", n)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -29,7 +30,7 @@ With --yes nothing is asked: what is plain is taken, and what is not must be sai
 the other flags.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !f.yes && cmd.InOrStdin() == os.Stdin && !term.IsTerminal(int(os.Stdin.Fd())) {
-				return withCode(exitUsage, errors.New("there is no terminal to ask on: give --yes, and flags for what cannot be seen"))
+				return exit.With(exit.Usage, errors.New("there is no terminal to ask on: give --yes, and flags for what cannot be seen"))
 			}
 			return runInit(o, f, cmd.InOrStdin(), cmd.OutOrStdout(), "")
 		},
@@ -108,10 +109,10 @@ func (b *box) tell(out io.Writer) {
 func (o *options) checkComposed(f initFiles) error {
 	cfg, err := gateway.Parse(o.config, []byte(f.gateway))
 	if err != nil {
-		return withCode(exitUsage, err)
+		return exit.With(exit.Usage, err)
 	}
 	if problems := checkCorefile(o.input([]byte(f.corefile)), cfg); len(problems) > 0 {
-		return withCode(exitUsage, errors.Join(problems...))
+		return exit.With(exit.Usage, errors.Join(problems...))
 	}
 	return nil
 }

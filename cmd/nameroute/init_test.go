@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -84,7 +85,7 @@ func (f fresh) check() string {
 	f.Do(func() {
 		cfg, err := gateway.Load(f.o.config)
 		if err != nil {
-			r.wrong(exitConfig, err)
+			r.wrong(exit.Config, err)
 			return
 		}
 		checkCore(f.o, cfg, r)
@@ -187,7 +188,7 @@ func TestInitRefusals(t *testing.T) {
 	} {
 		f.Sh(c.prepare)
 		_, err := f.init(c.flags, c.answers)
-		if err == nil || f.clean(err.Error()) != c.want || exitCode(err) != exitUsage {
+		if err == nil || f.clean(err.Error()) != c.want || exit.Code(err) != exit.Usage {
 			t.Errorf("%+v: got  %v\nwant %s", c.flags, err, c.want)
 		}
 		if w := f.written(); strings.Count(w, "not there") != 3 {
@@ -219,7 +220,7 @@ func TestInitWithoutTerminal(t *testing.T) {
 	root := rootCommand()
 	root.SetArgs([]string{"init", "--config", filepath.Join(t.TempDir(), "gateway.yaml")})
 	err = root.Execute()
-	if want := "there is no terminal to ask on: give --yes, and flags for what cannot be seen"; err == nil || err.Error() != want || exitCode(err) != exitUsage {
+	if want := "there is no terminal to ask on: give --yes, and flags for what cannot be seen"; err == nil || err.Error() != want || exit.Code(err) != exit.Usage {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // choices are what the two files are made of.
@@ -46,11 +48,11 @@ func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
 	if d.yes {
 		switch len(seen) {
 		case 0:
-			return "", withCode(exitUsage, fmt.Errorf("%s: there is none to be seen: say which with --%s", what, flag))
+			return "", exit.With(exit.Usage, fmt.Errorf("%s: there is none to be seen: say which with --%s", what, flag))
 		case 1:
 			return seen[0], nil
 		}
-		return "", withCode(exitUsage, fmt.Errorf("%s: it could be %s: say which with --%s", what, strings.Join(seen, " or "), flag))
+		return "", exit.With(exit.Usage, fmt.Errorf("%s: it could be %s: say which with --%s", what, strings.Join(seen, " or "), flag))
 	}
 	for {
 		question := what
@@ -67,7 +69,7 @@ func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
 		case line != "":
 			return line, nil
 		case err != nil:
-			return "", withCode(exitUsage, fmt.Errorf("%s: no answer: say which with --%s", what, flag))
+			return "", exit.With(exit.Usage, fmt.Errorf("%s: no answer: say which with --%s", what, flag))
 		case len(seen) > 0:
 			return seen[0], nil
 		}
@@ -162,7 +164,7 @@ func (d *dialogue) tunnel(b *box, f initFlags, c *choices) error {
 		return err
 	}
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return withCode(exitUsage, fmt.Errorf("%s: there is no such file: put the provider's file there first, just as it came", file))
+		return exit.With(exit.Usage, fmt.Errorf("%s: there is no such file: put the provider's file there first, just as it came", file))
 	} else if err != nil {
 		return err
 	}

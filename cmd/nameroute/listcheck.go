@@ -10,6 +10,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -20,7 +21,7 @@ import (
 func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
 	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
 	if err != nil {
-		return withCode(exitCorefile, err)
+		return exit.With(exit.Corefile, err)
 	}
 	named := listedNames(blocks)
 	var errs []error
@@ -32,7 +33,7 @@ func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
 			errs = append(errs, listProblem(cfg, l, err))
 		}
 	}
-	return withCode(exitList, errors.Join(errs...))
+	return exit.With(exit.List, errors.Join(errs...))
 }
 
 // listProblem is what is wrong with a list, where gateway.yaml names its file.

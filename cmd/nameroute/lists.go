@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -31,7 +33,7 @@ other format cannot say is counted on standard error.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			done, err := lists.Convert(cmd.OutOrStdout(), fileList(args[0], format), to)
 			if err != nil {
-				return withCode(exitList, err)
+				return exit.With(exit.List, err)
 			}
 			tellConversion(cmd.ErrOrStderr(), done)
 			return nil
@@ -43,12 +45,12 @@ other format cannot say is counted on standard error.`,
 }
 
 func tellConversion(w io.Writer, c lists.Conversion) {
-	fmt.Fprintf(w, "%s: %s written\n", c.Report.String(), count(c.Written, "line"))
+	fmt.Fprintf(w, "%s: %s written\n", c.Report.String(), output.Count(c.Written, "line"))
 	for _, s := range c.Report.Samples {
 		fmt.Fprintf(w, "not read: %v\n", s)
 	}
 	if c.Lost > 0 {
-		fmt.Fprintf(w, "%s lost:\n", count(c.Lost, "rule"))
+		fmt.Fprintf(w, "%s lost:\n", output.Count(c.Lost, "rule"))
 	}
 	for _, s := range c.Samples {
 		fmt.Fprintf(w, "  %v\n", s)
@@ -70,12 +72,12 @@ of gateway.yaml, or a file. The exit code is 0 where all names are listed, else 
 			}
 			verdicts, err := lists.Test(l, args[1:]...)
 			if err != nil {
-				return withCode(exitList, err)
+				return exit.With(exit.List, err)
 			}
 			for _, v := range verdicts {
 				tellVerdict(cmd.OutOrStdout(), l, v)
 				if !v.Listed {
-					err = &exitError{code: exitFailure}
+					err = &exit.Error{Code: exit.Failure}
 				}
 			}
 			return err
@@ -98,7 +100,7 @@ func tellVerdict(w io.Writer, l gateway.List, v lists.Verdict) {
 		fmt.Fprintln(w, "  no rule is about it")
 	}
 	if v.More > 0 {
-		fmt.Fprintf(w, "  and %s more\n", count(v.More, "rule"))
+		fmt.Fprintf(w, "  and %s more\n", output.Count(v.More, "rule"))
 	}
 }
 
@@ -120,7 +122,7 @@ func (o *options) list(name, format string) (gateway.List, error) {
 			return l, nil
 		}
 	}
-	return gateway.List{}, withCode(exitUsage, fmt.Errorf("list %q: %s has none of that name; write ./%s for a file", name, o.config, name))
+	return gateway.List{}, exit.With(exit.Usage, fmt.Errorf("list %q: %s has none of that name; write ./%s for a file", name, o.config, name))
 }
 
 func fileList(file, format string) gateway.List {
@@ -129,12 +131,12 @@ func fileList(file, format string) gateway.List {
 
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		return withCode(exitUsage, cobra.ExactArgs(n)(cmd, args))
+		return exit.With(exit.Usage, cobra.ExactArgs(n)(cmd, args))
 	}
 }
 
 func atLeast(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		return withCode(exitUsage, cobra.MinimumNArgs(n)(cmd, args))
+		return exit.With(exit.Usage, cobra.MinimumNArgs(n)(cmd, args))
 	}
 }

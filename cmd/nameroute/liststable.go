@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/updater"
@@ -78,18 +79,18 @@ func rollbackCommand(o *options) *cobra.Command {
 taken out is not taken again until its publisher changes it, or 'nameroute update
 --force NAME' asks for it.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			return withCode(exitUsage, cobra.ExactArgs(1)(cmd, args))
+			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.gateway()
 			if err != nil {
-				return withCode(exitConfig, err)
+				return exit.With(exit.Config, err)
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			u := updater.New(updater.Options{Config: cfg, State: o.state})
 			if err := u.Rollback(ctx, args[0]); err != nil {
-				return withCode(exitList, err)
+				return exit.With(exit.List, err)
 			}
 			for _, s := range updater.Look(cfg, o.state) {
 				if s.List == args[0] {

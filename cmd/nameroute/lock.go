@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // part is one of the processes that nameroute can run as.
@@ -24,7 +26,7 @@ const (
 type lock struct{ f *os.File }
 
 // takeLock takes the lock of a part. Where another process holds it, the error says
-// which one and carries exitRunning.
+// which one and carries exit.Running.
 func takeLock(dir string, p part) (*lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
@@ -38,7 +40,7 @@ func takeLock(dir string, p part) (*lock, error) {
 		holder := readHolder(name)
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, withCode(exitRunning, fmt.Errorf("another nameroute runs already%s: `nameroute reload` has it read its files again, `nameroute down` ends it", holder))
+			return nil, exit.With(exit.Running, fmt.Errorf("another nameroute runs already%s: `nameroute reload` has it read its files again, `nameroute down` ends it", holder))
 		}
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}

@@ -3,10 +3,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
 )
 
@@ -16,18 +16,16 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	if err := corefile.Register(); err != nil {
 		fmt.Fprintln(os.Stderr, "nameroute:", err)
-		return exitFailure
+		return exit.Failure
 	}
 	root := rootCommand()
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {
-		return exitOK
+		return exit.OK
 	}
-	var quiet *exitError
-	if errors.As(err, &quiet) && quiet.err == nil {
-		return quiet.code
+	if !exit.Reported(err) {
+		fmt.Fprintln(os.Stderr, "nameroute:", err)
 	}
-	fmt.Fprintln(os.Stderr, "nameroute:", err)
-	return exitCode(err)
+	return exit.Code(err)
 }

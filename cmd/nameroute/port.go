@@ -21,6 +21,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -29,20 +30,20 @@ import (
 func explainListen(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
 		if errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "bind: "+syscall.EACCES.Error()) {
-			return withCode(exitDenied, fmt.Errorf("%w: a port under 1024 needs CAP_NET_BIND_SERVICE: run it as root, or give it the capability", err))
+			return exit.With(exit.Denied, fmt.Errorf("%w: a port under 1024 needs CAP_NET_BIND_SERVICE: run it as root, or give it the capability", err))
 		}
 		return err
 	}
 	m := listenPort.FindStringSubmatch(err.Error())
 	if m == nil {
-		return withCode(exitPort, err)
+		return exit.With(exit.Port, err)
 	}
 	port, _ := strconv.Atoi(m[2]) // the pattern has digits only
 	holders := portHolders(uint16(port))
 	if len(holders) == 0 {
-		return withCode(exitPort, fmt.Errorf("%w: another program holds port %d", err, port))
+		return exit.With(exit.Port, fmt.Errorf("%w: another program holds port %d", err, port))
 	}
-	return withCode(exitPort, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
+	return exit.With(exit.Port, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
 }
 
 // ports finds listeners that somebody else holds, before anything is changed.
@@ -52,7 +53,7 @@ func (p *process) ports(f *files) error {
 	}
 	all, err := listeners(p.o.input(f.corefile))
 	if err != nil {
-		return withCode(exitCorefile, err)
+		return exit.With(exit.Corefile, err)
 	}
 	return errors.Join(taken(all)...)
 }

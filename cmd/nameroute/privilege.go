@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // needCapabilities returns an error that names the capability that this process
@@ -15,7 +17,7 @@ func needCapabilities() error {
 	if err != nil || ok {
 		return err
 	}
-	return withCode(exitDenied, errors.New("missing privilege: CAP_NET_ADMIN (to change nftables, routes and interfaces and to mark sockets): run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)"))
+	return exit.With(exit.Denied, errors.New("missing privilege: CAP_NET_ADMIN (to change nftables, routes and interfaces and to mark sockets): run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)"))
 }
 
 // hasCapability reports whether a capability is in the effective set.

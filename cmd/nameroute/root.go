@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -33,7 +34,7 @@ names take which route).`,
 		// The plugins read their gateway.yaml even where a Corefile is only checked.
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.config, State: o.state})
-			return withCode(exitUsage, setLogFormat(o.logFormat))
+			return exit.With(exit.Usage, setLogFormat(o.logFormat))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -46,13 +47,13 @@ names take which route).`,
 	if err := completeFlags(root); err != nil {
 		panic(err) // it names a flag that is not above
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.With(exit.Usage, err) })
 	root.AddCommand(
 		runCommand(o), dnsCommand(o), gatewayCommand(o),
 		initCommand(o), checkCommand(o), statusCommand(o), reloadCommand(o), downCommand(o),
 		listsCommand(o), updateCommand(o), importCommand(),
 		demoCommand(), versionCommand(),
-		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes},
+		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exit.Help},
 	)
 	for _, c := range root.Commands() {
 		if c.Args == nil && c.Runnable() {
@@ -63,5 +64,5 @@ names take which route).`,
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {
-	return withCode(exitUsage, cobra.NoArgs(cmd, args))
+	return exit.With(exit.Usage, cobra.NoArgs(cmd, args))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/reconcile"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/updater"
@@ -179,7 +180,7 @@ func (p *process) keep(f *files) {
 // in the files cannot be used.
 func (p *process) startServer(f *files) (*files, error) {
 	err := p.server.start(f)
-	if err == nil || f.old != nil || exitCode(err) != exitList {
+	if err == nil || f.old != nil || exit.Code(err) != exit.List {
 		return f, err
 	}
 	good, goodErr := p.o.loadGood(p.parts, err)

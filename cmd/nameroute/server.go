@@ -11,6 +11,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -50,7 +51,7 @@ func (s *server) start(f *files) error {
 	}
 	err = f.text.Explain(err)
 	if errors.Is(err, dnshalf.ErrList) {
-		return withCode(exitList, err)
+		return exit.With(exit.List, err)
 	}
 	return explainListen(err)
 }

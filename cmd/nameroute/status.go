@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 func statusCommand(o *options) *cobra.Command {
@@ -75,7 +77,7 @@ func readStatus(o *options) (statusDoc, error) {
 func (d statusDoc) verdict() error {
 	for _, r := range d.Routes {
 		if !r.Up {
-			return &exitError{code: exitDown}
+			return &exit.Error{Code: exit.Down}
 		}
 	}
 	return nil
@@ -104,7 +106,7 @@ func watchStatus(o *options, out io.Writer, show func(io.Writer, statusDoc) erro
 	for {
 		d, err := readStatus(o)
 		switch {
-		case exitCode(err) == exitDenied:
+		case exit.Code(err) == exit.Denied:
 			return err
 		case err != nil:
 			_, err = fmt.Fprintf(out, "%s%v\n", clear, err)

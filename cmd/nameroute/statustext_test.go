@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
@@ -150,8 +152,8 @@ func TestStatusOfHalves(t *testing.T) {
 		if d.Kernel.Table != "plain" || !d.Kernel.Owner || len(d.Kernel.WireGuard) != 1 {
 			t.Errorf("%s: kernel is %+v", name, d.Kernel)
 		}
-		if code := exitCode(d.verdict()); code != exitDown {
-			t.Errorf("%s: exit code %d, want %d", name, code, exitDown)
+		if code := exit.Code(d.verdict()); code != exit.Down {
+			t.Errorf("%s: exit code %d, want %d", name, code, exit.Down)
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/updater"
 )
@@ -34,14 +36,14 @@ itself. SIGHUP has it read gateway.yaml again.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if daemon && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
-				return withCode(exitUsage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))
+				return exit.With(exit.Usage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))
 			}
 			if err := needCapabilities(); err != nil {
 				return err
 			}
 			cfg, err := o.gateway()
 			if err != nil {
-				return withCode(exitConfig, err)
+				return exit.With(exit.Config, err)
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
@@ -109,7 +111,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 	failed := 0
 	results, err := u.Update(ctx, names, flags)
 	if err != nil {
-		return withCode(exitUsage, err)
+		return exit.With(exit.Usage, err)
 	}
 	for _, r := range results {
 		printResult(out, r, flags.DryRun)
@@ -118,7 +120,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		}
 	}
 	if failed > 0 {
-		return withCode(exitList, fmt.Errorf("%s of %d not fetched; the content in use stays", count(failed, "list"), len(results)))
+		return exit.With(exit.List, fmt.Errorf("%s of %d not fetched; the content in use stays", output.Count(failed, "list"), len(results)))
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
 // shop is a gateway.yaml with a fetched list and one of a file, and what serves it.
@@ -55,9 +57,9 @@ func (s *shop) run(args ...string) (string, int) {
 	root.SetOut(&out)
 	root.SetArgs(append(args, "--config", filepath.Join(s.dir, "gateway.yaml"), "--state", filepath.Join(s.dir, "state"), "--run-dir", s.dir))
 	if err := root.Execute(); err != nil {
-		return out.String() + err.Error() + "\n", exitCode(err)
+		return out.String() + err.Error() + "\n", exit.Code(err)
 	}
-	return out.String(), exitOK
+	return out.String(), exit.OK
 }
 
 var webPort = regexp.MustCompile(`127\.0\.0\.1:\d+`)
@@ -74,36 +76,36 @@ func (s *shop) want(code int, want string, args ...string) {
 
 func TestUpdateCommand(t *testing.T) {
 	s := newShop(t, "")
-	s.want(exitList, "news: failed: list news: http://SITE/news.txt: the server says 410 Gone\n"+
+	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server says 410 Gone\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
 	s.text = "one.example\ntwo.example\nthree.example\n"
-	s.want(exitOK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
-	s.want(exitOK, "news: updated: 3 rules (0 before)", "update")
-	s.want(exitOK, "news: unchanged: 3 rules", "update", "news")
+	s.want(exit.OK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
+	s.want(exit.OK, "news: updated: 3 rules (0 before)", "update")
+	s.want(exit.OK, "news: unchanged: 3 rules", "update", "news")
 	s.text = "one.example\nthree.example\n"
-	s.want(exitOK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
+	s.want(exit.OK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
 	s.text = "one.example\n"
-	s.want(exitList, "news: refused: list news: http://SITE/news.txt: it has 1 rules where 2 were before: it shrinks by 50%, above max_shrink 40%\n"+
+	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rules where 2 were before: it shrinks by 50%, above max_shrink 40%\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
-	s.want(exitOK, "news: updated: 1 rules (2 before)", "update", "--force")
+	s.want(exit.OK, "news: updated: 1 rules (2 before)", "update", "--force")
 
 	out, code := s.run("lists", "rollback", "news")
-	if code != exitOK || !strings.HasPrefix(out, "news: 2 rules, fetched 2") {
+	if code != exit.OK || !strings.HasPrefix(out, "news: 2 rules, fetched 2") {
 		t.Errorf("rollback: %d, %s", code, out)
 	}
-	s.want(exitOK, "news: unchanged: 2 rules", "update")
+	s.want(exit.OK, "news: unchanged: 2 rules", "update")
 
-	s.want(exitUsage, `list "mine": `+filepath.Join(s.dir, "gateway.yaml")+" has no list of this name with url", "update", "mine")
-	s.want(exitUsage, "--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff", "update", "--daemon", "news")
-	s.want(exitUsage, "accepts 1 arg(s), received 0", "lists", "rollback")
+	s.want(exit.Usage, `list "mine": `+filepath.Join(s.dir, "gateway.yaml")+" has no list of this name with url", "update", "mine")
+	s.want(exit.Usage, "--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff", "update", "--daemon", "news")
+	s.want(exit.Usage, "accepts 1 arg(s), received 0", "lists", "rollback")
 	s.write("gateway.yaml", "lists:\n  mine: {file: mine.txt}\n")
-	s.want(exitOK, filepath.Join(s.dir, "gateway.yaml")+" has no list with url", "update")
+	s.want(exit.OK, filepath.Join(s.dir, "gateway.yaml")+" has no list with url", "update")
 }
 
 func TestListsCommand(t *testing.T) {
 	s := newShop(t, ", every: 2h, missing: fail")
 	out, code := s.run("lists")
-	if code != exitOK || !strings.Contains(out, "news: there is no content yet: names on no other list are answered SERVFAIL") {
+	if code != exit.OK || !strings.Contains(out, "news: there is no content yet: names on no other list are answered SERVFAIL") {
 		t.Errorf("%d\n%s", code, out)
 	}
 	s.text = "one.example\ntwo.example\nkeyword:three\n"
@@ -119,13 +121,13 @@ func TestListsCommand(t *testing.T) {
 		`^news: last fetch: list news: http://SITE/news.txt: the server says 410 Gone$`,
 	}
 	for i, w := range want {
-		if code != exitOK || len(lines) != len(want)+1 || !regexp.MustCompile(w).MatchString(lines[i]) {
+		if code != exit.OK || len(lines) != len(want)+1 || !regexp.MustCompile(w).MatchString(lines[i]) {
 			t.Fatalf("%d, line %d\n%s\nwant: %s", code, i, out, w)
 		}
 	}
 	out, code = s.run("lists", "--json")
 	var rows []map[string]any
-	if err := json.Unmarshal([]byte(out), &rows); err != nil || code != exitOK || len(rows) != 2 {
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || code != exit.OK || len(rows) != 2 {
 		t.Fatalf("%d, %v\n%s", code, err, out)
 	}
 	if r := rows[0]; r["name"] != "news" || r["rules"] != 3.0 || r["keyword"] != 1.0 || r["via"] != "wan" || r["last_error"] == nil || r["next"] == nil {
@@ -135,7 +137,7 @@ func TestListsCommand(t *testing.T) {
 		t.Errorf("row %v", r)
 	}
 	s.write("gateway.yaml", "lists: {x: {}}")
-	if out, code := s.run("lists"); code != exitConfig {
+	if out, code := s.run("lists"); code != exit.Config {
 		t.Errorf("a bad gateway.yaml: %d, %s", code, out)
 	}
 }

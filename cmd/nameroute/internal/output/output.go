@@ -1,0 +1,18 @@
+// Package output formats what the commands print.
+package output
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Count returns a number with its noun in the right form: "1 entry", "3 entries".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "entry"); ok {
+		noun = stem + "entrie"
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
