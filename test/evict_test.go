@@ -31,8 +31,12 @@ func TestEvict(t *testing.T) {
 			g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
 			if route == "" {
 				old.wantProgress(time.Second)
-				if len(g.ISP.Clear(netlab.To(addrs...), since(listed.Add(100*time.Millisecond)))) == 0 {
-					t.Error("flows that are older than the listing do not go by the WAN any more")
+				// Later than the listing by more than it takes until an eviction would be done.
+				for _, a := range addrs {
+					netlab.Eventually(t, 5*time.Second, func() error {
+						n := len(g.ISP.Clear(netlab.To(a), since(listed.Add(evictedWithin))))
+						return netlab.Check(n > 0, "no packet to %s by the WAN: a flow that is older than the listing was evicted", a)
+					})
 				}
 				return
 			}
@@ -65,13 +69,10 @@ func TestEvictPrefixes(t *testing.T) {
 	g.Box.Write("chnroute.txt", "30.200.0.0/15\n2a0f:aa:7::/48\n2a0f:aa:8::/48\n192.168.0.0/16\n31.0.0.0/8\n2a0e::/16\n")
 	for _, set := range []string{"vpn4p", "vpn6p"} {
 		a := map[string]netip.Addr{"vpn4p": addrs[0], "vpn6p": addrs[1]}[set]
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			if _, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", set, "{ "+a.String()+" }"); err == nil {
-				break
-			} else if time.Now().After(end) {
-				t.Fatal(err)
-			}
-		}
+		netlab.Eventually(t, 10*time.Second, func() error {
+			_, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", set, "{ "+a.String()+" }")
+			return err
+		})
 	}
 	old.wantMoved(time.Now(), addrs...)
 	bystanders.wantProgress(time.Second)
@@ -129,38 +130,37 @@ func (g *gate) stream(from *netlab.Host, at netip.AddrPort) {
 }
 
 // awaitJoined asks for a name until its addresses are routed, and says when that was.
-func (g *gate) awaitJoined(name string) time.Time {
+func (g *gate) awaitJoined(name string) (at time.Time) {
 	g.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	netlab.Eventually(g.t, 10*time.Second, func() error {
 		addrs := g.resolve(name)
-		at := time.Now()
-		there := 0
+		at = time.Now()
 		for _, a := range addrs {
-			if _, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{ "+a.String()+" }"); err == nil {
-				there++
+			if _, err := g.Box.Exec("nft", "get", "element", "inet", "nameroute", vpnSet(a), "{ "+a.String()+" }"); err != nil {
+				return err
 			}
 		}
-		if there == len(addrs) {
-			return at
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("%s is not routed", name)
-		}
-	}
+		return nil
+	})
+	return at
 }
+
+// evictedWithin is how long after an address joined a route its older flows may still go
+// by the WAN.
+const evictedWithin = time.Second
 
 // wantMoved wants every TCP connection ended and every flow of datagrams to go on by the
 // tunnel, and no packet by the WAN a second after the addresses joined.
 func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
 	g := f.g
 	g.t.Helper()
-	bound := time.Second * time.Duration(netlab.Slack())
+	bound := evictedWithin * netlab.Slack()
 	for _, c := range f.tcp {
-		for end := time.Now().Add(5 * time.Second); c.Report().Err == nil; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				g.t.Errorf("a TCP connection does not end: %s", c.Report())
-				break
-			}
+		if err := netlab.Poll(5*time.Second, func() error {
+			r := c.Report()
+			return netlab.Check(r.Err != nil, "a TCP connection does not end: %s", r)
+		}); err != nil {
+			g.t.Error(err)
 		}
 	}
 	for _, d := range f.udp {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -91,7 +92,7 @@ func init() {
 }
 
 // prepare gives fresh network and mount namespaces what a machine has: mounts of
-// their own, an empty /run, a /sys of its own devices, and lo.
+// their own, an empty /run, a /sys of its own devices, lo, and the standard sysctls.
 func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
@@ -110,7 +111,36 @@ func prepare() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("set lo up: %w", err)
 	}
+	for _, s := range standard {
+		key, value, _ := strings.Cut(s, "=")
+		if err := os.WriteFile("/proc/sys/net/"+key, []byte(value), 0o644); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("set %s: %w", s, err)
+		}
+	}
 	return nil
+}
+
+// standard is the sysctls that tests rely on, because they differ between machines: a new
+// network namespace inherits the IPv4 settings of the machine's own (devinet_init_net in
+// net/ipv4/devinet.c), where Docker turns forwarding on and systemd sets rp_filter. No
+// ICMP error is rate-limited: each test of a process would otherwise use up what the next
+// one waits for, and older kernels share one budget among all namespaces. An empty mask
+// switches both limits off, that for one host and that for all (icmpv4_mask_allow).
+// What this kernel does not have is left out.
+var standard = []string{
+	"ipv4/ip_forward=0",
+	"ipv4/conf/all/rp_filter=0", "ipv4/conf/default/rp_filter=0",
+	"ipv4/conf/all/src_valid_mark=0", "ipv4/conf/default/src_valid_mark=0",
+	"ipv4/conf/all/accept_local=0", "ipv4/conf/default/accept_local=0",
+	"ipv4/conf/all/route_localnet=0", "ipv4/conf/default/route_localnet=0",
+	"ipv4/conf/all/arp_ignore=0", "ipv4/conf/default/arp_ignore=0",
+	"ipv4/conf/all/arp_announce=0", "ipv4/conf/default/arp_announce=0",
+	"ipv4/conf/all/arp_filter=0", "ipv4/conf/default/arp_filter=0",
+	"ipv4/conf/all/proxy_arp=0", "ipv4/conf/default/proxy_arp=0",
+	"ipv4/conf/all/log_martians=0", "ipv4/conf/default/log_martians=0",
+	"ipv6/conf/all/disable_ipv6=0", "ipv6/conf/default/disable_ipv6=0",
+	"ipv4/icmp_ratemask=0", "ipv4/icmp_ratelimit=0",
+	"ipv6/icmp/ratemask=0", "ipv6/icmp/ratelimit=0",
 }
 
 // Need skips the test unless it runs inside the private namespaces and every tool
