@@ -9,27 +9,26 @@ import (
 	"github.com/miekg/dns"
 )
 
-// transport is how a resolver is asked, by the name it has in an address and in
-// the metrics.
+// transport is how a resolver is queried, by its name in addresses and metrics.
 type transport string
 
 const (
-	overUDP transport = "dns" // UDP, and TCP for what does not fit
+	overUDP transport = "dns" // UDP, and TCP for truncated replies
 	overTCP transport = "tcp"
 	overTLS transport = "tls" // RFC 7858
 )
 
-// Ports where an address names none.
+// Default ports.
 const (
 	plainPort = 53
 	tlsPort   = 853 // RFC 7858, section 3.1
 )
 
-// address is one resolver as the Corefile names it. It is comparable.
+// address is one resolver of the Corefile. It is comparable.
 type address struct {
 	transport transport
 	addr      netip.AddrPort
-	name      string // overTLS: the name that the certificate must hold; "" checks for the address
+	name      string // overTLS: the name that the certificate must hold; "" means the address
 }
 
 // String prints the address in the Corefile's own notation, which is also its
@@ -41,8 +40,8 @@ func (a address) String() string {
 	return string(a.transport) + "://" + a.addr.String()
 }
 
-// parseAddress reads one ADDRESS. The error says what would be right, and names
-// neither file nor line: the caller knows those.
+// parseAddress parses one ADDRESS. The error says what would be right; the caller adds
+// file and line.
 func parseAddress(s string) (address, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -69,8 +68,8 @@ func parseAddress(s string) (address, error) {
 	return a, nil
 }
 
-// cutName takes the server's name out of ADDRESS%NAME and ADDRESS%NAME:PORT,
-// forward's notation. The address of a TLS resolver therefore has no IPv6 zone.
+// cutName splits the server's name off ADDRESS%NAME and ADDRESS%NAME:PORT, the notation
+// of forward. The address of a TLS resolver therefore has no IPv6 zone.
 func cutName(s string) (rest, name string, err error) {
 	rest, name, found := strings.Cut(s, "%")
 	if !found {
@@ -80,12 +79,12 @@ func cutName(s string) (rest, name string, err error) {
 	name, port, _ := strings.Cut(name, ":")
 	if strings.HasPrefix(rest, "[") && !strings.HasSuffix(rest, "]") {
 		if !strings.HasSuffix(name, "]") {
-			return "", "", errors.New("a bracket is not closed; write tls://[ADDRESS%NAME]:PORT")
+			return "", "", errors.New("unclosed bracket; write tls://[ADDRESS%NAME]:PORT")
 		}
 		name, rest = strings.TrimSuffix(name, "]"), rest+"]"
 	}
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return "", "", fmt.Errorf("%q after %% is no server name; write tls://ADDRESS%%NAME", name)
+		return "", "", fmt.Errorf("%q after %% is not a server name; write tls://ADDRESS%%NAME", name)
 	}
 	if port != "" {
 		if strings.Contains(rest, ":") && !strings.HasPrefix(rest, "[") {
@@ -96,12 +95,11 @@ func cutName(s string) (rest, name string, err error) {
 	return rest, name, nil
 }
 
-// parseAddrPort reads an address with or without a port, IPv6 with or without
-// brackets.
+// parseAddrPort parses an address with or without a port, IPv6 with or without brackets.
 func parseAddrPort(s string, port uint16) (netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		if ap.Port() == 0 {
-			return netip.AddrPort{}, errors.New("port 0 cannot be asked")
+			return netip.AddrPort{}, errors.New("port 0 is not a valid port")
 		}
 		return checked(netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
 	}
@@ -120,19 +118,19 @@ var errNoAddress = errors.New("not an IP address")
 
 func checked(ap netip.AddrPort) (netip.AddrPort, error) {
 	if a := ap.Addr(); a.IsUnspecified() || a.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("no resolver can have the address %s", a)
+		return netip.AddrPort{}, fmt.Errorf("%s is not the address of a resolver", a)
 	}
 	return ap, nil
 }
 
-// notAnAddress explains a name where an address must be: the resolver's name
-// could only be resolved by a resolver, and in the clear.
+// notAnAddress explains what to write instead of a name: a resolver's name could only
+// be resolved by another resolver, in cleartext.
 func notAnAddress(a address, rest string, err error) error {
 	if !errors.Is(err, errNoAddress) {
 		return err
 	}
 	if strings.HasPrefix(rest, "/") {
-		return errors.New("a file, not an IP address; without addresses the route's own resolvers are asked, and for wan those that the system has")
+		return errors.New("a file, not an IP address; leave the addresses out to use the route's own resolvers, and for wan the system's")
 	}
 	host, _, _ := strings.Cut(rest, ":")
 	if _, ok := dns.IsDomainName(host); !ok || host == "" || !strings.Contains(host, ".") || strings.Trim(host, "0123456789.") == "" {
@@ -144,7 +142,7 @@ func notAnAddress(a address, rest string, err error) error {
 	return errors.New("a name, not an IP address; write the resolver's IP address")
 }
 
-// unsupported explains what to write for a scheme that we do not speak.
+// unsupported explains what to write instead of an unsupported scheme.
 func unsupported(scheme, rest string) string {
 	host, _, _ := strings.Cut(rest, "/")
 	switch scheme {

@@ -99,7 +99,7 @@ func BenchmarkExchange(b *testing.B) {
 
 // BenchmarkMatch is what every reply costs before it is given to its question.
 func BenchmarkMatch(b *testing.B) {
-	q, err := question{Question: dns.Question{Name: "Www.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, false)
+	q, err := query{Question: dns.Question{Name: "Www.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, false)
 	if err != nil {
 		b.Fatal(err)
 	}

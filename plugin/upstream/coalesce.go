@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// errGone ends the questions that waited for an exchange whose goroutine panicked.
-var errGone = errors.New("the exchange ended without a result")
+// errNoResult ends the queries that waited for an exchange whose goroutine panicked.
+var errNoResult = errors.New("the exchange ended without a result")
 
-// group asks identical questions once. The first who asks does the work in its own
-// goroutine, under CoreDNS's recover; the others wait for what it finds.
+// group runs one exchange for identical concurrent queries. The first one runs it in its
+// own goroutine, under CoreDNS's recover; the others wait for its result.
 type group[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[V]
 }
 
 type call[V any] struct {
-	done    chan struct{}      // closed when value and err are there; nil until somebody joins
-	cancel  context.CancelFunc // nil for one that cannot be cancelled
-	waiting int                // those who still want the result, the first included
-	joined  int                // those who came later
+	done    chan struct{}      // closed when value and err are set; nil until a query joins
+	cancel  context.CancelFunc // nil for a call that cannot be cancelled
+	waiting int                // queries that still want the result, the first included
+	joined  int                // queries that joined later
 	value   V
 	err     error
 }
 
-// do returns what ask found, and whether somebody else has the very same value,
-// which must then be copied before it is changed. ask's context ends only when
-// nobody waits for it any more.
+// do returns the result of ask. joined is true for a query that did not run ask itself;
+// shared is true where another query has the same value, which must then be copied
+// before it is changed. ask's context ends only when no query waits for it any more.
 func (g *group[K, V]) do(ctx context.Context, k K, ask func(context.Context) (V, error)) (v V, joined, shared bool, err error) {
 	g.mu.Lock()
 	if c, ok := g.calls[k]; ok {
@@ -40,14 +40,14 @@ func (g *group[K, V]) do(ctx context.Context, k K, ask func(context.Context) (V,
 		v, err = g.wait(ctx, k, c)
 		return v, true, true, err
 	}
-	c := &call[V]{waiting: 1, err: errGone}
+	c := &call[V]{waiting: 1, err: errNoResult}
 	if g.calls == nil {
 		g.calls = make(map[K]*call[V])
 	}
 	g.calls[k] = c
 	defer func() { shared = g.finish(k, c) }()
-	if ctx.Done() != nil { // CoreDNS's contexts end only below the plugin cancel
-		// Others may join: the first one's cancellation is not theirs.
+	if ctx.Done() != nil { // with CoreDNS only below the plugin cancel
+		// Other queries may join; the first one's cancellation must not end theirs.
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		c.cancel = cancel
@@ -69,8 +69,8 @@ func (g *group[K, V]) wait(ctx context.Context, k K, c *call[V]) (v V, err error
 	}
 }
 
-// leave cancels the exchange when nobody wants it any more, and lets the next who
-// asks begin anew. One that cannot be cancelled is always wanted by its first.
+// leave cancels the exchange when no query waits for it any more; the next identical
+// query starts another. A call that cannot be cancelled always has its first query.
 func (g *group[K, V]) leave(k K, c *call[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,7 +83,7 @@ func (g *group[K, V]) leave(k K, c *call[V]) {
 	c.cancel()
 }
 
-// finish lets those who wait have the result; nobody can join any more.
+// finish hands the result to the queries that wait. No query can join any more.
 func (g *group[K, V]) finish(k K, c *call[V]) (shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -22,7 +22,7 @@ func TestCoalesce(t *testing.T) {
 	for i := range clients {
 		wg.Go(func() {
 			r := ask(names[i%len(names)], dns.TypeA)
-			if i%2 == 0 { // options end here, so they do not tell questions apart
+			if i%2 == 0 { // options end here, so they do not tell queries apart
 				r.SetEdns0(uint16(512+i), false)
 				r.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"}}
 			}
@@ -40,7 +40,7 @@ func TestCoalesce(t *testing.T) {
 	close(release)
 	wg.Wait()
 	if s.hits() != 1 {
-		t.Errorf("%d questions were sent for %d clients, want 1", s.hits(), clients)
+		t.Errorf("%d queries were sent for %d clients, want 1", s.hits(), clients)
 	}
 	if n := valueOf(t, l.metrics.coalesced) - coalesced; n != clients-1 {
 		t.Errorf("counted %v coalesced, want %d", n, clients-1)
@@ -56,7 +56,7 @@ func TestCoalesce(t *testing.T) {
 	}
 }
 
-// What makes a difference to the answer makes another question.
+// What makes a difference to the answer makes another query.
 func TestNotCoalesced(t *testing.T) {
 	release := make(chan struct{})
 	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) { <-release; w.WriteMsg(replyTo(r, "192.0.2.1")) })
@@ -107,7 +107,7 @@ func TestLeaderLeaves(t *testing.T) {
 	close(release)
 	wg.Wait()
 	if s.hits() != 1 {
-		t.Errorf("%d questions were sent, want 1", s.hits())
+		t.Errorf("%d queries were sent, want 1", s.hits())
 	}
 }
 
@@ -136,7 +136,7 @@ func TestPanicReleasesWaiters(t *testing.T) {
 			panic("broken")
 		})
 	}()
-	if err := <-joined; err != errGone {
+	if err := <-joined; err != errNoResult {
 		t.Errorf("got %v", err)
 	}
 }

@@ -93,8 +93,8 @@ func TestRefusedKinds(t *testing.T) {
 		{ask("example.org.", dns.TypeAXFR), dns.RcodeNotImplemented, "QUERY AXFR is not forwarded"},
 		{ask("example.org.", dns.TypeIXFR), dns.RcodeNotImplemented, "QUERY IXFR is not forwarded"},
 		{update, dns.RcodeNotImplemented, "UPDATE SOA is not forwarded"},
-		{two, dns.RcodeFormatError, "2 questions in one message"},
-		{&dns.Msg{}, dns.RcodeFormatError, "0 questions in one message"},
+		{two, dns.RcodeFormatError, "message has 2 questions, want 1"},
+		{&dns.Msg{}, dns.RcodeFormatError, "message has 0 questions, want 1"},
 	} {
 		m, code, err := l.client(context.Background(), tc.m)
 		if m != nil || code != tc.code || err == nil || err.Error() != tc.err {
@@ -102,7 +102,7 @@ func TestRefusedKinds(t *testing.T) {
 		}
 	}
 	if s.hits() != 0 {
-		t.Errorf("%d questions were sent", s.hits())
+		t.Errorf("%d queries were sent", s.hits())
 	}
 }
 
@@ -165,7 +165,7 @@ func TestResolverWithoutEDNS(t *testing.T) {
 }
 
 func TestThousandAtOnceOnFewSockets(t *testing.T) {
-	const questions = 1000
+	const queries = 1000
 	all := make(chan struct{})
 	var mu sync.Mutex
 	asked := map[string]bool{}
@@ -174,7 +174,7 @@ func TestThousandAtOnceOnFewSockets(t *testing.T) {
 		// A burst overflows the server's receive buffer, and then datagrams are sent twice.
 		if fresh := !asked[r.Question[0].Name]; fresh {
 			asked[r.Question[0].Name] = true
-			if len(asked) == questions {
+			if len(asked) == queries {
 				close(all) // nobody is answered before all have asked
 			}
 		}
@@ -184,14 +184,14 @@ func TestThousandAtOnceOnFewSockets(t *testing.T) {
 	})
 	l := forwarder(t, func(o *options) { o.timeout, o.budget = 3*time.Second, 20*time.Second }, s.String())
 	var wg sync.WaitGroup
-	for i := range questions {
+	for i := range queries {
 		wg.Go(func() { l.wantAddr(t, fmt.Sprintf("n%d.example.org.", i), "192.0.2.1") })
 	}
 	wg.Wait()
 	if n := s.ports(); n < udpSpread || n > udpMost {
-		t.Errorf("%d sockets for %d questions at once, want %d to %d", n, questions, udpSpread, udpMost)
+		t.Errorf("%d sockets for %d queries at once, want %d to %d", n, queries, udpSpread, udpMost)
 	}
-	t.Logf("%d questions in flight on %d sockets", questions, s.ports())
+	t.Logf("%d queries in flight on %d sockets", queries, s.ports())
 }
 
 // Ids and source ports are what a forger has to guess.
@@ -203,7 +203,7 @@ func TestEntropy(t *testing.T) {
 		l.mustAsk(t, fmt.Sprintf("n%d.example.org.", i), "192.0.2.1")
 	}
 	if p := s.ports(); p < n/udpUses {
-		t.Errorf("%d source ports in %d questions: sockets are not replaced", p, n)
+		t.Errorf("%d source ports in %d queries: sockets are not replaced", p, n)
 	}
 	ids := map[uint16]bool{}
 	steps := 0
@@ -252,7 +252,7 @@ func TestNoFailoverBeyondReason(t *testing.T) {
 	other := serve(t, answerWith("192.0.2.1"))
 	m, _, err := forwarder(t, nil, nx.String(), other.String()).client(context.Background(), ask("a.example.org.", dns.TypeA))
 	if err != nil || m.Rcode != dns.RcodeNameError || other.hits() != 0 {
-		t.Errorf("got %v, %v and %d questions to the second", m, err, other.hits())
+		t.Errorf("got %v, %v and %d queries to the second", m, err, other.hits())
 	}
 	bogus := func(w dns.ResponseWriter, r *dns.Msg) {
 		m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
@@ -285,7 +285,7 @@ func TestBudget(t *testing.T) {
 		if m != nil || code != dns.RcodeServerFailure || d < 400*time.Millisecond || d > 700*time.Millisecond {
 			t.Errorf("%s: got %v, %d after %s; want SERVFAIL after 500 ms", addr, m, code, d)
 		}
-		if err == nil || !strings.HasPrefix(err.Error(), "no answer by route vpn: ") || !strings.Contains(err.Error(), "no reply") {
+		if err == nil || !strings.HasPrefix(err.Error(), "no answer via route vpn: ") || !strings.Contains(err.Error(), "no reply") {
 			t.Errorf("%s: error %q", addr, err)
 		}
 	}

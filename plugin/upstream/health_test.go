@@ -25,11 +25,11 @@ func TestHealth(t *testing.T) {
 	r := l.targets().resolvers[0]
 
 	l.mustAsk(t, "a.example.org.", "192.0.2.2")
-	if r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 1 {
+	if r.health.unhealthy.Load() || valueOf(t, r.metrics.healthy) != 1 {
 		t.Error("unhealthy after one failure")
 	}
 	l.mustAsk(t, "b.example.org.", "192.0.2.2")
-	if !r.health.sick.Load() || valueOf(t, r.metrics.healthy) != 0 {
+	if !r.health.unhealthy.Load() || valueOf(t, r.metrics.healthy) != 0 {
 		t.Error("healthy after two failures")
 	}
 	start := time.Now()
@@ -42,7 +42,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("probe asks %v", q)
 	}
 	dead.Store(false)
-	within(t, 2*time.Second, "healthy again", func() bool { return !r.health.sick.Load() && valueOf(t, r.metrics.healthy) == 1 })
+	within(t, 2*time.Second, "healthy again", func() bool { return !r.health.unhealthy.Load() && valueOf(t, r.metrics.healthy) == 1 })
 	l.mustAsk(t, "d.example.org.", "192.0.2.1")
 	n := first.hits()
 	time.Sleep(100 * time.Millisecond)
@@ -56,10 +56,10 @@ func TestAllUnhealthy(t *testing.T) {
 	s := serve(t, answerWith("192.0.2.1"))
 	l := forwarder(t, nil, closedPort(t), s.String())
 	for _, r := range l.targets().resolvers {
-		r.health.sick.Store(true)
+		r.health.unhealthy.Store(true)
 	}
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
-	if l.targets().resolvers[1].health.sick.Load() {
+	if l.targets().resolvers[1].health.unhealthy.Load() {
 		t.Error("a reply does not make it healthy")
 	}
 }

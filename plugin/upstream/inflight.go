@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// caseGrace is how long the right reply may still come after one whose question
-// has another case, before the question is asked again over TCP.
+// caseGrace is how long the right reply may still come after one whose question section
+// has another case, before the query is sent again over TCP.
 const caseGrace = 100 * time.Millisecond
 
-// maxPending keeps ids free to choose among: with more in flight on one socket,
-// finding an unused one would take several draws.
+// maxPending bounds the queries in flight on one socket, so that a random id is unused
+// at the first or second draw.
 const maxPending = 1 << 14
 
 var (
-	// errCase: only replies with another case came. The resolver does not keep the
-	// case, or somebody guesses: a stream settles it.
+	// errCase: only replies with another case came. Either the resolver does not
+	// preserve case or the replies are forged; a stream settles it.
 	errCase = errors.New("the reply's question has another case")
 	// errBroken: the socket ended before the reply came.
-	errBroken  = errors.New("connection closed by the resolver")
-	errTimeout = errors.New("no reply")
-	errSilent  = errors.New("nothing comes on the connection")
-	errFull    = errors.New("too many questions in flight on one socket")
-	errIdle    = errors.New("socket was idle")
+	errBroken     = errors.New("connection closed by the resolver")
+	errTimeout    = errors.New("no reply")
+	errDeadStream = errors.New("connection is dead: nothing received")
+	errFull       = errors.New("too many queries in flight on one socket")
+	errIdle       = errors.New("socket was idle")
 )
 
-// pending is one question in flight.
+// pending is one query in flight.
 type pending struct {
-	query query
-	done  chan reply // holds one; whoever takes the entry out of the map sends
-	doubt *time.Timer
+	query     packedQuery
+	done      chan reply // of capacity 1; whoever deletes the map entry sends
+	caseTimer *time.Timer
 }
 
 type reply struct {
@@ -40,15 +40,15 @@ type reply struct {
 	err error
 }
 
-// ask sends the query and waits until end for its reply, on a place that was
-// reserved. An error other than the context's, errTimeout and errCase means that
-// the socket is broken.
-func (s *socket) ask(ctx context.Context, end time.Time, q query) ([]byte, error) {
-	p, id, err := s.enter(q)
+// exchange sends the query and waits until end for its reply; the caller has reserved
+// a place. An error other than the context's, errTimeout and errCase means that the
+// socket is broken.
+func (s *socket) exchange(ctx context.Context, end time.Time, q packedQuery) ([]byte, error) {
+	p, id, err := s.register(q)
 	if err != nil {
 		return nil, err
 	}
-	defer s.leave(id, p)
+	defer s.unregister(id, p)
 	sent := time.Now()
 	if err := s.framing.write(q.framed); err != nil {
 		s.fail(err) // which ends p, too
@@ -67,12 +67,12 @@ func (s *socket) ask(ctx context.Context, end time.Time, q query) ([]byte, error
 			return nil, ctx.Err()
 		case <-timer.C:
 			if !again {
-				s.silent(sent)
+				s.noReply(sent)
 				return nil, errTimeout
 			}
-			// The same datagram, id and all: one more packet for the resolver and not
-			// one more chance for a forger. Clients that ask again cannot do this for
-			// us, because their questions are coalesced with the one in flight.
+			// The same datagram with the same id: one more packet for the resolver, and no
+			// further chance for a forger. Clients' retries do not do this for us, because
+			// their queries are coalesced with the one in flight.
 			again = false
 			timer.Reset(time.Until(end))
 			if err := s.framing.write(q.framed); err != nil {
@@ -82,10 +82,10 @@ func (s *socket) ask(ctx context.Context, end time.Time, q query) ([]byte, error
 	}
 }
 
-// silent draws the consequence of a reply that did not come. A datagram socket may
-// have an address that the box no longer has: the next question gets a new one. A
-// stream on which nothing came at all is dead, and nobody told us.
-func (s *socket) silent(since time.Time) {
+// noReply retires a socket that may be the reason why no reply came. A datagram socket
+// may be bound to an address that the box no longer has. A stream on which nothing was
+// received since the query was sent is dead.
+func (s *socket) noReply(since time.Time) {
 	if s.datagram {
 		s.retire()
 		return
@@ -94,12 +94,12 @@ func (s *socket) silent(since time.Time) {
 	dead := s.lastRead.Before(since)
 	s.mu.Unlock()
 	if dead {
-		s.fail(errSilent)
+		s.fail(errDeadStream)
 	}
 }
 
-// enter puts the query in flight under a random id that no other one has here.
-func (s *socket) enter(q query) (*pending, uint16, error) {
+// register gives the query a random id that no other one on this socket has.
+func (s *socket) register(q packedQuery) (*pending, uint16, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -123,22 +123,22 @@ func (s *socket) enter(q query) (*pending, uint16, error) {
 	}
 }
 
-// leave takes the question out, if its reply has not done so.
-func (s *socket) leave(id uint16, p *pending) {
+// unregister removes a query whose reply was not delivered.
+func (s *socket) unregister(id uint16, p *pending) {
 	s.mu.Lock()
 	if s.pending[id] == p {
 		delete(s.pending, id)
 	}
-	if p.doubt != nil {
-		p.doubt.Stop()
+	if p.caseTimer != nil {
+		p.caseTimer.Stop()
 	}
 	s.mu.Unlock()
 }
 
-// deliver gives a message to the question that it answers.
+// deliver hands a message to the query that it answers.
 func (s *socket) deliver(msg []byte) {
 	if v := s.accept(msg); v != accepted {
-		s.strange(v)
+		s.onMismatch(v)
 	}
 }
 
@@ -161,15 +161,15 @@ func (s *socket) accept(msg []byte) verdict {
 		s.served++
 		p.done <- reply{msg: append([]byte(nil), msg...)}
 	case wrongCase:
-		if p.doubt == nil {
-			p.doubt = time.AfterFunc(caseGrace, func() { s.giveUp(id, p, errCase) })
+		if p.caseTimer == nil {
+			p.caseTimer = time.AfterFunc(caseGrace, func() { s.abandon(id, p, errCase) })
 		}
 	}
 	return v
 }
 
-// giveUp ends one question with an error, unless its reply came.
-func (s *socket) giveUp(id uint16, p *pending, err error) {
+// abandon ends one query with an error, unless its reply came first.
+func (s *socket) abandon(id uint16, p *pending, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pending[id] == p {

@@ -10,11 +10,11 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// markedDialer makes sockets that belong to a route from the moment they exist.
-// Control runs between socket(2) and connect(2): connect looks the kernel route up
-// by the mark, and takes the source address from it, so that a question that must
-// leave by a tunnel never carries the WAN's address. With no privilege to mark a
-// socket there is no socket: nothing is ever sent unmarked.
+// markedDialer opens sockets that carry a route's mark from the moment they exist.
+// Control runs between socket(2) and connect(2): connect looks up the kernel route by
+// the mark and takes the source address from it, so a query via a tunnel never carries
+// the WAN's address. Without the privilege to mark a socket there is no socket: nothing
+// is ever sent unmarked.
 func markedDialer(m gateway.Mark) *net.Dialer {
 	return &net.Dialer{
 		KeepAlive: -1, // idle connections are closed long before a keepalive would be due
@@ -33,7 +33,7 @@ func setMark(fd int, network string, m gateway.Mark) error {
 		return fmt.Errorf("set mark %#x on socket: %w", m.Value, err)
 	}
 	// Without IP_RECVERR the kernel keeps "host unreachable" from a connected UDP
-	// socket (udp(7)), and a question to a dead network waits for its timeout.
+	// socket (udp(7)), and a query to a dead network waits for its timeout.
 	var err error
 	switch network {
 	case "udp4":

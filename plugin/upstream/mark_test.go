@@ -218,8 +218,8 @@ func TestMarkDecidesTheWay(t *testing.T) {
 	}
 }
 
-// countQuestions has the kernel count what goes to a resolver's ports by each link.
-func countQuestions(t testing.TB) {
+// countQueries has the kernel count what goes to a resolver's ports by each link.
+func countQueries(t testing.TB) {
 	t.Helper()
 	nft(t, `table inet count {
 	chain out {
@@ -274,7 +274,7 @@ func TestDeadEgressLeaksNothing(t *testing.T) {
 	}
 	ip(t, "route del default via 10.9.2.2 dev v0 metric 100 table 7281")
 	ip(t, "-6 route del default via fd09:2::2 dev v0 metric 100 table 7281")
-	countQuestions(t)
+	countQueries(t)
 	for _, addr := range every() {
 		labs = append(labs, forwarder(t, trust, addr))
 	}
@@ -295,7 +295,7 @@ func TestDeadEgressLeaksNothing(t *testing.T) {
 	l.change(func(s *Status) { s.Route.Mark = wanMark })
 	l.client(context.Background(), ask("which.example.org.", dns.TypeA))
 	if got := counted(t); got == `"wan" packets 0 "vpn" packets 0` {
-		t.Error("a question by the WAN was not counted")
+		t.Error("a question via the WAN was not counted")
 	}
 }
 

@@ -6,26 +6,26 @@ import (
 	"github.com/miekg/dns"
 )
 
-// verdict is what a message from a resolver's address turned out to be.
+// verdict classifies a message from a resolver's address.
 type verdict string
 
-// The verdicts but accepted are label values of mismatched_replies_total.
+// All verdicts but accepted are label values of mismatched_replies_total.
 const (
 	accepted      verdict = "accepted"
-	unknownID     verdict = "id"        // nothing in flight has it: late, a duplicate, or forged
+	unknownID     verdict = "id"        // no query in flight has it: late, a duplicate, or forged
 	wrongQuestion verdict = "question"  // forged
-	wrongCase     verdict = "case"      // forged, or from a resolver that does not keep the case
+	wrongCase     verdict = "case"      // forged, or from a resolver that does not preserve case
 	malformed     verdict = "malformed" // not a reply at all
 )
 
-// match compares a reply with the query whose id it carries. The question must
-// come back byte for byte: its case is part of what a forger has to guess
-// (draft-vixie-dnsext-dns0x20). On a stream, where nobody can slip a message in
-// (anyCase), only the case may differ.
+// match compares a reply with the query whose id it carries. The question section must
+// be equal byte for byte: its case is part of what a forger has to guess
+// (draft-vixie-dnsext-dns0x20). With anyCase, for streams, into which no message can be
+// injected, only the case may differ.
 //
-// A reply with an error and no question is accepted: servers that do not
-// understand a query answer so, and all that it can do is make us ask elsewhere.
-func match(q query, reply []byte, anyCase bool) verdict {
+// An error without a question section is accepted: servers that do not understand a
+// query answer so, and a forged one can only make us ask another resolver.
+func match(q packedQuery, reply []byte, anyCase bool) verdict {
 	const response, opcode, rcode = 1 << 7, 0x78, 0x0f
 	if len(reply) < headerLen || reply[2]&response == 0 || reply[2]&opcode != 0 {
 		return malformed
@@ -40,8 +40,8 @@ func match(q query, reply []byte, anyCase bool) verdict {
 	if bytes.Equal(want, got) {
 		return accepted
 	}
-	// Type and class are the last four bytes and have no case. A label's length is
-	// below 64, so that folding it as a letter changes nothing.
+	// Type and class are the last four bytes and have no case. A label's length is below
+	// 64, so folding it as a letter changes nothing.
 	name := len(want) - 4
 	if !bytes.Equal(want[name:], got[name:]) || !equalFold(want[:name], got[:name]) {
 		return wrongQuestion

@@ -4,19 +4,19 @@ import (
 	"github.com/miekg/dns"
 )
 
-// negativeTTL is how long, in seconds, a client may remember that there is no AAAA:
-// short, because the route may be given IPv6.
+// negativeTTL is the TTL in seconds of the answer that there is no AAAA: short, because
+// the route may get IPv6.
 const negativeTTL = 60
 
-// toClient turns a resolver's reply into the answer to a client's message: its id,
-// its question in its own case, and EDNS only where the client has it (RFC 6891,
-// section 6.1.1). Options are between two neighbours and end here, but for the
-// extended errors, which say why (RFC 8914, section 3). What does not fit the
-// client's size is cut by CoreDNS's own writer.
+// toClient turns a resolver's reply into the answer to a client's message: its id, its
+// question section in its own case, and EDNS only where the client sent it (RFC 6891,
+// section 6.1.1). EDNS options are between two neighbours and are removed, except for
+// extended errors (RFC 8914, section 3). CoreDNS's writer truncates the answer to the
+// client's size.
 func toClient(m, r *dns.Msg) *dns.Msg {
 	m.Id, m.Opcode, m.Response = r.Id, dns.OpcodeQuery, true
 	m.RecursionDesired, m.CheckingDisabled = r.RecursionDesired, r.CheckingDisabled
-	if len(m.Question) != 1 { // an error from a server that repeats nothing
+	if len(m.Question) != 1 { // an error without a question section
 		m.Question = make([]dns.Question, 1)
 	}
 	m.Question[0] = r.Question[0]
@@ -31,7 +31,7 @@ func toClient(m, r *dns.Msg) *dns.Msg {
 		m.Extra = extra
 	}
 	if to == nil {
-		if m.Rcode > 0xf { // has no place without an OPT record
+		if m.Rcode > 0xf { // cannot be expressed without an OPT record
 			m.Rcode = dns.RcodeServerFailure
 		}
 		return m

@@ -17,7 +17,7 @@ const subsystem = "upstream"
 var (
 	requestCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "requests_total",
-		Help: "Counter of questions sent to a resolver.",
+		Help: "Counter of queries sent to a resolver.",
 	}, []string{"route", "to", "proto"})
 
 	requestDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
@@ -39,42 +39,42 @@ var (
 
 	tcpRetryCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tcp_retries_total",
-		Help: "Counter of questions asked again over TCP.",
+		Help: "Counter of queries sent again over TCP.",
 	}, []string{"route", "to", "reason"})
 
 	mismatchCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "mismatched_replies_total",
-		Help: "Counter of messages from a resolver's address that answer no question in flight.",
+		Help: "Counter of messages from a resolver's address that answer no query in flight.",
 	}, []string{"route", "to", "reason"})
 
 	coalescedCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "coalesced_total",
-		Help: "Counter of questions answered with the reply to an identical one in flight.",
+		Help: "Counter of queries answered with the reply to an identical one in flight.",
 	}, []string{"route"})
 
 	inFlightGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "in_flight",
-		Help: "Gauge of questions that wait for an answer.",
+		Help: "Gauge of queries that wait for an answer.",
 	}, []string{"route"})
 
 	fallbackCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "fallbacks_total",
-		Help: "Counter of questions answered by the WAN while the route was down.",
+		Help: "Counter of queries answered via the WAN while the route was down.",
 	}, []string{"route"})
 
 	refusalCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "down_refusals_total",
-		Help: "Counter of questions failed at once because the route was down.",
+		Help: "Counter of queries failed at once because the route was down.",
 	}, []string{"route"})
 
 	withoutIPv6Count = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "without_ipv6_total",
-		Help: "Counter of AAAA questions answered NODATA because the route has no IPv6.",
+		Help: "Counter of AAAA queries answered NODATA because the route has no IPv6.",
 	}, []string{"route"})
 
 	maxConcurrentRejectCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "max_concurrent_rejects_total",
-		Help: "Counter of questions refused because max_concurrent were in flight.",
+		Help: "Counter of queries refused because max_concurrent were in flight.",
 	}, []string{"route"})
 )
 

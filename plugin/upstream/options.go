@@ -21,18 +21,18 @@ const (
 	defaultExpire   = 10 * time.Second
 	defaultInterval = 500 * time.Millisecond
 	defaultMaxFails = 2
-	maxBudget       = time.Minute // no client waits longer
+	maxBudget       = time.Minute // clients do not wait longer
 )
 
-// options is one upstream directive. It is immutable once read.
+// options is one upstream directive. It is immutable once parsed.
 type options struct {
-	at            string // file and line of the directive, as CoreDNS writes them
+	at            string // file and line of the directive, as CoreDNS prints them
 	route         string
 	config        string    // gateway.yaml; "" for the default
 	addresses     []address // none: the route's own resolvers
 	policy        policy
-	timeout       time.Duration // for one try, connecting included
-	budget        time.Duration // for the whole question
+	timeout       time.Duration // for one try, including connecting
+	budget        time.Duration // for the whole query
 	expire        time.Duration // idle sockets
 	interval      time.Duration // between probes of an unhealthy resolver
 	probe         string        // the name whose NS records a probe asks for
@@ -43,14 +43,14 @@ type options struct {
 	tlsName       string
 }
 
-// parse reads the directive. The errors name file and line.
+// parse parses the directive. Errors name file and line.
 func parse(c *caddy.Controller) (options, error) {
 	o := options{
 		policy: sequential, timeout: defaultTimeout, budget: defaultBudget, expire: defaultExpire,
 		interval: defaultInterval, probe: ".", maxFails: defaultMaxFails,
 	}
 	if !c.Next() || !c.NextArg() {
-		return o, c.Err("which route? write: upstream ROUTE [ADDRESS...]")
+		return o, c.Err("missing route; write: upstream ROUTE [ADDRESS...]")
 	}
 	o.route = c.Val()
 	o.at = fmt.Sprintf("%s:%d - Error during parsing", c.File(), c.Line())
@@ -61,7 +61,7 @@ func parse(c *caddy.Controller) (options, error) {
 		}
 		for _, have := range o.addresses {
 			if have.transport == a.transport && have.addr == a.addr {
-				return o, c.Errf("address %s: is there twice; write it once", arg)
+				return o, c.Errf("duplicate address %s", arg)
 			}
 		}
 		o.addresses = append(o.addresses, a)
@@ -70,7 +70,7 @@ func parse(c *caddy.Controller) (options, error) {
 	for c.NextBlock() {
 		key := c.Val()
 		if seen[key] {
-			return o, c.Errf("%s: is there twice; write it once", key)
+			return o, c.Errf("duplicate property %s", key)
 		}
 		seen[key] = true
 		if err := o.property(c, key); err != nil {
@@ -78,7 +78,7 @@ func parse(c *caddy.Controller) (options, error) {
 		}
 	}
 	if c.Next() {
-		return o, c.Err("a server block has one upstream; write all addresses into one line")
+		return o, c.Err("only one upstream per server block; write all addresses on one line")
 	}
 	if err := o.check(); err != nil {
 		return o, fmt.Errorf("%s: %w", o.at, err)
@@ -86,7 +86,7 @@ func parse(c *caddy.Controller) (options, error) {
 	return o, nil
 }
 
-// property reads one line of the block. An error says what would be right.
+// property parses one line of the block. The error says what would be right.
 func (o *options) property(c *caddy.Controller, key string) (err error) {
 	args := c.RemainingArgs()
 	switch key {
@@ -124,12 +124,12 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 	case "tls_servername":
 		o.tlsName, err = one(args, "tls_servername NAME")
 		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
-			err = fmt.Errorf("%q is no name; write the name that the resolver's certificate holds", o.tlsName)
+			err = fmt.Errorf("%q is not a domain name; write the name in the resolver's certificate", o.tlsName)
 		}
 	case "tls":
 		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property; there are config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent and force_tcp")
+		err = errors.New("unknown property; known are config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent and force_tcp")
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func (o *options) healthCheck(args []string) (err error) {
 	switch {
 	case len(args) == 3 && args[1] == "domain":
 		if _, ok := dns.IsDomainName(args[2]); !ok {
-			return fmt.Errorf("%q is no name; write: %s", args[2], usage)
+			return fmt.Errorf("%q is not a domain name; write: %s", args[2], usage)
 		}
 		o.probe = dns.Fqdn(args[2])
 	case len(args) != 1:
@@ -149,7 +149,7 @@ func (o *options) healthCheck(args []string) (err error) {
 	return err
 }
 
-// parseTLS takes CoreDNS's usual forms: nothing, CA, CERT KEY, CERT KEY CA.
+// parseTLS parses CoreDNS's usual forms: nothing, CA, CERT KEY, CERT KEY CA.
 func (o *options) parseTLS(args []string, root string) (err error) {
 	if len(args) > 3 {
 		return errors.New("write: tls [CERT KEY] [CA]")
@@ -163,13 +163,13 @@ func (o *options) parseTLS(args []string, root string) (err error) {
 	return err
 }
 
-// check finds what only shows when all is read.
+// check checks what depends on more than one property.
 func (o *options) check() error {
 	if o.timeout > o.budget {
-		return fmt.Errorf("timeout: %s is more than the budget of %s for the whole question; write a longer budget or a shorter timeout", o.timeout, o.budget)
+		return fmt.Errorf("timeout: %s is more than the budget of %s for the whole query; write a longer budget or a shorter timeout", o.timeout, o.budget)
 	}
 	if o.budget > maxBudget {
-		return fmt.Errorf("budget: %s is longer than any client waits; write at most %s", o.budget, maxBudget)
+		return fmt.Errorf("budget: %s is longer than clients wait; write at most %s", o.budget, maxBudget)
 	}
 	encrypted := false
 	for _, a := range o.addresses {
@@ -178,14 +178,14 @@ func (o *options) check() error {
 		}
 		encrypted = true
 		if a.name != "" && o.tlsName != "" {
-			return fmt.Errorf("tls_servername: address %s has the name %s of its own; write one of the two", a, a.name)
+			return fmt.Errorf("tls_servername: address %s already has the name %s; write only one of the two", a, a.name)
 		}
 	}
 	switch {
 	case o.tlsName != "" && !encrypted:
-		return errors.New("tls_servername: no address is asked over TLS; write tls:// before those that are")
+		return errors.New("tls_servername: no address uses TLS; write tls:// before those that do")
 	case o.tls != nil && !encrypted:
-		return errors.New("tls: no address is asked over TLS; write tls:// before those that are")
+		return errors.New("tls: no address uses TLS; write tls:// before those that do")
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func one(args []string, usage string) (string, error) {
 	return args[0], nil
 }
 
-// duration reads a positive time with its unit.
+// duration parses a positive duration with its unit.
 func duration(args []string, usage string) (time.Duration, error) {
 	s, err := one(args, usage)
 	if err != nil {
@@ -205,7 +205,7 @@ func duration(args []string, usage string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a positive time; write: %s", s, usage)
+		return 0, fmt.Errorf("%q is not a positive duration; write: %s", s, usage)
 	}
 	return d, nil
 }
@@ -217,7 +217,7 @@ func number(args []string, usage string) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is not a number from 0; write: %s", s, usage)
+		return 0, fmt.Errorf("%q is not a number of at least 0; write: %s", s, usage)
 	}
 	return n, nil
 }

@@ -9,16 +9,16 @@ import (
 type policy string
 
 const (
-	sequential policy = "sequential" // as written: people list the one they prefer first
+	sequential policy = "sequential" // as written, the preferred one first
 	random     policy = "random"
 	roundRobin policy = "round_robin"
 )
 
-// order lists the resolvers as they are to be asked: the unhealthy ones last, and
-// not left out, because when all are unhealthy asking is the best that can be done.
+// order lists the resolvers in the order of the policy. Unhealthy ones come last and are
+// not left out: where all are unhealthy, one of them may still answer.
 func (u *Upstream) order(t *targets) []*resolver {
 	n := len(t.resolvers)
-	if n < 2 || u.opts.policy == sequential && !slices.ContainsFunc(t.resolvers, sick) {
+	if n < 2 || u.opts.policy == sequential && !slices.ContainsFunc(t.resolvers, unhealthy) {
 		return t.resolvers
 	}
 	list := make([]*resolver, 0, n)
@@ -37,10 +37,10 @@ func (u *Upstream) order(t *targets) []*resolver {
 	return list
 }
 
-func sick(r *resolver) bool { return r.health.sick.Load() }
+func unhealthy(r *resolver) bool { return r.health.unhealthy.Load() }
 
 func rank(r *resolver) int {
-	if sick(r) {
+	if unhealthy(r) {
 		return 1
 	}
 	return 0

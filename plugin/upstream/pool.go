@@ -8,38 +8,37 @@ import (
 	"time"
 )
 
-// The shape of a pool of datagram sockets. Several sockets, and none of them for
-// long, keep the source port worth guessing (RFC 5452, section 9.2) while a busy
-// resolver does not cost a socket for every question.
+// Limits of a pool of datagram sockets. Several short-lived sockets keep the source
+// port unpredictable (RFC 5452, section 9.2) without a socket for every query to a busy
+// resolver.
 const (
-	udpSpread = 4   // sockets that are opened before one is shared
-	udpShare  = 128 // questions in flight on one before another is opened
+	udpSpread = 4   // sockets opened before one is shared
+	udpShare  = 128 // queries in flight on one before another is opened
 	udpMost   = 32  // sockets; beyond, they are shared further
-	udpUses   = 512 // questions on one before it is replaced
+	udpUses   = 512 // queries sent on one before it is replaced
 	udpAge    = 10 * time.Second
 )
 
-// The shape of a pool of streams: few connections, pipelined (RFC 7766, section
-// 6.2.1.1).
+// Limits of a pool of streams: few connections, pipelined (RFC 7766, section 6.2.1.1).
 const (
-	// streamShare is small, because there are servers that answer one question of a
-	// connection after the other, and then each waits for the slowest before it.
+	// streamShare is small because some servers answer the queries of a connection one
+	// by one, so that each waits for the slowest before it.
 	streamShare = 16
 	streamMost  = 8
-	// serialFor is how long a resolver that hung up on pipelined questions is asked
-	// one question at a time for each connection.
+	// serialFor is how long a resolver that closed a connection with pipelined queries
+	// gets one query at a time on each connection.
 	serialFor = time.Minute
 )
 
 // pool keeps the sockets to one resolver with one mark.
 type pool struct {
-	datagram bool
-	metrics  *poolMetrics
-	open     func(context.Context) (*socket, error)
-	timeout  time.Duration // for opening a socket that several questions wait for
-	strange  func(verdict)
+	datagram   bool
+	metrics    *poolMetrics
+	open       func(context.Context) (*socket, error)
+	timeout    time.Duration // for opening a socket that several queries wait for
+	onMismatch func(verdict)
 
-	serialUntil atomic.Pointer[time.Time] // by the monotonic clock: the other may be set
+	serialUntil atomic.Pointer[time.Time] // monotonic: the wall clock may be set
 
 	mu      sync.Mutex
 	sockets []*socket
@@ -47,7 +46,7 @@ type pool struct {
 	closed  bool
 }
 
-// opening is a connection that is being made, and those who wait for it.
+// opening is a connection that is being opened for all queries that wait for it.
 type opening struct {
 	done   chan struct{}
 	socket *socket
@@ -65,23 +64,23 @@ func (p *pool) get(ctx context.Context, end time.Time) (*socket, error) {
 	if serial {
 		limit = 1
 	}
-	s := p.pick(limit)
+	s := p.pickLocked(limit)
 	if s == nil && !serial && len(p.sockets) >= streamMost {
-		s = p.pick(maxPending)
+		s = p.pickLocked(maxPending)
 	}
 	if s != nil || serial {
 		p.mu.Unlock()
 		if s != nil {
 			return s, nil
 		}
-		return p.fresh(ctx, end)
+		return p.openExclusive(ctx, end)
 	}
-	o := p.openShared()
+	o := p.openSharedLocked()
 	p.mu.Unlock()
 	return p.await(ctx, end, o)
 }
 
-// await waits for a connection that is being made.
+// await waits for a connection that is being opened.
 func (p *pool) await(ctx context.Context, end time.Time, o *opening) (*socket, error) {
 	t := time.NewTimer(time.Until(end))
 	defer t.Stop()
@@ -98,20 +97,21 @@ func (p *pool) await(ctx context.Context, end time.Time, o *opening) (*socket, e
 	if o.socket.reserve() {
 		return o.socket, nil
 	}
-	// It was closed again before we came to use it: a connection of our own.
-	return p.fresh(ctx, end)
+	// It was closed again before it could be used: open one for this query alone.
+	return p.openExclusive(ctx, end)
 }
 
-// getDatagram opens a socket under the lock: it takes microseconds and sends nothing.
+// getDatagram opens a socket while it holds the lock: that takes microseconds and
+// sends nothing.
 func (p *pool) getDatagram(ctx context.Context) (*socket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.sockets) >= udpSpread || p.closed {
-		if s := p.pick(udpShare); s != nil {
+		if s := p.pickLocked(udpShare); s != nil {
 			return s, nil
 		}
 		if len(p.sockets) >= udpMost {
-			if s := p.pick(maxPending); s != nil {
+			if s := p.pickLocked(maxPending); s != nil {
 				return s, nil
 			}
 		}
@@ -120,25 +120,25 @@ func (p *pool) getDatagram(ctx context.Context) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.begin(s)
+	p.start(s)
 	s.reserve()
-	p.keep(s)
+	p.addLocked(s)
 	return s, nil
 }
 
-// pick reserves a place on a random socket with fewer than limit taken; nil
-// where there is none. It drops the sockets that are through. p.mu is held.
-func (p *pool) pick(limit int) *socket {
+// pickLocked reserves a place on a random socket with fewer than limit taken; nil where
+// there is none. It drops the sockets that have expired.
+func (p *pool) pickLocked(limit int) *socket {
 	live := p.sockets[:0]
 	for _, s := range p.sockets {
-		if !p.through(s) {
+		if !p.expired(s) {
 			live = append(live, s)
 		}
 	}
 	clear(p.sockets[len(live):])
 	p.sockets = live
-	// math/rand is enough: which socket it is adds nothing to what its port and
-	// the id already hide.
+	// math/rand is enough: the choice of socket adds nothing to the entropy of port
+	// and id.
 	for i, from := 0, rand.IntN(len(live)+1); i < len(live); i++ {
 		s := live[(from+i)%len(live)]
 		if s.load() < limit && s.reserve() {
@@ -148,9 +148,9 @@ func (p *pool) pick(limit int) *socket {
 	return nil
 }
 
-// through reports whether a socket takes no more questions, and retires one that
-// is old or worn.
-func (p *pool) through(s *socket) bool {
+// expired reports whether a socket takes no more queries, and retires one that has
+// reached its age or its number of uses.
+func (p *pool) expired(s *socket) bool {
 	s.mu.Lock()
 	over := s.retired || s.err != nil
 	worn := p.datagram && (s.uses >= udpUses || time.Since(s.born) > udpAge)
@@ -161,23 +161,23 @@ func (p *pool) through(s *socket) bool {
 	return over || worn
 }
 
-// openShared begins one connection for all that wait. p.mu is held.
-func (p *pool) openShared() *opening {
+// openSharedLocked opens one connection for all queries that wait for one.
+func (p *pool) openSharedLocked() *opening {
 	if p.opening != nil {
 		return p.opening
 	}
 	o := &opening{done: make(chan struct{})}
 	p.opening = o
 	go func() {
-		// A context of its own: whoever began it may leave before the others.
+		// Not the context of the query that started it: that may end before the others.
 		ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 		defer cancel()
 		o.socket, o.err = p.open(ctx)
 		p.mu.Lock()
 		p.opening = nil
 		if o.err == nil {
-			p.begin(o.socket)
-			p.keep(o.socket)
+			p.start(o.socket)
+			p.addLocked(o.socket)
 		}
 		p.mu.Unlock()
 		close(o.done)
@@ -185,34 +185,34 @@ func (p *pool) openShared() *opening {
 	return o
 }
 
-// fresh opens a socket for one question alone. done hands it to the pool.
-func (p *pool) fresh(ctx context.Context, end time.Time) (*socket, error) {
+// openExclusive opens a socket for one query alone. put adds it to the pool.
+func (p *pool) openExclusive(ctx context.Context, end time.Time) (*socket, error) {
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	s, err := p.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.lone = true
-	p.begin(s)
+	s.exclusive = true
+	p.start(s)
 	s.reserve()
 	return s, nil
 }
 
-// done gives the place back, and lets others use a socket that was made for one
-// question.
-func (p *pool) done(s *socket) {
-	if s.lone {
-		s.lone = false
+// put gives the place back, and adds a socket that was opened for one query to the
+// pool.
+func (p *pool) put(s *socket) {
+	if s.exclusive {
+		s.exclusive = false
 		p.mu.Lock()
-		p.keep(s)
+		p.addLocked(s)
 		p.mu.Unlock()
 	}
 	s.release()
 }
 
-func (p *pool) begin(s *socket) {
-	s.strange = p.strange
+func (p *pool) start(s *socket) {
+	s.onMismatch = p.onMismatch
 	s.hungUp = func(served, waiting int) {
 		if served > 0 && waiting > 0 {
 			until := time.Now().Add(serialFor)
@@ -222,9 +222,9 @@ func (p *pool) begin(s *socket) {
 	s.start()
 }
 
-// keep puts a socket into the pool. After close, sockets serve what is in
-// flight and nothing after it. p.mu is held.
-func (p *pool) keep(s *socket) {
+// addLocked adds a socket to the pool. After close it is retired instead: queries in
+// flight finish, and none follows.
+func (p *pool) addLocked(s *socket) {
 	if p.closed {
 		s.retire()
 		return
@@ -237,7 +237,7 @@ func (p *pool) serial() bool {
 	return until != nil && time.Now().Before(*until)
 }
 
-// close lets the questions in flight finish, and their sockets with them.
+// close lets the queries in flight finish; their sockets close with them.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,19 +7,19 @@ import (
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
-// latencyWeight is how much of an answer's time goes into the smoothed one, as its
-// reciprocal: 1/8, as TCP takes for its round trip (RFC 6298, section 2.3).
+// latencyWeight is the reciprocal of the weight of a new sample in the smoothed latency:
+// 1/8, as for TCP's round-trip time (RFC 6298, section 2.3).
 const latencyWeight = 8
 
-// traffic is what a pool has asked and heard, for `nameroute status`. The metrics
-// count the same, but by label, and over every resolver there ever was.
+// traffic counts a pool's queries and answers for `nameroute status`. The metrics count
+// the same by label, over every resolver since the process started.
 type traffic struct {
 	asked, answered atomic.Uint64
 	latency         atomic.Int64 // smoothed, in nanoseconds
 	last            atomic.Int64 // Unix nanoseconds of the last answer
 }
 
-// heard notes an answer. Two at once may lose the smoothing of one.
+// heard records an answer. Of two concurrent calls one may be lost from the latency.
 func (t *traffic) heard(took time.Duration) {
 	t.last.Store(time.Now().UnixNano())
 	if t.answered.Add(1) == 1 {
@@ -30,13 +30,13 @@ func (t *traffic) heard(took time.Duration) {
 	t.latency.Store(old + (int64(took)-old)/latencyWeight)
 }
 
-// report tells of the resolvers that are asked now, for snapshots.
+// report returns the status of the resolvers in use.
 func (u *Upstream) report() []dnshalf.UpstreamStatus {
 	t := u.targets()
 	all := make([]dnshalf.UpstreamStatus, 0, len(t.resolvers))
 	for _, r := range t.resolvers {
 		s := dnshalf.UpstreamStatus{
-			Route: u.opts.route, Address: r.name, Healthy: !r.health.sick.Load(), Fallback: t.fallback,
+			Route: u.opts.route, Address: r.name, Healthy: !r.health.unhealthy.Load(), Fallback: t.fallback,
 		}
 		for _, p := range []*pool{r.udp, r.tcp} {
 			m := &p.metrics.traffic

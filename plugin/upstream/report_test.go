@@ -37,10 +37,10 @@ func TestReport(t *testing.T) {
 	}
 	l.change(func(s *Status) { s.Route.OnDown = gateway.FallBack })
 	if got := l.report(); len(got) != 2 || !got[0].Fallback || !got[1].Fallback {
-		t.Errorf("by the WAN: %+v", got)
+		t.Errorf("via the WAN: %+v", got)
 	}
 	if _, code, err := l.client(context.Background(), ask("c.example.org.", dns.TypeA)); code != dns.RcodeSuccess || err != nil {
-		t.Errorf("by the WAN: %d, %v", code, err)
+		t.Errorf("via the WAN: %d, %v", code, err)
 	}
 }
 

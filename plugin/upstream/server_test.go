@@ -124,7 +124,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// A reload lets the question in flight finish, and the next one takes the new way.
+// A reload lets the query in flight finish, and the next one takes the new way.
 func TestReload(t *testing.T) {
 	netlab.Need(t, "ip", "nft")
 	twoNetworks(t)
@@ -158,10 +158,10 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a := <-got; a != "192.0.2.1 NOERROR" {
-		t.Errorf("the question in flight got %q", a)
+		t.Errorf("the query in flight got %q", a)
 	}
 	if a := addrOf(exchangeWith(t, addr, "udp", "b.example.org.")); a != "192.0.2.2" {
-		t.Errorf("the next question got %q", a)
+		t.Errorf("the next query got %q", a)
 	}
 	// A Corefile that is wrong changes nothing.
 	if _, err := inst.Restart(input("upstream wann " + next.String())); err == nil || !strings.Contains(err.Error(), `unknown route "wann"`) {

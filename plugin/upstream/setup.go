@@ -15,7 +15,7 @@ var log = clog.NewWithPlugin("upstream")
 
 func init() { plugin.Register("upstream", setup) }
 
-// setup reads the directive and touches nothing: CoreDNS runs it, too, for a
+// setup parses the directive and has no side effects: CoreDNS also runs it for a
 // Corefile that it then rejects.
 func setup(c *caddy.Controller) error {
 	o, err := parse(c)
@@ -34,7 +34,7 @@ func setup(c *caddy.Controller) error {
 	h.OnStatus(u.report)
 	c.OnStartup(u.onStartup)
 	c.OnShutdown(u.onShutdown)
-	// The function is called once for each socket of the block: one handler for all.
+	// CoreDNS calls the function once for each socket of the block; all share one handler.
 	dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return u })
 	return nil
 }

@@ -9,30 +9,30 @@ import (
 
 // framing tells datagrams and streams apart.
 type framing interface {
-	// write sends a message that stands behind its two bytes of length. It is
-	// called from many goroutines.
+	// write sends a message that follows the two bytes of its length. It may be
+	// called from any goroutine.
 	write(framed []byte) error
 	// read returns the next message, which is valid until the next call.
 	read() ([]byte, error)
 }
 
-// socket is one connected, marked socket with many questions in flight. Replies
-// are told apart by their ids; the kernel lets nothing in from another address.
+// socket is one connected, marked socket with many queries in flight. Replies are
+// told apart by their ids; the kernel drops what comes from another address.
 //
-// A question first takes a place (reserve) and then uses it (ask). A retired
-// socket gives no more places, and closes when the last one is given back.
+// A query first reserves a place and then uses it in exchange. A retired socket gives
+// no more places, and closes when the last one is released.
 type socket struct {
-	conn     net.Conn
-	framing  framing
-	datagram bool
-	expire   time.Duration             // idle for this long, it is closed
-	lone     bool                      // made for one question, not yet in the pool
-	strange  func(verdict)             // told about every message that is not a reply to us
-	hungUp   func(served, waiting int) // told when the resolver closed a stream
+	conn       net.Conn
+	framing    framing
+	datagram   bool
+	expire     time.Duration             // idle for this long, it is closed
+	exclusive  bool                      // opened for one query, not yet in the pool
+	onMismatch func(verdict)             // called for every message that answers no query in flight
+	hungUp     func(served, waiting int) // called when the resolver closed a stream
 
 	mu       sync.Mutex
 	pending  map[uint16]*pending
-	places   int // reserved, with or without a question in flight
+	places   int // reserved, with or without a query in flight
 	uses     int // places given so far
 	served   int // replies delivered
 	born     time.Time
@@ -51,7 +51,7 @@ func newSocket(conn net.Conn, f framing, datagram bool, expire time.Duration) *s
 	}
 }
 
-// start begins to read. It ends when the socket is closed.
+// start starts the goroutine that reads, which ends when the socket is closed.
 func (s *socket) start() {
 	s.mu.Lock()
 	s.idle = time.AfterFunc(s.expire, s.closeIdle)
@@ -68,7 +68,7 @@ func (s *socket) start() {
 	}()
 }
 
-// reserve takes a place for one question; false means that the socket takes no more.
+// reserve reserves a place for one query; false means that the socket takes no more.
 func (s *socket) reserve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (s *socket) release() {
 	}
 }
 
-// retire lets the questions in flight finish and takes no more.
+// retire lets the queries in flight finish and takes no more.
 func (s *socket) retire() {
 	s.mu.Lock()
 	s.retired = true
@@ -110,7 +110,7 @@ func (s *socket) load() int {
 	return s.places
 }
 
-// fail closes the socket and ends all questions in flight on it.
+// fail closes the socket and ends all queries in flight on it with err.
 func (s *socket) fail(err error) {
 	s.mu.Lock()
 	if s.err != nil {
@@ -126,13 +126,13 @@ func (s *socket) fail(err error) {
 	served := s.served
 	s.idle.Stop()
 	s.mu.Unlock()
-	s.conn.Close() // nothing is left to be lost
+	s.conn.Close() // no data is pending, so its error means nothing
 	if errors.Is(err, errBroken) {
 		s.hungUp(served, waiting)
 	}
 }
 
-// closeIdle closes a socket that nobody used for its time, or looks again later.
+// closeIdle closes a socket that was idle for expire, or checks again later.
 func (s *socket) closeIdle() {
 	s.mu.Lock()
 	left := s.expire - time.Since(s.used)

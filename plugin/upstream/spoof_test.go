@@ -157,7 +157,7 @@ func TestGarbageOverTCPIsNoAnswer(t *testing.T) {
 
 // FuzzMatch: whatever comes, only a reply to our own question is accepted.
 func FuzzMatch(f *testing.F) {
-	q := question{Question: dns.Question{Name: "Victim.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}, rd: true}
+	q := query{Question: dns.Question{Name: "Victim.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}, rd: true}
 	packed, err := q.pack(true, false)
 	if err != nil {
 		f.Fatal(err)
@@ -207,11 +207,11 @@ func compressed(b []byte) bool {
 	return false
 }
 
-// FuzzDeliver throws messages at a socket that has a question in flight.
+// FuzzDeliver throws messages at a socket that has a query in flight.
 func FuzzDeliver(f *testing.F) {
 	f.Add([]byte{1, 2, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{})
-	q, err := question{Question: dns.Question{Name: "example.org.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, true)
+	q, err := query{Question: dns.Question{Name: "example.org.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, true)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -220,9 +220,9 @@ func FuzzDeliver(f *testing.F) {
 		defer b.Close()
 		s := newSocket(a, &datagrams{conn: a}, true, time.Minute)
 		s.idle = time.AfterFunc(time.Minute, func() {})
-		strange := 0
-		s.strange = func(verdict) { strange++ }
-		p, id, err := s.enter(q)
+		onMismatch := 0
+		s.onMismatch = func(verdict) { onMismatch++ }
+		p, id, err := s.register(q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,15 +232,15 @@ func FuzzDeliver(f *testing.F) {
 		s.deliver(msg)
 		select {
 		case r := <-p.done:
-			if v := match(p.query, r.msg, false); v != accepted || strange != 0 {
+			if v := match(p.query, r.msg, false); v != accepted || onMismatch != 0 {
 				t.Fatalf("delivered %x: %s", r.msg, v)
 			}
 		default:
-			if strange != 1 {
+			if onMismatch != 1 {
 				t.Fatal("neither delivered nor counted")
 			}
 		}
-		s.leave(id, p)
+		s.unregister(id, p)
 		s.fail(net.ErrClosed)
 	})
 }
@@ -249,7 +249,7 @@ func FuzzDeliver(f *testing.F) {
 func TestPack(t *testing.T) {
 	for _, name := range []string{".", "example.org.", "MiXed.example.org.", `a\.b.example.org.`, `\000\255.example.org.`, strings.Repeat("a.", 127)} {
 		for _, padded := range []bool{false, true} {
-			q := question{Question: dns.Question{Name: name, Qtype: dns.TypeHTTPS, Qclass: dns.ClassINET}, rd: true, cd: true, do: true}
+			q := query{Question: dns.Question{Name: name, Qtype: dns.TypeHTTPS, Qclass: dns.ClassINET}, rd: true, cd: true, do: true}
 			p, err := q.pack(true, padded)
 			if err != nil {
 				t.Fatal(name, err)
@@ -269,7 +269,7 @@ func TestPack(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (question{Question: dns.Question{Name: strings.Repeat("a", 64) + "."}}).pack(true, false); err == nil {
+	if _, err := (query{Question: dns.Question{Name: strings.Repeat("a", 64) + "."}}).pack(true, false); err == nil {
 		t.Error("a label of 64 bytes was packed")
 	}
 }

@@ -42,7 +42,7 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 		t.Errorf("took %s", d)
 	}
 	if s.hits() != 0 || s.probes.Load() != 0 {
-		t.Errorf("%d questions and %d probes were sent", s.hits(), s.probes.Load())
+		t.Errorf("%d queries and %d probes were sent", s.hits(), s.probes.Load())
 	}
 	if n := valueOf(t, l.metrics.refusals) - refusals; n != 2 {
 		t.Errorf("counted %v refusals, want 2", n)
@@ -52,14 +52,14 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 }
 
-// A question in flight when the route goes down does not go to the next resolver.
+// A query in flight when the route goes down does not go to the next resolver.
 func TestRouteGoesDownMeanwhile(t *testing.T) {
 	first, second := silent(t), serve(t, answerWith("192.0.2.1"))
 	l := forwarder(t, func(o *options) { o.timeout = 200 * time.Millisecond }, first.String(), second.String())
 	time.AfterFunc(50*time.Millisecond, func() { l.change(func(s *Status) { s.Down = true }) })
 	_, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
 	if code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" || second.hits() != 0 {
-		t.Errorf("got %d, %v and %d questions to the second resolver", code, err, second.hits())
+		t.Errorf("got %d, %v and %d queries to the second resolver", code, err, second.hits())
 	}
 }
 
@@ -89,7 +89,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// A provider's resolvers are known inside its tunnel: by the WAN others are asked.
+// A provider's resolvers are known inside its tunnel: via the WAN others are asked.
 func TestOwnResolvers(t *testing.T) {
 	own, other, wan := serve(t, answerWith("192.0.2.1")), serve(t, answerWith("192.0.2.2")), serve(t, answerWith("192.0.2.3"))
 	l := forwarder(t, nil)
@@ -146,7 +146,7 @@ func TestWithoutIPv6(t *testing.T) {
 	r.SetEdns0(1232, true)
 	m, code, err := l.client(ctx, r)
 	if err != nil || code != dns.RcodeSuccess || m.Rcode != dns.RcodeSuccess || len(m.Answer) != 0 || s.hits() != 0 {
-		t.Fatalf("got %v, %d, %v with %d questions sent", m, code, err, s.hits())
+		t.Fatalf("got %v, %d, %v with %d queries sent", m, code, err, s.hits())
 	}
 	want := "WWW.example.org.\t60\tIN\tSOA\tWWW.example.org. nobody.invalid. 1 3600 1200 604800 60"
 	if len(m.Ns) != 1 || m.Ns[0].String() != want {
@@ -161,7 +161,7 @@ func TestWithoutIPv6(t *testing.T) {
 	}{{ctx, dns.TypeA}, {ctx, dns.TypeHTTPS}, {context.Background(), dns.TypeAAAA}} {
 		before := s.hits()
 		if _, _, err := l.client(other.ctx, ask("www.example.org.", other.qtype)); err != nil || s.hits() != before+1 {
-			t.Errorf("type %d: %v, %d questions sent", other.qtype, err, s.hits()-before)
+			t.Errorf("type %d: %v, %d queries sent", other.qtype, err, s.hits()-before)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func TestShutdown(t *testing.T) {
 		}
 		release <- struct{}{}
 		if got := <-answered; got != "192.0.2.1" {
-			t.Errorf("the question in flight got %q", got)
+			t.Errorf("the query in flight got %q", got)
 		}
 		// A handler that CoreDNS did not wait for is served, too, and leaves nothing behind.
 		l.mustAsk(t, "late.example.org.", "192.0.2.1")

@@ -80,13 +80,13 @@ func writeReply(w io.Writer, r *dns.Msg, addr string) error {
 	return err
 }
 
-// Many questions on one connection, answered in the opposite order and in crumbs.
+// Many queries on one connection, answered in the opposite order and in crumbs.
 func TestPipelinedOutOfOrder(t *testing.T) {
-	const questions = streamShare
+	const queries = streamShare
 	s := listenStreams(t, func(c net.Conn) {
 		in := bufio.NewReader(c)
 		var asked []*dns.Msg
-		for len(asked) < questions {
+		for len(asked) < queries {
 			m, err := readQuestion(in)
 			if err != nil {
 				return
@@ -95,7 +95,7 @@ func TestPipelinedOutOfOrder(t *testing.T) {
 		}
 		for i := range asked {
 			var b strings.Builder
-			writeReply(&b, asked[questions-1-i], fmt.Sprintf("192.0.2.%d", questions-1-i))
+			writeReply(&b, asked[queries-1-i], fmt.Sprintf("192.0.2.%d", queries-1-i))
 			for _, crumb := range []string{b.String()[:1], b.String()[1:9], b.String()[9:]} {
 				if _, err := c.Write([]byte(crumb)); err != nil {
 					return
@@ -108,7 +108,7 @@ func TestPipelinedOutOfOrder(t *testing.T) {
 	var mu sync.Mutex
 	got := map[string]string{}
 	var wg sync.WaitGroup
-	for i := range questions {
+	for i := range queries {
 		wg.Go(func() {
 			name := fmt.Sprintf("n%d.example.org.", i)
 			m := l.send(t, ask(name, dns.TypeA))
@@ -121,8 +121,8 @@ func TestPipelinedOutOfOrder(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if len(got) != questions || s.conns.Load() != 1 {
-		t.Errorf("%d answers over %d connections, want %d over 1", len(got), s.conns.Load(), questions)
+	if len(got) != queries || s.conns.Load() != 1 {
+		t.Errorf("%d answers over %d connections, want %d over 1", len(got), s.conns.Load(), queries)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestIdleSocketsExpire(t *testing.T) {
 	l := forwarder(t, func(o *options) { o.expire = 50 * time.Millisecond }, s.String(), "tcp://"+s.String())
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 	r := l.targets().resolvers[1]
-	if _, err := r.exchange(context.Background(), time.Now().Add(time.Second), questionOf(ask("a.example.org.", dns.TypeA))); err != nil {
+	if _, err := r.exchange(context.Background(), time.Now().Add(time.Second), queryOf(ask("a.example.org.", dns.TypeA))); err != nil {
 		t.Fatal(err)
 	}
 	within(t, time.Second, "all sockets are closed", func() bool { return ours() == "" })

@@ -7,16 +7,17 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// targets is who may be asked at the moment, and by which way.
+// targets is the set of resolvers that may be queried at the moment, with their marks.
 type targets struct {
 	status    *Status // what it was made from
-	round     uint64  // changes when anything below does
-	down      bool    // nobody may be asked
-	fallback  bool    // the route is down and its questions go by the WAN
+	round     uint64  // changes whenever a field below does
+	down      bool    // no resolver may be queried
+	fallback  bool    // the route is down and its queries go via the WAN
 	resolvers []*resolver
 }
 
-// targets follows the route's status. While nothing changes it takes no lock.
+// targets returns the targets for the route's current status. It takes no lock while
+// the status stays the same.
 func (u *Upstream) targets() *targets {
 	t, s := u.current.Load(), u.status()
 	if t != nil && t.status == s {
@@ -29,14 +30,14 @@ func (u *Upstream) targets() *targets {
 	if old != nil && old.status == s {
 		return old
 	}
-	t = u.retarget(old, s)
+	t = u.retargetLocked(old, s)
 	u.current.Store(t)
 	return t
 }
 
-// retarget keeps the resolvers that are still asked, with their sockets, and lets
-// go of the others: no probe goes by a way that questions do not take. u.mu is held.
-func (u *Upstream) retarget(old *targets, s *Status) *targets {
+// retargetLocked keeps the resolvers that stay in use, with their sockets, and closes
+// the others: no probe is sent via an egress that queries do not take.
+func (u *Upstream) retargetLocked(old *targets, s *Status) *targets {
 	t := &targets{status: s, down: s.Down && s.Route.OnDown != gateway.FallBack}
 	t.fallback = s.Down && !t.down
 	var keys []key
@@ -61,13 +62,13 @@ func (u *Upstream) retarget(old *targets, s *Status) *targets {
 		}
 	}
 	if !t.down && len(t.resolvers) == 0 {
-		log.Warningf("route %s has no resolvers: its questions fail; %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
+		log.Warningf("route %s has no resolvers, its queries fail: %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
 	}
 	return t
 }
 
-// keys says whom to ask. Addresses of the Corefile stay the same by the WAN; a
-// provider's own are known inside its tunnel only, and the WAN's take their place.
+// keys lists the resolvers to use. Addresses of the Corefile are the same via the WAN; a
+// provider's own resolvers are only reachable in its tunnel, so the WAN's replace them.
 func (u *Upstream) keys(s *Status, fallback bool) []key {
 	mark, own := s.Route.Mark, s.Resolvers
 	if fallback {
@@ -91,8 +92,8 @@ func (u *Upstream) keys(s *Status, fallback bool) []key {
 	return keys
 }
 
-// lacks is 1 for an address of a family that the route has not: those are asked
-// last, and not left out, because local networks are reached without the route.
+// lacks is 1 for an address of a family that the route does not have. Those resolvers
+// are asked last, not left out, because local networks are reached without the route.
 func lacks(s *Status, a netip.AddrPort) int {
 	has := s.V6
 	if gateway.FamilyOf(a.Addr()) == gateway.V4 {
@@ -123,5 +124,5 @@ func sameKeys(have []*resolver, want []key) bool {
 	return slices.EqualFunc(have, want, func(r *resolver, k key) bool { return r.key == k })
 }
 
-// stillAsked tells a probe whether its resolver is one of those that may be asked.
-func (u *Upstream) stillAsked(r *resolver) bool { return slices.Contains(u.targets().resolvers, r) }
+// inUse reports whether a resolver is among those that may be queried.
+func (u *Upstream) inUse(r *resolver) bool { return slices.Contains(u.targets().resolvers, r) }

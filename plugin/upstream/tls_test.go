@@ -172,7 +172,7 @@ func TestTLSSessions(t *testing.T) {
 	}
 	wg.Wait()
 	if s := states(); len(s) != 1 || s[0].DidResume || s[0].ServerName != "dns.example.org" {
-		t.Fatalf("%d handshakes for %d questions", len(s), streamShare)
+		t.Fatalf("%d handshakes for %d queries", len(s), streamShare)
 	}
 	within(t, time.Second, "the idle connection is closed", func() bool { return ours() == "" })
 	l.mustAsk(t, "again.example.org.", "192.0.2.1")

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// datagramSize is more than anybody sends who was told udpSize. What fills it
-// whole was cut by the kernel, does not unpack and is asked again over TCP.
+// datagramSize is more than a resolver that was told udpSize sends. A longer reply is
+// cut by the kernel, does not unpack and is queried again over TCP.
 const datagramSize = 4096
 
 // datagrams frames UDP: a message is a packet.
@@ -38,9 +38,9 @@ type stream struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	buf     []byte
-	timeout time.Duration // for one write: the peer's window may be closed
+	timeout time.Duration // for one write: the resolver's TCP window may be closed
 
-	mu sync.Mutex // one message after the other
+	mu sync.Mutex // serializes writes
 }
 
 func (s *stream) write(framed []byte) error {
@@ -67,7 +67,7 @@ func (s *stream) read() ([]byte, error) {
 	return s.buf[:n], closedByPeer(err)
 }
 
-// closedByPeer marks the errors after which a new connection may well work.
+// closedByPeer marks the errors after which a new connection may work.
 func closedByPeer(err error) error {
 	if err == nil || errors.Is(err, net.ErrClosed) {
 		return err
@@ -94,7 +94,7 @@ func (d dialer) udp(ctx context.Context) (*socket, error) {
 	return newSocket(conn, &datagrams{conn: conn}, true, d.expire), nil
 }
 
-// stream connects, and shakes hands where TLS is asked for.
+// stream connects, with a TLS handshake where d.tls is set.
 func (d dialer) stream(ctx context.Context) (*socket, error) {
 	conn, err := d.net.DialContext(ctx, "tcp", d.addr)
 	if err != nil {
@@ -103,7 +103,7 @@ func (d dialer) stream(ctx context.Context) (*socket, error) {
 	if d.tls != nil {
 		secure := tls.Client(conn, d.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close() // the handshake's error says more
+			conn.Close() // the handshake's error is the one to return
 			return nil, fmt.Errorf("tls %s: %w", d.tls.ServerName, err)
 		}
 		conn = secure

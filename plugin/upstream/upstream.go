@@ -1,7 +1,7 @@
-// Package upstream is the CoreDNS plugin that asks other resolvers by a route. It
-// stands at the end of the chain. Every socket that it opens carries the route's
-// mark from the moment it is made, so that the kernel chooses the way, and the
-// source address, by the route and not by the destination.
+// Package upstream is the CoreDNS plugin that forwards queries to resolvers via a
+// route. It ends the plugin chain. Every socket that it opens carries the route's mark
+// from the moment it exists, so that the kernel chooses egress and source address by
+// the route and not by the destination.
 package upstream
 
 import (
@@ -19,14 +19,13 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// Upstream is the handler of one server block. It may be used by any number of
-// goroutines.
+// Upstream is the handler of one server block. It is safe for concurrent use.
 type Upstream struct {
 	opts    options
 	status  func() *Status // never nil; the same pointer while nothing changes
 	metrics routeMetrics
-	turn    atomic.Uint64 // round_robin's
-	asking  atomic.Int64  // questions in flight, for max_concurrent
+	turn    atomic.Uint64 // counts queries, for round_robin
+	asking  atomic.Int64  // queries in flight, for max_concurrent
 	ready   atomic.Bool
 	group   group[askKey, *answer]
 	current atomic.Pointer[targets]
@@ -35,13 +34,13 @@ type Upstream struct {
 	closed bool
 }
 
-// askKey is all that makes two questions the same one. What a client's EDNS
-// options say does not go upstream, so they do not tell questions apart.
+// askKey holds all that makes two queries identical. A client's EDNS options are not
+// forwarded, so they do not distinguish queries.
 type askKey struct {
 	name           string // in lower case: the reply holds for every case
 	qtype, qclass  uint16
 	rd, ad, cd, do bool
-	round          uint64 // of the targets: not one question waits for a way that is gone
+	round          uint64 // of the targets: no query waits for an exchange via a route state that has ended
 }
 
 func newUpstream(o options, status func() *Status) *Upstream {
@@ -51,21 +50,21 @@ func newUpstream(o options, status func() *Status) *Upstream {
 // Name implements plugin.Handler.
 func (u *Upstream) Name() string { return "upstream" }
 
-// Ready implements ready.Readiness. It is true from the start on: a resolver that
-// does not answer, or a route that is down, is a state that this server reports
-// and outlives, not one in which its other blocks must not be asked.
+// Ready implements ready.Readiness. It is true once the server has started: a resolver
+// that does not answer, or a route that is down, must not withhold the other blocks of
+// this server.
 func (u *Upstream) Ready() bool { return u.ready.Load() }
 
-// onStartup looks at the route once, so that its state is in the log and its
-// resolvers in the metrics before the first question.
+// onStartup reads the route's state once, so that it is logged and its resolvers are in
+// the metrics before the first query.
 func (u *Upstream) onStartup() error {
 	u.targets()
 	u.ready.Store(true)
 	return nil
 }
 
-// onShutdown ends the probes and the idle sockets. Questions in flight are
-// answered, each within its budget, and take their sockets with them.
+// onShutdown ends the probes and closes idle sockets. Queries in flight are answered,
+// each within its budget, and their sockets close after them.
 func (u *Upstream) onShutdown() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -78,13 +77,12 @@ func (u *Upstream) onShutdown() error {
 	return nil
 }
 
-var errConcurrent = errors.New("concurrent questions exceeded max_concurrent")
+var errConcurrent = errors.New("concurrent queries exceeded max_concurrent")
 
-// ServeDNS implements plugin.Handler. Next is never called: a question that comes
-// here is answered here.
+// ServeDNS implements plugin.Handler. It never calls a next plugin.
 func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if len(r.Question) != 1 {
-		return dns.RcodeFormatError, fmt.Errorf("%d questions in one message", len(r.Question))
+		return dns.RcodeFormatError, fmt.Errorf("message has %d questions, want 1", len(r.Question))
 	}
 	q := r.Question[0]
 	if r.Opcode != dns.OpcodeQuery || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
@@ -105,12 +103,12 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	return u.forward(ctx, w, r)
 }
 
-// forward asks, or waits for an identical question's answer.
+// forward resolves the query, or waits for the answer to an identical one in flight.
 func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	q := questionOf(r)
+	q := queryOf(r)
 	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.rd, q.ad, q.cd, q.do, u.targets().round}
 	a, joined, shared, err := u.group.do(ctx, k, func(ctx context.Context) (*answer, error) {
-		return u.exchange(ctx, time.Now().Add(u.opts.budget), q)
+		return u.resolve(ctx, time.Now().Add(u.opts.budget), q)
 	})
 	if joined {
 		u.metrics.coalesced.Inc()
@@ -131,10 +129,10 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	return dns.RcodeSuccess, w.WriteMsg(toClient(m, r))
 }
 
-// fail answers SERVFAIL. To a client that speaks EDNS it says why (RFC 8914,
-// section 4.24); the error goes to the errors plugin in either case. That the route
-// is down is not written here but left to the handlers above: what is written passes
-// the cache, which would keep it for seconds after the route is back.
+// fail answers SERVFAIL, with the reason for a client that speaks EDNS (RFC 8914,
+// section 4.24), and returns the error for the errors plugin. A route that is down is
+// left to the handlers above: an answer written here would stay in the cache for
+// seconds after the route is up again.
 func (u *Upstream) fail(w dns.ResponseWriter, r *dns.Msg, err error) (int, error) {
 	var down downError
 	if errors.As(err, &down) {

@@ -9,17 +9,17 @@ import (
 	"github.com/miekg/dns"
 )
 
-// minTry is the least time in which it makes sense to begin with another resolver.
+// minTry is the shortest time left in which another resolver is worth asking.
 const minTry = 20 * time.Millisecond
 
-// answer is what an exchange found.
+// answer is the reply that resolve settled on.
 type answer struct {
 	msg      *dns.Msg
-	to       string // the resolver
-	fallback bool   // it was asked by the WAN, because the route is down
+	to       string // the resolver that it came from
+	fallback bool   // it was queried via the WAN, because the route is down
 }
 
-// downError is a route that is down: nothing was sent.
+// downError says that the route is down and nothing was sent.
 type downError struct{ route string }
 
 func (e downError) Error() string { return fmt.Sprintf("route %s is down", e.route) }
@@ -31,14 +31,13 @@ func noResolversHint(route string, fallback bool) string {
 	return "name addresses in the Corefile, or DNS = in the provider's file"
 }
 
-// exchange asks one resolver after the other until one answers, until end. Healthy
-// ones come first, in the order of the policy. A resolver that says SERVFAIL or
-// REFUSED is there but of no help: the next is asked, and if none does better,
-// that reply is the answer. The route's state is looked at before every try: while
-// it is down not one more packet is sent by it, nor by anything else unless it
-// falls back.
-func (u *Upstream) exchange(ctx context.Context, end time.Time, q question) (*answer, error) {
-	var worse *answer // what to answer if nobody has better
+// resolve asks one resolver after the other until one answers or end is reached.
+// Healthy ones come first, in the order of the policy. A reply of SERVFAIL or REFUSED
+// shows that the resolver is there, but does not help: the next one is asked, and that
+// reply is the answer if none does better. The route's state is checked before every
+// try: while it is down no packet is sent via it, nor via the WAN unless it falls back.
+func (u *Upstream) resolve(ctx context.Context, end time.Time, q query) (*answer, error) {
+	var lastResort *answer // if no resolver has a better one
 	var err error
 	t := u.targets()
 	order := u.order(t)
@@ -52,19 +51,19 @@ func (u *Upstream) exchange(ctx context.Context, end time.Time, q question) (*an
 		if len(order) == 0 {
 			return nil, fmt.Errorf("route %s has no resolvers: %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
 		}
-		if i >= len(order) && worse != nil {
-			return worse, nil // everybody was asked, and one did answer
+		if i >= len(order) && lastResort != nil {
+			return lastResort, nil // all were asked, and at least one answered
 		}
 		if i >= maxTries(len(order)) || try >= 2*maxTries(len(order)) || ctx.Err() != nil || try > 0 && time.Until(end) < minTry {
-			return u.lost(ctx, worse, err)
+			return u.giveUp(ctx, lastResort, err)
 		}
 		r := order[i%len(order)]
 		var m *dns.Msg
-		m, err = u.try(ctx, end, r, q, try == 0)
+		m, err = u.ask(ctx, end, r, q, try == 0)
 		if err != nil {
 			var cut *truncatedError
 			if errors.As(err, &cut) {
-				worse = &answer{cut.part, r.name, t.fallback}
+				lastResort = &answer{cut.part, r.name, t.fallback}
 			}
 			continue
 		}
@@ -72,27 +71,27 @@ func (u *Upstream) exchange(ctx context.Context, end time.Time, q question) (*an
 		if !unhelpful(m) {
 			return a, nil
 		}
-		worse = a
+		lastResort = a
 	}
 }
 
-// maxTries lets a question that was lost be asked again: twice round, and a third
-// time where there is only one resolver.
+// maxTries bounds the tries for one query that gets no reply: each resolver twice, or
+// three times where there is only one.
 func maxTries(resolvers int) int { return max(3, 2*resolvers) }
 
-// lost ends an exchange that found no answer.
-func (u *Upstream) lost(ctx context.Context, worse *answer, err error) (*answer, error) {
-	if worse != nil {
-		return worse, nil
+// giveUp returns the last resort, else the last error.
+func (u *Upstream) giveUp(ctx context.Context, lastResort *answer, err error) (*answer, error) {
+	if lastResort != nil {
+		return lastResort, nil
 	}
 	if err == nil {
 		err = ctx.Err()
 	}
-	return nil, fmt.Errorf("no answer by route %s: %w", u.opts.route, err)
+	return nil, fmt.Errorf("no answer via route %s: %w", u.opts.route, err)
 }
 
-// try asks one resolver for as long as one try may take, and notes its health.
-func (u *Upstream) try(ctx context.Context, end time.Time, r *resolver, q question, first bool) (*dns.Msg, error) {
+// ask asks one resolver for as long as one try may take, and updates its health.
+func (u *Upstream) ask(ctx context.Context, end time.Time, r *resolver, q query, first bool) (*dns.Msg, error) {
 	start := time.Now()
 	given := min(u.opts.timeout, end.Sub(start))
 	end = start.Add(given)
@@ -102,21 +101,22 @@ func (u *Upstream) try(ctx context.Context, end time.Time, r *resolver, q questi
 		return m, nil
 	}
 	if ctx.Err() != nil {
-		return nil, err // nobody waits for the answer any more; that is not the resolver's fault
+		return nil, err // no client waits any more, which is not the resolver's fault
 	}
 	silent := errors.Is(err, errTimeout) || !time.Now().Before(end)
 	var cut *truncatedError
 	if silent && !errors.As(err, &cut) {
 		err = fmt.Errorf("no reply in %s", given.Round(time.Millisecond))
 	}
-	// Where only a rest of the budget was left to it, silence proves nothing.
+	// A resolver that was given only the rest of the budget has not failed by silence.
 	if !silent || first || given >= u.opts.timeout/2 {
-		r.failed(err, func() bool { return u.stillAsked(r) })
+		r.failed(err, func() bool { return u.inUse(r) })
 	}
 	return nil, fmt.Errorf("%s: %w", r.name, err)
 }
 
-// unhelpful is a reply that says nothing about the name: another resolver may know.
+// unhelpful reports whether a reply says nothing about the name: another resolver may
+// have an answer.
 func unhelpful(m *dns.Msg) bool {
 	switch m.Rcode {
 	case dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:

@@ -9,47 +9,47 @@ import (
 
 const (
 	headerLen = 12
-	// udpSize is the EDNS size that we advertise: what fits one packet on every
-	// path, so that no answer is fragmented (RFC 9715, section 3.1).
+	// udpSize is the EDNS size that we advertise: it fits one packet on every path, so
+	// no answer is fragmented (RFC 9715, section 3.1).
 	udpSize = 1232
-	// padBlock is what questions over TLS are padded to (RFC 8467, section 4.1).
+	// padBlock is the multiple of bytes that queries over TLS are padded to (RFC 8467,
+	// section 4.1).
 	padBlock = 128
 )
 
-// question is all of a client's question that goes upstream. It is built afresh
-// and not copied: the client's own EDNS options end here. A cookie is between two
-// neighbours (RFC 7873, section 1), and an answer for one client's subnet
-// (RFC 7871) would be cached for all.
-type question struct {
+// query is the part of a client's query that is forwarded. The client's EDNS options are
+// not: a cookie is between two neighbours (RFC 7873, section 1), and an answer for one
+// client's subnet (RFC 7871) would be cached for all clients.
+type query struct {
 	dns.Question
 	rd, ad, cd, do bool
 }
 
-// questionOf reads a client's message, which has exactly one question.
-func questionOf(m *dns.Msg) question {
-	q := question{Question: m.Question[0], rd: m.RecursionDesired, ad: m.AuthenticatedData, cd: m.CheckingDisabled}
+// queryOf reads a client's message, which has exactly one question.
+func queryOf(m *dns.Msg) query {
+	q := query{Question: m.Question[0], rd: m.RecursionDesired, ad: m.AuthenticatedData, cd: m.CheckingDisabled}
 	if opt := m.IsEdns0(); opt != nil {
 		q.do = opt.Do()
 	}
 	return q
 }
 
-// query is a question as it is sent: a message behind the two bytes of its length
-// (RFC 1035, section 4.2.2), which a datagram leaves off.
-type query struct {
+// packedQuery is a query in wire format: a message that follows the two bytes of its
+// length (RFC 1035, section 4.2.2), which a datagram does not have.
+type packedQuery struct {
 	framed []byte
 	end    int // of the question section, counted in the message
 }
 
-func (q query) msg() []byte { return q.framed[2:] }
+func (q packedQuery) msg() []byte { return q.framed[2:] }
 
 // setID writes the id. A query is in flight on one socket at a time.
-func (q query) setID(id uint16) { binary.BigEndian.PutUint16(q.framed[2:], id) }
+func (q packedQuery) setID(id uint16) { binary.BigEndian.PutUint16(q.framed[2:], id) }
 
-// pack writes the question with id 0. The name keeps its case. edns is false only
-// for a resolver that does not know EDNS; padded is for encrypted transports.
-func (q question) pack(edns, padded bool) (query, error) {
-	n := 2 + headerLen + len(q.Name) + 2 + 4 // a name with escapes is longer than what is packed
+// pack packs the query with id 0. The name keeps its case. edns is false only for a
+// resolver that rejects EDNS; padded is for encrypted transports.
+func (q query) pack(edns, padded bool) (packedQuery, error) {
+	n := 2 + headerLen + len(q.Name) + 2 + 4 // a name with escapes is longer than its packed form
 	b := make([]byte, n, n+2*padBlock)
 	if q.rd {
 		b[2+2] |= 1 << 0
@@ -63,7 +63,7 @@ func (q question) pack(edns, padded bool) (query, error) {
 	b[2+5] = 1 // one question
 	end, err := dns.PackDomainName(q.Name, b, 2+headerLen, nil, false)
 	if err != nil {
-		return query{}, fmt.Errorf("pack name %q: %w", q.Name, err)
+		return packedQuery{}, fmt.Errorf("pack name %q: %w", q.Name, err)
 	}
 	b = binary.BigEndian.AppendUint16(b[:end], q.Qtype)
 	b = binary.BigEndian.AppendUint16(b, q.Qclass)
@@ -73,11 +73,11 @@ func (q question) pack(edns, padded bool) (query, error) {
 		b = q.appendOPT(b, padded)
 	}
 	binary.BigEndian.PutUint16(b, uint16(len(b)-2))
-	return query{framed: b, end: end}, nil
+	return packedQuery{framed: b, end: end}, nil
 }
 
 // appendOPT adds the OPT record of RFC 6891, section 6.1.2.
-func (q question) appendOPT(b []byte, padded bool) []byte {
+func (q query) appendOPT(b []byte, padded bool) []byte {
 	b = append(b, 0) // the root
 	b = binary.BigEndian.AppendUint16(b, dns.TypeOPT)
 	b = binary.BigEndian.AppendUint16(b, udpSize)
@@ -97,8 +97,8 @@ func (q question) appendOPT(b []byte, padded bool) []byte {
 	return append(b, make([]byte, pad)...)
 }
 
-// knowsNoEDNS reports whether the reply is one that a server from before EDNS
+// rejectsEDNS reports whether the reply is one that a server from before EDNS
 // gives to an OPT record: RFC 6891, section 7.
-func knowsNoEDNS(m *dns.Msg) bool {
+func rejectsEDNS(m *dns.Msg) bool {
 	return (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) && m.IsEdns0() == nil
 }
