@@ -20,6 +20,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -271,7 +272,7 @@ func TestGatewaysParse(t *testing.T) {
 		t.Fatalf("only %d found: the page is read wrongly", len(pages))
 	}
 	for _, p := range pages {
-		if _, err := gateway.Parse("gateway.yaml", []byte(p.text)); err != nil {
+		if _, err := config.Parse("gateway.yaml", []byte(p.text)); err != nil {
 			t.Errorf("%s: %v", p.where, err)
 		}
 	}

@@ -1,11 +1,14 @@
-// Package gateway holds what nameroute is asked to be: routes, marks, tables,
-// sets and lists as plain values, read from gateway.yaml. It talks to no kernel
-// and to no network; the packages below it turn these values into kernel state.
+// Package gateway holds a gateway's configuration as plain values: routes, marks,
+// tables, sets and lists. It reads no file and talks to no kernel; gateway/config
+// reads the values from gateway.yaml, and the controllers turn them into kernel state.
 package gateway
 
 import (
 	"net/netip"
+	"slices"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // Defaults of gateway.yaml. DESIGN: "Marks, tables, priorities" and guarantee 2.
@@ -36,22 +39,22 @@ const (
 // Config is gateway.yaml, checked, with every default filled in. It is immutable
 // once parsed and may be shared between goroutines.
 type Config struct {
-	File         string           // path it was read from, for messages
-	LAN          []string         // interfaces whose clients are served
-	WANLink      string           // interface of the WAN; "" follows the default route
-	WANResolvers []netip.AddrPort // resolvers reached by the WAN; empty: those the system has
-	Routes       []Route          // in the order of the file, which is their precedence; without wan
-	Lists        []List           // in the order of the file
-	Sources      []Source         // of the lists with url, in the order of the file
-	Keep         []netip.Prefix   // never rerouted, besides what always is kept
-	Mask         Mask             // the bits of the fwmark that are ours
-	Priority     int              // priority of the first policy rule
-	SetSize      int              // elements, for each learned set
-	Lifetime     Lifetime         // how long a learned address stays
-	Owner        Owner            // whether the nft table is made ours alone
-	Redirect     Redirect         // of lan clients' questions to others
-	Notes        Problems         // what is allowed and has a consequence, for `check` to show
-	places       places           // where each key stands, for Problem
+	File         string            // path it was read from, for messages
+	LAN          []string          // interfaces whose clients are served
+	WANLink      string            // interface of the WAN; "" follows the default route
+	WANResolvers []netip.AddrPort  // resolvers reached by the WAN; empty: those the system has
+	Routes       []Route           // in the order of the file, which is their precedence; without wan
+	Lists        []List            // in the order of the file
+	Sources      []Source          // of the lists with url, in the order of the file
+	Keep         []netip.Prefix    // never rerouted, besides what always is kept
+	Mask         Mask              // the bits of the fwmark that are ours
+	Priority     int               // priority of the first policy rule
+	SetSize      int               // elements, for each learned set
+	Lifetime     Lifetime          // how long a learned address stays
+	Owner        Owner             // whether the nft table is made ours alone
+	Redirect     Redirect          // of lan clients' questions to others
+	Notes        problem.Problems  // what is allowed and has a consequence, for `check` to show
+	Positions    problem.Positions // of each key in the file, for messages
 }
 
 // Owner says whether the nft table is created with the owner flag.
@@ -93,6 +96,11 @@ func (c *Config) WANRoute() Route {
 		Table: DefaultTable + n, Priority: c.Priority + n,
 		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
 	}
+}
+
+// AllRoutes returns the routes of the file in their order, and wan behind them.
+func (c *Config) AllRoutes() []Route {
+	return append(slices.Clone(c.Routes), c.WANRoute())
 }
 
 // List finds a list by name.

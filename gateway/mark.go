@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/bits"
 )
 
@@ -27,6 +28,14 @@ func (m Mask) Mark(number int) Mark {
 func (m Mask) Number(value uint32) int { return int(value & uint32(m) >> m.shift()) }
 
 func (m Mask) shift() int { return bits.TrailingZeros32(uint32(m)) }
+
+// HashNumber is the number, 1 to mask.Max()-1, that a route has by its name alone,
+// so that editing the file never moves the mark of a living flow.
+func HashNumber(name string, m Mask) int {
+	h := fnv.New32a()
+	h.Write([]byte(name)) // never fails
+	return 1 + int(h.Sum32()%uint32(m.Max()-1))
+}
 
 // Mark is a fwmark as value and mask; never the whole mark.
 type Mark struct {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -76,9 +75,10 @@ func TestSetNames(t *testing.T) {
 }
 
 func TestConfigLookups(t *testing.T) {
-	c, err := Parse("gateway.yaml", []byte(everyKey))
-	if err != nil {
-		t.Fatal(err)
+	c := &Config{
+		WANLink: "eth0", Mask: DefaultMask, Priority: 7100,
+		Routes: []Route{{Name: "vpn"}, {Name: "isp2", Egress: Egress{Kind: EgressNextHop}}},
+		Lists:  []List{{Name: "gfwlist"}, {Name: "mine"}},
 	}
 	wan, ok := c.Route("wan")
 	if !ok || wan.Mark.String() != "0x7f000000/0x7f000000" || wan.Table != 7327 || wan.Priority != 7227 || wan.Egress.Link != "eth0" {
@@ -98,9 +98,15 @@ func TestConfigLookups(t *testing.T) {
 	}
 }
 
-func TestContextWithoutIPv6(t *testing.T) {
-	ctx := context.Background()
-	if WithoutIPv6(ctx) || !WithoutIPv6(ContextWithoutIPv6(ctx)) {
-		t.Error("the context does not carry it")
+func TestAllRoutes(t *testing.T) {
+	c := &Config{Mask: DefaultMask, Routes: make([]Route, 1, 8)}
+	c.Routes[0].Name = "vpn"
+	all := c.AllRoutes()
+	if len(all) != 2 || all[0].Name != "vpn" || all[1].Name != WAN {
+		t.Fatalf("got %+v, want vpn and wan", all)
+	}
+	all[0].Name = "other"
+	if c.Routes[0].Name != "vpn" {
+		t.Error("a change to the result changed the configuration")
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 const sampleConf = `# home
@@ -81,7 +81,7 @@ func TestImportDnsmasq(t *testing.T) {
 	if len(i.Lists) != len(wantLists) || i.Names != 7 {
 		t.Errorf("%d lists, %d names", len(i.Lists), i.Names)
 	}
-	cfg, err := gateway.Parse("gateway.yaml", []byte(i.Gateway))
+	cfg, err := config.Parse("gateway.yaml", []byte(i.Gateway))
 	if err != nil {
 		t.Fatalf("gateway.yaml: %v\n%s", err, i.Gateway)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/coredns/caddy/caddyfile"
 
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // Every plugin explains itself as CoreDNS's do, so that its page fits beside theirs.
@@ -20,7 +20,7 @@ func TestPluginReadmes(t *testing.T) {
 	folders := map[string]bool{}
 	metrics := map[string]bool{}
 	for _, s := range sources(t) {
-		if ok, _ := path.Match("plugin/*", s.dir); ok && !s.test && s.dir != "plugin/dnshalf" && s.dir != "plugin/query" {
+		if ok, _ := path.Match("plugin/*", s.dir); ok && !s.test && s.dir != "plugin/dnshalf" {
 			folders[s.dir] = true
 			metrics[s.dir] = metrics[s.dir] || path.Base(s.path) == "metrics.go"
 		}
@@ -97,7 +97,7 @@ func TestPagesParse(t *testing.T) {
 func (f fence) parse() error {
 	switch f.language {
 	case "yaml":
-		_, err := gateway.Parse("gateway.yaml", []byte(f.text))
+		_, err := config.Parse("gateway.yaml", []byte(f.text))
 		return err
 	case "corefile":
 		_, err := caddyfile.Parse("Corefile", strings.NewReader(f.text), nil)

@@ -55,7 +55,7 @@ func TestRedirects(t *testing.T) {
 	plain.answer(file(list(3, "example")))
 	b := newBox(t, plain.URL)
 	s := secure(t, b)
-	b.SetConfig(config(t, s.URL))
+	b.SetConfig(configOf(t, s.URL))
 	for to, why := range map[string]string{
 		plain.URL + "/l?token=x": "a redirect from https to " + plain.URL + "/l is refused",
 		"file:///etc/passwd":     "a redirect to file: is refused",
@@ -75,7 +75,7 @@ func TestRedirects(t *testing.T) {
 	// Up and along they are followed.
 	s.answer(file(list(4, "example")))
 	plain.answer(redirect(s.URL + "/l"))
-	b.SetConfig(config(t, plain.URL))
+	b.SetConfig(configOf(t, plain.URL))
 	b.update(Updated, "")
 	b.holds(list(4, "example"))
 }
@@ -94,7 +94,7 @@ func TestHeaders(t *testing.T) {
 	})
 	s.answer(redirect(other.URL + "/l"))
 	b.update(Failed, "no SHA-256")
-	b.SetConfig(config(t, s.URL+"/l?token=x", "headers: {Authorization: Bearer y, X-Token: z, user-agent: mine}"))
+	b.SetConfig(configOf(t, s.URL+"/l?token=x", "headers: {Authorization: Bearer y, X-Token: z, user-agent: mine}"))
 	b.update(Updated, "")
 	q := s.requests()[0].Header
 	if q.Get("Authorization") != "Bearer y" || q.Get("X-Token") != "z" || q.Get("User-Agent") != "mine" {

@@ -47,7 +47,7 @@ func TestAnotherURL(t *testing.T) {
 	b := newBox(t, s.URL+"/a")
 	s.answer(file(list(100, "example")))
 	b.update(Updated, "")
-	b.SetConfig(config(t, s.URL+"/b"))
+	b.SetConfig(configOf(t, s.URL+"/b"))
 	s.answer(file(list(3, "example")))
 	b.update(Updated, "")
 	if q := s.requests(); q[0].Header.Get("If-None-Match") != "" || q[0].URL.Path != "/b" {
@@ -108,7 +108,7 @@ func TestSelect(t *testing.T) {
 	if err != nil || whole.Entries() != r.Report.Entries() {
 		t.Errorf("the gateway reads %v (%v), the updater %v", whole, err, r.Report)
 	}
-	b.SetConfig(config(t, s.URL+"/geosite.dat", "select: no-such-category"))
+	b.SetConfig(configOf(t, s.URL+"/geosite.dat", "select: no-such-category"))
 	b.updateWith(Flags{Force: true}, Failed, "unknown")
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // killedDir names the state directory for the child of TestKilledDownload.
@@ -19,7 +19,7 @@ const killedDir = "UPDATER_KILLED_DIR"
 
 // killed updates, and does not live to see the end of it.
 func killed(dir string) {
-	cfg, err := gateway.Parse("gateway.yaml", []byte("lists: {l: {url: "+os.Getenv("UPDATER_KILLED_URL")+"}}\n"))
+	cfg, err := config.Parse("gateway.yaml", []byte("lists: {l: {url: "+os.Getenv("UPDATER_KILLED_URL")+"}}\n"))
 	if err == nil {
 		_, err = New(Options{Config: cfg, State: dir}).Update(context.Background(), nil, Flags{})
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -99,13 +100,13 @@ func newBox(t *testing.T, url string, keys ...string) *box {
 	return openBox(t, t.TempDir(), url, keys...)
 }
 
-func config(t *testing.T, url string, keys ...string) *gateway.Config {
+func configOf(t *testing.T, url string, keys ...string) *gateway.Config {
 	t.Helper()
 	text := "lists:\n  l:\n    url: " + url + "\n"
 	for _, k := range keys {
 		text += "    " + k + "\n"
 	}
-	cfg, err := gateway.Parse("gateway.yaml", []byte(text))
+	cfg, err := config.Parse("gateway.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func openBox(t *testing.T, state, url string, keys ...string) *box {
 	b := &box{t: t, state: state, log: &strings.Builder{}}
 	var mu sync.Mutex
 	b.Updater = New(Options{
-		Config: config(t, url, keys...), State: state, Shipped: filepath.Join(state, "shipped"),
+		Config: configOf(t, url, keys...), State: state, Shipped: filepath.Join(state, "shipped"),
 		Log: slog.New(slog.NewTextHandler(&locked{mu: &mu, b: b.log}, nil)),
 	})
 	return b

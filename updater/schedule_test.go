@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // clock is a clock that a test sets.
@@ -156,7 +157,7 @@ func TestRun(t *testing.T) {
 	await("content", func() bool { _, err := os.Stat(b.store.content("l")); return err == nil })
 	s.answer(file(list(4, "example")))
 	await("an update", func() bool { m, _ := readMeta(b.store.meta("l")); return m.Rules == 4 })
-	b.SetConfig(config(t, s.URL+"/other"))
+	b.SetConfig(configOf(t, s.URL+"/other"))
 	await("another URL", func() bool {
 		q := s.requests()
 		return len(q) > 0 && q[len(q)-1].URL.Path == "/other"
@@ -189,7 +190,7 @@ func TestSetConfigDuringFetch(t *testing.T) {
 	}()
 	<-began
 	from := time.Now()
-	b.SetConfig(config(t, s.URL+"/other"))
+	b.SetConfig(configOf(t, s.URL+"/other"))
 	if took := time.Since(from); took > 500*time.Millisecond {
 		t.Errorf("SetConfig waited %v", took)
 	}
@@ -343,7 +344,7 @@ func TestRouteDown(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(file(list(3, "example")))
-	cfg, err := gateway.Parse("gateway.yaml", []byte("routes: {vpn: {interface: tun7, on_down: wan}}\nlists: {l: {url: "+s.URL+", via: vpn}}"))
+	cfg, err := config.Parse("gateway.yaml", []byte("routes: {vpn: {interface: tun7, on_down: wan}}\nlists: {l: {url: "+s.URL+", via: vpn}}"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -74,7 +75,7 @@ func (r *report) end() error {
 
 // flatten takes joined errors and lists of problems apart.
 func flatten(err error) []error {
-	var p gateway.Problems
+	var p problem.Problems
 	if errors.As(err, &p) {
 		var all []error
 		for _, e := range p {

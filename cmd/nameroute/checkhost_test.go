@@ -15,6 +15,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -43,7 +44,7 @@ const masquerade = "table ip nat { chain postrouting { type nat hook postrouting
 
 func parsed(t *testing.T, more string) *gateway.Config {
 	t.Helper()
-	cfg, err := gateway.Parse("/etc/nameroute/gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {interface: tun0}\n"+more))
+	cfg, err := config.Parse("/etc/nameroute/gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {interface: tun0}\n"+more))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +363,7 @@ func TestTunnelMTU(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := gateway.Parse("gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {wireguard: "+file+c.yaml+"}\n"))
+		cfg, err := config.Parse("gateway.yaml", []byte("lan: [br-lan]\nroutes:\n  vpn: {wireguard: "+file+c.yaml+"}\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

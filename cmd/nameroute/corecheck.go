@@ -13,6 +13,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
@@ -100,7 +101,7 @@ func suggest(err error) error {
 	if m == nil {
 		return err
 	}
-	if n := gateway.Nearest(m[1], corefile.Directives()); n != "" {
+	if n := problem.Nearest(m[1], corefile.Directives()); n != "" {
 		return fmt.Errorf("%w: did you mean %s?", err, n)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // A Corefile that says nothing would be served as CoreDNS's default.
@@ -15,7 +16,7 @@ func TestCorefileWithoutBlocks(t *testing.T) {
 	if err := corefile.Register(); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := gateway.Parse(gateway.DefaultFile, nil)
+	cfg, err := config.Parse(gateway.DefaultFile, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

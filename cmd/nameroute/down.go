@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/reconcile"
 )
@@ -91,7 +92,7 @@ func removeTable(ctx context.Context) error {
 }
 
 func removeRouting(ctx context.Context, o *options) error {
-	cfg, err := gateway.Parse("", nil) // nothing is wanted
+	cfg, err := config.Parse("", nil) // nothing is wanted
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // files are the user's two files as they are used, which may be an older, good
@@ -136,7 +137,7 @@ func (o *options) read(l lying) (*files, error) {
 	f := &files{configText: l.config, seen: l.sum()}
 	// A copy is parsed under the name of the original, which its paths are relative to.
 	var err error
-	if f.config, err = gateway.Parse(o.config, f.configText); err != nil {
+	if f.config, err = config.Parse(o.config, f.configText); err != nil {
 		err = exit.With(exit.Config, err)
 	} else {
 		f.config = f.config.WithState(o.state)
@@ -174,7 +175,7 @@ func explainAll(t *corefile.Text, problems []error) error {
 
 // gateway reads gateway.yaml alone.
 func (o *options) gateway() (*gateway.Config, error) {
-	cfg, err := gateway.Load(o.config)
+	cfg, err := config.Load(o.config)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = readError("gateway.yaml", "config", o.config, err)
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 func initCommand(o *options) *cobra.Command {
@@ -107,7 +107,7 @@ func (b *box) tell(out io.Writer) {
 // checkComposed reads the files as a start would, so that an answer that cannot be
 // right is refused before anything is written.
 func (o *options) checkComposed(f initFiles) error {
-	cfg, err := gateway.Parse(o.config, []byte(f.gateway))
+	cfg, err := config.Parse(o.config, []byte(f.gateway))
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
@@ -83,7 +83,7 @@ func (f fresh) check() string {
 	var out bytes.Buffer
 	r := &report{out: &out}
 	f.Do(func() {
-		cfg, err := gateway.Load(f.o.config)
+		cfg, err := config.Load(f.o.config)
 		if err != nil {
 			r.wrong(exit.Config, err)
 			return

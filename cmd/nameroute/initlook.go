@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/gateway/whole"
@@ -46,7 +47,7 @@ var othersBridges = regexp.MustCompile(`^(docker|br-[0-9a-f]{12}$|virbr|lxc|podm
 func lookAtBox(root string) (*box, error) {
 	h := &hostCheck{root: root}
 	b := &box{}
-	cfg, err := gateway.Parse(gateway.DefaultFile, nil)
+	cfg, err := config.Parse(gateway.DefaultFile, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -42,7 +43,7 @@ func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		want = "make the file, or name the one that is meant"
 	}
-	return cfg.Problem("lists."+l.Name+".file", "", err.Error(), want)
+	return config.ProblemAt(cfg, "lists."+l.Name+".file", "", err.Error(), want)
 }
 
 // hasWorked reports whether there is a last good copy of a list.

@@ -24,7 +24,7 @@ func (p *process) status() statusDoc {
 		me.LastGood = f.old.Error()
 	}
 	d.Processes = []processStatus{me}
-	for _, r := range append(slices.Clone(f.config.Routes), f.config.WANRoute()) {
+	for _, r := range f.config.AllRoutes() {
 		d.Routes = append(d.Routes, routeStatus{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
 	}
 	d.addWAN(f.config)

@@ -53,7 +53,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 	for _, f := range gateway.Families {
 		s.Rules = append(s.Rules, localRule(cfg, f))
 	}
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		for _, f := range gateway.Families {
 			s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
 			s.Routes = append(s.Routes, Route{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})

@@ -44,7 +44,7 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 		mtus[l.Attrs().Name] = l.Attrs().MTU
 	}
 	states := map[string]RouteState{}
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		var s RouteState
 		for _, f := range k.families {
 			dump, err := k.dump(f, &netlink.Route{Table: r.Table}, netlink.RT_FILTER_TABLE)

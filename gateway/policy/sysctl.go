@@ -53,7 +53,7 @@ func sysctls(cfg *gateway.Config, in Inputs, routes []Route) []Sysctl {
 			add(r.Egress.Link, LooseAlways)
 		}
 	}
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		if r.Egress.Link != "" {
 			add(r.Egress.Link, LooseIfStrict)
 		}

@@ -147,7 +147,7 @@ func (l *Loop) followed(cfg *gateway.Config, want policy.State) {
 // out of the box: an interface that is to become the WAN by a router advertisement
 // would take none any more, and until then nobody knows which one that is.
 func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
-	out := slices.ContainsFunc(append(slices.Clone(cfg.Routes), cfg.WANRoute()), func(r gateway.Route) bool {
+	out := slices.ContainsFunc(cfg.AllRoutes(), func(r gateway.Route) bool {
 		_, waits := want.Waiting[r.Name]
 		return r.Egress.Kind != gateway.EgressWireGuard && !waits
 	})

@@ -58,7 +58,7 @@ func (l *Loop) Status() Status {
 func (l *Loop) remember(cfg *gateway.Config, want policy.State) {
 	old := l.Status()
 	var routes []RouteStatus
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		s := RouteStatus{Name: r.Name, Egress: r.Egress.Kind, Why: want.Waiting[r.Name], Since: time.Now()}
 		for _, kr := range want.Routes {
 			if kr.Table != r.Table || kr.Unreachable {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // plan is what one CoreDNS instance asks of the half of one gateway.yaml. It is
@@ -175,7 +176,7 @@ func unknown(what, name string, known []string, file string) error {
 	if len(known) == 0 {
 		return fmt.Errorf("unknown %s %q: %s has none", what, name, file)
 	}
-	if n := gateway.Nearest(name, known); n != "" {
+	if n := problem.Nearest(name, known); n != "" {
 		return fmt.Errorf("unknown %s %q: did you mean %q? (%s has: %s)", what, name, n, file, strings.Join(known, ", "))
 	}
 	return fmt.Errorf("unknown %s %q: %s has: %s", what, name, file, strings.Join(known, ", "))

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // The door stays closed behind a route that is removed, until its flows are ended,
 // and not behind one that keeps its mark under another name.
 func TestGoneMarks(t *testing.T) {
 	parse := func(text string) *gateway.Config {
-		cfg, err := gateway.Parse("gateway.yaml", []byte(text))
+		cfg, err := config.Parse("gateway.yaml", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}

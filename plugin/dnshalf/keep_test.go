@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -88,7 +88,7 @@ func (b *box) start() {
 
 func (b *box) plan() *plan {
 	b.t.Helper()
-	cfg, err := gateway.Load(filepath.Join(b.dir, "gateway.yaml"))
+	cfg, err := config.Load(filepath.Join(b.dir, "gateway.yaml"))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (h *Half) refresh(ctx context.Context) error {
 	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
 	var links []string
 	wanResolvers := h.resolversOfWAN(cfg)
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		conf := provider(r)
 		st := h.publish(r, conf, seen[r.Name], cfg, wanResolvers)
 		if r.Name == gateway.WAN {

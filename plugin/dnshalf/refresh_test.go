@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // Without a default in its table a route is down, but not the WAN.
 func TestPublish(t *testing.T) {
-	cfg, err := gateway.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
+	cfg, err := config.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestPublish(t *testing.T) {
 
 // A route comes up one default at a time; only one that stays without IPv6 has none.
 func TestIPv6ComesLater(t *testing.T) {
-	cfg, err := gateway.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
+	cfg, err := config.Parse("gateway.yaml", []byte("routes:\n  vpn:\n    interface: tun0\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

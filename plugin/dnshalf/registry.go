@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // Defaults are what a process says once, before CoreDNS starts, for blocks that do
@@ -121,7 +122,7 @@ func loadConfig(file string) (*gateway.Config, error) {
 	if given != nil && given.File == file {
 		return given, nil
 	}
-	cfg, err := gateway.Load(file)
+	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
 	}

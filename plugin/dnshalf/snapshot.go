@@ -3,7 +3,6 @@ package dnshalf
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -92,7 +91,7 @@ func (h *Half) Snapshot() (Snapshot, error) {
 		}
 		s.Sets = h.sets(p, cfg)
 	}
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		s.Routes = append(s.Routes, h.routeSnapshot(r, s.Counts.Stopped[r.Name]))
 	}
 	for _, f := range p.reports {

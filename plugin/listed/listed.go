@@ -16,7 +16,7 @@ import (
 
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
-	"github.com/nameroute/nameroute/plugin/query"
+	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 const name = "listed"

@@ -16,7 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/nameroute/nameroute/plugin/query"
+	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 const name = "rebind"

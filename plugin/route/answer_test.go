@@ -16,6 +16,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 func message(t testing.TB, qtype uint16, answer ...string) *dns.Msg {
@@ -224,7 +225,7 @@ func TestNoIPv6(t *testing.T) {
 	f := &fake{}
 	var marked bool
 	r := &Route{to: f, Next: plugin.HandlerFunc(func(ctx context.Context, w dns.ResponseWriter, q *dns.Msg) (int, error) {
-		marked = gateway.WithoutIPv6(ctx)
+		marked = query.WithoutIPv6(ctx)
 		m := message(t, dns.TypeAAAA, "www.example.org. 60 IN AAAA 2a0f:3000::1")
 		m.SetReply(q)
 		return 0, w.WriteMsg(m)

@@ -17,7 +17,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
-	"github.com/nameroute/nameroute/plugin/query"
+	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 const name = "route"
@@ -57,7 +57,7 @@ func (r *Route) Ready() bool { return true }
 func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) (int, error) {
 	v6 := r.to.Status().V6
 	if !v6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
-		ctx = gateway.ContextWithoutIPv6(ctx)
+		ctx = query.ContextWithoutIPv6(ctx)
 	}
 	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, ctx, &writer{ResponseWriter: w, ctx: ctx, route: r, v6: v6}, req)
 	if rcode == dns.RcodeServerFailure && err != nil && req.IsEdns0() != nil {

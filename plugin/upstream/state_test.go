@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
+	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 // change replaces the route's status, as the dns half does.
@@ -141,7 +142,7 @@ func TestTargets(t *testing.T) {
 func TestWithoutIPv6(t *testing.T) {
 	s := serve(t, answerWith("192.0.2.1"))
 	l := forwarder(t, nil, s.String())
-	ctx := gateway.ContextWithoutIPv6(context.Background())
+	ctx := sharedquery.ContextWithoutIPv6(context.Background())
 	r := ask("WWW.example.org.", dns.TypeAAAA)
 	r.SetEdns0(1232, true)
 	m, code, err := l.client(ctx, r)

@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
+	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
 // Upstream is the handler of one server block. It is safe for concurrent use.
@@ -88,7 +89,7 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	if r.Opcode != dns.OpcodeQuery || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
 		return dns.RcodeNotImplemented, fmt.Errorf("%s %s is not forwarded", dns.OpcodeToString[r.Opcode], dns.TypeToString[q.Qtype])
 	}
-	if q.Qtype == dns.TypeAAAA && q.Qclass == dns.ClassINET && gateway.WithoutIPv6(ctx) {
+	if q.Qtype == dns.TypeAAAA && q.Qclass == dns.ClassINET && sharedquery.WithoutIPv6(ctx) {
 		u.metrics.withoutIPv6.Inc()
 		return dns.RcodeSuccess, w.WriteMsg(noData(r))
 	}

@@ -4,7 +4,7 @@ package exit
 import (
 	"errors"
 
-	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // Exit codes. A script can tell what to fix without parsing the message.
@@ -66,7 +66,7 @@ func With(code int, err error) error {
 // Code returns the exit code for an error that ends the program.
 func Code(err error) int {
 	var e *Error
-	var p gateway.Problems
+	var p problem.Problems
 	switch {
 	case err == nil:
 		return OK

@@ -1,32 +1,34 @@
-package gateway
+package config
 
 import (
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // routeReader reads one route. What depends on other routes is checked later.
 type routeReader struct {
-	Route
+	gateway.Route
 	r   *reader
 	key string // routes.NAME
-	c   *Config
 	via string // interface:
 }
 
 // reserved are names that sets, marks and chains of our own already have, and those
 // whose sets nft(8) could not name: ip6 and icmpv6 are words of its grammar.
-var reserved = []string{WAN, "keep", "special", "except", "moved", "ip", "icmpv"}
+var reserved = []string{gateway.WAN, "keep", "special", "except", "moved", "ip", "icmpv"}
 
-func (c *Config) readRoutes(v value) {
+func (c *builder) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {
 		if slices.Contains(reserved, name) {
 			v.r.problem(v.key, "", "a reserved name", "choose another")
 			return
 		}
-		rr := &routeReader{r: v.r, key: v.key, c: c, Route: Route{Name: name, OnDown: Block, SNAT: SNAT{Mode: SNATAuto}}}
+		rr := &routeReader{r: v.r, key: v.key, Route: gateway.Route{Name: name, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATAuto}}}
 		v.fields(rr.fields())
 		if v.isMapping() {
 			rr.egress()
@@ -56,8 +58,8 @@ func (rr *routeReader) fields() []field {
 		{key: keyNextHop, want: wantHops, read: func(v value) { rr.Egress.NextHops = v.pair(wantHops) }},
 		{key: "link", read: func(v value) { set(&rr.Egress.Link)(v.link()) }},
 		{key: "on_down", read: func(v value) {
-			word, ok := v.word(string(Block), string(FallBack))
-			set(&rr.OnDown)(OnDown(word), ok)
+			word, ok := v.word(string(gateway.Block), string(gateway.FallBack))
+			set(&rr.OnDown)(gateway.OnDown(word), ok)
 		}},
 		{key: "mark", read: rr.readMark},
 		{key: "table", read: rr.readTable},
@@ -110,7 +112,7 @@ func (rr *routeReader) readTable(v value) {
 func (rr *routeReader) readMTU(v value) {
 	n, ok := v.number(minMTU, maxMTU)
 	if ok && n < minMTU6 {
-		rr.r.notes = append(rr.r.notes, Problem{
+		rr.r.notes = append(rr.r.notes, problem.Problem{
 			File: rr.r.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Value: v.shown(),
 			Why: "leaves the route without IPv6", Want: fmt.Sprintf("want at least %d for it", minMTU6),
 		})
@@ -119,16 +121,16 @@ func (rr *routeReader) readMTU(v value) {
 }
 
 func (rr *routeReader) readSNAT(v value) {
-	modes := []string{string(SNATAuto), string(SNATOff), string(SNATMasquerade)}
+	modes := []string{string(gateway.SNATAuto), string(gateway.SNATOff), string(gateway.SNATMasquerade)}
 	if slices.Contains(modes, v.node.Value) {
-		rr.SNAT.Mode = SNATMode(v.node.Value)
+		rr.SNAT.Mode = gateway.SNATMode(v.node.Value)
 		return
 	}
-	if near := Nearest(v.node.Value, modes); near != "" {
+	if near := problem.Nearest(v.node.Value, modes); near != "" {
 		v.problem("unknown value", "did you mean "+near+"?")
 		return
 	}
-	rr.SNAT = SNAT{Mode: SNATTo, Addrs: v.pair(wantSNAT)}
+	rr.SNAT = gateway.SNAT{Mode: gateway.SNATTo, Addrs: v.pair(wantSNAT)}
 }
 
 // egress makes the egress of the keys that were given and reports a combination
@@ -137,12 +139,12 @@ func (rr *routeReader) egress() {
 	wireguard, via, hop := rr.has(keyWireGuard), rr.has(keyInterface), rr.has(keyNextHop)
 	switch {
 	case wireguard:
-		rr.Egress.Kind = EgressWireGuard
+		rr.Egress.Kind = gateway.EgressWireGuard
 		rr.tunnelLink()
 	case hop:
-		rr.Egress.Kind = EgressNextHop
+		rr.Egress.Kind = gateway.EgressNextHop
 	case via:
-		rr.Egress.Kind = EgressInterface
+		rr.Egress.Kind = gateway.EgressInterface
 	default:
 		rr.r.problem(rr.key, "", "has no egress", "want one of wireguard, interface or next_hop")
 	}
@@ -174,7 +176,7 @@ func (rr *routeReader) tunnelLink() {
 	name := strings.TrimSuffix(filepath.Base(rr.Egress.File), ".conf")
 	if why, _ := badLink(name); why != "" || name == "" {
 		want := "add link: with a name of at most 15 bytes"
-		if len(rr.Name) <= MaxInterfaceName {
+		if len(rr.Name) <= gateway.MaxInterfaceName {
 			want = "add link: " + rr.Name
 		}
 		rr.r.problem(rr.key+"."+keyWireGuard, name, "the file's name does not make an interface's", want)

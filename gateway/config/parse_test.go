@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 const everyKey = `lan: [br-lan]
@@ -59,11 +61,9 @@ lists:
     missing: fail
 `
 
-var ignorePlaces = cmpopts.IgnoreUnexported(Config{})
-
-// equal makes cmp compare what has a method or unexported fields by ==.
+// equal makes cmp compare addresses by ==, and leaves out where keys stood.
 var equal = cmp.Options{
-	ignorePlaces,
+	cmpopts.IgnoreFields(gateway.Config{}, "Positions"),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
@@ -82,43 +82,43 @@ func TestParseEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark := func(v uint32) Mark { return Mark{Value: v, Mask: 0x7f000000} }
-	office := HashNumber("office", DefaultMask)
-	want := &Config{
+	mark := func(v uint32) gateway.Mark { return gateway.Mark{Value: v, Mask: 0x7f000000} }
+	office := gateway.HashNumber("office", gateway.DefaultMask)
+	want := &gateway.Config{
 		File: "/etc/nameroute/gateway.yaml", LAN: []string{"br-lan"}, WANLink: "eth0",
 		WANResolvers: []netip.AddrPort{
 			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5353"),
 			netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("[fe80::1%eth0]:53"),
 		},
-		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: OwnerOff,
+		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: gateway.OwnerOff,
 		Keep: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
-		Redirect: Redirect{On: true, Refuse: true, Except: []netip.Prefix{
+		Redirect: gateway.Redirect{On: true, Refuse: true, Except: []netip.Prefix{
 			netip.MustParsePrefix("192.168.1.5/32"), netip.MustParsePrefix("9.9.9.0/24"), netip.MustParsePrefix("2620:fe::fe/128")}},
-		Lifetime: Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
-		Routes: []Route{{
+		Lifetime: gateway.Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
+		Routes: []gateway.Route{{
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
-			Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
-			OnDown: FallBack, Private: true, Hooks: true, Evict: true,
-			SNAT: SNAT{Mode: SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
+			Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
+			OnDown: gateway.FallBack, Private: true, Hooks: true, Evict: true,
+			SNAT: gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
-			Egress: Egress{Kind: EgressInterface, Link: "tun0"}, OnDown: Block, SNAT: SNAT{Mode: SNATMasquerade},
+			Egress: gateway.Egress{Kind: gateway.EgressInterface, Link: "tun0"}, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATMasquerade},
 		}, {
 			Name: "isp2", Number: 0x50, Mark: mark(0x50000000), Table: 7280, Priority: 7180,
-			Egress: Egress{Kind: EgressNextHop, Link: "eth2", NextHops: addrs("192.0.2.254", "fe80::fe")},
-			OnDown: Block, SNAT: SNAT{Mode: SNATOff},
+			Egress: gateway.Egress{Kind: gateway.EgressNextHop, Link: "eth2", NextHops: addrs("192.0.2.254", "fe80::fe")},
+			OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATOff},
 		}},
-		Lists: []List{
+		Lists: []gateway.List{
 			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy"},
 			{Name: "mine", File: "/etc/nameroute/mine.txt"},
 			{Name: "china", File: "/var/lib/nameroute/lists-fetched/china:cn@!ads", Format: "dnsmasq"},
 		},
-		Sources: []Source{{
+		Sources: []gateway.Source{{
 			List: "china", URLs: []string{"https://lists.example/china.conf", "http://192.0.2.9:8080/china.conf?raw=1"},
 			Select: "cn@!ads", Every: 6 * time.Hour, Via: "vpn", Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
-			Signature: Signature{Key: "RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH", URL: "https://lists.example/china.sig"},
-			Headers:   []Header{{"Authorization", "Bearer x"}, {"X-Box", "1"}},
-			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinRules: 1000, MaxShrink: 25, Missing: MissingFail,
+			Signature: gateway.Signature{Key: "RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH", URL: "https://lists.example/china.sig"},
+			Headers:   []gateway.Header{{Name: "Authorization", Value: "Bearer x"}, {Name: "X-Box", Value: "1"}},
+			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinRules: 1000, MaxShrink: 25, Missing: gateway.MissingFail,
 		}},
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
@@ -127,9 +127,9 @@ func TestParseEveryKey(t *testing.T) {
 }
 
 func TestParseDefaults(t *testing.T) {
-	want := &Config{
+	want := &gateway.Config{
 		File: "/x/gateway.yaml", Mask: 0x7f000000, Priority: 7200, SetSize: 65536, Owner: "auto",
-		Lifetime: Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour},
+		Lifetime: gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour},
 	}
 	for name, text := range map[string]string{
 		"empty":           "",
@@ -170,10 +170,10 @@ func TestParseRouteDefaults(t *testing.T) {
 	if diff := cmp.Diff(short, long, equal); diff != "" {
 		t.Errorf("(-short +long)\n%s", diff)
 	}
-	n := HashNumber("vpn", DefaultMask)
-	want := Route{
-		Name: "vpn", Number: n, Mark: DefaultMask.Mark(n), Table: 7200 + n, Priority: 7200 + n, OnDown: Block,
-		Egress: Egress{Kind: EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg0"}, SNAT: SNAT{Mode: SNATAuto},
+	n := gateway.HashNumber("vpn", gateway.DefaultMask)
+	want := gateway.Route{
+		Name: "vpn", Number: n, Mark: gateway.DefaultMask.Mark(n), Table: 7200 + n, Priority: 7200 + n, OnDown: gateway.Block,
+		Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg0"}, SNAT: gateway.SNAT{Mode: gateway.SNATAuto},
 	}
 	if diff := cmp.Diff(want, short.Routes[0], equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -184,11 +184,11 @@ func TestParseRouteDefaults(t *testing.T) {
 // upgraded: the hash must never change.
 func TestHashNumberIsFixed(t *testing.T) {
 	for name, want := range map[string]int{"vpn": 8, "office": 86, "isp2": 124} {
-		if got := HashNumber(name, DefaultMask); got != want {
+		if got := gateway.HashNumber(name, gateway.DefaultMask); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}
-	if got := HashNumber("vpn", 0x3); got < 1 || got > 2 {
+	if got := gateway.HashNumber("vpn", 0x3); got < 1 || got > 2 {
 		t.Errorf("smallest mask: %d, want 1 or 2", got)
 	}
 }
@@ -203,7 +203,7 @@ routes:
 		t.Fatal(err)
 	}
 	b, ok := c.Route("b")
-	if !ok || b.OnDown != FallBack || len(b.SNAT.Addrs) != 1 {
+	if !ok || b.OnDown != gateway.FallBack || len(b.SNAT.Addrs) != 1 {
 		t.Errorf("route b is %+v", b)
 	}
 }
@@ -250,7 +250,7 @@ func TestConfigProblem(t *testing.T) {
 		"lists.x":           "gateway.yaml:2:3: lists.x: why",
 		"wan":               "gateway.yaml: wan: why",
 	} {
-		if got := c.Problem(key, "", "why", "").Error(); got != want {
+		if got := ProblemAt(c, key, "", "why", "").Error(); got != want {
 			t.Errorf("%s: %s, want %s", key, got, want)
 		}
 	}
@@ -302,7 +302,7 @@ lists:
     mine:
         file: '/etc/nameroute/my list: 1.txt'
 `
-	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(c.YAML(), "\n")); diff != "" {
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(YAML(c), "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -312,7 +312,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Parse("/etc/nameroute/gateway.yaml", []byte(c.YAML()))
+	again, err := Parse("/etc/nameroute/gateway.yaml", []byte(YAML(c)))
 	if err != nil {
 		t.Fatal(err)
 	}

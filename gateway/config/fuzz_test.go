@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"errors"
@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // FuzzParse: whatever the bytes are, Parse either says what is wrong and where, on
@@ -25,9 +28,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		checkConfig(t, c)
-		again, err := Parse(file, []byte(c.YAML()))
+		again, err := Parse(file, []byte(YAML(c)))
 		if err != nil {
-			t.Fatalf("what was printed is refused: %v\n%s", err, c.YAML())
+			t.Fatalf("what was printed is refused: %v\n%s", err, YAML(c))
 		}
 		c.Notes, again.Notes = nil, nil // they tell lines
 		if diff := cmp.Diff(c, again, equal); diff != "" {
@@ -37,7 +40,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func checkProblems(t *testing.T, err error) {
-	var all Problems
+	var all problem.Problems
 	if !errors.As(err, &all) || len(all) == 0 {
 		t.Fatalf("an error without problems: %v", err)
 	}
@@ -51,7 +54,7 @@ func checkProblems(t *testing.T, err error) {
 	}
 }
 
-func checkConfig(t *testing.T, c *Config) {
+func checkConfig(t *testing.T, c *gateway.Config) {
 	wan := c.WANRoute()
 	numbers, tables, priorities := []int{wan.Number}, []int{wan.Table}, []int{c.Priority, wan.Priority}
 	for _, r := range c.Routes {
@@ -65,7 +68,7 @@ func checkConfig(t *testing.T, c *Config) {
 			t.Fatalf("route %s shares table %d or priority %d", r.Name, r.Table, r.Priority)
 		}
 		e := r.Egress
-		if e.Kind == "" || e.Kind == EgressNextHop && len(e.NextHops) == 0 || e.Kind != EgressNextHop && e.Link == "" {
+		if e.Kind == "" || e.Kind == gateway.EgressNextHop && len(e.NextHops) == 0 || e.Kind != gateway.EgressNextHop && e.Link == "" {
 			t.Fatalf("route %s leaves by %+v", r.Name, e)
 		}
 		if why, _ := badLink(e.Link); e.Link != "" && (why != "" || slices.Contains(c.LAN, e.Link)) {

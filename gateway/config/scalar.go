@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"errors"
@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // plainTags are what YAML makes of a value that is written without a tag.
@@ -33,9 +36,9 @@ func (v value) text(want string) (string, bool) {
 
 // word reads one of a few known words.
 func (v value) word(known ...string) (string, bool) {
-	s, ok := v.text(didYouMean("", known))
+	s, ok := v.text(problem.DidYouMean("", known))
 	if ok && !slices.Contains(known, s) {
-		v.problem("unknown value", didYouMean(s, known))
+		v.problem("unknown value", problem.DidYouMean(s, known))
 		return "", false
 	}
 	return s, ok
@@ -191,11 +194,11 @@ func (v value) pair(want string) []netip.Addr {
 	}
 	for _, item := range v.items(want) {
 		a, ok := item.host(want)
-		same := func(b netip.Addr) bool { return FamilyOf(a) == FamilyOf(b) }
+		same := func(b netip.Addr) bool { return gateway.FamilyOf(a) == gateway.FamilyOf(b) }
 		switch {
 		case !ok:
 		case slices.ContainsFunc(pair, same):
-			item.problem("a second IPv"+FamilyOf(a).digit()+" address", "want at most one of each family")
+			item.problem("a second IPv"+strconv.Itoa(int(gateway.FamilyOf(a)))+" address", "want at most one of each family")
 		default:
 			pair = append(pair, a)
 		}

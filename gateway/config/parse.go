@@ -1,4 +1,7 @@
-package gateway
+// Package config reads gateway.yaml into a gateway.Config: strictly, with every problem
+// of the file at once, each at its position and with what would be right. YAML prints a
+// configuration with every default written out.
+package config
 
 import (
 	"bytes"
@@ -14,10 +17,13 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// Load reads a gateway.yaml. The error is that of reading the file, or Problems.
-func Load(file string) (*Config, error) {
+// Load reads a gateway.yaml. The error is that of reading the file, or problem.Problems.
+func Load(file string) (*gateway.Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -26,36 +32,39 @@ func Load(file string) (*Config, error) {
 }
 
 // Parse reads the content of a gateway.yaml. It is strict: what it does not know
-// is an error, and the error is Problems with everything that is wrong. file stands
+// is an error, and the error is problem.Problems with everything that is wrong. file stands
 // in its messages, and its folder is where relative paths begin. An empty file is a
 // gateway without routes.
-func Parse(file string, data []byte) (*Config, error) {
+func Parse(file string, data []byte) (*gateway.Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, fmt.Errorf("folder of %s: %w", file, err)
 	}
-	r := &reader{file: file, dir: dir, places: places{}}
-	c := defaults(file)
+	r := &reader{file: file, dir: dir, positions: problem.Positions{}}
+	c := &builder{defaults(file)}
 	if root := r.document(data); root != nil && len(r.problems) == 0 {
 		value{r: r, node: resolve(root)}.fields(c.fields())
 		c.check(r)
 	}
-	c.places = r.places
+	c.Positions = r.positions
 	if len(r.problems) > 0 {
-		r.problems.sort()
+		r.problems.Sort()
 		return nil, r.problems
 	}
-	return c, nil
+	return c.Config, nil
 }
 
-func defaults(file string) *Config {
-	return &Config{
+// builder fills in a configuration while its file is read.
+type builder struct{ *gateway.Config }
+
+func defaults(file string) *gateway.Config {
+	return &gateway.Config{
 		File:     file,
-		Mask:     DefaultMask,
-		Priority: DefaultPriority,
-		SetSize:  DefaultSetSize,
-		Lifetime: Lifetime{Floor: DefaultFloor, Grace: DefaultGrace, Ceiling: DefaultCeiling},
-		Owner:    OwnerAuto,
+		Mask:     gateway.DefaultMask,
+		Priority: gateway.DefaultPriority,
+		SetSize:  gateway.DefaultSetSize,
+		Lifetime: gateway.Lifetime{Floor: gateway.DefaultFloor, Grace: gateway.DefaultGrace, Ceiling: gateway.DefaultCeiling},
+		Owner:    gateway.OwnerAuto,
 	}
 }
 
@@ -77,7 +86,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 			return nil
 		case len(doc.Content) == 0 || value{node: doc.Content[0]}.empty():
 		case root != nil:
-			r.problemAt(placeOf(doc.Content[0]), "", "", "a second document", "keep one")
+			r.problemAt(positionOf(doc.Content[0]), "", "", "a second document", "keep one")
 			return nil
 		default:
 			root = doc.Content[0]
@@ -90,20 +99,20 @@ var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 // syntax turns an error of the YAML parser into a problem. The parser (but not
 // the scanner below it) counts lines from 0, and leaves out line 0.
 func (r *reader) syntax(err error, data []byte) {
-	at, why, want := place{line: 1}, err.Error(), ""
+	at, why, want := problem.Position{Line: 1}, err.Error(), ""
 	if m := yamlError.FindStringSubmatch(why); m != nil {
 		why = m[2]
 		if line, err := strconv.Atoi(m[1]); err == nil {
-			at.line = line
+			at.Line = line
 			if strings.HasPrefix(why, "did not find expected") {
-				at.line++
+				at.Line++
 			}
 		}
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	if control := bytes.IndexFunc(data, isControl); control >= 0 {
 		at = placeIn(data, control)
-	} else if i := at.line - 1; i < len(lines) && bytes.Contains(lines[i], []byte("\t")) {
+	} else if i := at.Line - 1; i < len(lines) && bytes.Contains(lines[i], []byte("\t")) {
 		want = "indent with spaces, not tabs"
 	}
 	r.problemAt(at, "", "", "not YAML", strings.TrimSuffix(why+": "+want, ": "))
@@ -124,13 +133,16 @@ func firstInvalid(data []byte) int {
 	return len(data)
 }
 
-func placeIn(data []byte, offset int) place {
+func placeIn(data []byte, offset int) problem.Position {
 	before := data[:offset]
-	return place{bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')}
+	return problem.Position{
+		Line:   bytes.Count(before, []byte("\n")) + 1,
+		Column: offset - bytes.LastIndexByte(before, '\n'),
+	}
 }
 
 // fields are the keys of gateway.yaml.
-func (c *Config) fields() []field {
+func (c *builder) fields() []field {
 	return []field{
 		{key: "lan", read: func(v value) { c.LAN = v.links() }},
 		{key: "wan", read: c.readWAN},
@@ -139,10 +151,10 @@ func (c *Config) fields() []field {
 		{key: "keep", read: c.readKeep},
 		{key: "priority", read: func(v value) { set(&c.Priority)(v.number(1, lastPriority)) }},
 		{key: "set_size", read: func(v value) { set(&c.SetSize)(v.number(1, maxSetSize)) }},
-		{key: "lifetime", read: func(v value) { v.fields(c.Lifetime.fields()) }},
+		{key: "lifetime", read: func(v value) { v.fields(lifetimeFields(&c.Lifetime)) }},
 		{key: "owner", read: func(v value) {
-			word, ok := v.word(string(OwnerAuto), string(OwnerOff))
-			set(&c.Owner)(Owner(word), ok)
+			word, ok := v.word(string(gateway.OwnerAuto), string(gateway.OwnerOff))
+			set(&c.Owner)(gateway.Owner(word), ok)
 		}},
 		{key: "routes", read: c.readRoutes},
 		{key: "lists", read: c.readLists},
@@ -170,7 +182,7 @@ func set[T any](to *T) func(T, bool) {
 	}
 }
 
-func (l *Lifetime) fields() []field {
+func lifetimeFields(l *gateway.Lifetime) []field {
 	return []field{
 		{key: "floor", read: func(v value) { set(&l.Floor)(v.duration()) }},
 		{key: "grace", read: func(v value) { set(&l.Grace)(v.duration()) }},
@@ -178,26 +190,26 @@ func (l *Lifetime) fields() []field {
 	}
 }
 
-func (c *Config) readWAN(v value) {
+func (c *builder) readWAN(v value) {
 	if s, ok := v.text("want auto or the name of an interface"); ok && s != "auto" {
 		set(&c.WANLink)(v.link())
 	}
 }
 
-func (c *Config) readMask(v value) {
-	want := fmt.Sprintf("want one run of 2 to %d bits in 32, such as %#x", maxMaskBits, uint32(DefaultMask))
+func (c *builder) readMask(v value) {
+	want := fmt.Sprintf("want one run of 2 to %d bits in 32, such as %#x", maxMaskBits, uint32(gateway.DefaultMask))
 	n, ok := v.unsigned(want)
 	if !ok {
 		return
 	}
-	if m := Mask(n); n > 0xffffffff || !m.Valid() || m.Max() >= 1<<maxMaskBits {
+	if m := gateway.Mask(n); n > 0xffffffff || !m.Valid() || m.Max() >= 1<<maxMaskBits {
 		v.problem("not a usable mask", want)
 		return
 	}
-	c.Mask = Mask(n)
+	c.Mask = gateway.Mask(n)
 }
 
-func (c *Config) readKeep(v value) {
+func (c *builder) readKeep(v value) {
 	for _, item := range v.items("want a list of prefixes and addresses") {
 		p, ok := item.prefix()
 		switch {
@@ -212,10 +224,10 @@ func (c *Config) readKeep(v value) {
 	}
 }
 
-// Problem makes a problem with a key of this file, at the place where it stands,
-// for what only shows when the value is used. A key that the file leaves out
-// stands where the nearest key above it does.
-func (c *Config) Problem(key, value, why, want string) Problem {
-	at := c.places.find(key)
-	return Problem{File: c.File, Line: at.line, Column: at.column, Key: key, Value: value, Why: why, Want: want}
+// ProblemAt makes a problem with a key of a configuration that was parsed, at the key's
+// position, for what only shows when the value is used. A key that the file leaves out
+// has the position of the nearest key above it.
+func ProblemAt(cfg *gateway.Config, key, value, why, want string) problem.Problem {
+	at := cfg.Positions.Find(key)
+	return problem.Problem{File: cfg.File, Line: at.Line, Column: at.Column, Key: key, Value: value, Why: why, Want: want}
 }

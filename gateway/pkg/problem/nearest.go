@@ -1,4 +1,4 @@
-package gateway
+package problem
 
 import "strings"
 
@@ -48,9 +48,9 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// didYouMean is the end of a message about an unknown word: the nearest known one,
-// else all that are known, else nothing.
-func didYouMean(word string, known []string) string {
+// DidYouMean ends a message about an unknown word: it suggests the nearest known
+// one, else lists all that are known, else is empty.
+func DidYouMean(word string, known []string) string {
 	if near := Nearest(word, known); near != "" {
 		return "did you mean " + near + "?"
 	}

@@ -1,4 +1,6 @@
-package gateway
+// Package problem holds what is wrong in a file that the user wrote: where it stands,
+// what is wrong with it and what would be right.
+package problem
 
 import (
 	"cmp"
@@ -71,9 +73,9 @@ func (ps Problems) Unwrap() []error {
 	return errs
 }
 
-// sort puts the problems in the order of the file. Those that stand at the same
+// Sort puts the problems in the order of the file. Those that stand at the same
 // place stay in the order in which they were found.
-func (ps Problems) sort() {
+func (ps Problems) Sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
@@ -96,4 +98,31 @@ func printable(s string) string {
 		}
 	}
 	return s
+}
+
+// Position is a place in a file.
+type Position struct {
+	Line   int // from 1; 0 where it is not known
+	Column int // from 1, in bytes; 0 where it is not known
+}
+
+// Positions maps the dotted path of every key that has a value to the position of
+// that value.
+type Positions map[string]Position
+
+// Find returns the position of a key. A key that the file leaves out has that of the
+// nearest key above it.
+func (ps Positions) Find(key string) Position {
+	for {
+		if at, ok := ps[key]; ok || key == "" {
+			return at
+		}
+		key = key[:max(0, strings.LastIndexByte(key, '.'))]
+	}
+}
+
+// Has reports whether the file has the key, with a value.
+func (ps Positions) Has(key string) bool {
+	_, ok := ps[key]
+	return ok
 }

@@ -1,14 +1,16 @@
-package gateway
+package config
 
 import (
 	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 func TestRedirect(t *testing.T) {
-	for text, want := range map[string]Redirect{
+	for text, want := range map[string]gateway.Redirect{
 		"":                                     {},
 		"redirect_dns: off":                    {},
 		"redirect_dns: on":                     {On: true},

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // Every wrong file gives all its problems at once, in the order of the file.
@@ -26,26 +28,14 @@ func TestParseProblems(t *testing.T) {
 // Callers reach the problems one by one.
 func TestProblemsUnwrap(t *testing.T) {
 	_, err := Parse("/etc/gateway.yaml", []byte("wan: a\nwam: b\n"))
-	var all Problems
-	var first Problem
+	var all problem.Problems
+	var first problem.Problem
 	if !errors.As(err, &all) || !errors.As(err, &first) || len(all) != 1 {
 		t.Fatalf("cannot reach the problems in %v", err)
 	}
-	want := Problem{File: "/etc/gateway.yaml", Line: 2, Column: 1, Key: "wam", Why: "unknown key", Want: "did you mean wan?"}
+	want := problem.Problem{File: "/etc/gateway.yaml", Line: 2, Column: 1, Key: "wam", Why: "unknown key", Want: "did you mean wan?"}
 	if first != want {
 		t.Errorf("got %+v, want %+v", first, want)
-	}
-}
-
-// A value cannot break the line, hide in it, or fill the screen.
-func TestProblemIsPrintable(t *testing.T) {
-	p := Problem{File: "f", Line: 1, Key: "k", Value: "a\x1b[2Jb\nc", Why: "why"}
-	if got, want := p.Error(), `f:1: k: "a\x1b[2Jb\nc": why`; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	p.Value = strings.Repeat("日", 1000)
-	if got := p.Error(); len(got) > 120 || !strings.Contains(got, "日...") {
-		t.Errorf("a long value prints as %s", got)
 	}
 }
 

@@ -1,26 +1,28 @@
-package gateway
+package config
 
 import (
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // YAML prints the configuration as a gateway.yaml with every default written out
 // and every path absolute. Parse reads it as the same configuration.
-func (c *Config) YAML() string {
+func YAML(c *gateway.Config) string {
 	wan := c.WANLink
 	if wan == "" {
 		wan = "auto"
 	}
 	routes, lists := &yaml.Node{Kind: yaml.MappingNode}, &yaml.Node{Kind: yaml.MappingNode}
 	for _, r := range c.Routes {
-		routes.Content = append(routes.Content, scalar(r.Name), mapping(r.pairs()...))
+		routes.Content = append(routes.Content, scalar(r.Name), mapping(routePairs(r)...))
 	}
 	for _, l := range c.Lists {
 		pairs := []any{"file", l.File}
 		if s, fetched := c.Source(l.Name); fetched {
-			pairs = s.pairs()
+			pairs = sourcePairs(s)
 		}
 		if l.Format != "" {
 			pairs = append(pairs, "format", l.Format)
@@ -38,7 +40,7 @@ func (c *Config) YAML() string {
 		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
 			"grace", shortDuration(c.Lifetime.Grace), "ceiling", shortDuration(c.Lifetime.Ceiling)),
 		"owner", string(c.Owner),
-		"redirect_dns", c.Redirect.node(),
+		"redirect_dns", redirectNode(c.Redirect),
 		"routes", routes,
 		"lists", lists,
 	))
@@ -48,26 +50,26 @@ func (c *Config) YAML() string {
 	return string(text)
 }
 
-// node is the redirection as a word, or as its keys.
-func (r Redirect) node() *yaml.Node {
+// redirectNode is the redirection as a word, or as its keys.
+func redirectNode(r gateway.Redirect) *yaml.Node {
 	if !r.On {
 		return scalar("off")
 	}
 	return mapping("except", flow(words(r.Except)), "dot", choose(r.Refuse, "reject", "allow"))
 }
 
-// pairs are the route's keys and values, in the order in which they are shown.
-func (r Route) pairs() []any {
+// routePairs are the route's keys and values, in the order in which they are shown.
+func routePairs(r gateway.Route) []any {
 	var pairs []any
 	add := func(when bool, key string, value any) {
 		if when {
 			pairs = append(pairs, key, value)
 		}
 	}
-	tunnel := r.Egress.Kind == EgressWireGuard
+	tunnel := r.Egress.Kind == gateway.EgressWireGuard
 	add(tunnel, keyWireGuard, r.Egress.File)
 	add(tunnel, "link", r.Egress.Link)
-	add(r.Egress.Kind == EgressNextHop, keyNextHop, flow(words(r.Egress.NextHops)))
+	add(r.Egress.Kind == gateway.EgressNextHop, keyNextHop, flow(words(r.Egress.NextHops)))
 	add(!tunnel && r.Egress.Link != "", keyInterface, r.Egress.Link)
 	add(true, "on_down", string(r.OnDown))
 	add(true, "mark", hex(r.Mark.Value))
@@ -76,17 +78,17 @@ func (r Route) pairs() []any {
 	add(r.MTU != 0, "mtu", r.MTU)
 	add(len(r.Prefixes) > 0, "prefixes", flow(r.Prefixes))
 	add(true, "private", choose(r.Private, "learn", "refuse"))
-	add(r.SNAT.Mode != SNATTo, "snat", string(r.SNAT.Mode))
-	add(r.SNAT.Mode == SNATTo, "snat", flow(words(r.SNAT.Addrs)))
+	add(r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
+	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
 	add(tunnel, "hooks", choose(r.Hooks, "ignore", "refuse"))
 	return pairs
 }
 
-// pairs are the keys and values of a fetched list, in the order in which they are
+// sourcePairs are the keys and values of a fetched list, in the order in which they are
 // shown. The values of header lines are secrets as often as not; whoever shows the
 // text to others leaves them out.
-func (s Source) pairs() []any {
+func sourcePairs(s gateway.Source) []any {
 	pairs := []any{"url", flow(s.URLs)}
 	if s.Select != "" {
 		pairs = append(pairs, "select", s.Select)

@@ -1,6 +1,10 @@
-package gateway
+package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
+)
 
 // readPrefixes reads the lists whose prefixes take the route. Which lists there are
 // shows when all is read, so each name's place is kept.
@@ -13,7 +17,7 @@ func (rr *routeReader) readPrefixes(v value) {
 			item.problem("named twice", "")
 		default:
 			rr.Prefixes = append(rr.Prefixes, name)
-			rr.r.places[prefixKey(rr.Name, name)] = placeOf(item.node)
+			rr.r.positions[prefixKey(rr.Name, name)] = positionOf(item.node)
 		}
 	}
 }
@@ -22,7 +26,7 @@ func (rr *routeReader) readPrefixes(v value) {
 func prefixKey(route, list string) string { return "routes." + route + ".prefixes " + list }
 
 // checkPrefixes looks for the lists that routes take their prefixes from.
-func (c *Config) checkPrefixes(r *reader) {
+func (c *builder) checkPrefixes(r *reader) {
 	var known []string
 	for _, l := range c.Lists {
 		known = append(known, l.Name)
@@ -34,9 +38,9 @@ func (c *Config) checkPrefixes(r *reader) {
 			}
 			want := "add it to lists"
 			if len(known) > 0 {
-				want = didYouMean(name, known)
+				want = problem.DidYouMean(name, known)
 			}
-			r.problemAt(r.places[prefixKey(route.Name, name)], "routes."+route.Name+".prefixes", name, "there is no such list", want)
+			r.problemAt(r.positions[prefixKey(route.Name, name)], "routes."+route.Name+".prefixes", name, "there is no such list", want)
 		}
 	}
 }

@@ -1,22 +1,15 @@
-package gateway
+package config
 
 import (
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
-// HashNumber is the number, 1 to mask.Max()-1, that a route has by its name alone,
-// so that editing the file never moves the mark of a living flow.
-func HashNumber(name string, m Mask) int {
-	h := fnv.New32a()
-	h.Write([]byte(name)) // never fails
-	return 1 + int(h.Sum32()%uint32(m.Max()-1))
-}
-
 // check does what needs more than one key, and fills in what a route has by its name.
-func (c *Config) check(r *reader) {
+func (c *builder) check(r *reader) {
 	c.checkLifetime(r)
 	c.checkLinks(r)
 	c.checkSources(r)
@@ -26,14 +19,14 @@ func (c *Config) check(r *reader) {
 		c.checkTables(r)
 		c.checkPriorities(r)
 	}
-	r.notes.sort()
+	r.notes.Sort()
 	c.Notes = r.notes
 }
 
-func (c *Config) checkLifetime(r *reader) {
+func (c *builder) checkLifetime(r *reader) {
 	l := c.Lifetime
 	shown := func(key string, d time.Duration) string {
-		if r.places.has("lifetime." + key) {
+		if r.positions.Has("lifetime." + key) {
 			return shortDuration(d)
 		}
 		return shortDuration(d) + " (the default)"
@@ -52,7 +45,7 @@ func (c *Config) checkLifetime(r *reader) {
 
 // checkLinks refuses one interface in two roles: what comes in by an egress is
 // never classified, so that clients behind it would have no routes at all.
-func (c *Config) checkLinks(r *reader) {
+func (c *builder) checkLinks(r *reader) {
 	if c.WANLink != "" && slices.Contains(c.LAN, c.WANLink) {
 		r.problem("wan", c.WANLink, "is in lan too", "")
 	}
@@ -66,7 +59,7 @@ func (c *Config) checkLinks(r *reader) {
 			r.problem(key, link, "is the loopback interface", "")
 		case slices.Contains(c.LAN, link):
 			r.problem(key, link, "is in lan too", "")
-		case link == c.WANLink && route.Egress.Kind != EgressNextHop:
+		case link == c.WANLink && route.Egress.Kind != gateway.EgressNextHop:
 			r.problem(key, link, "is the wan", "")
 		}
 		for _, other := range c.Routes[:i] {
@@ -79,8 +72,8 @@ func (c *Config) checkLinks(r *reader) {
 
 // sharedEgress reports two routes with one egress. Only next hops may share their
 // interface.
-func sharedEgress(r *reader, key string, a, b Route) bool {
-	hops := a.Egress.Kind == EgressNextHop && b.Egress.Kind == EgressNextHop
+func sharedEgress(r *reader, key string, a, b gateway.Route) bool {
+	hops := a.Egress.Kind == gateway.EgressNextHop && b.Egress.Kind == gateway.EgressNextHop
 	switch {
 	case a.Egress.File != "" && a.Egress.File == b.Egress.File:
 		r.problem("routes."+a.Name+"."+keyWireGuard, a.Egress.File, "is the file of "+describe(r, b.Name)+" too",
@@ -88,7 +81,7 @@ func sharedEgress(r *reader, key string, a, b Route) bool {
 		return true
 	case a.Egress.Link == b.Egress.Link && !hops:
 		want := ""
-		if a.Egress.Kind == EgressWireGuard {
+		if a.Egress.Kind == gateway.EgressWireGuard {
 			want = "set link: to another name"
 		}
 		r.problem(key, a.Egress.Link, "is the interface of "+describe(r, b.Name)+" too", want)
@@ -97,10 +90,10 @@ func sharedEgress(r *reader, key string, a, b Route) bool {
 	return false
 }
 
-func linkKey(r *reader, route Route) string {
+func linkKey(r *reader, route gateway.Route) string {
 	key := "routes." + route.Name
 	for _, k := range []string{"link", keyWireGuard, keyInterface} {
-		if r.places.has(key + "." + k) {
+		if r.positions.Has(key + "." + k) {
 			return key + "." + k
 		}
 	}
@@ -109,21 +102,21 @@ func linkKey(r *reader, route Route) string {
 
 // describe names another route and where it stands.
 func describe(r *reader, name string) string {
-	if name == WAN {
+	if name == gateway.WAN {
 		return "wan"
 	}
-	return fmt.Sprintf("route %s on line %d", name, r.places.find("routes."+name).line)
+	return fmt.Sprintf("route %s on line %d", name, r.positions.Find("routes."+name).Line)
 }
 
 // numberRoutes gives each route its number and its mark. It reports false where
 // numbers were wrong, so that what is derived from them is not worth a look.
-func (c *Config) numberRoutes(r *reader) bool {
+func (c *builder) numberRoutes(r *reader) bool {
 	if r.wrong("mask") {
 		return false
 	}
 	before := len(r.problems)
-	owner := map[int]string{c.Mask.Max(): WAN}
-	var homeless []*Route
+	owner := map[int]string{c.Mask.Max(): gateway.WAN}
+	var homeless []*gateway.Route
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if !c.numberRoute(r, route) {
@@ -138,7 +131,7 @@ func (c *Config) numberRoutes(r *reader) bool {
 	for _, route := range homeless {
 		key := "routes." + route.Name + ".mark"
 		why := fmt.Sprintf("is the mark of %s too", describe(r, owner[route.Number]))
-		if !r.places.has(key) {
+		if !r.positions.Has(key) {
 			why += ", by the hash of the name"
 		}
 		want := "no mark is free: widen mask"
@@ -152,17 +145,17 @@ func (c *Config) numberRoutes(r *reader) bool {
 }
 
 // numberRoute does it for one route. A mark that was given says the number.
-func (c *Config) numberRoute(r *reader, route *Route) bool {
+func (c *builder) numberRoute(r *reader, route *gateway.Route) bool {
 	key := "routes." + route.Name + ".mark"
 	value := route.Mark.Value
 	switch {
 	case r.wrong(key):
 		return false
 	case value == 0:
-		route.Number = HashNumber(route.Name, c.Mask)
+		route.Number = gateway.HashNumber(route.Name, c.Mask)
 	case value&^uint32(c.Mask) != 0:
 		r.problem(key, fmt.Sprintf("%#x", value), fmt.Sprintf("has bits outside the mask %#x", uint32(c.Mask)),
-			fmt.Sprintf("want for example %#x", c.Mask.Mark(HashNumber(route.Name, c.Mask)).Value))
+			fmt.Sprintf("want for example %#x", c.Mask.Mark(gateway.HashNumber(route.Name, c.Mask)).Value))
 		return false
 	default:
 		route.Number = c.Mask.Number(value)
@@ -182,12 +175,12 @@ func freeNumber(owner map[int]string, n, highest int) int {
 	return 0
 }
 
-func (c *Config) checkTables(r *reader) {
-	owner := map[int]string{c.WANRoute().Table: WAN}
+func (c *builder) checkTables(r *reader) {
+	owner := map[int]string{c.WANRoute().Table: gateway.WAN}
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if route.Table == 0 {
-			route.Table = DefaultTable + route.Number
+			route.Table = gateway.DefaultTable + route.Number
 		}
 		r.alone(owner, "table", route.Name, route.Table)
 	}
@@ -195,14 +188,14 @@ func (c *Config) checkTables(r *reader) {
 
 // checkPriorities keeps every route's policy rule behind the one that keeps local
 // networks local, and before that of table main.
-func (c *Config) checkPriorities(r *reader) {
+func (c *builder) checkPriorities(r *reader) {
 	wan := c.WANRoute().Priority
 	if wan > lastPriority {
 		r.problem("priority", fmt.Sprint(c.Priority), "leaves no room for the routes' rules",
 			fmt.Sprintf("want at most %d", lastPriority-c.Mask.Max()))
 		return
 	}
-	owner := map[int]string{wan: WAN}
+	owner := map[int]string{wan: gateway.WAN}
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if route.Priority == 0 {
@@ -226,7 +219,7 @@ func (r *reader) alone(owner map[int]string, what, route string, n int) {
 		return
 	}
 	why := fmt.Sprintf("is the %s of %s too", what, describe(r, first))
-	if !r.places.has(key) {
+	if !r.positions.Has(key) {
 		why += ", by the route's mark"
 	}
 	r.problem(key, fmt.Sprint(n), why, "set "+what+": to another")

@@ -1,8 +1,10 @@
-package gateway
+package config
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // badName says what is wrong with the name of a route or a list, and what would
@@ -13,8 +15,8 @@ func badName(name string) (why, want string) {
 	if name == "" {
 		return "an empty name", shape
 	}
-	if len(name) > MaxNameLen {
-		return fmt.Sprintf("a name of %d bytes", len(name)), fmt.Sprintf("want at most %d", MaxNameLen)
+	if len(name) > gateway.MaxNameLen {
+		return fmt.Sprintf("a name of %d bytes", len(name)), fmt.Sprintf("want at most %d", gateway.MaxNameLen)
 	}
 	for i, c := range []byte(name) {
 		letter := 'a' <= c && c <= 'z'
@@ -30,8 +32,8 @@ func badName(name string) (why, want string) {
 // printable ASCII without what ip(8) and nft(8) take for patterns or quotes.
 func badLink(name string) (why, want string) {
 	switch {
-	case len(name) > MaxInterfaceName:
-		return fmt.Sprintf("a name of %d bytes", len(name)), fmt.Sprintf("want at most %d", MaxInterfaceName)
+	case len(name) > gateway.MaxInterfaceName:
+		return fmt.Sprintf("a name of %d bytes", len(name)), fmt.Sprintf("want at most %d", gateway.MaxInterfaceName)
 	case name == "." || name == "..":
 		return "not the name of an interface", ""
 	case strings.ContainsRune(name, '*'):

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"encoding/base64"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 const (
@@ -98,8 +100,8 @@ func (v value) size() (int64, bool) {
 	switch {
 	case err != nil || unit == 1 && number != s:
 		v.problem("not a size", wantSize)
-	case n == 0 || n > math.MaxInt64/unit || n*unit > MaxMaxSize:
-		v.problem("out of range", fmt.Sprintf("want 1 to %dG", MaxMaxSize>>30))
+	case n == 0 || n > math.MaxInt64/unit || n*unit > gateway.MaxMaxSize:
+		v.problem("out of range", fmt.Sprintf("want 1 to %dG", gateway.MaxMaxSize>>30))
 	default:
 		return int64(n * unit), true
 	}

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"fmt"
@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 const (
@@ -17,24 +20,24 @@ const (
 
 // listReader reads one list.
 type listReader struct {
-	List
-	Source
+	gateway.List
+	gateway.Source
 	r   *reader
 	key string // lists.NAME
 }
 
-func (c *Config) readLists(v value) {
+func (c *builder) readLists(v value) {
 	v.named("names of lists, each with its keys", func(name string, v value) {
-		lr := &listReader{r: v.r, key: v.key, List: List{Name: name}, Source: Source{
-			List: name, Every: DefaultEvery, Via: WAN, Timeout: DefaultTimeout, MaxSize: DefaultMaxSize,
-			MinRules: DefaultMinRules, MaxShrink: DefaultMaxShrink, Missing: MissingEmpty,
+		lr := &listReader{r: v.r, key: v.key, List: gateway.List{Name: name}, Source: gateway.Source{
+			List: name, Every: gateway.DefaultEvery, Via: gateway.WAN, Timeout: gateway.DefaultTimeout, MaxSize: gateway.DefaultMaxSize,
+			MinRules: gateway.DefaultMinRules, MaxShrink: gateway.DefaultMaxShrink, Missing: gateway.MissingEmpty,
 		}}
 		v.fields(lr.fields())
 		if v.isMapping() {
 			lr.check()
 		}
 		if len(lr.URLs) > 0 {
-			lr.List.File = lr.Source.File(DefaultState)
+			lr.List.File = lr.Source.File(gateway.DefaultState)
 			c.Sources = append(c.Sources, lr.Source)
 		}
 		c.Lists = append(c.Lists, lr.List)
@@ -53,24 +56,24 @@ func (lr *listReader) fields() []field {
 func (lr *listReader) updateFields() []field {
 	return []field{
 		{key: "select", read: func(v value) { set(&lr.Select)(v.selector()) }},
-		{key: "every", read: func(v value) { set(&lr.Every)(v.durationIn(MinEvery, MaxEvery)) }},
+		{key: "every", read: func(v value) { set(&lr.Every)(v.durationIn(gateway.MinEvery, gateway.MaxEvery)) }},
 		{key: "via", read: func(v value) { set(&lr.Via)(v.text("want the name of a route, or wan")) }},
 		{key: "resolvers", read: func(v value) { lr.Resolvers = v.resolvers() }},
 		{key: "sha256_url", read: func(v value) { set(&lr.SHA256URL)(v.webAddress()) }},
-		{key: "signature", read: func(v value) { v.fields(lr.Signature.fields()) }},
+		{key: "signature", read: func(v value) { v.fields(signatureFields(&lr.Signature)) }},
 		{key: "headers", read: lr.readHeaders},
-		{key: "timeout", read: func(v value) { set(&lr.Timeout)(v.durationIn(0, MaxTimeout)) }},
+		{key: "timeout", read: func(v value) { set(&lr.Timeout)(v.durationIn(0, gateway.MaxTimeout)) }},
 		{key: "max_size", read: func(v value) { set(&lr.MaxSize)(v.size()) }},
 		{key: "min_rules", read: func(v value) { set(&lr.MinRules)(v.number(0, maxTable)) }},
 		{key: "max_shrink", read: func(v value) { set(&lr.MaxShrink)(v.percent()) }},
 		{key: "missing", read: func(v value) {
-			word, ok := v.word(string(MissingEmpty), string(MissingFail))
-			set(&lr.Missing)(Missing(word), ok)
+			word, ok := v.word(string(gateway.MissingEmpty), string(gateway.MissingFail))
+			set(&lr.Missing)(gateway.Missing(word), ok)
 		}},
 	}
 }
 
-func (s *Signature) fields() []field {
+func signatureFields(s *gateway.Signature) []field {
 	return []field{
 		{key: "key", read: func(v value) { set(&s.Key)(v.publicKey()) }},
 		{key: "url", read: func(v value) { set(&s.URL)(v.webAddress()) }},
@@ -92,8 +95,8 @@ func (lr *listReader) readURLs(v value) {
 		case !ok:
 		case slices.Contains(lr.URLs, u):
 			item.problem("named twice", "")
-		case len(lr.URLs) == MaxMirrors:
-			item.problem("one mirror too many", fmt.Sprintf("want at most %d", MaxMirrors))
+		case len(lr.URLs) == gateway.MaxMirrors:
+			item.problem("one mirror too many", fmt.Sprintf("want at most %d", gateway.MaxMirrors))
 		default:
 			lr.URLs = append(lr.URLs, u)
 		}
@@ -118,7 +121,7 @@ func (lr *listReader) readHeaders(v value) {
 		case slices.Contains(ours, strings.ToLower(name)):
 			key.problemWith("", "is set by the fetch itself", "")
 			return
-		case slices.ContainsFunc(lr.Headers, func(h Header) bool { return strings.EqualFold(h.Name, name) }):
+		case slices.ContainsFunc(lr.Headers, func(h gateway.Header) bool { return strings.EqualFold(h.Name, name) }):
 			key.problemWith("", "given twice in other capitals", "keep one")
 			return
 		}
@@ -129,7 +132,7 @@ func (lr *listReader) readHeaders(v value) {
 			return
 		}
 		if ok {
-			lr.Headers = append(lr.Headers, Header{name, text})
+			lr.Headers = append(lr.Headers, gateway.Header{Name: name, Value: text})
 		}
 	})
 }
@@ -170,9 +173,9 @@ func (lr *listReader) check() {
 func (lr *listReader) noteOpen() {
 	for _, u := range lr.URLs {
 		if strings.HasPrefix(u, "http:") {
-			at := lr.r.places.find(lr.key + ".url")
-			lr.r.notes = append(lr.r.notes, Problem{
-				File: lr.r.file, Line: at.line, Column: at.column, Key: lr.key + ".url", Value: u,
+			at := lr.r.positions.Find(lr.key + ".url")
+			lr.r.notes = append(lr.r.notes, problem.Problem{
+				File: lr.r.file, Line: at.Line, Column: at.Column, Key: lr.key + ".url", Value: u,
 				Why: "anybody on the way can change the list", Want: "want https, or a signature",
 			})
 		}
@@ -182,8 +185,8 @@ func (lr *listReader) noteOpen() {
 func (lr *listReader) has(key string) bool { return lr.r.given(lr.key + "." + key) }
 
 // checkSources looks for the routes by which lists are fetched.
-func (c *Config) checkSources(r *reader) {
-	known := []string{WAN}
+func (c *builder) checkSources(r *reader) {
+	known := []string{gateway.WAN}
 	for _, route := range c.Routes {
 		known = append(known, route.Name)
 	}
@@ -191,18 +194,18 @@ func (c *Config) checkSources(r *reader) {
 		key := "lists." + s.List + ".via"
 		route, ok := c.Route(s.Via)
 		if !ok {
-			r.problem(key, s.Via, "there is no such route", didYouMean(s.Via, known))
+			r.problem(key, s.Via, "there is no such route", problem.DidYouMean(s.Via, known))
 			continue
 		}
-		bare := route.Egress.Kind == EgressInterface || route.Egress.Kind == EgressNextHop
-		if bare && len(s.Resolvers) == 0 && s.named() {
+		bare := route.Egress.Kind == gateway.EgressInterface || route.Egress.Kind == gateway.EgressNextHop
+		if bare && len(s.Resolvers) == 0 && needsResolver(s) {
 			r.problem(key, s.Via, "the route has no resolvers of its own", "add lists."+s.List+".resolvers")
 		}
 	}
 }
 
-// named reports whether a name has to be looked up to reach the source.
-func (s Source) named() bool {
+// needsResolver reports whether a name has to be looked up to reach the source.
+func needsResolver(s gateway.Source) bool {
 	all := append(slices.Clone(s.URLs), s.SHA256URL, s.Signature.URL)
 	return slices.ContainsFunc(all, func(text string) bool {
 		u, err := url.Parse(text)

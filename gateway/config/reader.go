@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"fmt"
@@ -6,59 +6,38 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // reader walks the YAML tree of one file. It collects what is wrong and goes on,
 // and remembers where each key stands, for the checks that follow.
 type reader struct {
-	file     string // as the messages print it
-	dir      string // absolute; relative paths are relative to it
-	problems Problems
-	notes    Problems // see Config.Notes
-	places   places
-}
-
-// place is where something stands in a file, both from 1.
-type place struct{ line, column int }
-
-// places maps the dotted path of every key that has a value to the place of that value.
-type places map[string]place
-
-// find looks up a key; one that the file leaves out stands where the nearest key
-// above it does.
-func (ps places) find(key string) place {
-	for {
-		if at, ok := ps[key]; ok || key == "" {
-			return at
-		}
-		key = key[:max(0, strings.LastIndexByte(key, '.'))]
-	}
-}
-
-// has reports whether the file has the key, with a value.
-func (ps places) has(key string) bool {
-	_, ok := ps[key]
-	return ok
+	file      string // as the messages print it
+	dir       string // absolute; relative paths are relative to it
+	problems  problem.Problems
+	notes     problem.Problems // see Config.Notes
+	positions problem.Positions
 }
 
 // problem notes a problem with a key that is found by its path.
 func (r *reader) problem(key, value, why, want string) {
-	r.problemAt(r.places.find(key), key, value, why, want)
+	r.problemAt(r.positions.Find(key), key, value, why, want)
 }
 
-func (r *reader) problemAt(at place, key, value, why, want string) {
-	r.problems = append(r.problems, Problem{
-		File: r.file, Line: at.line, Column: at.column, Key: key, Value: value, Why: why, Want: want,
+func (r *reader) problemAt(at problem.Position, key, value, why, want string) {
+	r.problems = append(r.problems, problem.Problem{
+		File: r.file, Line: at.Line, Column: at.Column, Key: key, Value: value, Why: why, Want: want,
 	})
 }
 
 // wrong reports whether the value of a key is a problem already.
 func (r *reader) wrong(key string) bool {
-	return slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Key == key })
+	return slices.ContainsFunc(r.problems, func(p problem.Problem) bool { return p.Key == key })
 }
 
 // given reports whether the user meant to set the key, rightly or not.
-func (r *reader) given(key string) bool { return r.places.has(key) || r.wrong(key) }
+func (r *reader) given(key string) bool { return r.positions.Has(key) || r.wrong(key) }
 
 // field is one key that a mapping may have. Without a value it means its default,
 // unless want says what it must have.
@@ -79,10 +58,12 @@ type value struct {
 func (v value) problem(why, want string) { v.problemWith(v.shown(), why, want) }
 
 func (v value) problemWith(shown, why, want string) {
-	v.r.problemAt(placeOf(v.node), v.key, shown, why, want)
+	v.r.problemAt(positionOf(v.node), v.key, shown, why, want)
 }
 
-func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+func positionOf(n *yaml.Node) problem.Position {
+	return problem.Position{Line: n.Line, Column: n.Column}
+}
 
 // shown is the value as a message prints it.
 func (v value) shown() string {
@@ -135,7 +116,7 @@ func (v value) fields(fields []field) {
 			}
 			return
 		}
-		why, want := "unknown key", didYouMean(name, known)
+		why, want := "unknown key", problem.DidYouMean(name, known)
 		if name == "<<" {
 			why, want = "merge keys are not read", "write the keys out"
 		}
@@ -151,7 +132,7 @@ func (v value) named(want string, each func(name string, child value)) {
 			return
 		}
 		// What is missing in an entry is reported where its name stands.
-		v.r.places[key.key] = placeOf(key.node)
+		v.r.positions[key.key] = positionOf(key.node)
 		each(name, child)
 	})
 }
@@ -169,7 +150,7 @@ func (v value) entries(want string, each func(name string, key, child value)) {
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key, child := resolve(v.node.Content[i]), resolve(v.node.Content[i+1])
 		if key.Kind != yaml.ScalarNode {
-			v.r.problemAt(placeOf(key), v.key, "", "has a key that is not a word", "")
+			v.r.problemAt(positionOf(key), v.key, "", "has a key that is not a word", "")
 			continue
 		}
 		path := strings.TrimPrefix(v.key+"."+key.Value, ".")
@@ -181,7 +162,7 @@ func (v value) entries(want string, each func(name string, key, child value)) {
 		first[key.Value] = at.node.Line
 		to := value{v.r, path, child}
 		if !to.empty() {
-			v.r.places[path] = placeOf(v.node.Content[i+1])
+			v.r.positions[path] = positionOf(v.node.Content[i+1])
 		}
 		each(key.Value, at, to)
 	}

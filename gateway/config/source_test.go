@@ -1,10 +1,12 @@
-package gateway
+package config
 
 import (
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 func TestParseSourceDefaults(t *testing.T) {
@@ -12,9 +14,9 @@ func TestParseSourceDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Source{
-		List: "l", URLs: []string{"https://lists.example/l.txt"}, Every: 24 * time.Hour, Via: WAN, Timeout: 2 * time.Minute,
-		MaxSize: 64 << 20, MinRules: 1, MaxShrink: 40, Missing: MissingEmpty,
+	want := gateway.Source{
+		List: "l", URLs: []string{"https://lists.example/l.txt"}, Every: 24 * time.Hour, Via: gateway.WAN, Timeout: 2 * time.Minute,
+		MaxSize: 64 << 20, MinRules: 1, MaxShrink: 40, Missing: gateway.MissingEmpty,
 	}
 	got, ok := c.Source("l")
 	if diff := cmp.Diff(want, got, equal); !ok || diff != "" {
@@ -34,7 +36,7 @@ func TestWithState(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := c.WithState("/srv/state")
-	want := []List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "s", File: "/srv/state/lists-fetched/s:netflix"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
+	want := []gateway.List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "s", File: "/srv/state/lists-fetched/s:netflix"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
 	if diff := cmp.Diff(want, d.Lists, equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
