@@ -95,21 +95,21 @@ func flatten(err error) []error {
 
 // checkAll looks at everything, in the order in which a person would mend it.
 func checkAll(o *options, r *report) {
-	cfg, err := o.gateway()
+	cfg, err := o.Gateway()
 	if err != nil {
 		r.wrong(exit.Config, err)
 	} else {
-		r.ok("%s: %s, %s", o.config, output.Count(len(cfg.Routes), "route"), output.Count(len(cfg.Lists), "list"))
+		r.ok("%s: %s, %s", o.Config, output.Count(len(cfg.Routes), "route"), output.Count(len(cfg.Lists), "list"))
 		for _, n := range cfg.Notes {
 			r.warn("%v", n)
 		}
 	}
 	text := checkCore(o, cfg, r)
 	if cfg != nil {
-		checkLists(cfg.WithState(o.state), r)
+		checkLists(cfg.WithState(o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
-		all, _ := listeners(o.input(text)) // an error was said where the Corefile was looked at
+		all, _ := listeners(o.Input(text)) // an error was said where the Corefile was looked at
 		checkPitfalls(cfg, all, r)
 	}
 	checkHost(o, text, r)

@@ -1,17 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
@@ -20,18 +21,18 @@ import (
 // checkCore looks at the Corefile and returns its text, imports in their places. Without a gateway.yaml that
 // is right, only what needs none is looked at.
 func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
-	text, err := os.ReadFile(o.corefile)
+	text, err := os.ReadFile(o.Corefile)
 	if err != nil {
-		r.wrong(exit.Corefile, readError("Corefile", "corefile", o.corefile, err))
+		r.wrong(exit.Corefile, paths.ReadError("Corefile", "corefile", o.Corefile, err))
 		return nil
 	}
-	whole, err := corefile.Expand(o.corefile, text)
+	whole, err := corefile.Expand(o.Corefile, text)
 	if err != nil {
 		r.wrong(exit.Corefile, err)
 		return nil
 	}
 	text = whole.Body
-	in := o.input(text)
+	in := o.Input(text)
 	if problems := checkCorefile(in, cfg); len(problems) > 0 {
 		r.wrong(exit.Corefile, explainAll(whole, problems))
 		return text
@@ -41,7 +42,7 @@ func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 		r.wrong(exit.Corefile, err)
 		return text
 	}
-	r.ok("%s: %s", o.corefile, output.Count(len(blocks), "block"))
+	r.ok("%s: %s", o.Corefile, output.Count(len(blocks), "block"))
 	for _, b := range blocks {
 		r.ok("  %s", b)
 	}
@@ -79,37 +80,21 @@ func checkLinks(cfg *gateway.Config, r *report) {
 
 // checkHost looks at what the kernel and other programs must allow.
 func checkHost(o *options, text []byte, r *report) {
-	if err := needCapabilities(); err != nil {
+	if err := privilege.Need(); err != nil {
 		r.wrong(exit.Denied, err)
 	}
 	if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
 		r.warn("/dev/net/tun: %v: without it and without WireGuard in the kernel no tunnel can be made (modprobe tun; docker: --device /dev/net/tun)", err)
 	}
-	if running(o) {
+	if control.AnyRuns(o.Run) {
 		r.ok("a nameroute runs; its ports are not looked at")
 		return
 	}
-	all, err := listeners(o.input(text))
+	all, err := listeners(o.Input(text))
 	if err != nil {
 		return // it was said where the Corefile was looked at
 	}
 	for _, err := range taken(all) {
 		r.wrong(exit.Port, err)
 	}
-}
-
-// running reports whether some part of nameroute runs now.
-func running(o *options) bool {
-	for _, p := range []part{partDNS, partGateway} {
-		f, err := os.Open(filepath.Join(o.run, string(p)+".lock"))
-		if err != nil {
-			continue
-		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return true
-		}
-	}
-	return false
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/test/netlab"
@@ -42,7 +43,7 @@ code says whether everything held. It needs root, ip, nft, wg and wireguard-go.`
 
 // demoOutside runs the demo again in namespaces of its own.
 func demoOutside() error {
-	if err := needCapabilities(); err != nil {
+	if err := privilege.Need(); err != nil {
 		return err
 	}
 	code, err := netlab.Reexec()

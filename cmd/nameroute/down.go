@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -26,7 +25,7 @@ it and ends; where none runs, this does it itself.
 
 From then on listed names take the WAN like all others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := askAll(o.run, "down"); err != nil {
+			if _, err := control.AskAll(o.Run, "down"); err != nil {
 				return err
 			}
 			return withoutProcess(cmd.Context(), o)
@@ -44,43 +43,17 @@ func withoutProcess(ctx context.Context, o *options) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if err := needCapabilities(); err != nil {
+	if err := privilege.Need(); err != nil {
 		return err
 	}
-	for _, p := range []part{partDNS, partGateway} {
-		l, err := awaitLock(ctx, o.run, p)
+	for _, p := range []control.Part{control.DNS, control.Gateway} {
+		l, err := control.AwaitLock(ctx, o.Run, p, downTimeout)
 		if err != nil {
 			return err
 		}
-		defer l.release()
+		defer l.Release()
 	}
-	return errors.Join(removeTable(ctx), removeRouting(ctx, o), removeSockets(o.run))
-}
-
-// awaitLock takes the lock of a part that is about to end.
-func awaitLock(ctx context.Context, dir string, p part) (*lock, error) {
-	for end := time.Now().Add(downTimeout); ; {
-		l, err := takeLock(dir, p)
-		if exit.Code(err) != exit.Running || time.Now().After(end) {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// removeSockets deletes the control sockets that killed processes left.
-func removeSockets(dir string) error {
-	var errs []error
-	for _, parts := range socketParts() {
-		if err := os.Remove(socketName(dir, parts)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(removeTable(ctx), removeRouting(ctx, o), control.RemoveSockets(o.Run))
 }
 
 func removeTable(ctx context.Context) error {
@@ -96,7 +69,7 @@ func removeRouting(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	loop, err := reconcile.New(reconcile.Options{Config: cfg, State: o.state, Log: newLogger("down")})
+	loop, err := reconcile.New(reconcile.Options{Config: cfg, State: o.State, Log: newLogger("down")})
 	if err != nil {
 		return err
 	}

@@ -5,16 +5,16 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/coredns/caddy"
 	"github.com/google/renameio/v2"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
@@ -32,11 +32,11 @@ type files struct {
 }
 
 // goodDir holds the two files as they were when they last worked.
-func (o *options) goodDir() string { return filepath.Join(o.state, "good") }
+func (o *options) goodDir() string { return filepath.Join(o.State, "good") }
 
 // load reads both files. Where one is wrong and an earlier start worked, it returns
 // what worked then, both files together because they name the same routes and lists.
-func (o *options) load(parts []part) (*files, error) {
+func (o *options) load(parts []control.Part) (*files, error) {
 	lying := o.snapshot(parts)
 	f, err := o.read(lying)
 	if err == nil {
@@ -51,7 +51,7 @@ func (o *options) load(parts []part) (*files, error) {
 }
 
 // loadGood returns the files that last worked, to be used because of why.
-func (o *options) loadGood(parts []part, why error) (*files, error) {
+func (o *options) loadGood(parts []control.Part, why error) (*files, error) {
 	f, err := o.read(o.lie(filepath.Join(o.goodDir(), "gateway.yaml"), filepath.Join(o.goodDir(), "Corefile"), parts))
 	if err != nil {
 		return nil, err
@@ -74,19 +74,19 @@ type lying struct {
 
 // lie reads the two files. Paths in them are relative to the user's files, of which
 // these may be copies.
-func (o *options) lie(config, core string, parts []part) lying {
-	l := lying{dns: slices.Contains(parts, partDNS)}
+func (o *options) lie(config, core string, parts []control.Part) lying {
+	l := lying{dns: slices.Contains(parts, control.DNS)}
 	if l.config, l.errs[0] = os.ReadFile(config); l.errs[0] != nil {
-		l.errs[0] = readError("gateway.yaml", "config", config, l.errs[0])
+		l.errs[0] = paths.ReadError("gateway.yaml", "config", config, l.errs[0])
 	}
 	if !l.dns {
 		return l
 	}
 	if l.corefile, l.errs[1] = os.ReadFile(core); l.errs[1] != nil {
-		l.errs[1] = readError("Corefile", "corefile", core, l.errs[1])
+		l.errs[1] = paths.ReadError("Corefile", "corefile", core, l.errs[1])
 		return l
 	}
-	l.text, l.errs[2] = corefile.Expand(o.corefile, l.corefile)
+	l.text, l.errs[2] = corefile.Expand(o.Corefile, l.corefile)
 	return l
 }
 
@@ -116,10 +116,10 @@ const (
 
 // snapshot reads the user's files as they are at one moment: until two looks in a row
 // see the same. Files that never rest are taken as the last look saw them.
-func (o *options) snapshot(parts []part) lying {
-	l := o.lie(o.config, o.corefile, parts)
+func (o *options) snapshot(parts []control.Part) lying {
+	l := o.lie(o.Config, o.Corefile, parts)
 	for range snapshotTries {
-		again := o.lie(o.config, o.corefile, parts)
+		again := o.lie(o.Config, o.Corefile, parts)
 		if again.sum() == l.sum() && (l.text == nil || l.text.Verify(l.corefile) == nil) {
 			break
 		}
@@ -137,10 +137,10 @@ func (o *options) read(l lying) (*files, error) {
 	f := &files{configText: l.config, seen: l.sum()}
 	// A copy is parsed under the name of the original, which its paths are relative to.
 	var err error
-	if f.config, err = config.Parse(o.config, f.configText); err != nil {
+	if f.config, err = config.Parse(o.Config, f.configText); err != nil {
 		err = exit.With(exit.Config, err)
 	} else {
-		f.config = f.config.WithState(o.state)
+		f.config = f.config.WithState(o.State)
 	}
 	if !l.dns {
 		return f, err
@@ -155,10 +155,10 @@ func (o *options) read(l lying) (*files, error) {
 		return nil, exit.With(exit.Corefile, err)
 	}
 	f.corefile, f.text = l.text.Body, l.text
-	if problems := checkCorefile(o.input(f.corefile), f.config); len(problems) > 0 {
+	if problems := checkCorefile(o.Input(f.corefile), f.config); len(problems) > 0 {
 		return nil, exit.With(exit.Corefile, explainAll(f.text, problems))
 	}
-	if err := o.checkNewLists(f.config, o.input(f.corefile)); err != nil {
+	if err := o.checkNewLists(f.config, o.Input(f.corefile)); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -171,25 +171,6 @@ func explainAll(t *corefile.Text, problems []error) error {
 		errs = append(errs, t.Explain(p))
 	}
 	return errors.Join(errs...)
-}
-
-// gateway reads gateway.yaml alone.
-func (o *options) gateway() (*gateway.Config, error) {
-	cfg, err := config.Load(o.config)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = readError("gateway.yaml", "config", o.config, err)
-	}
-	if err != nil {
-		return nil, exit.With(exit.Config, err)
-	}
-	return cfg.WithState(o.state), nil
-}
-
-func readError(what, flag, file string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: there is no %s: `nameroute init` writes one; or say where it is with --%s", file, what, flag)
-	}
-	return fmt.Errorf("read %s: %w", what, err)
 }
 
 // keep stores the two files as the last good state.
@@ -215,9 +196,4 @@ func (f *files) keep(o *options) error {
 		return fmt.Errorf("keep the last good state: %w", err)
 	}
 	return nil
-}
-
-// input is a Corefile as caddy takes it, under the name of the user's file.
-func (o *options) input(text []byte) caddy.Input {
-	return caddy.CaddyfileInput{Contents: text, Filepath: o.corefile, ServerTypeName: "dns"}
 }

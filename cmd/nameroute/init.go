@@ -45,7 +45,7 @@ the other flags.`,
 
 // runInit is `init`; root stands before the paths that are looked at, for tests.
 func runInit(o *options, f initFlags, in io.Reader, out io.Writer, root string) error {
-	for _, name := range []string{o.config, o.corefile} {
+	for _, name := range []string{o.Config, o.Corefile} {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 			if err != nil {
 				return err
@@ -63,7 +63,7 @@ func runInit(o *options, f initFlags, in io.Reader, out io.Writer, root string) 
 	if err != nil {
 		return err
 	}
-	files := c.compose(filepath.Dir(o.config))
+	files := c.compose(filepath.Dir(o.Config))
 	if err := o.checkComposed(files); err != nil {
 		return err
 	}
@@ -107,11 +107,11 @@ func (b *box) tell(out io.Writer) {
 // checkComposed reads the files as a start would, so that an answer that cannot be
 // right is refused before anything is written.
 func (o *options) checkComposed(f initFiles) error {
-	cfg, err := config.Parse(o.config, []byte(f.gateway))
+	cfg, err := config.Parse(o.Config, []byte(f.gateway))
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if problems := checkCorefile(o.input([]byte(f.corefile)), cfg); len(problems) > 0 {
+	if problems := checkCorefile(o.Input([]byte(f.corefile)), cfg); len(problems) > 0 {
 		return exit.With(exit.Usage, errors.Join(problems...))
 	}
 	return nil
@@ -120,7 +120,7 @@ func (o *options) checkComposed(f initFiles) error {
 // writeInit writes the files, each only where there is none. A list that is there is
 // the user's, and is used.
 func (o *options) writeInit(out io.Writer, f initFiles) error {
-	for _, w := range []struct{ name, text string }{{f.listFile, f.list}, {o.config, f.gateway}, {o.corefile, f.corefile}} {
+	for _, w := range []struct{ name, text string }{{f.listFile, f.list}, {o.Config, f.gateway}, {o.Corefile, f.corefile}} {
 		if w.text == "" {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -27,7 +28,7 @@ func newFresh(t *testing.T, files map[string]string) fresh {
 	t.Helper()
 	m := newMachine(t)
 	dir := t.TempDir()
-	f := fresh{m, &options{config: filepath.Join(dir, "etc", "gateway.yaml"), corefile: filepath.Join(dir, "etc", "Corefile"), state: dir, run: dir}, filepath.Join(dir, "root")}
+	f := fresh{m, &options{Paths: paths.Paths{Config: filepath.Join(dir, "etc", "gateway.yaml"), Corefile: filepath.Join(dir, "etc", "Corefile"), State: dir, Run: dir}}, filepath.Join(dir, "root")}
 	files["/etc/resolv.conf"] = "nameserver 198.51.100.53\n"
 	for name, text := range files {
 		f.write(name, text)
@@ -50,7 +51,7 @@ func (f fresh) write(name, text string) {
 // init runs it and returns what it printed, or why it ended.
 func (f fresh) init(flags initFlags, answers string) (string, error) {
 	f.t.Helper()
-	dnshalf.SetDefaults(dnshalf.Defaults{Config: f.o.config, State: f.o.state}) // as every command does
+	dnshalf.SetDefaults(dnshalf.Defaults{Config: f.o.Config, State: f.o.State}) // as every command does
 	var out bytes.Buffer
 	var err error
 	f.Do(func() { err = runInit(f.o, flags, strings.NewReader(answers), &out, f.root) })
@@ -60,14 +61,14 @@ func (f fresh) init(flags initFlags, answers string) (string, error) {
 // clean takes the test's own folder out of a text.
 func (f fresh) clean(text string) string {
 	text = strings.ReplaceAll(text, f.root, "")
-	return strings.ReplaceAll(text, filepath.Dir(f.o.config), "/etc/nameroute")
+	return strings.ReplaceAll(text, filepath.Dir(f.o.Config), "/etc/nameroute")
 }
 
 // written are the files as they were written, one after another.
 func (f fresh) written() string {
 	f.t.Helper()
 	var all strings.Builder
-	for _, name := range []string{f.o.config, f.o.corefile, filepath.Join(filepath.Dir(f.o.config), "mine.txt")} {
+	for _, name := range []string{f.o.Config, f.o.Corefile, filepath.Join(filepath.Dir(f.o.Config), "mine.txt")} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			text = []byte("not there\n")
@@ -83,13 +84,13 @@ func (f fresh) check() string {
 	var out bytes.Buffer
 	r := &report{out: &out}
 	f.Do(func() {
-		cfg, err := config.Load(f.o.config)
+		cfg, err := config.Load(f.o.Config)
 		if err != nil {
 			r.wrong(exit.Config, err)
 			return
 		}
 		checkCore(f.o, cfg, r)
-		checkLists(cfg.WithState(f.o.state), r)
+		checkLists(cfg.WithState(f.o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
 	})
@@ -125,13 +126,13 @@ func TestInitWithoutQuestions(t *testing.T) {
 	if after := f.written(); after != before {
 		t.Errorf("the second time changed files:\n%s", after)
 	}
-	if err := os.Remove(f.o.config); err != nil {
+	if err := os.Remove(f.o.Config); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.init(initFlags{yes: true}, ""); err == nil || !strings.Contains(err.Error(), "Corefile is there already") {
 		t.Errorf("with a Corefile: %v", err)
 	}
-	if _, err := os.Stat(f.o.config); err == nil {
+	if _, err := os.Stat(f.o.Config); err == nil {
 		t.Error("gateway.yaml was written beside a Corefile that was there")
 	}
 }

@@ -48,7 +48,7 @@ func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
 
 // hasWorked reports whether there is a last good copy of a list.
 func (o *options) hasWorked(list string) bool {
-	_, err := os.Stat(filepath.Join(o.state, "lists", list+".list"))
+	_, err := os.Stat(filepath.Join(o.State, "lists", list+".list"))
 	return err == nil
 }
 

@@ -110,7 +110,7 @@ func (o *options) list(name, format string) (gateway.List, error) {
 	if strings.ContainsAny(name, "/.:") {
 		return fileList(name, format), nil
 	}
-	cfg, err := o.gateway()
+	cfg, err := o.Gateway()
 	if err != nil {
 		return gateway.List{}, err
 	}
@@ -122,7 +122,7 @@ func (o *options) list(name, format string) (gateway.List, error) {
 			return l, nil
 		}
 	}
-	return gateway.List{}, exit.With(exit.Usage, fmt.Errorf("list %q: %s has none of that name; write ./%s for a file", name, o.config, name))
+	return gateway.List{}, exit.With(exit.Usage, fmt.Errorf("list %q: %s has none of that name; write ./%s for a file", name, o.Config, name))
 }
 
 func fileList(file, format string) gateway.List {

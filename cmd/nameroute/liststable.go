@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/updater"
@@ -54,11 +55,11 @@ func listsTableCommand(o *options) *cobra.Command {
 		Short: "Show the lists: what they hold, where it comes from, how old it is",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := o.gateway()
+			cfg, err := o.Gateway()
 			if err != nil {
 				return err
 			}
-			rows := listRows(cfg, o.state)
+			rows := listRows(cfg, o.State)
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
@@ -82,17 +83,17 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := o.gateway()
+			cfg, err := o.Gateway()
 			if err != nil {
 				return exit.With(exit.Config, err)
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			u := updater.New(updater.Options{Config: cfg, State: o.state})
+			u := updater.New(updater.Options{Config: cfg, State: o.State})
 			if err := u.Rollback(ctx, args[0]); err != nil {
 				return exit.With(exit.List, err)
 			}
-			for _, s := range updater.Look(cfg, o.state) {
+			for _, s := range updater.Look(cfg, o.State) {
 				if s.List == args[0] {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.List, s.Rules, s.Fetched.Format(time.DateTime))
 				}
@@ -170,7 +171,7 @@ func printLists(out io.Writer, rows []listRow, now time.Time) error {
 			age = r.Checked
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", r.Name, r.Rules, r.Suffix, r.Full, r.Keyword, r.Regexp,
-			r.Exceptions, r.Prefixes, bytesText(r.Size), since(now, age), until(now, r), source)
+			r.Exceptions, r.Prefixes, bytesText(r.Size), output.Since(now, age), until(now, r), source)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -188,13 +189,6 @@ func printLists(out io.Writer, rows []listRow, now time.Time) error {
 
 func indented(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
 
-func since(now, at time.Time) string {
-	if at.IsZero() {
-		return "-"
-	}
-	return roughly(now.Sub(at))
-}
-
 func until(now time.Time, r listRow) string {
 	switch {
 	case r.Via == "":
@@ -202,18 +196,5 @@ func until(now time.Time, r listRow) string {
 	case !r.Next.After(now):
 		return "now"
 	}
-	return roughly(r.Next.Sub(now))
-}
-
-// roughly prints a time in its largest unit.
-func roughly(d time.Duration) string {
-	for _, u := range []struct {
-		unit time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
-		if d >= u.unit {
-			return fmt.Sprintf("%d%s", d/u.unit, u.name)
-		}
-	}
-	return fmt.Sprintf("%ds", max(0, d/time.Second))
+	return output.Duration(r.Next.Sub(now))
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
@@ -48,10 +49,10 @@ func explainListen(err error) error {
 
 // ports finds listeners that somebody else holds, before anything is changed.
 func (p *process) ports(f *files) error {
-	if !slices.Contains(p.parts, partDNS) {
+	if !slices.Contains(p.parts, control.DNS) {
 		return nil
 	}
-	all, err := listeners(p.o.input(f.corefile))
+	all, err := listeners(p.o.Input(f.corefile))
 	if err != nil {
 		return exit.With(exit.Corefile, err)
 	}

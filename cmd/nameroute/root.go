@@ -4,17 +4,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // options are the flags that every command takes.
 type options struct {
-	config   string // gateway.yaml
-	corefile string
-	state    string // what is kept over a reboot
-	run      string // locks and sockets of what runs
-
+	paths.Paths
 	logFormat string
 }
 
@@ -33,17 +30,17 @@ names take which route).`,
 		Args:          cobra.NoArgs,
 		// The plugins read their gateway.yaml even where a Corefile is only checked.
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.config, State: o.state})
+			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.Config, State: o.State})
 			return exit.With(exit.Usage, setLogFormat(o.logFormat))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&o.config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
-	f.StringVar(&o.corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
-	f.StringVar(&o.state, "state", gateway.DefaultState, "directory for what is kept over a restart")
+	f.StringVar(&o.Config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
+	f.StringVar(&o.Corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
+	f.StringVar(&o.State, "state", gateway.DefaultState, "directory for what is kept over a restart")
 	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
-	f.StringVar(&o.run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
+	f.StringVar(&o.Run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
 	if err := completeFlags(root); err != nil {
 		panic(err) // it names a flag that is not above
 	}

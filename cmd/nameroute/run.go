@@ -16,25 +16,27 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway/reconcile"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/updater"
 )
 
 func runCommand(o *options) *cobra.Command {
-	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", partDNS, partGateway)
+	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", control.DNS, control.Gateway)
 }
 
 func dnsCommand(o *options) *cobra.Command {
-	return partCommand(o, "dns", "Run the dns half alone: the resolver and the nft table", partDNS)
+	return partCommand(o, "dns", "Run the dns half alone: the resolver and the nft table", control.DNS)
 }
 
 func gatewayCommand(o *options) *cobra.Command {
-	return partCommand(o, "gateway", "Run the sidecar alone: tunnels, policy rules and routing tables", partGateway)
+	return partCommand(o, "gateway", "Run the sidecar alone: tunnels, policy rules and routing tables", control.Gateway)
 }
 
-func partCommand(o *options, use, short string, parts ...part) *cobra.Command {
+func partCommand(o *options, use, short string, parts ...control.Part) *cobra.Command {
 	var timers reconcile.Timers
 	c := &cobra.Command{
 		Use:   use,
@@ -48,7 +50,7 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 		},
 	}
 	f := c.Flags()
-	if slices.Contains(parts, partGateway) {
+	if slices.Contains(parts, control.Gateway) {
 		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
 		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "time between two looks at the tunnels")
 	}
@@ -58,7 +60,7 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 // process is one running nameroute.
 type process struct {
 	o      *options
-	parts  []part
+	parts  []control.Part
 	timers reconcile.Timers
 	log    *slog.Logger
 	server *server          // nil without the dns half
@@ -80,7 +82,7 @@ type process struct {
 }
 
 // runParts runs until a signal or `down` ends it.
-func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Timers) (err error) {
+func runParts(ctx context.Context, o *options, parts []control.Part, timers reconcile.Timers) (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -90,19 +92,19 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	defer signal.Stop(signals)
 
 	p := &process{o: o, parts: parts, timers: timers, log: newLogger("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now(), reloads: newReloads()}
-	if err := needCapabilities(); err != nil {
+	if err := privilege.Need(); err != nil {
 		return err
 	}
 	locks := parts
 	if p.whole() {
-		locks = append(slices.Clone(parts), partUpdate)
+		locks = append(slices.Clone(parts), control.Update)
 	}
 	for _, q := range locks {
-		l, err := takeLock(o.run, q)
+		l, err := control.TakeLock(o.Run, q)
 		if err != nil {
 			return err
 		}
-		defer l.release()
+		defer l.Release()
 	}
 	f, err := o.load(parts)
 	if err != nil {
@@ -116,10 +118,10 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	if err := p.start(ctx, f); err != nil {
 		return errors.Join(err, p.stop(cancel))
 	}
-	c, err := serveControl(socketName(o.run, parts), map[string]func(context.Context) error{
+	c, err := control.Serve(control.Socket(o.Run, parts), map[string]func(context.Context) error{
 		"reload": p.reloadNow,
 		"down":   p.down,
-	}, p.status)
+	}, func() any { return p.status() })
 	if err != nil {
 		return errors.Join(err, p.stop(cancel))
 	}
@@ -129,7 +131,7 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 	err = p.wait(signals)
 	p.reloads.close(errors.New("nameroute is ending"))
 	p.tell(daemon.SdNotifyStopping)
-	c.close()
+	c.Close()
 	return errors.Join(err, p.stop(cancel))
 }
 
@@ -137,9 +139,9 @@ func runParts(ctx context.Context, o *options, parts []part, timers reconcile.Ti
 // when the nft table stands.
 func (p *process) start(ctx context.Context, f *files) error {
 	table := make(chan struct{})
-	if slices.Contains(p.parts, partGateway) {
+	if slices.Contains(p.parts, control.Gateway) {
 		loop, err := reconcile.New(reconcile.Options{
-			Config: f.config, State: p.o.state, Log: p.log, TableReady: p.tableReady(table), Timers: p.timers,
+			Config: f.config, State: p.o.State, Log: p.log, TableReady: p.tableReady(table), Timers: p.timers,
 		})
 		if err != nil {
 			return err
@@ -147,7 +149,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 		p.loop = loop
 		go func() { p.ended <- loop.Run(ctx) }()
 	}
-	if slices.Contains(p.parts, partDNS) {
+	if slices.Contains(p.parts, control.DNS) {
 		p.server = newServer(p.o, p.look)
 		var err error
 		if f, err = p.startServer(f); err != nil {
@@ -199,7 +201,7 @@ func (p *process) whole() bool { return len(p.parts) > 1 }
 
 // keepLists keeps the lists that have a URL fresh. No start waits for a download.
 func (p *process) keepLists(ctx context.Context, f *files) {
-	p.lists = updater.New(updater.Options{Config: f.config, State: p.o.state, Log: newLogger("updater")})
+	p.lists = updater.New(updater.Options{Config: f.config, State: p.o.State, Log: newLogger("updater")})
 	p.updating.Go(func() { p.lists.Run(ctx) })
 }
 

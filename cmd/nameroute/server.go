@@ -44,7 +44,7 @@ func newServer(o *options, tick func()) *server {
 // open.
 func (s *server) start(f *files) error {
 	defer dnshalf.UseConfig(f.config)()
-	inst, err := caddy.Start(s.o.input(f.corefile))
+	inst, err := caddy.Start(s.o.Input(f.corefile))
 	if err == nil {
 		s.inst.Store(inst)
 		return nil
@@ -65,7 +65,7 @@ func (s *server) reload(f *files) error {
 	defer dnshalf.UseConfig(f.config)()
 	inst := s.instance()
 	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
-		if h := dnshalf.Running(s.o.config); h != nil {
+		if h := dnshalf.Running(s.o.Config); h != nil {
 			return h.Reload()
 		}
 		return nil
@@ -79,7 +79,7 @@ func (s *server) reload(f *files) error {
 
 // restart has a new instance take over the listeners of the old one.
 func (s *server) restart(old *caddy.Instance, f *files) error {
-	in := s.o.input(f.corefile)
+	in := s.o.Input(f.corefile)
 	if err := openable(in, old.Caddyfile()); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func openable(next, old caddy.Input) error {
 
 // remove takes out the nft table.
 func (s *server) remove(ctx context.Context) error {
-	if h := dnshalf.Running(s.o.config); h != nil {
+	if h := dnshalf.Running(s.o.Config); h != nil {
 		return h.Remove(ctx)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
@@ -53,9 +54,9 @@ one is down, and 1 where nothing runs.`,
 // readStatus asks whatever runs, whole or in parts.
 func readStatus(o *options) (statusDoc, error) {
 	var docs []statusDoc
-	for _, parts := range socketParts() {
-		text, err := get(socketName(o.run, parts), "status")
-		if errors.Is(err, errNobody) {
+	for _, parts := range control.Processes() {
+		text, err := control.Get(control.Socket(o.Run, parts), "status")
+		if errors.Is(err, control.ErrNotRunning) {
 			continue
 		}
 		if err != nil {
@@ -68,7 +69,7 @@ func readStatus(o *options) (statusDoc, error) {
 		docs = append(docs, d)
 	}
 	if len(docs) == 0 {
-		return statusDoc{}, fmt.Errorf("%w: start it with `nameroute run`", errNobody)
+		return statusDoc{}, fmt.Errorf("%w: start it with `nameroute run`", control.ErrNotRunning)
 	}
 	return mergeStatus(docs), nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"net/netip"
 	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 )
 
 // statusDoc is what `status --json` prints and what the control sockets answer to GET
@@ -25,10 +27,10 @@ type statusDoc struct {
 
 // processStatus is one running nameroute.
 type processStatus struct {
-	PID     int       `json:"pid"`
-	Version string    `json:"version"`
-	Parts   []part    `json:"parts"` // dns, gateway
-	Since   time.Time `json:"since"`
+	PID     int            `json:"pid"`
+	Version string         `json:"version"`
+	Parts   []control.Part `json:"parts"` // dns, gateway
+	Since   time.Time      `json:"since"`
 	// LastGood says why the files as they lie there are not in use; "": they are.
 	LastGood string `json:"last_good,omitempty"`
 }

@@ -29,7 +29,7 @@ func (p *process) status() statusDoc {
 	}
 	d.addWAN(f.config)
 	if p.server != nil {
-		if h := dnshalf.Running(p.o.config); h != nil {
+		if h := dnshalf.Running(p.o.Config); h != nil {
 			s, err := h.Snapshot()
 			d.problem(err)
 			d.addDNS(s)

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 )
 
 // printStatus prints the page for a person.
@@ -16,13 +17,13 @@ func printStatus(out io.Writer, d statusDoc) error {
 		for i, q := range p.Parts {
 			words[i] = string(q)
 		}
-		fmt.Fprintf(w, "nameroute %s, %s, process %d, since %s\n", p.Version, strings.Join(words, " and "), p.PID, ago(d.At, p.Since))
+		fmt.Fprintf(w, "nameroute %s, %s, process %d, since %s\n", p.Version, strings.Join(words, " and "), p.PID, output.Since(d.At, p.Since))
 		if p.LastGood != "" {
-			remark(w, "the last good files are in use", p.LastGood)
+			output.Remark(w, "the last good files are in use", p.LastGood)
 		}
 	}
 	for _, p := range d.Problems {
-		remark(w, "not known", p)
+		output.Remark(w, "not known", p)
 	}
 	routesText(w, d)
 	listsText(w, d)
@@ -35,7 +36,7 @@ func printStatus(out io.Writer, d statusDoc) error {
 }
 
 func routesText(w io.Writer, d statusDoc) {
-	t := newTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
+	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
 	for _, r := range d.Routes {
 		state := "up"
 		if !r.Up {
@@ -43,29 +44,29 @@ func routesText(w io.Writer, d statusDoc) {
 		}
 		handshake := "-"
 		if r.Tunnel != nil {
-			handshake = ago(d.At, r.Tunnel.Handshake)
+			handshake = output.Since(d.At, r.Tunnel.Handshake)
 		}
 		stopped := "-"
 		if r.Stopped != nil {
 			stopped = fmt.Sprint(r.Stopped.Packets)
 		}
-		t.add(r.Name, state, ago(d.At, r.Since), families(r), handshake, size(r.RX), size(r.TX), stopped, orDash(strings.Join(r.Links, " ")))
+		t.Add(r.Name, state, output.Since(d.At, r.Since), families(r), handshake, bytesOf(r.RX), bytesOf(r.TX), stopped, output.OrDash(strings.Join(r.Links, " ")))
 		if r.Why != "" {
-			t.remark(r.Name, r.Why)
+			t.Remark(r.Name, r.Why)
 		}
 		if r.Note != "" {
-			t.remark(r.Name, r.Note)
+			t.Remark(r.Name, r.Note)
 		}
 	}
-	t.print(w)
+	t.Print(w)
 	for _, l := range d.WAN.Defaults {
-		remark(w, "WAN", l)
+		output.Remark(w, "WAN", l)
 	}
 	var resolvers []string
 	for _, r := range d.WAN.Resolvers {
 		resolvers = append(resolvers, r.String())
 	}
-	remark(w, "resolvers of the WAN", orDash(strings.Join(resolvers, ", ")))
+	output.Remark(w, "resolvers of the WAN", output.OrDash(strings.Join(resolvers, ", ")))
 }
 
 func families(r routeStatus) string {
@@ -81,7 +82,7 @@ func families(r routeStatus) string {
 }
 
 func listsText(w io.Writer, d statusDoc) {
-	t := newTable("LIST", ">ENTRIES", ">PREFIXES", ">SKIPPED", ">READ", "FORMAT", "STATE")
+	t := output.NewTable("LIST", ">ENTRIES", ">PREFIXES", ">SKIPPED", ">READ", "FORMAT", "STATE")
 	for _, l := range d.Lists {
 		state := "current"
 		switch {
@@ -90,28 +91,28 @@ func listsText(w io.Writer, d statusDoc) {
 		case l.Error != "":
 			state = "not in use"
 		}
-		t.add(l.Name, fmt.Sprint(l.Entries), fmt.Sprint(l.Prefixes), fmt.Sprint(l.Skipped), ago(d.At, l.Read), orDash(l.Format), state)
+		t.Add(l.Name, fmt.Sprint(l.Entries), fmt.Sprint(l.Prefixes), fmt.Sprint(l.Skipped), output.Since(d.At, l.Read), output.OrDash(l.Format), state)
 		if l.Error != "" {
-			t.remark(l.Name, l.Error)
+			t.Remark(l.Name, l.Error)
 		}
 	}
-	t.print(w)
+	t.Print(w)
 }
 
 func setsText(w io.Writer, d statusDoc) {
-	t := newTable("SET", "ROUTE", ">ELEMENTS", ">CAPACITY", ">LEARNED PER MINUTE")
+	t := output.NewTable("SET", "ROUTE", ">ELEMENTS", ">CAPACITY", ">LEARNED PER MINUTE")
 	for _, s := range d.Sets {
 		capacity := "-"
 		if s.Capacity > 0 {
 			capacity = fmt.Sprint(s.Capacity)
 		}
-		t.add(s.Set, s.Route, fmt.Sprint(s.Elements), capacity, fmt.Sprint(s.PerMinute))
+		t.Add(s.Set, s.Route, fmt.Sprint(s.Elements), capacity, fmt.Sprint(s.PerMinute))
 	}
-	t.print(w)
+	t.Print(w)
 }
 
 func upstreamsText(w io.Writer, d statusDoc) {
-	t := newTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUESTIONS", ">ANSWERS")
+	t := output.NewTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUESTIONS", ">ANSWERS")
 	for _, u := range d.Upstreams {
 		health := "healthy"
 		if !u.Healthy {
@@ -124,13 +125,13 @@ func upstreamsText(w io.Writer, d statusDoc) {
 		if u.Latency > 0 {
 			latency = fmt.Sprintf("%.1f ms", u.Latency*1000)
 		}
-		t.add(u.Address, u.Route, health, latency, fmt.Sprint(u.Asked), fmt.Sprint(u.Answered))
+		t.Add(u.Address, u.Route, health, latency, fmt.Sprint(u.Asked), fmt.Sprint(u.Answered))
 	}
-	t.print(w)
+	t.Print(w)
 }
 
 func blocksText(w io.Writer, d statusDoc) {
-	t := newTable("BLOCK", "LISTED", "ROUTE", ">QUERIES", ">CACHE HITS")
+	t := output.NewTable("BLOCK", "LISTED", "ROUTE", ">QUERIES", ">CACHE HITS")
 	for _, b := range d.Blocks {
 		queries, hits := "-", "-"
 		if b.Queries != nil {
@@ -142,9 +143,9 @@ func blocksText(w io.Writer, d statusDoc) {
 				hits += fmt.Sprintf(" (%d%%)", min(100, *b.Hits*100 / *b.Queries))
 			}
 		}
-		t.add(strings.Join(b.Zones, " "), orDash(b.View), orDash(strings.Join(b.Routes, " ")), queries, hits)
+		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
 	}
-	t.print(w)
+	t.Print(w)
 }
 
 func redirectText(w io.Writer, r *redirectStatus) {
@@ -156,9 +157,9 @@ func redirectText(w io.Writer, r *redirectStatus) {
 		text += fmt.Sprintf(", %d packets of encrypted ones refused", r.Refused)
 	}
 	fmt.Fprintln(w)
-	remark(w, "redirect_dns", text)
+	output.Remark(w, "redirect_dns", text)
 	if r.Problem != "" {
-		remark(w, "redirect_dns", r.Problem)
+		output.Remark(w, "redirect_dns", r.Problem)
 	}
 }
 
@@ -187,35 +188,13 @@ func kernelText(w io.Writer, k kernelStatus) {
 		words = append(words, "WireGuard is "+where)
 	}
 	fmt.Fprintln(w)
-	remark(w, "kernel", orDash(strings.Join(words, "; ")))
+	output.Remark(w, "kernel", output.OrDash(strings.Join(words, "; ")))
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func ago(now, at time.Time) string {
-	if at.IsZero() {
-		return "-"
-	}
-	return roughly(now.Sub(at))
-}
-
-// size prints bytes in their largest unit, as `wg show` does.
-func size(n *int64) string {
+// bytesOf prints a size, or - where it is not known.
+func bytesOf(n *int64) string {
 	if n == nil {
 		return "-"
 	}
-	v, units := float64(*n), []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for ; v >= 1000 && i < len(units)-1; i++ {
-		v /= 1024
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", *n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
+	return output.Bytes(*n)
 }

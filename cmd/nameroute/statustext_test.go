@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
@@ -23,7 +25,7 @@ func goldenStatus() statusDoc {
 	u := func(v uint64) *uint64 { return &v }
 	return statusDoc{
 		At:        at,
-		Processes: []processStatus{{PID: 4711, Version: "v1.2.3", Parts: []part{partDNS, partGateway}, Since: at.Add(-50 * time.Hour)}},
+		Processes: []processStatus{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
 		Routes: []routeStatus{
 			{
 				Name: "vpn", Egress: "wireguard", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
@@ -86,7 +88,7 @@ func golden(t *testing.T, file, got string) {
 
 func TestStatusText(t *testing.T) {
 	dns := goldenStatus()
-	dns.Processes[0].Parts = []part{partDNS}
+	dns.Processes[0].Parts = []control.Part{control.DNS}
 	dns.Processes[0].LastGood = "/etc/nameroute/gateway.yaml:3: unknown key: lans: did you mean lan?"
 	dns.Kernel.WireGuard, dns.Problems, dns.Upstreams = nil, []string{"no resolver of the WAN is known"}, nil
 	dns.Kernel.Table, dns.Kernel.Update = "twins", false
@@ -101,7 +103,7 @@ func TestStatusText(t *testing.T) {
 		}
 		golden(t, file, out.String())
 		for i, l := range strings.Split(out.String(), "\n") {
-			if n := len([]rune(l)); n > pageWidth {
+			if n := len([]rune(l)); n > output.Width {
 				t.Errorf("%s: line %d has %d columns: %s", file, i+1, n, l)
 			}
 		}
@@ -128,12 +130,12 @@ func TestStatusJSON(t *testing.T) {
 func TestStatusOfHalves(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	sidecar := statusDoc{
-		At: at, Processes: []processStatus{{PID: 1, Parts: []part{partGateway}}}, Problems: []string{"same"},
+		At: at, Processes: []processStatus{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
 		Routes: []routeStatus{{Name: "vpn", Up: false, Since: at, Why: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
 		Kernel: kernelStatus{WireGuard: []string{"kernel"}},
 	}
 	dns := statusDoc{
-		At: at, Processes: []processStatus{{PID: 2, Parts: []part{partDNS}}}, Problems: []string{"same", "other"},
+		At: at, Processes: []processStatus{{PID: 2, Parts: []control.Part{control.DNS}}}, Problems: []string{"same", "other"},
 		Routes: []routeStatus{{Name: "vpn", Up: true, Stopped: &counterStatus{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
 		Sets:   []setStatus{{Set: "vpn4"}}, Kernel: kernelStatus{Table: "plain", Owner: true},
 	}

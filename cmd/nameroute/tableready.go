@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -17,7 +18,7 @@ func (p *process) tableReady(started <-chan struct{}) func(context.Context) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for !slices.Contains(p.parts, partDNS) {
+		for !slices.Contains(p.parts, control.DNS) {
 			stands, err := nft.Stands()
 			if err != nil || stands {
 				return err

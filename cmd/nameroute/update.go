@@ -12,14 +12,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/updater"
 )
-
-// partUpdate is the updater as a process of its own.
-const partUpdate part = "update"
 
 func updateCommand(o *options) *cobra.Command {
 	var flags updater.Flags
@@ -38,10 +37,10 @@ itself. SIGHUP has it read gateway.yaml again.`,
 			if daemon && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
 				return exit.With(exit.Usage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))
 			}
-			if err := needCapabilities(); err != nil {
+			if err := privilege.Need(); err != nil {
 				return err
 			}
-			cfg, err := o.gateway()
+			cfg, err := o.Gateway()
 			if err != nil {
 				return exit.With(exit.Config, err)
 			}
@@ -64,13 +63,13 @@ itself. SIGHUP has it read gateway.yaml again.`,
 
 // updateDaemon keeps the lists fresh until a signal ends it.
 func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every time.Duration) error {
-	l, err := takeLock(o.run, partUpdate)
+	l, err := control.TakeLock(o.Run, control.Update)
 	if err != nil {
 		return err
 	}
-	defer l.release()
+	defer l.Release()
 	log := newLogger("updater")
-	u := updater.New(updater.Options{Config: cfg, State: o.state, Log: log, Timers: updater.Timers{Every: every}})
+	u := updater.New(updater.Options{Config: cfg, State: o.State, Log: log, Timers: updater.Timers{Every: every}})
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -85,7 +84,7 @@ func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every ti
 		case <-ended:
 			return nil
 		case <-reload:
-			cfg, err := o.gateway()
+			cfg, err := o.Gateway()
 			if err != nil {
 				log.Error("reload: what was known goes on", "why", err)
 				continue
@@ -99,7 +98,7 @@ func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every ti
 // updateOnce fetches and tells what became of each list.
 func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Config, names []string, flags updater.Flags) error {
 	if len(cfg.Sources) == 0 && len(names) == 0 {
-		fmt.Fprintf(out, "%s has no list with url\n", o.config)
+		fmt.Fprintf(out, "%s has no list with url\n", o.Config)
 		return nil
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
@@ -107,7 +106,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		flags.Progress = p.show
 		defer p.clear()
 	}
-	u := updater.New(updater.Options{Config: cfg, State: o.state})
+	u := updater.New(updater.Options{Config: cfg, State: o.State})
 	failed := 0
 	results, err := u.Update(ctx, names, flags)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 )
 
 // shop is a gateway.yaml with a fetched list and one of a file, and what serves it.
@@ -25,7 +26,7 @@ type shop struct {
 
 func newShop(t *testing.T, keys string) *shop {
 	t.Helper()
-	if err := needCapabilities(); err != nil {
+	if err := privilege.Need(); err != nil {
 		t.Skip(err) // marked sockets
 	}
 	s := &shop{t: t, dir: t.TempDir()}

@@ -23,7 +23,7 @@ func (p *process) saw(sum digest) { p.seen.Store(&sum) }
 // look asks for a reload where gateway.yaml, the Corefile or a file that it imports is
 // another than when they were last read, right or wrong.
 func (p *process) look() {
-	l := p.o.lie(p.o.config, p.o.corefile, p.parts)
+	l := p.o.lie(p.o.Config, p.o.Corefile, p.parts)
 	if seen := p.seen.Load(); seen != nil && l.sum() != *seen {
 		p.reloads.ask()
 	}
@@ -35,13 +35,13 @@ func (p *process) watchFiles(ctx context.Context) {
 	go p.retryFailed(ctx)
 	var imports []string // of the last Corefile whose imports could be read
 	files := func() []string {
-		l := p.o.lie(p.o.config, p.o.corefile, p.parts)
+		l := p.o.lie(p.o.Config, p.o.Corefile, p.parts)
 		if l.text != nil {
 			imports = importsOf(l)
 		}
-		all := append([]string{p.o.config}, imports...)
+		all := append([]string{p.o.Config}, imports...)
 		if l.dns {
-			all = append(all, p.o.corefile)
+			all = append(all, p.o.Corefile)
 		}
 		return all
 	}

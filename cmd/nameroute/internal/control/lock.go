@@ -1,37 +1,31 @@
-package main
+package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
-// part is one of the processes that nameroute can run as.
-type part string
-
-const (
-	partDNS     part = "dns"
-	partGateway part = "gateway"
-)
-
-// lock is held for as long as a part runs. The kernel lets go of it when the process
+// Lock is held for as long as a part runs. The kernel releases it when the process
 // ends, however it ends.
-type lock struct{ f *os.File }
+type Lock struct{ f *os.File }
 
-// takeLock takes the lock of a part. Where another process holds it, the error says
+// TakeLock takes the lock of a part. Where another process holds it, the error says
 // which one and carries exit.Running.
-func takeLock(dir string, p part) (*lock, error) {
+func TakeLock(dir string, p Part) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
-	name := filepath.Join(dir, string(p)+".lock")
+	name := lockName(dir, p)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
@@ -50,11 +44,45 @@ func takeLock(dir string, p part) (*lock, error) {
 	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("write the lock: %w", err), f.Close())
 	}
-	return &lock{f}, nil
+	return &Lock{f}, nil
 }
 
-// release lets go. The file stays: removing it would let two processes lock two files.
-func (l *lock) release() error { return l.f.Close() }
+// Release releases the lock. The file stays: if it were removed, two processes could
+// lock two files.
+func (l *Lock) Release() error { return l.f.Close() }
+
+func lockName(dir string, p Part) string { return filepath.Join(dir, string(p)+".lock") }
+
+// AwaitLock takes the lock of a part that is about to end.
+func AwaitLock(ctx context.Context, dir string, p Part, limit time.Duration) (*Lock, error) {
+	for end := time.Now().Add(limit); ; {
+		l, err := TakeLock(dir, p)
+		if exit.Code(err) != exit.Running || time.Now().After(end) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// AnyRuns reports whether the resolver or the sidecar runs now.
+func AnyRuns(dir string) bool {
+	for _, p := range []Part{DNS, Gateway} {
+		f, err := os.Open(lockName(dir, p))
+		if err != nil {
+			continue
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return true
+		}
+	}
+	return false
+}
 
 // readHolder describes the process that wrote a lock file, or "".
 func readHolder(name string) string {
@@ -63,14 +91,14 @@ func readHolder(name string) string {
 	if err != nil || pid == "" {
 		return ""
 	}
-	if cmd := commandLine(pid); cmd != "" {
+	if cmd := CommandLine(pid); cmd != "" {
 		return fmt.Sprintf(" (process %s: %s)", pid, cmd)
 	}
 	return fmt.Sprintf(" (process %s)", pid)
 }
 
-// commandLine is the command line of a process, or "" where there is none to see.
-func commandLine(pid string) string {
+// CommandLine returns the command line of a process, or "" where there is none to see.
+func CommandLine(pid string) string {
 	b, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 	if err != nil {
 		return ""

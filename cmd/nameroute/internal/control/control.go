@@ -1,4 +1,6 @@
-package main
+// Package control is how commands and running processes find each other: locks and
+// control sockets in the run directory.
+package control
 
 import (
 	"context"
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -22,24 +25,36 @@ const controlTimeout = 30 * time.Second
 // maxAnswer bounds what a command reads of an answer, in bytes.
 const maxAnswer = 16 << 20
 
-// control is the socket by which commands talk to what runs. A verb is one POST, and
-// GET /status answers a statusDoc; an answer other than 200 carries the reason as text.
-type control struct {
+// Part is one of the processes that nameroute can run as.
+type Part string
+
+// The parts.
+const (
+	DNS     Part = "dns"     // the resolver and the nft table
+	Gateway Part = "gateway" // the sidecar
+	Update  Part = "update"  // the updater
+)
+
+// Server is the socket by which commands talk to a running process. A verb is one
+// POST, and GET /status answers JSON; an answer other than 200 carries the reason as
+// text.
+type Server struct {
 	server *http.Server
 	done   chan struct{}
 }
 
-// socketName is where a part listens; `run`, which is both, has the plain name.
-func socketName(dir string, parts []part) string {
+// Socket returns where a process with these parts listens; `run`, which has all of
+// them, has the plain name.
+func Socket(dir string, parts []Part) string {
 	if len(parts) == 1 {
 		return filepath.Join(dir, string(parts[0])+".sock")
 	}
 	return filepath.Join(dir, "control.sock")
 }
 
-// serveControl listens until close. Only root (or the user of the process) may
-// connect: the socket is made with mode 0600.
-func serveControl(name string, actions map[string]func(context.Context) error, status func() statusDoc) (*control, error) {
+// Serve listens until Close. Only root (or the user of the process) may connect: the
+// socket has mode 0600. What status returns is answered as JSON.
+func Serve(name string, actions map[string]func(context.Context) error, status func() any) (*Server, error) {
 	// The lock is ours, so a socket that lies there is of a process that is gone.
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
@@ -64,7 +79,7 @@ func serveControl(name string, actions map[string]func(context.Context) error, s
 		// What cannot be written, its reader has given up.
 		_ = json.NewEncoder(w).Encode(status())
 	})
-	c := &control{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})}
+	c := &Server{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.server.Serve(l) // ends with ErrServerClosed
@@ -72,8 +87,8 @@ func serveControl(name string, actions map[string]func(context.Context) error, s
 	return c, nil
 }
 
-// close lets requests under way finish: `down` is answered by the process that ends.
-func (c *control) close() {
+// Close lets running requests finish: `down` is answered by the process that ends.
+func (c *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if c.server.Shutdown(ctx) != nil {
@@ -82,17 +97,17 @@ func (c *control) close() {
 	<-c.done
 }
 
-// errNobody means that no process listens on a control socket.
-var errNobody = errors.New("no nameroute runs")
+// ErrNotRunning means that no process listens on a control socket.
+var ErrNotRunning = errors.New("no nameroute runs")
 
-// ask sends one verb to a control socket.
-func ask(name, verb string) error {
+// Ask sends one verb to a control socket.
+func Ask(name, verb string) error {
 	_, err := request(name, http.MethodPost, verb)
 	return err
 }
 
-// get reads what a control socket answers to a question that changes nothing.
-func get(name, what string) ([]byte, error) { return request(name, http.MethodGet, what) }
+// Get reads what a control socket answers to a request that changes nothing.
+func Get(name, what string) ([]byte, error) { return request(name, http.MethodGet, what) }
 
 func request(name, method, verb string) ([]byte, error) {
 	client := &http.Client{Timeout: controlTimeout, Transport: &http.Transport{
@@ -111,7 +126,7 @@ func request(name, method, verb string) ([]byte, error) {
 		if errors.Is(err, os.ErrPermission) {
 			return nil, exit.With(exit.Denied, fmt.Errorf("%s: %w", name, op.Err))
 		}
-		return nil, errNobody
+		return nil, ErrNotRunning
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the running nameroute to %s: %w", verb, err)
@@ -127,20 +142,30 @@ func request(name, method, verb string) ([]byte, error) {
 	return text, nil
 }
 
-// socketParts are the sets of parts that may listen: everything in one process, or
-// each alone. The sidecar comes before the dns half, as `down` needs it.
-func socketParts() [][]part { return [][]part{{partDNS, partGateway}, {partGateway}, {partDNS}} }
+// Processes returns the sets of parts that a process with a control socket may have:
+// everything, or one part. The sidecar comes before the resolver, as `down` needs it.
+func Processes() [][]Part { return [][]Part{{DNS, Gateway}, {Gateway}, {DNS}} }
 
-// askAll sends a verb to whatever runs, whole or in parts, and tells how many it
-// reached.
-func askAll(dir, verb string) (reached int, err error) {
-	for _, parts := range socketParts() {
-		e := ask(socketName(dir, parts), verb)
-		if errors.Is(e, errNobody) {
+// AskAll sends a verb to every process that runs, and returns how many it reached.
+func AskAll(dir, verb string) (reached int, err error) {
+	for _, parts := range Processes() {
+		e := Ask(Socket(dir, parts), verb)
+		if errors.Is(e, ErrNotRunning) {
 			continue
 		}
 		reached++
 		err = errors.Join(err, e)
 	}
 	return reached, err
+}
+
+// RemoveSockets deletes the control sockets that killed processes left.
+func RemoveSockets(dir string) error {
+	var errs []error
+	for _, parts := range Processes() {
+		if err := os.Remove(Socket(dir, parts)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"fmt"
@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// pageWidth is the columns of a terminal that nobody has made wider.
-const pageWidth = 80
+// Width is the number of columns of a page, that of a terminal by default.
+const Width = 80
 
-// remark prints `what: text` within the page, further lines indented.
-func remark(w io.Writer, what, text string) {
+// Remark prints `what: text` within the page, further lines indented.
+func Remark(w io.Writer, what, text string) {
 	line := what + ":"
 	for _, word := range strings.Fields(text) {
-		if len([]rune(line))+1+len([]rune(word)) > pageWidth {
+		if len([]rune(line))+1+len([]rune(word)) > Width {
 			fmt.Fprintln(w, line)
 			line = "   "
 		}
@@ -23,30 +23,33 @@ func remark(w io.Writer, what, text string) {
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
 
-// table is a part of the page, with headings; a heading that begins with > has its
-// column set to the right.
-type table struct {
+// Table is a part of a page: rows below headings. A heading that begins with > has its
+// column aligned to the right.
+type Table struct {
 	rows    [][]string
 	right   []bool
 	remarks [][2]string
 }
 
-func newTable(headings ...string) *table {
-	t := &table{right: make([]bool, len(headings))}
+// NewTable returns a table with these headings and no rows.
+func NewTable(headings ...string) *Table {
+	t := &Table{right: make([]bool, len(headings))}
 	row := make([]string, len(headings))
 	for i, h := range headings {
 		row[i], t.right[i] = strings.CutPrefix(h, ">")
 	}
-	t.add(row...)
+	t.Add(row...)
 	return t
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// Add appends a row.
+func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 
-func (t *table) remark(what, text string) { t.remarks = append(t.remarks, [2]string{what, text}) }
+// Remark appends a line below the table.
+func (t *Table) Remark(what, text string) { t.remarks = append(t.remarks, [2]string{what, text}) }
 
-// print writes the table, unless it is empty, and what is remarked about its rows.
-func (t *table) print(w io.Writer) {
+// Print writes the table with its remarks, unless it has no rows.
+func (t *Table) Print(w io.Writer) {
 	if len(t.rows) < 2 {
 		return
 	}
@@ -67,13 +70,13 @@ func (t *table) print(w io.Writer) {
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
 	for _, r := range t.remarks {
-		remark(w, "  "+r[0], r[1])
+		Remark(w, "  "+r[0], r[1])
 	}
 }
 
 // widths are those of the columns. Where the page is too narrow, the widest columns
 // of text give way.
-func (t *table) widths() []int {
+func (t *Table) widths() []int {
 	widths := make([]int, len(t.right))
 	total := 2 * (len(widths) - 1)
 	for i := range widths {
@@ -82,7 +85,7 @@ func (t *table) widths() []int {
 		}
 		total += widths[i]
 	}
-	for ; total > pageWidth; total-- {
+	for ; total > Width; total-- {
 		widest := -1
 		for i, w := range widths {
 			if !t.right[i] && (widest < 0 || w > widths[widest]) {
