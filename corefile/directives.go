@@ -1,24 +1,16 @@
-// Package corefile says what a Corefile may hold: the plugins that are linked in and
-// the order in which a query meets them. It also carries the Corefile that is shipped.
+// Package corefile parses Corefiles, with the files that they import, and holds the order
+// of the directives and the Corefile that packages install.
 package corefile
 
-import (
-	_ "embed"
-
-	"github.com/coredns/coredns/core/dnsserver"
-)
+import _ "embed"
 
 // Shipped is the Corefile that packages install, with the comments that explain it.
 //
 //go:embed Corefile
 var Shipped []byte
 
-// Register gives CoreDNS the directives. It is called once, before any Corefile is
-// read; an error means that a name stands twice.
-func Register() error { return dnsserver.SetDirectives(Directives()) }
-
-// Directives are all that a Corefile may use, in the order in which a query meets
-// them, which is CoreDNS's own. Ours stand where they must:
+// Directives returns the directives that a Corefile may use, in the order in which a
+// query passes through their plugins. The order is CoreDNS's own, with ours in between:
 //
 //   - listed and route above everything that can answer (local, dns64, rewrite, cache,
 //     template, hosts, file), so that no answer passes them unseen;

@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/corefile"
+	_ "github.com/nameroute/nameroute/corefile/plugins"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/test/netlab"
 )

@@ -6,14 +6,14 @@ import (
 
 	"github.com/coredns/caddy"
 
-	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/corefile/plugins"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 )
 
 // A Corefile that says nothing would be served as CoreDNS's default.
 func TestCorefileWithoutBlocks(t *testing.T) {
-	if err := corefile.Register(); err != nil {
+	if err := plugins.Register(); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Parse(gateway.DefaultFile, nil)

@@ -7,14 +7,14 @@ import (
 	"os"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/corefile/plugins"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes one command line and returns the exit code.
 func run(args []string) int {
-	if err := corefile.Register(); err != nil {
+	if err := plugins.Register(); err != nil {
 		fmt.Fprintln(os.Stderr, "nameroute:", err)
 		return exit.Failure
 	}

@@ -5,12 +5,12 @@ import (
 	"os"
 	"testing"
 
-	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/corefile/plugins"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
 func TestMain(m *testing.M) {
-	if err := corefile.Register(); err != nil {
+	if err := plugins.Register(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

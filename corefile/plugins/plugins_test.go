@@ -1,4 +1,4 @@
-package corefile
+package plugins
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
@@ -43,7 +44,7 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 			linked = append(linked, directive)
 		}
 	}
-	order := Directives()
+	order := corefile.Directives()
 	for _, name := range order {
 		if !slices.Contains(linked, name) {
 			t.Errorf("directive %s has no plugin", name)
@@ -61,7 +62,7 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 
 // The order is what keeps an answer from passing unseen.
 func TestOursStandWhereTheyMust(t *testing.T) {
-	order := Directives()
+	order := corefile.Directives()
 	at := func(name string) int { return slices.Index(order, name) }
 	if at("listed") > at("route") {
 		t.Error("route stands above listed")
@@ -96,7 +97,7 @@ var fenceLine = regexp.MustCompile("^(```|~~~) *([A-Za-z]+) *$")
 // fences are the blocks of code in a language in all pages that match a pattern.
 func fences(t *testing.T, pattern, language string) []page {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", pattern))
+	files, err := filepath.Glob(filepath.Join("..", "..", pattern))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no page %s: %v", pattern, err)
 	}
@@ -127,7 +128,7 @@ func fences(t *testing.T, pattern, language string) []page {
 // answers.
 func TestCorefilesBoot(t *testing.T) {
 	netlab.Need(t, "nft")
-	pages := append([]page{{"Corefile", string(Shipped)}}, fences(t, "README.md", "corefile")...)
+	pages := append([]page{{"Corefile", string(corefile.Shipped)}}, fences(t, "README.md", "corefile")...)
 	pages = append(pages, fences(t, "docs/home.md", "corefile")...)
 	pages = append(pages, fences(t, "plugin/*/README.md", "corefile")...)
 	if len(pages) < 6 {
@@ -139,7 +140,7 @@ func TestCorefilesBoot(t *testing.T) {
 }
 
 func boot(t *testing.T, p page) {
-	blocks, err := caddyfile.Parse(p.where, strings.NewReader(p.text), Directives())
+	blocks, err := caddyfile.Parse(p.where, strings.NewReader(p.text), corefile.Directives())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
-package corefile
+// Package plugins links in the plugins that a Corefile may use: ours, and those of
+// CoreDNS that a home or office resolver needs. Plugins for clouds and orchestrators are
+// left out, because each brings its vendor's whole client library.
+package plugins
 
-// The plugins of CoreDNS that a home or office resolver needs. Those that speak to a
-// cloud or an orchestrator are left out: each brings its vendor's whole client library.
 import (
+	"github.com/coredns/coredns/core/dnsserver"
 	_ "github.com/coredns/coredns/plugin/acl"
 	_ "github.com/coredns/coredns/plugin/any"
 	_ "github.com/coredns/coredns/plugin/auto"
@@ -55,6 +57,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/view"
 	_ "github.com/coredns/coredns/plugin/whoami"
 
+	"github.com/nameroute/nameroute/corefile"
 	_ "github.com/nameroute/nameroute/plugin/home"
 	_ "github.com/nameroute/nameroute/plugin/leases"
 	_ "github.com/nameroute/nameroute/plugin/listed"
@@ -62,3 +65,7 @@ import (
 	_ "github.com/nameroute/nameroute/plugin/route"
 	_ "github.com/nameroute/nameroute/plugin/upstream"
 )
+
+// Register gives CoreDNS the order of the directives. It must be called once, before a
+// Corefile is read. An error means that a directive is listed twice.
+func Register() error { return dnsserver.SetDirectives(corefile.Directives()) }
