@@ -9,7 +9,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // checkOverlap finds policy rules and routing tables of others that get in the way of
@@ -18,7 +18,7 @@ func (h *hostCheck) checkOverlap(r *report) {
 	routes := h.cfg.AllRoutes()
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]
-		rules, err := whole.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
+		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
 		if err != nil {
 			r.warn("ip %s rule: %v: overlaps with other programs' rules are not looked at", option, err)
 			continue
@@ -96,7 +96,7 @@ func describeRule(rule netlink.Rule) string {
 
 // foreignRoutes counts what others have put into a table.
 func foreignRoutes(family, table int) int {
-	routes, err := whole.Dump(func() ([]netlink.Route, error) {
+	routes, err := nlretry.Dump(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {

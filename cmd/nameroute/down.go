@@ -12,7 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/gateway/reconcile"
+	"github.com/nameroute/nameroute/gateway/sidecar"
 )
 
 func downCommand(o *options) *cobra.Command {
@@ -69,9 +69,9 @@ func removeRouting(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	loop, err := reconcile.New(reconcile.Options{Config: cfg, State: o.State, Log: newLogger("down")})
+	controller, err := sidecar.New(sidecar.Options{Config: cfg, State: o.State, Log: newLogger("down")})
 	if err != nil {
 		return err
 	}
-	return loop.Down(ctx)
+	return controller.Down(ctx)
 }

@@ -14,9 +14,9 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
-	"github.com/nameroute/nameroute/gateway/whole"
 )
 
 // box is what `init` sees of the machine.
@@ -80,7 +80,7 @@ func lookAtBox(root string) (*box, error) {
 
 // lookAtLinks sorts the interfaces: what leads out, what may be a LAN, what is a tunnel.
 func (b *box) lookAtLinks() error {
-	links, err := whole.Dump(netlink.LinkList)
+	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("ip link: %w", err)
 	}
@@ -103,7 +103,7 @@ func (b *box) lookAtLinks() error {
 			continue
 		}
 		c := candidate{name: a.Name, bridge: l.Type() == "bridge"}
-		addrs, err := whole.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+		addrs, err := nlretry.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 		if err != nil {
 			return fmt.Errorf("ip address show dev %s: %w", a.Name, err)
 		}

@@ -38,7 +38,7 @@ func (p *process) feedWatchdog(ctx context.Context) {
 		return
 	}
 	checks := []func(context.Context) error{p.turns}
-	if p.loop != nil {
+	if p.sidecar != nil {
 		checks = append(checks, p.sidecarAnswers)
 	}
 	if p.server != nil {
@@ -88,7 +88,7 @@ func (p *process) turns(ctx context.Context) error {
 func (p *process) sidecarAnswers(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
-		p.loop.Status()
+		p.sidecar.Status()
 		close(done)
 	}()
 	select {

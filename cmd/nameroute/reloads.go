@@ -132,8 +132,8 @@ func (p *process) reload() error {
 			return err
 		}
 	}
-	if p.loop != nil {
-		p.loop.SetConfig(f.config)
+	if p.sidecar != nil {
+		p.sidecar.SetConfig(f.config)
 	}
 	if p.lists != nil {
 		p.lists.SetConfig(f.config)

@@ -19,7 +19,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
-	"github.com/nameroute/nameroute/gateway/reconcile"
+	"github.com/nameroute/nameroute/gateway/sidecar"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/updater"
 )
@@ -37,7 +37,7 @@ func gatewayCommand(o *options) *cobra.Command {
 }
 
 func partCommand(o *options, use, short string, parts ...control.Part) *cobra.Command {
-	var timers reconcile.Timers
+	var timers sidecar.Timers
 	c := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -59,19 +59,19 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 
 // process is one running nameroute.
 type process struct {
-	o      *options
-	parts  []control.Part
-	timers reconcile.Timers
-	log    *slog.Logger
-	server *server          // nil without the dns half
-	loop   *reconcile.Loop  // nil without the sidecar
-	lists  *updater.Updater // nil where the parts run apart: `update --daemon` is one of them then
-	ended  chan error       // the sidecar's end
-	quit   chan error       // how `down` went
-	alive  chan struct{}    // the main loop takes from it whenever it is free
-	ending atomic.Bool      // `down` is at work
-	began  time.Time
-	inUse  atomic.Pointer[files]
+	o       *options
+	parts   []control.Part
+	timers  sidecar.Timers
+	log     *slog.Logger
+	server  *server             // nil without the dns half
+	sidecar *sidecar.Controller // nil without the sidecar
+	lists   *updater.Updater    // nil where the parts run apart: `update --daemon` is one of them then
+	ended   chan error          // the sidecar's end
+	quit    chan error          // how `down` went
+	alive   chan struct{}       // the main loop takes from it whenever it is free
+	ending  atomic.Bool         // `down` is at work
+	began   time.Time
+	inUse   atomic.Pointer[files]
 
 	reloads  *reloads
 	changing sync.Mutex             // a reload or `down` is at work
@@ -82,7 +82,7 @@ type process struct {
 }
 
 // runParts runs until a signal or `down` ends it.
-func runParts(ctx context.Context, o *options, parts []control.Part, timers reconcile.Timers) (err error) {
+func runParts(ctx context.Context, o *options, parts []control.Part, timers sidecar.Timers) (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -140,14 +140,14 @@ func runParts(ctx context.Context, o *options, parts []control.Part, timers reco
 func (p *process) start(ctx context.Context, f *files) error {
 	table := make(chan struct{})
 	if slices.Contains(p.parts, control.Gateway) {
-		loop, err := reconcile.New(reconcile.Options{
+		controller, err := sidecar.New(sidecar.Options{
 			Config: f.config, State: p.o.State, Log: p.log, TableReady: p.tableReady(table), Timers: p.timers,
 		})
 		if err != nil {
 			return err
 		}
-		p.loop = loop
-		go func() { p.ended <- loop.Run(ctx) }()
+		p.sidecar = controller
+		go func() { p.ended <- controller.Run(ctx) }()
 	}
 	if slices.Contains(p.parts, control.DNS) {
 		p.server = newServer(p.o, p.look)
@@ -190,8 +190,8 @@ func (p *process) startServer(f *files) (*files, error) {
 		return f, err
 	}
 	good.seen = f.seen
-	if p.loop != nil {
-		p.loop.SetConfig(good.config)
+	if p.sidecar != nil {
+		p.sidecar.SetConfig(good.config)
 	}
 	return good, p.server.start(good)
 }
@@ -251,8 +251,8 @@ func (p *process) down(ctx context.Context) error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
 	var errs []error
-	if p.loop != nil {
-		errs = append(errs, p.loop.Down(ctx))
+	if p.sidecar != nil {
+		errs = append(errs, p.sidecar.Down(ctx))
 	}
 	if p.server != nil {
 		errs = append(errs, p.server.remove(ctx))
@@ -273,7 +273,7 @@ func (p *process) stop(cancel context.CancelFunc) error {
 	}
 	cancel()
 	p.updating.Wait()
-	if p.loop != nil {
+	if p.sidecar != nil {
 		<-p.ended
 	}
 	return err

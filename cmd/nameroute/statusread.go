@@ -11,7 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
-	"github.com/nameroute/nameroute/gateway/reconcile"
+	"github.com/nameroute/nameroute/gateway/sidecar"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
@@ -35,8 +35,8 @@ func (p *process) status() statusDoc {
 			d.addDNS(s)
 		}
 	}
-	if p.loop != nil {
-		d.addSidecar(p.loop.Status())
+	if p.sidecar != nil {
+		d.addSidecar(p.sidecar.Status())
 	}
 	for i := range d.Routes {
 		d.Routes[i].countLinks()
@@ -74,8 +74,8 @@ func (d *statusDoc) addWAN(cfg *gateway.Config) {
 	}
 }
 
-// addSidecar adds what the loop knows, which is the one that decides about routes.
-func (d *statusDoc) addSidecar(s reconcile.Status) {
+// addSidecar adds what the sidecar knows, which is the one that decides about routes.
+func (d *statusDoc) addSidecar(s sidecar.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Name)
 		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Why, r.Note, r.Links

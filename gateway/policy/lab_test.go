@@ -14,7 +14,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -97,7 +97,7 @@ ip -6 route add default via 2001:db8:1::1 dev wan0
 
 func clean(t *testing.T) {
 	t.Helper()
-	links, err := whole.Dump(netlink.LinkList)
+	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}

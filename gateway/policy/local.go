@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // maxLocal bounds what Local returns: a box with a full BGP table has a million
@@ -34,7 +34,7 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 		return nil, err
 	}
 	defer k.close()
-	links, err := whole.Dump(k.h.LinkList)
+	links, err := nlretry.Dump(k.h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link: %w", err)
 	}

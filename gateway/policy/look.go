@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // Look reads from the kernel what the wanted state depends on.
@@ -47,11 +47,11 @@ func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
 }
 
 func (k *reader) links() ([]Link, error) {
-	dump, err := whole.Dump(k.h.LinkList)
+	dump, err := nlretry.Dump(k.h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link: %w", err)
 	}
-	addrs, err := whole.Dump(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := nlretry.Dump(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("ip address: %w", err)
 	}

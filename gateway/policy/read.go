@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // reader asks the kernel.
@@ -54,7 +54,7 @@ func (k *reader) read() (State, error) {
 	}
 	var s State
 	for _, f := range k.families {
-		rules, err := whole.Dump(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
+		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
 		if err != nil {
 			return State{}, fmt.Errorf("ip -%d rule: %w", f, err)
 		}
@@ -101,7 +101,7 @@ func (k *reader) dump(f gateway.Family, filter *netlink.Route, mask uint64) (rou
 // each calls do for every kernel route; again is called when the dump was
 // interrupted by a change and starts anew.
 func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do func(netlink.Route), again func()) error {
-	_, err := whole.Dump(func() (struct{}, error) {
+	_, err := nlretry.Dump(func() (struct{}, error) {
 		again()
 		return struct{}{}, k.routes.RouteListFilteredIter(familyNumber(f), filter, mask, func(n netlink.Route) bool {
 			do(n)
@@ -115,7 +115,7 @@ func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do f
 }
 
 func (k *reader) linkNames() (map[int]string, error) {
-	links, err := whole.Dump(k.h.LinkList)
+	links, err := nlretry.Dump(k.h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // applyAddresses makes the interface carry these addresses and no others. New ones
@@ -66,7 +66,7 @@ func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
 }
 
 func (t *Tunnel) addresses(link netlink.Link) ([]netip.Prefix, error) {
-	list, err := whole.Dump(func() ([]netlink.Addr, error) { return t.nl.AddrList(link, netlink.FAMILY_ALL) })
+	list, err := nlretry.Dump(func() ([]netlink.Addr, error) { return t.nl.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: list addresses: %w", t.name, err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/nameroute/nameroute/gateway/whole"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
 // aliasPrefix starts the alias (IFLA_IFALIAS, `ip link` shows it) of every
@@ -43,7 +43,7 @@ type Link struct {
 // Links lists the tunnels of nameroute in this network namespace, whether or not
 // a process holds them.
 func Links() ([]Link, error) {
-	links, err := whole.Dump(netlink.LinkList)
+	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}

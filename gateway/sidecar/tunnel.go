@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // tunnel is a route's WireGuard interface with all that is known of it. It belongs
 // to whoever holds the loop's work lock.
 type tunnel struct {
-	l     *Loop
+	c     *Controller
 	route gateway.Route
 	provider
 
@@ -47,17 +47,17 @@ func (b *backoff) failed(now time.Time, first, longest time.Duration) {
 	b.at = now.Add(b.pause)
 }
 
-func newTunnel(l *Loop, r gateway.Route) *tunnel {
+func newTunnel(c *Controller, r gateway.Route) *tunnel {
 	return &tunnel{
-		l: l, route: r, provider: newProvider(r, l.opts.State),
-		health: wg.NewHealth(l.opts.Timers.Handshake),
+		c: c, route: r, provider: newProvider(r, c.opts.State),
+		health: wg.NewHealth(c.opts.Timers.Handshake),
 	}
 }
 
 // setRoute takes over what may change without opening the tunnel again.
 func (t *tunnel) setRoute(r gateway.Route) {
 	if t.route.Egress.File != r.Egress.File || t.route.Hooks != r.Hooks {
-		t.provider = newProvider(r, t.l.opts.State)
+		t.provider = newProvider(r, t.c.opts.State)
 	}
 	t.route = r
 	if !t.read {
@@ -86,7 +86,7 @@ func (t *tunnel) look(now time.Time) (news bool) {
 // observe takes in the tunnel's counters and reports whether it went down or up.
 func (t *tunnel) observe(now time.Time) bool {
 	status, err := t.dev.Status()
-	t.l.problem(t.subject("read the tunnel"), err)
+	t.c.problem(t.subject("read the tunnel"), err)
 	if err != nil {
 		return false
 	}
@@ -99,7 +99,7 @@ func (t *tunnel) observe(now time.Time) bool {
 	t.resolver.reset()
 	// One that is gone is made again.
 	if err := t.dev.KeepTrying(down); err != nil && !errors.Is(err, wg.ErrGone) {
-		t.l.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
+		t.c.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
 	}
 	return true
 }
@@ -110,14 +110,14 @@ func (t *tunnel) reload() bool {
 	if !t.provider.look() {
 		return false
 	}
-	t.l.problem(t.subject("provider file"), t.bad)
+	t.c.problem(t.subject("provider file"), t.bad)
 	if t.bad == nil {
-		t.l.problem(t.subject("provider file"), t.keep())
+		t.c.problem(t.subject("provider file"), t.keep())
 		for _, n := range append(slices.Clone(t.conf.Ignored), t.conf.Hooks...) {
-			t.l.log.Warn("not used: "+n.String(), "route", t.route.Name)
+			t.c.log.Warn("not used: "+n.String(), "route", t.route.Name)
 		}
 	} else if t.conf != nil {
-		t.l.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.file)
+		t.c.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.file)
 	}
 	if t.conf != before {
 		t.retry = backoff{}
@@ -148,11 +148,11 @@ func (t *tunnel) apply(cfg *gateway.Config) {
 	t.broken = t.bringUp(cfg)
 	reopened := held && errors.Is(t.broken, wg.ErrGone) // which has said so, and set the pause
 	if !reopened {
-		t.l.problem(t.subject("tunnel"), t.broken)
+		t.c.problem(t.subject("tunnel"), t.broken)
 	}
 	if t.dev == nil && !reopened {
-		t.retry.failed(now, t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
-	} else if t.dev != nil && now.Sub(t.opened) > t.l.opts.Timers.RetryMax {
+		t.retry.failed(now, t.c.opts.Timers.RetryMin, t.c.opts.Timers.RetryMax)
+	} else if t.dev != nil && now.Sub(t.opened) > t.c.opts.Timers.RetryMax {
 		t.retry = backoff{}
 	}
 }
@@ -160,18 +160,18 @@ func (t *tunnel) apply(cfg *gateway.Config) {
 func (t *tunnel) bringUp(cfg *gateway.Config) error {
 	if t.dev == nil {
 		dev, err := wg.Open(t.route.Egress.Link, wg.Options{
-			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.l.opts.Userspace,
-			Patience: t.l.opts.Timers.Handshake / 12, Log: t.l.log,
+			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.c.opts.Userspace,
+			Patience: t.c.opts.Timers.Handshake / 12, Log: t.c.log,
 		})
 		if err != nil {
 			return err
 		}
 		t.dev, t.opened = dev, time.Now()
-		t.l.notice(dev.Gone())
+		t.c.notice(dev.Gone())
 	}
 	mark := cfg.WANRoute().Mark.Value
 	changes, err := t.dev.Apply(wg.Desired(t.conf, t.endpoints, mark))
-	t.l.changed(changes, "route", t.route.Name, "link", t.dev.Name())
+	t.c.changed(changes, "route", t.route.Name, "link", t.dev.Name())
 	switch {
 	case errors.Is(err, wg.ErrGone):
 		t.reopen()
@@ -189,10 +189,10 @@ func (t *tunnel) bringUp(cfg *gateway.Config) error {
 }
 
 // notice kicks the loop when the tunnel's interface is gone.
-func (l *Loop) notice(gone <-chan struct{}) {
+func (c *Controller) notice(gone <-chan struct{}) {
 	go func() {
 		<-gone
-		l.Kick()
+		c.Kick()
 	}()
 }
 
@@ -209,13 +209,13 @@ func marked(link string, mark uint32) bool {
 // reopen forgets an interface that is gone. If it was there for a while it is made
 // again at once.
 func (t *tunnel) reopen() {
-	t.l.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
+	t.c.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
 	t.close()
-	t.health, t.down, t.status = wg.NewHealth(t.l.opts.Timers.Handshake), false, wg.Status{}
-	if time.Since(t.opened) > t.l.opts.Timers.RetryMin {
+	t.health, t.down, t.status = wg.NewHealth(t.c.opts.Timers.Handshake), false, wg.Status{}
+	if time.Since(t.opened) > t.c.opts.Timers.RetryMin {
 		t.retry = backoff{}
 	} else {
-		t.retry.failed(time.Now(), t.l.opts.Timers.RetryMin, t.l.opts.Timers.RetryMax)
+		t.retry.failed(time.Now(), t.c.opts.Timers.RetryMin, t.c.opts.Timers.RetryMax)
 	}
 }
 
@@ -259,17 +259,17 @@ func (t *tunnel) families() []gateway.Family {
 
 // removeTunnels deletes interfaces of ours that no route has any more, of an
 // earlier run too, and the copies of their files.
-func (l *Loop) removeTunnels(cfg *gateway.Config) {
+func (c *Controller) removeTunnels(cfg *gateway.Config) {
 	wanted := func(link string) bool {
 		return slices.ContainsFunc(cfg.Routes, func(r gateway.Route) bool {
 			return r.Egress.Kind == gateway.EgressWireGuard && r.Egress.Link == link
 		})
 	}
-	l.problem("remove tunnels", l.removeLinks(wanted))
-	l.problem("remove provider files", l.forgetProviders(func(gateway.Route) bool { return true }))
+	c.problem("remove tunnels", c.removeLinks(wanted))
+	c.problem("remove provider files", c.forgetProviders(func(gateway.Route) bool { return true }))
 }
 
-func (l *Loop) removeLinks(wanted func(link string) bool) error {
+func (c *Controller) removeLinks(wanted func(link string) bool) error {
 	links, err := wg.Links()
 	if err != nil {
 		return err
@@ -283,7 +283,7 @@ func (l *Loop) removeLinks(wanted func(link string) bool) error {
 			errs = append(errs, err)
 			continue
 		}
-		l.log.Info("changed", "what", "del interface "+link.Name)
+		c.log.Info("changed", "what", "del interface "+link.Name)
 	}
 	return errors.Join(errs...)
 }

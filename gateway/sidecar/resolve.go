@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (t *tunnel) silent(now time.Time) bool {
 		return true
 	}
 	never := !slices.ContainsFunc(t.status.Peers, func(p wg.PeerStatus) bool { return !p.LastHandshake.IsZero() })
-	return never && now.Sub(t.opened) > t.l.opts.Timers.Resolve
+	return never && now.Sub(t.opened) > t.c.opts.Timers.Resolve
 }
 
 // resolve looks endpoint names up in the background: when they are not known, when
@@ -51,7 +51,7 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 		return
 	}
 	t.resolver.busy = true
-	l, conf, current := t.l, t.conf, t.status.Endpoints()
+	c, conf, current := t.c, t.conf, t.status.Endpoints()
 	background.Go(func() {
 		mark := cfg.WANRoute().Mark
 		r := resolved{t: t, conf: conf, silent: silent}
@@ -63,10 +63,10 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 				Resolver: wg.DNS{Servers: servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
 			})
 		}
-		l.mu.Lock()
-		l.results = append(l.results, r)
-		l.mu.Unlock()
-		l.wake()
+		c.mu.Lock()
+		c.results = append(c.results, r)
+		c.mu.Unlock()
+		c.wake()
 	})
 }
 
@@ -79,13 +79,13 @@ func (t *tunnel) named() bool {
 }
 
 // take uses the outcome of a lookup and reports whether an endpoint is another now.
-func (l *Loop) take(r resolved, now time.Time) bool {
-	t, timers := r.t, l.opts.Timers
+func (c *Controller) take(r resolved, now time.Time) bool {
+	t, timers := r.t, c.opts.Timers
 	t.resolver.busy = false
 	if t.conf != r.conf || t.dev == nil {
 		return false
 	}
-	l.problem(t.subject("endpoint"), r.err)
+	c.problem(t.subject("endpoint"), r.err)
 	first := timers.RetryMin
 	if r.err == nil {
 		first = timers.Resolve

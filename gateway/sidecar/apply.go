@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"errors"
@@ -12,45 +12,45 @@ import (
 )
 
 // apply brings everything to the wanted state.
-func (l *Loop) apply(cfg *gateway.Config, ready bool) {
-	in, err := l.kernel.Look(cfg)
+func (c *Controller) apply(cfg *gateway.Config, ready bool) {
+	in, err := c.kernel.Look(cfg)
 	if err != nil {
-		l.problem("kernel", err)
+		c.problem("kernel", err)
 		return
 	}
-	l.choose(cfg)
-	early, err := l.closeDoors(cfg, in)
+	c.choose(cfg)
+	early, err := c.closeDoors(cfg, in)
 	if err != nil {
-		l.problem("closed door", err)
+		c.problem("closed door", err)
 		return // without it nothing that is more open is made
 	}
-	l.problem("closed door", nil)
-	l.removeTunnels(cfg)
-	for _, t := range l.tunnels {
+	c.problem("closed door", nil)
+	c.removeTunnels(cfg)
+	for _, t := range c.tunnels {
 		t.apply(cfg)
 	}
-	if in, err = l.kernel.Look(cfg); err != nil { // the tunnels have changed links and addresses
-		l.problem("kernel", err)
+	if in, err = c.kernel.Look(cfg); err != nil { // the tunnels have changed links and addresses
+		c.problem("kernel", err)
 		return
 	}
-	l.problem("kernel", nil)
-	want := policy.Desired(cfg, l.inputs(in))
-	have, err := l.kernel.Read()
+	c.problem("kernel", nil)
+	want := policy.Desired(cfg, c.inputs(in))
+	have, err := c.kernel.Read()
 	if err != nil {
-		l.problem("kernel", err)
+		c.problem("kernel", err)
 		return
 	}
-	l.problem("policy rules", mainRule(have))
-	late, err := l.kernel.Apply(want)
-	l.changed(late)
-	l.problem("policy routing", err)
-	l.storm.note(l.looked, append(early, late...))
-	l.problem("conntrack", l.forgetFlows(have, want))
-	l.followed(cfg, want)
+	c.problem("policy rules", mainRule(have))
+	late, err := c.kernel.Apply(want)
+	c.changed(late)
+	c.problem("policy routing", err)
+	c.storm.note(c.looked, append(early, late...))
+	c.problem("conntrack", c.forgetFlows(have, want))
+	c.followed(cfg, want)
 	if ready {
-		l.forward(cfg, want)
+		c.forward(cfg, want)
 	}
-	l.remember(cfg, want)
+	c.remember(cfg, want)
 }
 
 // mainRule is an error where somebody has flushed the kernel's own rule too. It is not
@@ -68,28 +68,28 @@ func mainRule(have policy.State) error {
 
 // choose makes the list of tunnels that of the configuration. Those of routes that
 // are gone are closed here; their interfaces are removed when the doors are closed.
-func (l *Loop) choose(cfg *gateway.Config) {
+func (c *Controller) choose(cfg *gateway.Config) {
 	wanted := map[string]bool{}
 	for _, r := range cfg.Routes {
 		if r.Egress.Kind != gateway.EgressWireGuard {
 			continue
 		}
 		wanted[r.Name] = true
-		t := l.tunnels[r.Name]
+		t := c.tunnels[r.Name]
 		if t != nil && (t.route.Egress.Link != r.Egress.Link || t.route.MTU != r.MTU) {
 			t.close() // opened again with the new ones; removeTunnels takes the old link away
 			t = nil
 		}
 		if t == nil {
-			t = newTunnel(l, r)
-			l.tunnels[r.Name] = t
+			t = newTunnel(c, r)
+			c.tunnels[r.Name] = t
 		}
 		t.setRoute(r)
 	}
-	for name, t := range l.tunnels {
+	for name, t := range c.tunnels {
 		if !wanted[name] {
 			t.close()
-			delete(l.tunnels, name)
+			delete(c.tunnels, name)
 		}
 	}
 }
@@ -97,28 +97,28 @@ func (l *Loop) choose(cfg *gateway.Config) {
 // closeDoors sets up rules and backstops, and takes nothing away: defaults that are
 // there, of the last run too, lead into interfaces that are about to be taken over
 // or put right.
-func (l *Loop) closeDoors(cfg *gateway.Config, in policy.Inputs) (changes []string, err error) {
-	want := policy.Desired(cfg, l.inputs(in))
-	have, err := l.kernel.Read()
+func (c *Controller) closeDoors(cfg *gateway.Config, in policy.Inputs) (changes []string, err error) {
+	want := policy.Desired(cfg, c.inputs(in))
+	have, err := c.kernel.Read()
 	if err != nil {
 		return nil, err
 	}
-	changes, err = l.kernel.Apply(want.With(have))
-	l.changed(changes)
+	changes, err = c.kernel.Apply(want.With(have))
+	c.changed(changes)
 	if err == nil {
 		return changes, nil
 	}
 	// What else failed is tried again below, and reported there.
-	if closed, err2 := l.kernel.Closed(want); err2 != nil || !closed {
+	if closed, err2 := c.kernel.Closed(want); err2 != nil || !closed {
 		return changes, errors.Join(err, err2)
 	}
 	return changes, nil
 }
 
 // inputs adds what the tunnels know.
-func (l *Loop) inputs(in policy.Inputs) policy.Inputs {
+func (c *Controller) inputs(in policy.Inputs) policy.Inputs {
 	in.Closed, in.Families = map[string]string{}, map[string][]gateway.Family{}
-	for name, t := range l.tunnels {
+	for name, t := range c.tunnels {
 		if why := t.closed(); why != "" {
 			in.Closed[name] = why
 		}
@@ -128,16 +128,16 @@ func (l *Loop) inputs(in policy.Inputs) policy.Inputs {
 }
 
 // followed notices that the WAN is another one than before.
-func (l *Loop) followed(cfg *gateway.Config, want policy.State) {
+func (c *Controller) followed(cfg *gateway.Config, want policy.State) {
 	wan := policy.State{}
 	for _, r := range want.Routes {
 		if r.Table == cfg.WANRoute().Table && !r.Unreachable {
 			wan.Routes = append(wan.Routes, r)
 		}
 	}
-	if text := wan.String(); text != l.wan {
-		l.wan = text
-		for _, t := range l.tunnels {
+	if text := wan.String(); text != c.wan {
+		c.wan = text
+		for _, t := range c.tunnels {
 			t.wanChanged()
 		}
 	}
@@ -146,7 +146,7 @@ func (l *Loop) followed(cfg *gateway.Config, want policy.State) {
 // forward switches forwarding on where there is anybody to forward for, and a way
 // out of the box: an interface that is to become the WAN by a router advertisement
 // would take none any more, and until then nobody knows which one that is.
-func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
+func (c *Controller) forward(cfg *gateway.Config, want policy.State) {
 	out := slices.ContainsFunc(cfg.AllRoutes(), func(r gateway.Route) bool {
 		_, waits := want.Waiting[r.Name]
 		return r.Egress.Kind != gateway.EgressWireGuard && !waits
@@ -158,9 +158,9 @@ func (l *Loop) forward(cfg *gateway.Config, want policy.State) {
 	for _, s := range want.Sysctls {
 		links = append(links, s.Link)
 	}
-	changes, err := l.kernel.Forward(links...)
-	l.changed(changes)
-	l.problem("forwarding", err)
+	changes, err := c.kernel.Forward(links...)
+	c.changed(changes)
+	c.problem("forwarding", err)
 }
 
 // storm notices changes that do not last: somebody else undoes them at once, or the

@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"strings"
@@ -11,19 +11,19 @@ import (
 func TestGoneIsMadeAgainAtOnce(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg, func(o *Options) { o.Timers.RetryMin, o.Timers.RetryMax = 20*time.Second, time.Minute })
-	l.awaitUp("vpn")
+	c := f.start(cfg, func(o *Options) { o.Timers.RetryMin, o.Timers.RetryMax = 20*time.Second, time.Minute })
+	c.awaitUp("vpn")
 	for range 3 {
-		l.work.Lock()
-		l.tunnels["vpn"].opened = time.Now().Add(-time.Hour)
-		l.work.Unlock()
+		c.work.Lock()
+		c.tunnels["vpn"].opened = time.Now().Add(-time.Hour)
+		c.work.Unlock()
 		run(t, "ip link del wg0")
 		took := soon(t, "wg0 is there again and works", func() bool {
 			return ask(host4, cfg.Routes[0].Mark.Value) == "10.8.0.2" && ask(host6, cfg.Routes[0].Mark.Value) == "fd00:8::2"
 		})
 		t.Logf("back within %v", took.Round(time.Millisecond))
 	}
-	if strings.Contains(l.log.String(), "keep the tunnel trying") {
-		t.Errorf("an interface that is gone was to keep trying:\n%s", l.log)
+	if strings.Contains(c.log.String(), "keep the tunnel trying") {
+		t.Errorf("an interface that is gone was to keep trying:\n%s", c.log)
 	}
 }

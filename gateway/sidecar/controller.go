@@ -1,11 +1,11 @@
-// Package reconcile is the sidecar: one loop that turns gateway.yaml and the
-// kernel's events into tunnels, routing tables, policy rules and sysctls, always by
-// the difference.
+// Package sidecar is the controller that owns WireGuard tunnels, policy rules,
+// routing tables and the sysctls that they need. It turns gateway.yaml and the
+// kernel's events into changes, always by the difference between the two.
 //
-// The order of an apply is what keeps the door closed: rules and backstops first,
-// then the tunnels (their firewall mark before all else), then the routes' defaults,
-// and forwarding last, when the nft table stands.
-package reconcile
+// An apply fails closed because of its order: policy rules and unreachable defaults
+// first, then the tunnels (their firewall mark before anything else), then the
+// routes' defaults, and forwarding last, when the nft table is there.
+package sidecar
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
-// Options are what a Loop needs.
+// Options are what a Controller needs.
 type Options struct {
 	Config     *gateway.Config
 	State      string                      // directory of what is remembered
@@ -55,14 +55,15 @@ func (t *Timers) fill() {
 	}
 }
 
-// Loop keeps the kernel as the configuration says. Its methods may be called by
+// Controller keeps the kernel as the configuration says. Its methods may be called by
 // several goroutines.
-type Loop struct {
+type Controller struct {
 	opts   Options
 	log    *slog.Logger
 	kernel *policy.Kernel
 	kick   chan struct{} // capacity 1
 	end    chan struct{} // closed by Down
+	began  chan struct{} // closed after the first apply
 
 	work    sync.Mutex // held while the kernel is changed
 	tunnels map[string]*tunnel
@@ -81,124 +82,133 @@ type Loop struct {
 	results   []resolved
 }
 
-// New makes a Loop. It changes nothing yet.
-func New(o Options) (*Loop, error) {
+// New returns a Controller. It changes nothing yet.
+func New(o Options) (*Controller, error) {
 	k, err := policy.Open(o.State)
 	if err != nil {
 		return nil, fmt.Errorf("sidecar: %w", err)
 	}
 	o.Timers.fill()
-	l := &Loop{
+	c := &Controller{
 		opts: o, log: o.Log, kernel: k, cfg: o.Config,
-		kick: make(chan struct{}, 1), end: make(chan struct{}),
+		kick: make(chan struct{}, 1), end: make(chan struct{}), began: make(chan struct{}),
 		tunnels: map[string]*tunnel{}, said: map[string]string{}, ready: o.TableReady == nil,
 	}
-	if l.log == nil {
-		l.log = slog.Default()
+	if c.log == nil {
+		c.log = slog.Default()
 	}
-	return l, nil
+	return c, nil
 }
 
 // SetConfig makes another configuration the wanted one.
-func (l *Loop) SetConfig(c *gateway.Config) {
-	l.mu.Lock()
-	l.cfg = c
-	l.mu.Unlock()
-	l.Kick()
+func (c *Controller) SetConfig(cfg *gateway.Config) {
+	c.mu.Lock()
+	c.cfg = cfg
+	c.mu.Unlock()
+	c.Kick()
 }
 
+// String returns the name of this part of the process.
+func (c *Controller) String() string { return "sidecar" }
+
+// Ready returns a channel that is closed when the first apply has ended. Status says
+// what it achieved.
+func (c *Controller) Ready() <-chan struct{} { return c.began }
+
 // Kick makes the loop look at everything soon.
-func (l *Loop) Kick() {
-	l.mu.Lock()
-	l.news = true
-	l.mu.Unlock()
-	l.wake()
+func (c *Controller) Kick() {
+	c.mu.Lock()
+	c.news = true
+	c.mu.Unlock()
+	c.wake()
 }
 
 // otherResolvers has endpoint names looked up again: the old resolvers may have been
 // out of reach.
-func (l *Loop) otherResolvers() {
-	l.mu.Lock()
-	l.resolvers = true
-	l.mu.Unlock()
-	l.wake()
+func (c *Controller) otherResolvers() {
+	c.mu.Lock()
+	c.resolvers = true
+	c.mu.Unlock()
+	c.wake()
 }
 
-func (l *Loop) wake() {
+func (c *Controller) wake() {
 	select {
-	case l.kick <- struct{}{}:
+	case c.kick <- struct{}{}:
 	default:
 	}
 }
 
 // Run keeps things as they should be until the context ends or Down is called. It
 // leaves everything in place and the door closed. It is called once.
-func (l *Loop) Run(ctx context.Context) error {
+func (c *Controller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer func() {
 		cancel()
 		background.Wait()
-		l.close()
+		c.close()
 	}()
-	background.Go(func() { l.watch(ctx) })
-	background.Go(func() { policy.WatchResolvers(ctx, l.otherResolvers) })
-	if l.opts.TableReady != nil {
-		background.Go(func() { l.awaitTable(ctx) })
+	background.Go(func() { c.watch(ctx) })
+	background.Go(func() { policy.WatchResolvers(ctx, c.otherResolvers) })
+	if c.opts.TableReady != nil {
+		background.Go(func() { c.awaitTable(ctx) })
 	}
-	probe := time.NewTicker(l.opts.Timers.Probe)
+	probe := time.NewTicker(c.opts.Timers.Probe)
 	defer probe.Stop()
+	ready := sync.OnceFunc(func() { close(c.began) })
 	for {
-		l.step(ctx, &background)
+		c.step(ctx, &background)
+		ready()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.end:
+		case <-c.end:
 			return nil
-		case <-l.kick:
+		case <-c.kick:
 		case <-probe.C:
 		}
 	}
 }
 
 // watch turns the kernel's events into kicks.
-func (l *Loop) watch(ctx context.Context) {
+func (c *Controller) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := policy.Watch(ctx, func(k policy.Kind) {
-			if k != policy.Networks || l.hasNextHops() {
-				l.Kick()
+			if k != policy.Networks || c.hasNextHops() {
+				c.Kick()
 			}
 		})
 		if err != nil {
-			l.log.Error("events are lost, the kernel is looked at slowly until they are back", "error", err)
+			c.log.Error("events are lost, the kernel is looked at slowly until they are back", "error", err)
 		}
-		sleep(ctx, l.opts.Timers.RetryMin)
+		sleep(ctx, c.opts.Timers.RetryMin)
 	}
 }
 
 // hasNextHops: whether a next hop is reached depends on every kernel route; nothing else does.
-func (l *Loop) hasNextHops() bool {
-	return slices.ContainsFunc(l.config().Routes, func(r gateway.Route) bool { return len(r.Egress.NextHops) > 0 })
+func (c *Controller) hasNextHops() bool {
+	return slices.ContainsFunc(c.config().Routes, func(r gateway.Route) bool { return len(r.Egress.NextHops) > 0 })
 }
 
-func (l *Loop) config() *gateway.Config {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cfg
+func (c *Controller) config() *gateway.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg
 }
 
-func (l *Loop) awaitTable(ctx context.Context) {
-	for pause := l.opts.Timers.RetryMin; ctx.Err() == nil; pause = min(2*pause, l.opts.Timers.RetryMax) {
-		err := l.opts.TableReady(ctx)
+func (c *Controller) awaitTable(ctx context.Context) {
+	for pause := c.opts.Timers.RetryMin; ctx.Err() == nil; pause = min(2*pause, c.opts.Timers.RetryMax) {
+		err := c.opts.TableReady(ctx)
 		if err == nil {
-			l.mu.Lock()
-			l.ready = true
-			l.mu.Unlock()
-			l.Kick()
+			c.mu.Lock()
+			c.ready = true
+			c.mu.Unlock()
+			c.Kick()
 			return
 		}
 		if ctx.Err() == nil {
-			l.log.Warn("the nft table is not there, forwarding is not switched on", "error", err)
+			c.log.Warn("the nft table is not there, forwarding is not switched on", "error", err)
 		}
 		sleep(ctx, pause)
 	}
@@ -212,40 +222,40 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // step looks at the tunnels and, where that or an event asks for it, at everything.
-func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
-	l.work.Lock()
-	defer l.work.Unlock()
-	if l.ended {
+func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) {
+	c.work.Lock()
+	defer c.work.Unlock()
+	if c.ended {
 		return
 	}
-	l.mu.Lock()
-	cfg, ready, news, results, resolvers := l.cfg, l.ready, l.news, l.results, l.resolvers
-	l.news, l.results, l.resolvers = false, nil, false
-	l.mu.Unlock()
+	c.mu.Lock()
+	cfg, ready, news, results, resolvers := c.cfg, c.ready, c.news, c.results, c.resolvers
+	c.news, c.results, c.resolvers = false, nil, false
+	c.mu.Unlock()
 
 	now := time.Now()
 	for _, r := range results {
-		news = l.take(r, now) || news
+		news = c.take(r, now) || news
 	}
-	for _, t := range l.tunnels {
+	for _, t := range c.tunnels {
 		news = t.look(now) || news
 		if resolvers {
 			t.wanChanged()
 		}
 	}
-	if news && l.storm.blows(now) && now.Sub(l.looked) < l.opts.Timers.RetryMin {
-		l.problem("changes do not last", fmt.Errorf("%s", l.storm.text))
-		l.mu.Lock()
-		l.news = true // at the next probe
-		l.mu.Unlock()
-	} else if news || now.Sub(l.looked) >= l.opts.Timers.Slow {
-		l.looked = now
-		l.apply(cfg, ready)
+	if news && c.storm.blows(now) && now.Sub(c.looked) < c.opts.Timers.RetryMin {
+		c.problem("changes do not last", fmt.Errorf("%s", c.storm.text))
+		c.mu.Lock()
+		c.news = true // at the next probe
+		c.mu.Unlock()
+	} else if news || now.Sub(c.looked) >= c.opts.Timers.Slow {
+		c.looked = now
+		c.apply(cfg, ready)
 	}
-	for _, t := range l.tunnels {
+	for _, t := range c.tunnels {
 		t.resolve(ctx, background, cfg)
 	}
-	l.publish()
+	c.publish()
 }
 
 // maxTold is how many changes of one apply are logged one by one. More are a first
@@ -253,62 +263,62 @@ func (l *Loop) step(ctx context.Context, background *sync.WaitGroup) {
 const maxTold = 4
 
 // changed logs what an apply changed in the kernel.
-func (l *Loop) changed(changes []string, about ...any) {
+func (c *Controller) changed(changes []string, about ...any) {
 	level := slog.LevelInfo
 	if len(changes) > maxTold {
 		level = slog.LevelDebug
-		l.log.Info("changed", append([]any{"count", len(changes), "first", changes[0]}, about...)...)
+		c.log.Info("changed", append([]any{"count", len(changes), "first", changes[0]}, about...)...)
 	}
-	for _, c := range changes {
-		l.log.Log(context.Background(), level, "changed", append([]any{"what", c}, about...)...)
+	for _, change := range changes {
+		c.log.Log(context.Background(), level, "changed", append([]any{"what", change}, about...)...)
 	}
 }
 
 // problem logs an error, but not the same one again; nil ends it.
-func (l *Loop) problem(subject string, err error) {
+func (c *Controller) problem(subject string, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if l.said[subject] != text && err != nil {
-		l.log.Error(subject, "error", err)
+	if c.said[subject] != text && err != nil {
+		c.log.Error(subject, "error", err)
 	}
-	l.said[subject] = text
+	c.said[subject] = text
 }
 
 // close ends this process's part in everything, and leaves it in place.
-func (l *Loop) close() {
-	l.work.Lock()
-	defer l.work.Unlock()
-	for _, t := range l.tunnels {
+func (c *Controller) close() {
+	c.work.Lock()
+	defer c.work.Unlock()
+	for _, t := range c.tunnels {
 		t.close()
 	}
-	if !l.ended {
-		l.ended = true
-		l.kernel.Close()
+	if !c.ended {
+		c.ended = true
+		c.kernel.Close()
 	}
 }
 
 // Down removes all that is ours: tunnels, rules, routing tables, the conntrack
 // entries of the routes' flows; puts the sysctls back, and ends Run. It works
 // without Run too, and goes on after an error.
-func (l *Loop) Down(ctx context.Context) error {
-	l.work.Lock()
-	defer l.work.Unlock()
-	if l.ended {
+func (c *Controller) Down(ctx context.Context) error {
+	c.work.Lock()
+	defer c.work.Unlock()
+	if c.ended {
 		return errors.New("sidecar: has ended already")
 	}
-	l.ended = true
-	close(l.end)
-	defer l.kernel.Close()
-	have, err := l.kernel.Read()
+	c.ended = true
+	close(c.end)
+	defer c.kernel.Close()
+	have, err := c.kernel.Read()
 	errs := []error{err}
-	changes, err := l.kernel.Remove()
-	l.changed(changes)
-	errs = append(errs, err, l.forgetFlows(have, policy.State{}))
-	for _, t := range l.tunnels {
+	changes, err := c.kernel.Remove()
+	c.changed(changes)
+	errs = append(errs, err, c.forgetFlows(have, policy.State{}))
+	for _, t := range c.tunnels {
 		t.close()
 	}
-	errs = append(errs, l.removeLinks(func(string) bool { return false }), l.forgetProviders(func(gateway.Route) bool { return false }))
+	errs = append(errs, c.removeLinks(func(string) bool { return false }), c.forgetProviders(func(gateway.Route) bool { return false }))
 	return errors.Join(append(errs, ctx.Err())...)
 }

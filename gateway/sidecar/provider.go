@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"bytes"
@@ -119,14 +119,14 @@ func (p *provider) problem() string {
 }
 
 // forgetProviders deletes the copies of routes that are not wanted.
-func (l *Loop) forgetProviders(wanted func(gateway.Route) bool) error {
+func (c *Controller) forgetProviders(wanted func(gateway.Route) bool) error {
 	keep := map[string]bool{}
-	for _, r := range l.config().Routes {
+	for _, r := range c.config().Routes {
 		if r.Egress.Kind == gateway.EgressWireGuard && wanted(r) {
-			keep[filepath.Base(newProvider(r, l.opts.State).copy)] = true
+			keep[filepath.Base(newProvider(r, c.opts.State).copy)] = true
 		}
 	}
-	dir := providers(l.opts.State)
+	dir := providers(c.opts.State)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

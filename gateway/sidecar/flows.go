@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // the kernel and none in the wanted state: routes that were removed or renumbered,
 // also while nothing ran. Without it their flows would carry a mark that means
 // nothing, or another route, until they end.
-func (l *Loop) forgetFlows(have, want policy.State) error {
+func (c *Controller) forgetFlows(have, want policy.State) error {
 	var gone []gateway.Mark
 	for _, r := range have.Rules {
 		kept := slices.ContainsFunc(want.Rules, func(w policy.Rule) bool { return w.Mark == r.Mark })
@@ -28,7 +28,7 @@ func (l *Loop) forgetFlows(have, want policy.State) error {
 		n, err := conntrack.Delete(m, func(conntrack.Flow) bool { return true })
 		errs = append(errs, err)
 		if n > 0 {
-			l.changed([]string{fmt.Sprintf("deleted %d conntrack entries of removed routes", n)})
+			c.changed([]string{fmt.Sprintf("deleted %d conntrack entries of removed routes", n)})
 		}
 	}
 	return errors.Join(errs...)

@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"bytes"
@@ -164,7 +164,7 @@ func (f *far) config(more ...gateway.Route) *gateway.Config {
 
 // running is a loop that runs.
 type running struct {
-	*Loop
+	*Controller
 	t    *testing.T
 	log  *record
 	stop func()
@@ -202,17 +202,17 @@ func (f *far) start(cfg *gateway.Config, change ...func(*Options)) *running {
 	f.t.Helper()
 	log := &record{}
 	o := Options{Config: cfg, State: f.dir, Timers: short, Log: slog.New(slog.NewTextHandler(log, nil))}
-	for _, c := range change {
-		c(&o)
+	for _, set := range change {
+		set(&o)
 	}
-	l, err := New(o)
+	c, err := New(o)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	end := make(chan error, 1)
-	go func() { end <- l.Run(ctx) }()
-	r := &running{Loop: l, t: f.t, log: log}
+	go func() { end <- c.Run(ctx) }()
+	r := &running{Controller: c, t: f.t, log: log}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-end; err != nil {

@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"net/netip"
@@ -48,15 +48,15 @@ type TunnelStatus struct {
 }
 
 // Status tells how the routes are. It may be asked at any time.
-func (l *Loop) Status() Status {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return Status{Routes: slices.Clone(l.status.Routes)}
+func (c *Controller) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Status{Routes: slices.Clone(c.status.Routes)}
 }
 
 // remember takes the routes' ups and downs from what was applied, and logs changes.
-func (l *Loop) remember(cfg *gateway.Config, want policy.State) {
-	old := l.Status()
+func (c *Controller) remember(cfg *gateway.Config, want policy.State) {
+	old := c.Status()
 	var routes []RouteStatus
 	for _, r := range cfg.AllRoutes() {
 		s := RouteStatus{Name: r.Name, Egress: r.Egress.Kind, Why: want.Waiting[r.Name], Since: time.Now()}
@@ -79,24 +79,24 @@ func (l *Loop) remember(cfg *gateway.Config, want policy.State) {
 		}
 		switch {
 		case s.Up && (!known || !before.Up):
-			l.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
+			c.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
 		case !s.Up && (!known || before.Up || before.Why != s.Why):
-			l.log.Warn("route is down", "route", s.Name, "why", s.Why)
+			c.log.Warn("route is down", "route", s.Name, "why", s.Why)
 		}
 		routes = append(routes, s)
 	}
-	l.mu.Lock()
-	l.status.Routes = routes
-	l.mu.Unlock()
+	c.mu.Lock()
+	c.status.Routes = routes
+	c.mu.Unlock()
 }
 
 // publish adds what the tunnels say just now.
-func (l *Loop) publish() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	routes := slices.Clone(l.status.Routes)
+func (c *Controller) publish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	routes := slices.Clone(c.status.Routes)
 	for i := range routes {
-		t := l.tunnels[routes[i].Name]
+		t := c.tunnels[routes[i].Name]
 		if t == nil {
 			continue
 		}
@@ -108,7 +108,7 @@ func (l *Loop) publish() {
 			routes[i].Tunnel = tunnelStatus(t.status)
 		}
 	}
-	l.status.Routes = routes
+	c.status.Routes = routes
 }
 
 func tunnelStatus(s wg.Status) *TunnelStatus {

@@ -1,5 +1,5 @@
-// Package whole reads lists of the kernel's whole.
-package whole
+// Package nlretry repeats netlink dumps that the kernel reports as interrupted.
+package nlretry
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package reconcile
+package sidecar
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func TestUpAndDown(t *testing.T) {
 	f := newFar(t)
 	before := run(t, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep -E 'net.ipv[46].*(forwarding|rp_filter|accept_ra |accept_redirects)'")
 	cfg := f.config()
-	l := f.start(cfg)
+	c := f.start(cfg)
 	vpn, wan := cfg.Routes[0].Mark, cfg.WANRoute().Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
 	awaitAnswer(t, wan, "192.0.2.2", "2001:db8:1::2")
@@ -45,24 +45,24 @@ func TestUpAndDown(t *testing.T) {
 		}
 	}
 	soon(t, "counters in the status", func() bool {
-		s, _ := l.Status().Route("vpn")
+		s, _ := c.Status().Route("vpn")
 		return s.Up && s.V4 && s.V6 && s.Tunnel != nil && s.Tunnel.RX > 0 && s.Tunnel.TX > 0 && time.Since(s.Tunnel.Handshake) < time.Minute
 	})
 
 	time.Sleep(200 * time.Millisecond) // all events of our own changes
-	l.log.Reset()
+	c.log.Reset()
 	for range 3 {
-		l.Kick()
+		c.Kick()
 		time.Sleep(50 * time.Millisecond)
 	}
-	if log := l.log.String(); log != "" {
+	if log := c.log.String(); log != "" {
 		t.Errorf("looking again did something:\n%s", log)
 	}
 
-	if err := l.Down(t.Context()); err != nil {
+	if err := c.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l.stop()
+	c.stop()
 	after := run(t, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; sysctl -a 2>/dev/null | grep -E 'net.ipv[46].*(forwarding|rp_filter|accept_ra |accept_redirects)'")
 	if d := cmp.Diff(before, after); d != "" {
 		t.Errorf("Down left (-before +after):\n%s", d)
@@ -70,7 +70,7 @@ func TestUpAndDown(t *testing.T) {
 	if left, err := os.ReadDir(f.dir); err != nil || len(left) != 2 { // the lab's own: wg0.conf, far.key
 		t.Errorf("Down left in the state directory: %v, error %v", left, err)
 	}
-	if err := l.Down(t.Context()); err == nil {
+	if err := c.Down(t.Context()); err == nil {
 		t.Error("a second Down says nothing")
 	}
 }
@@ -80,7 +80,7 @@ func TestFarEndSilent(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
 	const limit = 1500 * time.Millisecond
-	l := f.start(cfg, func(o *Options) { o.Timers.Handshake = limit })
+	c := f.start(cfg, func(o *Options) { o.Timers.Handshake = limit })
 	vpn := cfg.Routes[0]
 	awaitAnswer(t, vpn.Mark, "10.8.0.2", "fd00:8::2")
 	f.silence(true)
@@ -91,9 +91,9 @@ func TestFarEndSilent(t *testing.T) {
 			ask(host4, vpn.Mark.Value) // packets that go unanswered
 		}
 	}()
-	took := l.awaitDown("vpn")
+	took := c.awaitDown("vpn")
 	t.Logf("silent far end: down after %v with a limit of %v", took.Round(time.Millisecond), limit)
-	if s, _ := l.Status().Route("vpn"); !strings.HasPrefix(s.Why, "the far end is silent: last handshake") {
+	if s, _ := c.Status().Route("vpn"); !strings.HasPrefix(s.Why, "the far end is silent: last handshake") {
 		t.Errorf("why: %q", s.Why)
 	}
 	want := "unreachable default proto 110 metric 4294967295 \n"
@@ -105,7 +105,7 @@ func TestFarEndSilent(t *testing.T) {
 	}
 	awaitAnswer(t, cfg.WANRoute().Mark, "192.0.2.2", "2001:db8:1::2")
 	f.silence(false)
-	took = l.awaitUp("vpn")
+	took = c.awaitUp("vpn")
 	t.Logf("far end is back: up after %v", took.Round(time.Millisecond))
 	awaitAnswer(t, vpn.Mark, "10.8.0.2", "fd00:8::2")
 }
@@ -113,7 +113,7 @@ func TestFarEndSilent(t *testing.T) {
 func TestLinkDeletedAndDown(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg)
+	c := f.start(cfg)
 	vpn := cfg.Routes[0].Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
 	time.Sleep(short.RetryMin)
@@ -139,14 +139,14 @@ func TestLinkDeletedAndDown(t *testing.T) {
 		run(t, what)
 		soon(t, "all is back after "+what, func() bool { return ours(t) == before })
 	}
-	l.awaitUp("vpn")
+	c.awaitUp("vpn")
 }
 
 func TestTableFirst(t *testing.T) {
 	f := newFar(t)
 	ready := make(chan struct{})
 	tries := 0
-	l := f.start(f.config(), func(o *Options) {
+	c := f.start(f.config(), func(o *Options) {
 		o.TableReady = func(ctx context.Context) error {
 			if tries++; tries == 1 {
 				return errors.New("no nft table inet nameroute")
@@ -159,7 +159,7 @@ func TestTableFirst(t *testing.T) {
 			}
 		}
 	})
-	l.awaitUp("vpn")
+	c.awaitUp("vpn")
 	time.Sleep(200 * time.Millisecond)
 	if sysctl(t, "net/ipv4/ip_forward") != "0" || sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
 		t.Error("forwarding is on before the nft table stands")
@@ -175,20 +175,20 @@ func TestBadFile(t *testing.T) {
 	f.provide("192.0.2.1:51820", "PostUp = iptables -F")
 	other := gateway.Route{Name: "office", Egress: gateway.Egress{Kind: gateway.EgressNextHop, NextHops: f.hops("192.0.2.9", "2001:db8:1::1")}}
 	cfg := f.config(other)
-	l := f.start(cfg)
-	l.awaitUp("office")
+	c := f.start(cfg)
+	c.awaitUp("office")
 	awaitAnswer(t, cfg.Routes[1].Mark, "192.0.2.2", "2001:db8:1::2")
-	s, _ := l.Status().Route("vpn")
+	s, _ := c.Status().Route("vpn")
 	if s.Up || !strings.Contains(s.Why, "wg0.conf:4: PostUp: ") {
 		t.Errorf("vpn is up: %v, why: %s", s.Up, s.Why)
 	}
-	if n := strings.Count(l.log.String(), `msg="route vpn: provider file"`); n != 1 {
-		t.Errorf("said %d times:\n%s", n, l.log)
+	if n := strings.Count(c.log.String(), `msg="route vpn: provider file"`); n != 1 {
+		t.Errorf("said %d times:\n%s", n, c.log)
 	}
 	wantNone(t, cfg.Routes[0].Mark)
 	f.write("[Interface]\nPrivateKey = no\n")
 	soon(t, "another reason", func() bool {
-		s, _ := l.Status().Route("vpn")
+		s, _ := c.Status().Route("vpn")
 		return strings.Contains(s.Why, "wg0.conf:2: PrivateKey: ")
 	})
 	f.provide("192.0.2.1:51820", "")
@@ -200,13 +200,13 @@ func TestBadFile(t *testing.T) {
 func TestFileTurnsBad(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg)
+	c := f.start(cfg)
 	vpn := cfg.Routes[0].Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
 	f.write("nonsense\n")
-	soon(t, "a note", func() bool { s, _ := l.Status().Route("vpn"); return s.Up && strings.Contains(s.Note, "wg0.conf:1:") })
+	soon(t, "a note", func() bool { s, _ := c.Status().Route("vpn"); return s.Up && strings.Contains(s.Note, "wg0.conf:1:") })
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
-	l.stop()
+	c.stop()
 	if err := os.Remove(f.conf); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestRestart(t *testing.T) {
 func TestRouteRemoved(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg)
+	c := f.start(cfg)
 	vpn := cfg.Routes[0].Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
 	// Flows of the route, of another of our marks, and of somebody else's mark.
@@ -264,7 +264,7 @@ conntrack -I -p udp -s 2001:db8:1::2 -d 2001:db8:ff::$((m % 100 + 10)) --sport $
 done`)
 	none := *cfg
 	none.Routes = nil
-	l.SetConfig(&none)
+	c.SetConfig(&none)
 	soon(t, "wg0 is gone", func() bool { return !strings.Contains(run(t, "ip link"), "wg0") })
 	soon(t, "its rules and table are gone", func() bool { return !strings.Contains(ours(t), "7201") })
 	flows := func(family string) string {
@@ -283,9 +283,9 @@ done`)
 func TestRouteRemovedWhileStopped(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg)
-	l.awaitUp("vpn")
-	l.stop()
+	c := f.start(cfg)
+	c.awaitUp("vpn")
+	c.stop()
 	none := *cfg
 	none.Routes = nil
 	f.start(&none).awaitUp("wan")
@@ -301,8 +301,8 @@ func TestForeignLink(t *testing.T) {
 	f := newFar(t)
 	run(t, "ip link add wg0 type veth peer name wg0peer")
 	cfg := f.config()
-	l := f.start(cfg)
-	soon(t, "refused", func() bool { s, _ := l.Status().Route("vpn"); return strings.Contains(s.Why, "not made by nameroute") })
+	c := f.start(cfg)
+	soon(t, "refused", func() bool { s, _ := c.Status().Route("vpn"); return strings.Contains(s.Why, "not made by nameroute") })
 	wantNone(t, cfg.Routes[0].Mark)
 	run(t, "ip link del wg0")
 	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
@@ -314,20 +314,20 @@ func TestWaits(t *testing.T) {
 	run(t, "ip route del default; ip -6 route del default")
 	other := gateway.Route{Name: "ppp", Egress: gateway.Egress{Kind: gateway.EgressInterface, Link: "ppp0"}}
 	cfg := f.config(other)
-	l := f.start(cfg)
-	l.awaitDown("ppp")
-	l.awaitDown("wan")
+	c := f.start(cfg)
+	c.awaitDown("ppp")
+	c.awaitDown("wan")
 	wantNone(t, cfg.Routes[1].Mark)
 	wantNone(t, cfg.WANRoute().Mark)
 	if sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
 		t.Error("forwarding is on, so the WAN that is waited for takes no advertisement")
 	}
 	run(t, "ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8:1::1")
-	took := l.awaitUp("wan")
+	took := c.awaitUp("wan")
 	t.Logf("WAN is there: up after %v", took.Round(time.Millisecond))
 	run(t, "ip tuntap add ppp0 mode tun; ip addr add 10.7.0.2/32 dev ppp0; ip link set ppp0 up")
-	soon(t, "reason", func() bool { s, _ := l.Status().Route("ppp"); return s.Why == "interface ppp0: no carrier" })
-	s, _ := l.Status().Route("wan")
+	soon(t, "reason", func() bool { s, _ := c.Status().Route("ppp"); return s.Why == "interface ppp0: no carrier" })
+	s, _ := c.Status().Route("wan")
 	if s.Why != "" || !cmp.Equal(s.Links, []string{"wan0"}) {
 		t.Errorf("wan: %+v", s)
 	}
@@ -337,8 +337,8 @@ func TestWaits(t *testing.T) {
 func TestUndone(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
-	l := f.start(cfg, func(o *Options) { o.Timers.RetryMin = 500 * time.Millisecond })
-	l.awaitUp("vpn")
+	c := f.start(cfg, func(o *Options) { o.Timers.RetryMin = 500 * time.Millisecond })
+	c.awaitUp("vpn")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	rule := netlink.NewRule()
@@ -354,11 +354,11 @@ func TestUndone(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	cancel()
 	<-done
-	added := strings.Count(l.log.String(), "add -4 rule 7201")
+	added := strings.Count(c.log.String(), "add -4 rule 7201")
 	if added < stormTimes || added > 100 { // without a brake 200
 		t.Errorf("put back %d times", added)
 	}
-	if !strings.Contains(l.log.String(), "changes do not last") {
+	if !strings.Contains(c.log.String(), "changes do not last") {
 		t.Error("not reported")
 	}
 	soon(t, "the rule is back", func() bool { return strings.Contains(ours(t), "fwmark 0x1000000/0x7f000000") })
