@@ -52,7 +52,8 @@ var mayImport = map[string][]string{
 	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
 }
 
-// tools are small packages that know nothing of ours; everything may import them.
+// tools are small packages that know nothing of ours but values; everything may import
+// them.
 const tools = "gateway/pkg/*"
 
 // testsMayImport is what tests may import beyond their package.

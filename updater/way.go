@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -92,7 +90,7 @@ func (w way) dial(ctx context.Context, network, hostPort string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	d := net.Dialer{Timeout: dialLimit, Control: w.control}
+	d := markdial.Dialer(w.mark, dialLimit)
 	var errs []error
 	for _, a := range addrs {
 		if v4 := gateway.FamilyOf(a) == gateway.V4; !a.IsLoopback() && (v4 && !w.v4 || !v4 && !w.v6) {
@@ -123,18 +121,5 @@ func (w way) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if w.noNames != nil {
 		return nil, fmt.Errorf("resolve %s: %w", host, w.noNames)
 	}
-	return wg.DNS{Servers: w.resolvers, Mark: w.mark}.LookupNetIP(ctx, host)
-}
-
-func (w way) control(_, _ string, raw syscall.RawConn) error {
-	var err error
-	if e := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(w.mark.Apply(0)))
-	}); e != nil {
-		return e
-	}
-	if err != nil {
-		return fmt.Errorf("mark the socket: %w", err)
-	}
-	return nil
+	return markdial.Client{Servers: w.resolvers, Mark: w.mark}.LookupNetIP(ctx, host)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -60,7 +61,7 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 			r.err = err
 		} else {
 			r.endpoints, r.err = wg.Endpoints(ctx, conf, wg.Ask{
-				Resolver: wg.DNS{Servers: servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
+				Resolver: markdial.Client{Servers: servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
 			})
 		}
 		c.mu.Lock()

@@ -10,7 +10,13 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 )
+
+// Resolver finds the addresses of an endpoint's name, of both families.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error)
+}
 
 // Ask is what Endpoints needs besides the file.
 type Ask struct {
@@ -120,7 +126,7 @@ func inTurn(addrs []netip.Addr) []netip.Addr {
 // reachable asks the kernel for a way to the address, with the mark: connecting a
 // UDP socket looks the way up and sends nothing.
 func reachable(ctx context.Context, a netip.Addr, port uint16, mark gateway.Mark) bool {
-	c, err := marked(mark, defaultTry).DialContext(ctx, "udp", netip.AddrPortFrom(a, port).String())
+	c, err := markdial.Dialer(mark, 0).DialContext(ctx, "udp", netip.AddrPortFrom(a, port).String())
 	if err != nil {
 		return false
 	}

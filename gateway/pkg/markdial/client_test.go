@@ -1,33 +1,34 @@
-package wg
+package markdial
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-var wanMarked = gateway.Mark{Value: wanMark, Mask: 0x7f000000}
+func TestMain(m *testing.M) { netlab.Main(m) }
 
-// TestResolveDNSMasq asks a real resolver that can only be reached with the mark.
-func TestResolveDNSMasq(t *testing.T) {
+var wanMark = gateway.Mark{Value: 0x7f000000, Mask: 0x7f000000}
+
+// The resolver is a real one that can only be reached with the mark.
+func TestLookupOverMarkedSockets(t *testing.T) {
 	netlab.Need(t, "ip", "dnsmasq")
 	run(t, "ip netns add fd")
-	t.Cleanup(func() { try("ip netns del fd") })
+	t.Cleanup(func() { _ = command("ip netns del fd").Run() })
 	run(t, "ip link add v-fd type veth peer name eth0 netns fd")
-	t.Cleanup(func() { try("ip link del v-fd") })
+	t.Cleanup(func() { _ = command("ip link del v-fd").Run() })
 	for _, line := range []string{
 		"ip addr add 192.0.21.1/32 dev v-fd", "ip addr add 2001:db8:21::1/128 dev v-fd nodad", "ip link set v-fd up",
 		"ip -n fd addr add 192.0.21.2/24 dev eth0", "ip -n fd addr add 2001:db8:21::2/64 dev eth0 nodad",
@@ -35,11 +36,11 @@ func TestResolveDNSMasq(t *testing.T) {
 		"ip route add 192.0.21.0/24 dev v-fd table 7327 src 192.0.21.1", "ip route add 2001:db8:21::/64 dev v-fd table 7327",
 		"ip rule add fwmark 0x7f000000/0x7f000000 lookup 7327", "ip -6 rule add fwmark 0x7f000000/0x7f000000 lookup 7327",
 	} {
-		run(t, "%s", line)
+		run(t, line)
 	}
 	t.Cleanup(func() {
-		try("ip rule del fwmark 0x7f000000/0x7f000000")
-		try("ip -6 rule del fwmark 0x7f000000/0x7f000000")
+		_ = command("ip rule del fwmark 0x7f000000/0x7f000000").Run()
+		_ = command("ip -6 rule del fwmark 0x7f000000/0x7f000000").Run()
 	})
 	var hosts strings.Builder
 	for i := range 150 {
@@ -50,15 +51,22 @@ func TestResolveDNSMasq(t *testing.T) {
 	if err := os.WriteFile(file, []byte(hosts.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	start(t, "ip netns exec fd dnsmasq -k -C /dev/null --no-resolv --no-hosts --user=root --pid-file= --port=53 --addn-hosts=%s "+
-		"--cname=alias.example,both.example --address=/blocked.example/0.0.0.0 --address=/empty.example/192.0.2.1 --local=/example/", file)
+	server := command("ip netns exec fd dnsmasq -k -C /dev/null --no-resolv --no-hosts --user=root --pid-file= --port=53 --addn-hosts=" + file +
+		" --cname=alias.example,both.example --address=/blocked.example/0.0.0.0 --address=/empty.example/192.0.2.1 --local=/example/")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
 
 	server4, server6 := netip.MustParseAddrPort("192.0.21.2:53"), netip.MustParseAddrPort("[2001:db8:21::2]:53")
-	d := DNS{Servers: []netip.AddrPort{server4}, Mark: wanMarked, Timeout: time.Second}
-	eventually(t, 5*time.Second, "dnsmasq answers", func() bool {
-		_, err := d.LookupNetIP(t.Context(), "both.example")
-		return err == nil
-	})
+	d := Client{Servers: []netip.AddrPort{server4}, Mark: wanMark, Timeout: time.Second}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := d.LookupNetIP(t.Context(), "both.example"); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("dnsmasq does not answer: %v", err)
+		}
+	}
 	tests := []struct {
 		host string
 		want []string
@@ -70,13 +78,13 @@ func TestResolveDNSMasq(t *testing.T) {
 		{"four.example", []string{"192.0.2.4"}, ""},
 		{"six.example", []string{"2001:db8::6"}, ""},
 		{"not.example", nil, "resolve not.example: no such name"},
-		{"blocked.example", nil, "resolve blocked.example: it has no usable address"},
+		{"blocked.example", nil, "resolve blocked.example: no usable address"},
 	}
 	for _, server := range []netip.AddrPort{server4, server6} {
 		d.Servers = []netip.AddrPort{server}
 		for _, tt := range tests {
 			got, err := d.LookupNetIP(t.Context(), tt.host)
-			if s := words(got); !slices.Equal(s, tt.want) || errText(err) != tt.err {
+			if s := words(got); !slices.Equal(s, tt.want) || errorText(err) != tt.err {
 				t.Errorf("%s by %s: %v %v, want %v %s", tt.host, server, s, err, tt.want, tt.err)
 			}
 		}
@@ -86,26 +94,24 @@ func TestResolveDNSMasq(t *testing.T) {
 		}
 	}
 	t.Run("without the mark", func(t *testing.T) {
-		_, err := DNS{Servers: []netip.AddrPort{server4}, Timeout: time.Second}.LookupNetIP(t.Context(), "both.example")
+		_, err := Client{Servers: []netip.AddrPort{server4}, Timeout: time.Second}.LookupNetIP(t.Context(), "both.example")
 		if err == nil || !strings.Contains(err.Error(), "network is unreachable") {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("endpoints", func(t *testing.T) {
-		c := mustParse(t, strings.Replace(head+peer, "192.0.2.1:51820", "both.example:51820", 1))
-		key := mustKey(t, keyPeer)
-		ask := Ask{Resolver: d, Mark: wanMarked}
-		run(t, "ip route add 192.0.2.0/24 dev v-fd table 7327") // a way by IPv4 only
-		got, err := Endpoints(t.Context(), c, ask)
-		if want := netip.MustParseAddrPort("192.0.2.9:51820"); err != nil || got[key] != want {
-			t.Errorf("got %v %v, want %v", got[key], err, want)
-		}
-		run(t, "ip route add 2001:db8::/64 dev v-fd table 7327")
-		got, err = Endpoints(t.Context(), c, ask)
-		if want := netip.MustParseAddrPort("[2001:db8::9]:51820"); err != nil || got[key] != want {
-			t.Errorf("got %v %v, want %v", got[key], err, want)
-		}
-	})
+}
+
+// run executes a command line and fails the test with its output.
+func run(t *testing.T, line string) {
+	t.Helper()
+	if out, err := command(line).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", line, err, out)
+	}
+}
+
+func command(line string) *exec.Cmd {
+	words := strings.Fields(line)
+	return exec.Command(words[0], words[1:]...)
 }
 
 func words(addrs []netip.Addr) []string {
@@ -116,7 +122,7 @@ func words(addrs []netip.Addr) []string {
 	return out
 }
 
-func errText(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
@@ -154,8 +160,7 @@ func reply(q *dns.Msg, rcode int, records ...string) *dns.Msg {
 	return m
 }
 
-// TestResolveTroubles: servers that lie, fail, are silent or old.
-func TestResolveTroubles(t *testing.T) {
+func TestLookupWithBadServers(t *testing.T) {
 	netlab.Need(t)
 	good := func(q *dns.Msg) *dns.Msg { return reply(q, 0, "x.example. 60 A 192.0.2.1") }
 	tests := []struct {
@@ -178,16 +183,16 @@ func TestResolveTroubles(t *testing.T) {
 			m := good(q)
 			m.Question[0].Name = "y.example."
 			return m
-		}}, nil, "the reply is to another question"},
+		}}, nil, "the reply does not match the query"},
 		{"records of another name", []func(*dns.Msg) *dns.Msg{func(q *dns.Msg) *dns.Msg {
 			return reply(q, 0, "y.example. 60 A 192.0.2.6")
-		}}, nil, "it has no usable address"},
+		}}, nil, "no usable address"},
 		{"chain in any order, and a loop", []func(*dns.Msg) *dns.Msg{func(q *dns.Msg) *dns.Msg {
 			return reply(q, 0, "z.example. 60 A 192.0.2.3", "y.example. 60 CNAME z.example.", "x.example. 60 CNAME y.example.")
 		}}, []string{"192.0.2.3"}, ""},
 		{"loop", []func(*dns.Msg) *dns.Msg{func(q *dns.Msg) *dns.Msg {
 			return reply(q, 0, "y.example. 60 CNAME x.example.", "x.example. 60 CNAME y.example.")
-		}}, nil, "it has no usable address"},
+		}}, nil, "no usable address"},
 		{"one family fails", []func(*dns.Msg) *dns.Msg{func(q *dns.Msg) *dns.Msg {
 			if q.Question[0].Qtype == dns.TypeAAAA {
 				return nil
@@ -195,16 +200,16 @@ func TestResolveTroubles(t *testing.T) {
 			return good(q)
 		}}, []string{"192.0.2.1"}, ""},
 		{"everything refused", []func(*dns.Msg) *dns.Msg{func(q *dns.Msg) *dns.Msg { return reply(q, dns.RcodeRefused) }}, nil, "REFUSED"},
-		{"nobody", nil, nil, "resolve x.example: no resolver of the WAN is known"},
+		{"no server", nil, nil, "resolve x.example: no resolver to query"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := DNS{Timeout: 100 * time.Millisecond}
+			d := Client{Timeout: 100 * time.Millisecond}
 			for _, s := range tt.servers {
 				d.Servers = append(d.Servers, scripted(t, s))
 			}
 			got, err := d.LookupNetIP(t.Context(), "x.example")
-			if !slices.Equal(words(got), tt.want) || (err == nil) != (tt.err == "") || !strings.Contains(errText(err), tt.err) {
+			if !slices.Equal(words(got), tt.want) || (err == nil) != (tt.err == "") || !strings.Contains(errorText(err), tt.err) {
 				t.Errorf("got %v %v, want %v %s", got, err, tt.want, tt.err)
 			}
 		})
@@ -214,74 +219,16 @@ func TestResolveTroubles(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		silent := scripted(t, func(*dns.Msg) *dns.Msg { return nil })
-		_, err := DNS{Servers: []netip.AddrPort{silent}, Timeout: 5 * time.Second}.LookupNetIP(ctx, "x.example")
+		_, err := Client{Servers: []netip.AddrPort{silent}, Timeout: 5 * time.Second}.LookupNetIP(ctx, "x.example")
 		if err == nil || time.Since(began) > time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
 }
 
-func TestPick(t *testing.T) {
-	four, six, other := addr("192.0.2.1"), addr("2001:db8::1"), addr("192.0.2.2")
-	all := []netip.Addr{other, four, six}
-	tests := []struct {
-		name    string
-		current netip.Addr
-		next    bool
-		dead    []netip.Addr
-		want    netip.Addr
-	}{
-		{"IPv6 first", netip.Addr{}, false, nil, six},
-		{"IPv4 where the WAN has no IPv6", netip.Addr{}, false, []netip.Addr{six}, other},
-		{"current is kept", four, false, nil, four},
-		{"current is gone from the answer", addr("192.0.2.99"), false, nil, six},
-		{"current cannot be reached", six, false, []netip.Addr{six}, other},
-		{"no WAN yet", netip.Addr{}, false, all, six},
-		{"no WAN, current is kept", four, false, all, four},
-		{"next", six, true, nil, four},
-		{"next again", four, true, nil, other},
-		{"next in turn", other, true, nil, six},
-		{"next without another", four, true, []netip.Addr{six, other}, four},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := pick(all, tt.current, tt.next, func(a netip.Addr) bool { return !slices.Contains(tt.dead, a) })
-			if got != tt.want {
-				t.Errorf("got %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
-type fixed map[string][]netip.Addr
-
-func (f fixed) LookupNetIP(_ context.Context, host string) ([]netip.Addr, error) {
-	if a, ok := f[host]; ok {
-		return a, nil
-	}
-	return nil, errors.New("resolve " + host + ": no such name")
-}
-
-// TestEndpointsPartly: one name that fails keeps the others.
-func TestEndpointsPartly(t *testing.T) {
-	netlab.Need(t)
-	c := mustParse(t, head+
-		"[Peer]\nPublicKey="+keyPeer+"\nAllowedIPs=0.0.0.0/0\nEndpoint=gone.example:1\n"+
-		"[Peer]\nPublicKey="+keyTwo+"\nAllowedIPs=10.0.0.0/8\nEndpoint=here.example:2\n"+
-		"[Peer]\nPublicKey="+keyPSK+"\nAllowedIPs=10.1.0.0/16\n")
-	got, err := Endpoints(t.Context(), c, Ask{Resolver: fixed{"here.example": {addr("127.0.0.1")}}})
-	if want := "wg0.conf:4: endpoint: resolve gone.example: no such name"; errText(err) != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	want := map[wgtypes.Key]netip.AddrPort{mustKey(t, keyTwo): netip.MustParseAddrPort("127.0.0.1:2")}
-	if len(got) != 1 || got[mustKey(t, keyTwo)] != want[mustKey(t, keyTwo)] {
-		t.Errorf("got %v", got)
-	}
-}
-
-// FuzzAddressesIn: whatever a resolver sends, only addresses of the family that was
+// FuzzAnswerAddrs: whatever a resolver sends, only addresses of the family that was
 // asked for come out.
-func FuzzAddressesIn(f *testing.F) {
+func FuzzAnswerAddrs(f *testing.F) {
 	q := new(dns.Msg).SetQuestion("x.example.", dns.TypeA)
 	for _, rr := range []string{"x.example. 60 A 192.0.2.1", "x.example. 60 CNAME x.example.", "x.example. 60 TXT a"} {
 		m := reply(q, 0)
@@ -301,7 +248,7 @@ func FuzzAddressesIn(f *testing.F) {
 		if m.Unpack(b) != nil {
 			return
 		}
-		for _, a := range addressesIn(m, "x.example.", qtype) {
+		for _, a := range answerAddrs(m, "x.example.", qtype) {
 			if !usable(a) || (qtype == dns.TypeA) != a.Is4() && qtype == dns.TypeA {
 				t.Errorf("%v for type %d", a, qtype)
 			}
