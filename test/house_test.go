@@ -42,14 +42,14 @@ var mayImport = map[string][]string{
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/wg", "lists"},
 	"plugin/dnshalf":           {"gateway", "gateway/config", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/wg", "lists"},
-	"plugin/pkg/query":         {},
-	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/pkg/query"},
+	"plugin/pkg/*":             {},
+	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/pkg/*"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
-	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
-	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
+	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
-	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab"},
+	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
 }
 
 // tools are small packages that know nothing of ours but values; everything may import

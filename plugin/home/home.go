@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "home"
@@ -82,7 +83,7 @@ func (h *Home) zoneOf(qname string, qtype uint16) zone {
 
 // answer is what there is to say of a name in the zone.
 func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
-	m := query.Reply(r)
+	m := reply.Authoritative(r)
 	switch z.kind {
 	case localhost:
 		m.Answer = loopback(r.Question[0])
@@ -99,7 +100,7 @@ func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
 		m.Rcode = dns.RcodeNameError
 	}
 	if len(m.Answer) == 0 {
-		m.Ns = []dns.RR{z.soa()}
+		m.Ns = []dns.RR{reply.SOA(z.name, z.ttl)}
 	}
 	return m
 }
@@ -110,16 +111,9 @@ func (z zone) content(m *dns.Msg, qname string) {
 	case qname != z.name:
 		m.Rcode = dns.RcodeNameError
 	case m.Question[0].Qtype == dns.TypeSOA:
-		m.Answer = []dns.RR{z.soa()}
+		m.Answer = []dns.RR{reply.SOA(z.name, z.ttl)}
 	case m.Question[0].Qtype == dns.TypeNS:
 		m.Answer = []dns.RR{&dns.NS{Hdr: header(z.name, dns.TypeNS, z.ttl), Ns: z.name}}
-	}
-}
-
-func (z zone) soa() dns.RR {
-	return &dns.SOA{
-		Hdr: header(z.name, dns.TypeSOA, z.ttl),
-		Ns:  z.name, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: z.ttl,
 	}
 }
 

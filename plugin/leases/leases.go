@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "leases"
@@ -84,7 +85,7 @@ func (l *Leases) answer(r *dns.Msg) *dns.Msg {
 
 // host answers A and AAAA of a client, and anything else with no data.
 func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
-	m := query.Reply(r)
+	m := reply.Authoritative(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: r.Question[0].Qtype, Class: dns.ClassINET}
 	for _, a := range h.addrs {
 		hdr.Ttl = l.left(a, now)
@@ -97,7 +98,7 @@ func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
 		}
 	}
 	if len(m.Answer) == 0 {
-		m.Ns = []dns.RR{soa(l.domain)}
+		m.Ns = []dns.RR{reply.SOA(l.domain, denialTTL)}
 	}
 	return m
 }
@@ -116,9 +117,9 @@ func (l *Leases) reverse(r *dns.Msg, b *book, qname string, now int64) *dns.Msg 
 		if a.addr != addr || a.expires <= now {
 			continue
 		}
-		m := query.Reply(r)
+		m := reply.Authoritative(r)
 		if r.Question[0].Qtype != dns.TypePTR {
-			m.Ns = []dns.RR{soa(r.Question[0].Name)}
+			m.Ns = []dns.RR{reply.SOA(r.Question[0].Name, denialTTL)}
 			return m
 		}
 		hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: l.left(a, now)}
@@ -135,19 +136,19 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 	if !apex && !strings.HasSuffix(qname, l.suffix) || l.Fall.Through(qname) || apex && r.Question[0].Qtype == dns.TypeDS {
 		return nil
 	}
-	m := query.Reply(r)
+	m := reply.Authoritative(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: l.ttl}
 	switch {
 	case !apex:
 		m.Rcode = dns.RcodeNameError
 	case r.Question[0].Qtype == dns.TypeSOA:
-		m.Answer = []dns.RR{soa(r.Question[0].Name)}
+		m.Answer = []dns.RR{reply.SOA(r.Question[0].Name, denialTTL)}
 		return m
 	case r.Question[0].Qtype == dns.TypeNS:
 		m.Answer = []dns.RR{&dns.NS{Hdr: hdr, Ns: l.domain}}
 		return m
 	}
-	m.Ns = []dns.RR{soa(l.domain)}
+	m.Ns = []dns.RR{reply.SOA(l.domain, denialTTL)}
 	return m
 }
 
@@ -159,11 +160,3 @@ func (l *Leases) left(a leased, now int64) uint32 {
 // denialTTL is short, in seconds: a client that is not there may be in a moment.
 // CoreDNS's cache holds nothing for less.
 const denialTTL = 5
-
-// soa is as RFC 6303 section 3 has it, but for the TTL.
-func soa(zone string) dns.RR {
-	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: denialTTL},
-		Ns:  zone, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: denialTTL,
-	}
-}

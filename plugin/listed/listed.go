@@ -17,6 +17,7 @@ import (
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "listed"
@@ -74,7 +75,7 @@ func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	if h := l.half(); h != nil && h.Missing(l.lists) != "" {
 		q := r.Question[0].Name
 		if list := l.missing(h, l.bind(h.Index()).index.Match(q), q); list != "" {
-			return dns.RcodeSuccess, w.WriteMsg(refusal(r, list))
+			return dns.RcodeSuccess, w.WriteMsg(reply.Failure(r, dns.ExtendedErrorCodeNotReady, "list "+list+" is not there yet"))
 		}
 	}
 	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{ResponseWriter: w, listed: l}, r)

@@ -1,8 +1,6 @@
 package listed
 
 import (
-	"github.com/miekg/dns"
-
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -16,15 +14,4 @@ func (l *Listed) missing(h *dnshalf.Half, m lists.Match, q string) string {
 		return ""
 	}
 	return list
-}
-
-// refusal is SERVFAIL, with the reason where the client understands one (RFC 8914).
-func refusal(r *dns.Msg, list string) *dns.Msg {
-	m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
-	m.RecursionAvailable = true
-	if o := r.IsEdns0(); o != nil {
-		m.SetEdns0(o.UDPSize(), o.Do())
-		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNotReady, ExtraText: "list " + list + " is not there yet"}}
-	}
-	return m
 }

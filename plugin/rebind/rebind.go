@@ -4,19 +4,18 @@ package rebind
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "rebind"
@@ -29,30 +28,19 @@ type Rebind struct {
 	block       []netip.Prefix
 	localhostOK bool
 
-	said    atomic.Int64 // when a name was last logged, in nanoseconds since 1970
-	skipped atomic.Int64 // names that were not logged since
+	reports logonce.Every // names that were removed
 	counter query.PerServer[prometheus.Counter]
 }
 
 // Name implements plugin.Handler.
 func (b *Rebind) Name() string { return name }
 
-// writers are used again, so that a clean answer costs no allocation. The plugins
-// that may stand below write before they return; one that wrote later would get an
-// error.
-var writers = sync.Pool{New: func() any { return new(writer) }}
-
 // ServeDNS implements plugin.Handler.
 func (b *Rebind) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if b.allowed(r.Question[0].Name) {
 		return plugin.NextOrFailure(b.Name(), b.Next, ctx, w, r)
 	}
-	f := writers.Get().(*writer)
-	f.ResponseWriter, f.rebind, f.ctx, f.req = w, b, ctx, r
-	code, err := plugin.NextOrFailure(b.Name(), b.Next, ctx, f, r)
-	*f = writer{}
-	writers.Put(f)
-	return code, err
+	return plugin.NextOrFailure(b.Name(), b.Next, ctx, &writer{ResponseWriter: w, rebind: b, ctx: ctx, req: r}, r)
 }
 
 // allowed reports whether a name may lead into the home. It allocates only for names
@@ -75,22 +63,14 @@ type writer struct {
 	req    *dns.Msg
 }
 
-var errEnded = errors.New("an answer after the query had ended")
-
 // WriteMsg implements dns.ResponseWriter.
 func (w *writer) WriteMsg(m *dns.Msg) error {
-	if w.rebind == nil {
-		return errEnded
-	}
 	return w.ResponseWriter.WriteMsg(w.rebind.clean(w.ctx, w.req, m))
 }
 
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What
 // cannot be read cannot be judged, so it does not go out.
 func (w *writer) Write(b []byte) (int, error) {
-	if w.rebind == nil {
-		return 0, errEnded
-	}
 	m := new(dns.Msg)
 	if err := m.Unpack(b); err != nil {
 		return 0, err
@@ -110,7 +90,7 @@ func (b *Rebind) clean(ctx context.Context, req, m *dns.Msg) *dns.Msg {
 		return m
 	}
 	b.count(ctx)
-	b.say(req.Question[0].Name, bad)
+	b.report(req.Question[0].Name, bad)
 	m = m.Copy()
 	m.AuthenticatedData = false // it is no longer what was signed
 	asked := b.strip(&m.Answer)
@@ -118,9 +98,9 @@ func (b *Rebind) clean(ctx context.Context, req, m *dns.Msg) *dns.Msg {
 	b.strip(&m.Extra)
 	if asked && !answers(m.Answer, req.Question[0].Qtype) {
 		// Without the CNAMEs too: they lead nowhere.
-		m.Answer, m.Ns, m.Extra = nil, []dns.RR{soa(req.Question[0].Name)}, options(m.Extra)
+		m.Answer, m.Ns, m.Extra = nil, []dns.RR{reply.SOA(req.Question[0].Name, negativeTTL)}, options(m.Extra)
 	}
-	explain(req, m)
+	reply.AddError(req, m, dns.ExtendedErrorCodeBlocked, "an address of the home from outside")
 	return m
 }
 
@@ -140,38 +120,12 @@ func options(rrs []dns.RR) []dns.RR {
 // allowed, or get another address.
 const negativeTTL = 60
 
-// soa lets the absence be cached (RFC 2308 section 5).
-func soa(owner string) dns.RR {
-	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: negativeTTL},
-		Ns:  "localhost.", Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: negativeTTL,
-	}
-}
+// reportPause is the time between two log lines: a page may hold hundreds of such names.
+const reportPause = 10 * time.Second
 
-// explain tells a client that has EDNS why (RFC 8914 section 4.16).
-func explain(req, m *dns.Msg) {
-	asked := req.IsEdns0()
-	if asked == nil {
-		return
+// report logs a name.
+func (b *Rebind) report(qname string, addr netip.Addr) {
+	if ok, more := b.reports.Allow(""); ok {
+		log.Warningf("%s resolved to %s, an address of the LAN, from outside: removed (%d more since the last line); if that is right: allow %s", qname, addr, more, qname)
 	}
-	o := m.IsEdns0()
-	if o == nil {
-		m.SetEdns0(asked.UDPSize(), asked.Do())
-		o = m.IsEdns0()
-	}
-	o.Option = append(o.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeBlocked, ExtraText: "an address of the home from outside"})
-}
-
-// sayAgain is the pause between two lines: a page may hold hundreds of such names.
-const sayAgain = 10 * time.Second
-
-// say logs a name.
-func (b *Rebind) say(qname string, addr netip.Addr) {
-	now := time.Now().UnixNano()
-	old := b.said.Load()
-	if now-old < int64(sayAgain) || !b.said.CompareAndSwap(old, now) {
-		b.skipped.Add(1)
-		return
-	}
-	log.Warningf("%s led into the home, to %s: taken out (%d more since the last line); if that is right: allow %s", qname, addr, b.skipped.Swap(0), qname)
 }

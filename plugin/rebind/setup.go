@@ -8,6 +8,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 )
 
 func init() { plugin.Register(name, setup) }
@@ -37,7 +39,7 @@ func parse(c *caddy.Controller) (b *Rebind, err error) {
 		if b != nil {
 			return nil, plugin.ErrOnce
 		}
-		b = &Rebind{}
+		b = &Rebind{reports: logonce.Every{Interval: reportPause}}
 		if args := c.RemainingArgs(); len(args) > 0 {
 			return nil, c.Errf("%q: want nothing behind it; names that may lead into the home go into `allow`", args)
 		}

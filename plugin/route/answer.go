@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 // noDataTTL is the negative TTL of an AAAA that is left out, in seconds. It is short
@@ -92,24 +94,6 @@ func embedded(a netip.Addr, bits int) netip.Addr {
 	return netip.AddrFrom4(v4)
 }
 
-// capTTL lowers the TTLs that an element could not outlive. The message is copied
-// before it is changed: the cache may hold it too.
-func capTTL(m *dns.Msg, limit uint32) *dns.Msg {
-	over := func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT && rr.Header().Ttl > limit }
-	if !slices.ContainsFunc(m.Answer, over) && !slices.ContainsFunc(m.Extra, over) && !slices.ContainsFunc(m.Ns, over) {
-		return m
-	}
-	m = m.Copy()
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			if over(rr) {
-				rr.Header().Ttl = limit
-			}
-		}
-	}
-	return m
-}
-
 // withoutIPv6 takes out what would lead a client round a route without IPv6: AAAA
 // records and IPv6 hints. Addresses that no route takes stay (the LAN's own), and
 // NAT64 ones, whose packets leave as IPv4. An AAAA question of which nothing is left
@@ -126,7 +110,7 @@ func withoutIPv6(m *dns.Msg, nat64 []netip.Prefix) *dns.Msg {
 	hasAAAA := slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeAAAA })
 	if len(m.Question) == 1 && m.Question[0].Qtype == dns.TypeAAAA && !hasAAAA {
 		m.Answer = nil
-		m.Ns = []dns.RR{noDataSOA(m.Question[0].Name)}
+		m.Ns = []dns.RR{reply.SOA(m.Question[0].Name, noDataTTL)}
 	}
 	return m
 }
@@ -171,13 +155,4 @@ func svcbValues(rr dns.RR) *[]dns.SVCBKeyValue {
 		return &rr.Value
 	}
 	return nil
-}
-
-// noDataSOA bounds how long the absence is cached (RFC 2308 section 5).
-func noDataSOA(owner string) dns.RR {
-	return &dns.SOA{
-		Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: noDataTTL},
-		Ns:  "localhost.", Mbox: "nobody.invalid.", Serial: 1,
-		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: noDataTTL,
-	}
 }

@@ -87,24 +87,6 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-func TestCapTTL(t *testing.T) {
-	m := message(t, dns.TypeA, "www.example.org. 200000 IN A 30.0.0.1", "www.example.org. 60 IN A 30.0.0.2")
-	m.SetEdns0(1232, true)
-	got := capTTL(m, 85800)
-	if got == m {
-		t.Fatal("the message was changed in place; the cache may hold it")
-	}
-	if m.Answer[0].Header().Ttl != 200000 || got.Answer[0].Header().Ttl != 85800 || got.Answer[1].Header().Ttl != 60 {
-		t.Errorf("got %v", got.Answer)
-	}
-	if !got.IsEdns0().Do() {
-		t.Error("the OPT record's flags, which stand where others have a TTL, were touched")
-	}
-	if again := capTTL(got, 85800); again != got {
-		t.Error("copied without need")
-	}
-}
-
 func TestWithoutIPv6(t *testing.T) {
 	t.Run("aaaa becomes no data without the alias", func(t *testing.T) {
 		m := message(t, dns.TypeAAAA, "www.example.org. 60 IN CNAME cdn.example.net.", "cdn.example.net. 60 IN AAAA 2a0f:3000::1")

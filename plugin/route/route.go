@@ -18,6 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "route"
@@ -63,7 +64,7 @@ func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg
 	if rcode == dns.RcodeServerFailure && err != nil && req.IsEdns0() != nil {
 		// Nothing was written. A failure that the handlers below leave to us, like a
 		// route that is down, is one that the cache must not keep.
-		return dns.RcodeSuccess, errors.Join(err, w.WriteMsg(failure(req, dns.ExtendedErrorCodeNetworkError, err.Error())))
+		return dns.RcodeSuccess, errors.Join(err, w.WriteMsg(reply.Failure(req, dns.ExtendedErrorCodeNetworkError, err.Error())))
 	}
 	return rcode, err
 }
@@ -118,7 +119,7 @@ func (r *Route) prepare(ctx context.Context, w dns.ResponseWriter, m *dns.Msg, v
 		m = withoutIPv6(m, r.nat64)
 	}
 	life := r.to.Lifetime()
-	m = capTTL(m, uint32(life.MaxTTL()/time.Second))
+	m = reply.CapTTL(m, uint32(life.MaxTTL()/time.Second))
 
 	var buf [16]netip.Addr
 	addrs, ttl := addresses(m, r.nat64, buf[:0])
@@ -187,22 +188,5 @@ func (r *Route) say(asked string, err error) {
 
 // servfail is what the client gets instead of an answer that cannot be routed.
 func servfail(req *dns.Msg) *dns.Msg {
-	return failure(req, dns.ExtendedErrorCodeOther, "the address could not be routed")
-}
-
-// maxReason bounds what a client is told, in bytes.
-const maxReason = 200
-
-// failure is SERVFAIL, with the reason where the client understands one (RFC 8914).
-// m is the query or the answer that cannot be given.
-func failure(m *dns.Msg, code uint16, reason string) *dns.Msg {
-	f := new(dns.Msg)
-	f.Id, f.Response, f.Opcode, f.RecursionDesired, f.CheckingDisabled = m.Id, true, m.Opcode, m.RecursionDesired, m.CheckingDisabled
-	f.RecursionAvailable, f.Rcode = true, dns.RcodeServerFailure
-	f.Question = m.Question
-	if o := m.IsEdns0(); o != nil {
-		f.SetEdns0(o.UDPSize(), o.Do())
-		f.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code, ExtraText: reason[:min(len(reason), maxReason)]}}
-	}
-	return f
+	return reply.Failure(req, dns.ExtendedErrorCodeOther, "the address could not be routed")
 }

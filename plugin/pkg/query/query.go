@@ -1,4 +1,4 @@
-// Package query holds what the plugins that answer share about one query. It knows
+// Package query holds what plugins share about the query that they answer. It knows
 // nothing of gateway.yaml or of the kernel.
 package query
 
@@ -10,31 +10,33 @@ import (
 	"github.com/miekg/dns"
 )
 
-// PerServer keeps a plugin's metrics of the server that was asked last, so that a query
-// looks up no labels: an instance of a plugin serves one block, and mostly one listener.
-// The zero value is ready; it may be used concurrently.
-type PerServer[T any] struct{ last atomic.Pointer[ofServer[T]] }
+// PerServer caches a plugin's metrics of the last queried server, so that a query looks
+// up no labels: an instance of a plugin serves one block, and mostly one listener. The
+// zero value is ready; it may be used concurrently.
+type PerServer[T any] struct {
+	last atomic.Pointer[serverMetrics[T]]
+}
 
-type ofServer[T any] struct {
+type serverMetrics[T any] struct {
 	server  string
 	metrics T
 }
 
-// Of returns the metrics of the server that ctx's query came to, as CoreDNS's metrics
-// name it. Where that is not the last one, make makes them.
+// Of returns the metrics of the server that received ctx's query, labelled as CoreDNS's
+// own metrics. Where that is not the last one, make makes them.
 func (p *PerServer[T]) Of(ctx context.Context, make func(server string) T) T {
 	server := metrics.WithServer(ctx)
 	m := p.last.Load()
 	if m == nil || m.server != server {
-		m = &ofServer[T]{server, make(server)}
+		m = &serverMetrics[T]{server, make(server)}
 		p.last.Store(m)
 	}
 	return m.metrics
 }
 
-// OfHosts tells types that are asked of hosts from those that validating resolvers and
-// certificate authorities ask of top-level domains: a machine at home that is called
-// "com" takes nothing from anybody but itself.
+// OfHosts reports whether a type is queried of hosts, and not only of zones as validating
+// resolvers and certificate authorities do: a host of the LAN that is called "com" must
+// not answer for the top-level domain's DS or CAA.
 func OfHosts(qtype uint16) bool {
 	switch qtype {
 	case dns.TypeDS, dns.TypeDNSKEY, dns.TypeNS, dns.TypeSOA, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3,
@@ -42,12 +44,4 @@ func OfHosts(qtype uint16) bool {
 		return false
 	}
 	return true
-}
-
-// Reply is the beginning of an answer to r out of what is known here.
-func Reply(r *dns.Msg) *dns.Msg {
-	m := new(dns.Msg).SetReply(r)
-	m.Authoritative = true
-	m.RecursionAvailable = true // of what is not ours; dig and some stubs complain else
-	return m
 }
