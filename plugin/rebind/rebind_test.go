@@ -188,17 +188,14 @@ func TestWithoutEDNS(t *testing.T) {
 	}
 }
 
-// A clean answer costs no allocation, and a writer that is used again serves its own
-// query only.
-func TestCleanCostsNothing(t *testing.T) {
+// A clean answer costs one allocation, the writer's.
+func TestCleanCostsAWriter(t *testing.T) {
 	req := new(dns.Msg).SetQuestion("x.example.", dns.TypeA)
 	m := new(dns.Msg).SetReply(req)
 	m.Answer = records(t, "x.example. 60 IN CNAME y.example.", "y.example. 60 IN A 8.8.8.8", "y.example. 60 IN AAAA 2a00::1",
 		"y.example. 60 IN HTTPS 1 . ipv4hint=8.8.8.8 ipv6hint=2a00::1")
-	var late dns.ResponseWriter
 	b := parsed(t, "rebind {\n allow home.example\n}")
 	b.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
-		late = w
 		return 0, w.WriteMsg(m)
 	})
 	w := &test.ResponseWriter{}
@@ -213,14 +210,8 @@ func TestCleanCostsNothing(t *testing.T) {
 		if _, err := b.ServeDNS(ctx, w, req); err != nil {
 			t.Fatal(err)
 		}
-	}); n != bare {
+	}); n > bare+1 {
 		t.Errorf("%v allocations, %v without us", n, bare)
-	}
-	if late.WriteMsg(m) == nil {
-		t.Error("an answer after the query had ended was written")
-	}
-	if _, err := late.Write(nil); err == nil {
-		t.Error("an answer after the query had ended was written")
 	}
 }
 
@@ -288,6 +279,33 @@ func TestSetup(t *testing.T) {
 		_, err := parse(caddy.NewTestController("dns", c.text))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+// TestLateAnswer: what a plugin below writes after its query has ended reaches no other
+// client.
+func TestLateAnswer(t *testing.T) {
+	b := parsed(t, "rebind")
+	var late dns.ResponseWriter
+	b.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		if late == nil {
+			late = w
+			return dns.RcodeSuccess, nil
+		}
+		m := new(dns.Msg).SetQuestion("first.example.", dns.TypeA)
+		_ = late.WriteMsg(m.SetReply(m)) // the first client's connection may be gone
+		return dns.RcodeSuccess, w.WriteMsg(new(dns.Msg).SetReply(r))
+	})
+	for _, name := range []string{"first.example.", "second.example."} {
+		rec := dnstest.NewMultiRecorder(&test.ResponseWriter{})
+		if _, err := b.ServeDNS(context.Background(), rec, new(dns.Msg).SetQuestion(name, dns.TypeA)); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range rec.Msgs {
+			if m.Question[0].Name != name {
+				t.Errorf("the client that queried %s got the answer for %s", name, m.Question[0].Name)
+			}
 		}
 	}
 }
