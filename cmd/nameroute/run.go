@@ -19,8 +19,10 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/updater"
 )
 
@@ -277,4 +279,26 @@ func (p *process) stop(cancel context.CancelFunc) error {
 		<-p.ended
 	}
 	return err
+}
+
+// status is what this process knows.
+func (p *process) status() status.Doc {
+	f := p.inUse.Load()
+	me := status.Process{PID: os.Getpid(), Version: version, Parts: p.parts, Since: p.began}
+	if f.old != nil {
+		me.LastGood = f.old.Error()
+	}
+	d := status.New(me, f.config)
+	if p.server != nil {
+		if h := dnshalf.Running(p.o.Config); h != nil {
+			s, err := h.Snapshot()
+			d.Problem(err)
+			d.AddDNS(s)
+		}
+	}
+	if p.sidecar != nil {
+		d.AddSidecar(p.sidecar.Status())
+	}
+	d.CountLinks()
+	return d
 }

@@ -1,9 +1,8 @@
-package main
+package status
 
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
@@ -15,57 +14,42 @@ import (
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
-// status is what this process knows.
-func (p *process) status() statusDoc {
-	d := statusDoc{At: time.Now(), Lists: []listStatus{}, Sets: []setStatus{}, Upstreams: []upstreamStatus{}, Blocks: []blockStatus{}}
-	me := processStatus{PID: os.Getpid(), Version: version, Parts: p.parts, Since: p.began}
-	f := p.inUse.Load()
-	if f.old != nil {
-		me.LastGood = f.old.Error()
+// New returns what every process knows, whatever its parts.
+func New(me Process, cfg *gateway.Config) Doc {
+	d := Doc{
+		At: time.Now(), Processes: []Process{me},
+		Lists: []List{}, Sets: []Set{}, Upstreams: []Upstream{}, Blocks: []Block{},
 	}
-	d.Processes = []processStatus{me}
-	for _, r := range f.config.AllRoutes() {
-		d.Routes = append(d.Routes, routeStatus{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
+	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
 	}
-	d.addWAN(f.config)
-	if p.server != nil {
-		if h := dnshalf.Running(p.o.Config); h != nil {
-			s, err := h.Snapshot()
-			d.problem(err)
-			d.addDNS(s)
-		}
-	}
-	if p.sidecar != nil {
-		d.addSidecar(p.sidecar.Status())
-	}
-	for i := range d.Routes {
-		d.Routes[i].countLinks()
-	}
+	d.addWAN(cfg)
 	return d
 }
 
-func (d *statusDoc) problem(err error) {
+// Problem adds an error that a part of the document could not be read for.
+func (d *Doc) Problem(err error) {
 	if err != nil {
 		d.Problems = append(d.Problems, err.Error())
 	}
 }
 
-func (d *statusDoc) route(name string) *routeStatus {
+func (d *Doc) route(name string) *Route {
 	for i := range d.Routes {
 		if d.Routes[i].Name == name {
 			return &d.Routes[i]
 		}
 	}
-	return &routeStatus{} // it came or went this moment: nobody looks at what is put there
+	return &Route{} // it came or went this moment: nobody looks at what is put there
 }
 
-func (d *statusDoc) addWAN(cfg *gateway.Config) {
+func (d *Doc) addWAN(cfg *gateway.Config) {
 	var err error
 	if d.WAN.Defaults, err = policy.WANDefaults(cfg); err != nil {
-		d.problem(fmt.Errorf("read the WAN's default route: %w", err))
+		d.Problem(fmt.Errorf("read the WAN's default route: %w", err))
 	}
 	d.WAN.Resolvers, err = policy.WANResolvers(cfg)
-	d.problem(err)
+	d.Problem(err)
 	if d.WAN.Defaults == nil {
 		d.WAN.Defaults = []string{}
 	}
@@ -74,14 +58,14 @@ func (d *statusDoc) addWAN(cfg *gateway.Config) {
 	}
 }
 
-// addSidecar adds what the sidecar knows, which is the one that decides about routes.
-func (d *statusDoc) addSidecar(s sidecar.Status) {
+// AddSidecar adds what the loop knows, which is the one that decides about routes.
+func (d *Doc) AddSidecar(s sidecar.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Name)
 		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Why, r.Note, r.Links
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
-			to.Tunnel = &tunnelStatus{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
+			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
 			if !slices.Contains(d.Kernel.WireGuard, string(t.Kind)) {
 				d.Kernel.WireGuard = append(d.Kernel.WireGuard, string(t.Kind))
 			}
@@ -89,8 +73,14 @@ func (d *statusDoc) addSidecar(s sidecar.Status) {
 	}
 }
 
-// countLinks takes the bytes of a route without a tunnel from its interfaces.
-func (r *routeStatus) countLinks() {
+// CountLinks takes the bytes of the routes without a tunnel from their interfaces.
+func (d *Doc) CountLinks() {
+	for i := range d.Routes {
+		d.Routes[i].countLinks()
+	}
+}
+
+func (r *Route) countLinks() {
 	if r.Tunnel != nil || len(r.Links) == 0 {
 		return
 	}
@@ -106,17 +96,17 @@ func (r *routeStatus) countLinks() {
 	r.RX, r.TX = &rx, &tx
 }
 
-// addDNS adds what the dns half knows.
-func (d *statusDoc) addDNS(s dnshalf.Snapshot) {
+// AddDNS adds what the dns half knows.
+func (d *Doc) AddDNS(s dnshalf.Snapshot) {
 	for _, r := range s.Routes {
 		to := d.route(r.Route.Name)
 		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
 		if r.Route.Name != gateway.WAN && s.Table {
-			to.Stopped = &counterStatus{r.Stopped.Packets, r.Stopped.Bytes}
+			to.Stopped = &Counter{r.Stopped.Packets, r.Stopped.Bytes}
 		}
 	}
 	for _, l := range s.Lists {
-		one := listStatus{Name: l.Name, Format: l.Format, Entries: l.Entries(), Prefixes: l.Prefixes, Skipped: l.Skipped, Read: l.LoadedAt, LastGood: l.LastGood}
+		one := List{Name: l.Name, Format: l.Format, Entries: l.Entries(), Prefixes: l.Prefixes, Skipped: l.Skipped, Read: l.LoadedAt, LastGood: l.LastGood}
 		if l.Err != nil {
 			one.Error = l.Err.Error()
 		}
@@ -127,16 +117,16 @@ func (d *statusDoc) addDNS(s dnshalf.Snapshot) {
 		if x.Set.Table != gateway.TableName {
 			name = x.Set.String()
 		}
-		d.Sets = append(d.Sets, setStatus{name, x.Route, int(x.Family), x.Elements, x.Capacity, x.PerMinute})
+		d.Sets = append(d.Sets, Set{name, x.Route, int(x.Family), x.Elements, x.Capacity, x.PerMinute})
 	}
 	for _, u := range s.Upstreams {
-		d.Upstreams = append(d.Upstreams, upstreamStatus{u.Address, u.Route, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
+		d.Upstreams = append(d.Upstreams, Upstream{u.Address, u.Route, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
 	}
 	for _, b := range s.Blocks {
 		d.Blocks = append(d.Blocks, blockOf(b))
 	}
 	if s.Redirect.On {
-		d.Redirect = &redirectStatus{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Unsent}
+		d.Redirect = &Redirect{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Unsent}
 	}
 	if s.Table {
 		d.Kernel.Table = string(s.Features.Mode)
@@ -144,8 +134,8 @@ func (d *statusDoc) addDNS(s dnshalf.Snapshot) {
 	}
 }
 
-func blockOf(b dnshalf.BlockSnapshot) blockStatus {
-	out := blockStatus{Zones: b.Zones, View: b.View, Routes: b.Routes}
+func blockOf(b dnshalf.BlockSnapshot) Block {
+	out := Block{Zones: b.Zones, View: b.View, Routes: b.Routes}
 	if out.Routes == nil {
 		out.Routes = []string{}
 	}
@@ -158,9 +148,9 @@ func blockOf(b dnshalf.BlockSnapshot) blockStatus {
 	return out
 }
 
-// mergeStatus makes one page of what the halves say apart. The sidecar decides about
+// Merge makes one page of what the halves say apart. The sidecar decides about
 // the routes; what a half does not know it leaves out.
-func mergeStatus(docs []statusDoc) statusDoc {
+func Merge(docs []Doc) Doc {
 	out := docs[0]
 	for _, d := range docs[1:] {
 		out.Processes = append(out.Processes, d.Processes...)
@@ -170,7 +160,7 @@ func mergeStatus(docs []statusDoc) statusDoc {
 			}
 		}
 		for _, r := range d.Routes {
-			if i := slices.IndexFunc(out.Routes, func(o routeStatus) bool { return o.Name == r.Name }); i >= 0 {
+			if i := slices.IndexFunc(out.Routes, func(o Route) bool { return o.Name == r.Name }); i >= 0 {
 				out.Routes[i] = mergeRoute(out.Routes[i], r)
 				continue
 			}
@@ -190,7 +180,7 @@ func mergeStatus(docs []statusDoc) statusDoc {
 
 // mergeRoute puts the two views of one route together. Only the sidecar knows since
 // when it is as it is.
-func mergeRoute(a, b routeStatus) routeStatus {
+func mergeRoute(a, b Route) Route {
 	if a.Since.IsZero() {
 		a, b = b, a
 	}
@@ -203,7 +193,7 @@ func mergeRoute(a, b routeStatus) routeStatus {
 	return a
 }
 
-func mergeKernel(a, b kernelStatus) kernelStatus {
+func mergeKernel(a, b Kernel) Kernel {
 	if a.Table == "" {
 		a.Table, a.Owner, a.Persist, a.Update = b.Table, b.Owner, b.Persist, b.Update
 	}

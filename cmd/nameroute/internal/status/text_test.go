@@ -1,4 +1,4 @@
-package main
+package status
 
 import (
 	"bytes"
@@ -19,52 +19,52 @@ import (
 var update = flag.Bool("update", false, "write what is printed to testdata")
 
 // goldenStatus is a gateway with something of everything.
-func goldenStatus() statusDoc {
+func goldenStatus() Doc {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	n := func(v int64) *int64 { return &v }
 	u := func(v uint64) *uint64 { return &v }
-	return statusDoc{
+	return Doc{
 		At:        at,
-		Processes: []processStatus{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
-		Routes: []routeStatus{
+		Processes: []Process{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
+		Routes: []Route{
 			{
 				Name: "vpn", Egress: "wireguard", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
-				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &tunnelStatus{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Stopped: &counterStatus{12, 1008},
+				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Stopped: &Counter{12, 1008},
 			},
 			{
 				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", Since: at.Add(-7 * time.Minute),
 				Why: "the far end is silent: last handshake 7m12s ago, packets unanswered", RX: n(999), TX: n(0),
-				Tunnel: &tunnelStatus{Kind: "userspace"}, Stopped: &counterStatus{},
+				Tunnel: &Tunnel{Kind: "userspace"}, Stopped: &Counter{},
 			},
 			{
 				Name: "office", Egress: "interface", OnDown: "block", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
-				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Stopped: &counterStatus{},
+				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Stopped: &Counter{},
 			},
 			{Name: "wan", Egress: "wan", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
-		WAN: wanStatus{
+		WAN: WAN{
 			Defaults:  []string{"IPv4 default via 192.0.2.1 dev wan0 metric 100", "IPv6 default via fe80::1 dev wan0 metric 1024"},
 			Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")},
 		},
-		Lists: []listStatus{
+		Lists: []List{
 			{Name: "gfwlist", Format: "autoproxy", Entries: 4321, Prefixes: 7, Skipped: 12, Read: at.Add(-26 * time.Hour)},
 			{Name: "mine", Format: "plain", Entries: 3, Read: at.Add(-50 * time.Hour), LastGood: true, Error: "/etc/nameroute/mine.txt: no entry in 4 lines, read as plain; line 1: \"<html>\": not a name"},
 			{Name: "gone", Error: "/etc/nameroute/gone.txt: no such file"},
 		},
-		Sets: []setStatus{
+		Sets: []Set{
 			{"vpn4", "vpn", 4, 1234, 65536, 17}, {"vpn6", "vpn", 6, 65536, 65536, 0}, {"inet fw4 vpn_addresses_of_the_router", "a-very-long-name-of-a-second-vpn", 4, 3, 0, 1},
 		},
-		Upstreams: []upstreamStatus{
+		Upstreams: []Upstream{
 			{Address: "10.64.0.1:53", Route: "vpn", Healthy: true, Latency: 0.0213, Asked: 9000, Answered: 8990, Seen: at},
 			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", Fallback: true, Asked: 3},
 		},
-		Blocks: []blockStatus{
+		Blocks: []Block{
 			{Zones: []string{"."}, View: "gfwlist+mine", Routes: []string{"vpn"}, Queries: u(12000), Hits: u(3000)},
 			{Zones: []string{"home.arpa.", "168.192.in-addr.arpa.", "10.in-addr.arpa."}},
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
-		Redirect: &redirectStatus{Questions: 1234, Refused: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
-		Kernel:   kernelStatus{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
+		Redirect: &Redirect{Questions: 1234, Refused: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
+		Kernel:   Kernel{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
 	}
 }
 
@@ -96,9 +96,9 @@ func TestStatusText(t *testing.T) {
 		r := &dns.Routes[i]
 		r.Since, r.Why, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil
 	}
-	for file, d := range map[string]statusDoc{"status.txt": goldenStatus(), "status-dns.txt": dns, "status-nothing.txt": {}} {
+	for file, d := range map[string]Doc{"status.txt": goldenStatus(), "status-dns.txt": dns, "status-nothing.txt": {}} {
 		var out bytes.Buffer
-		if err := printStatus(&out, d); err != nil {
+		if err := Print(&out, d); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, file, out.String())
@@ -113,34 +113,34 @@ func TestStatusText(t *testing.T) {
 // The names in the JSON are the face of the product: this file changes by additions only.
 func TestStatusJSON(t *testing.T) {
 	var out bytes.Buffer
-	if err := printStatusJSON(&out, goldenStatus()); err != nil {
+	if err := PrintJSON(&out, goldenStatus()); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "status.json", out.String())
-	var back statusDoc
+	var back Doc
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
 		t.Fatal(err)
 	}
 	var again bytes.Buffer
-	if err := printStatusJSON(&again, back); err != nil || again.String() != out.String() {
+	if err := PrintJSON(&again, back); err != nil || again.String() != out.String() {
 		t.Errorf("read and written again it is another (%v):\n%s", err, again.String())
 	}
 }
 
 func TestStatusOfHalves(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	sidecar := statusDoc{
-		At: at, Processes: []processStatus{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
-		Routes: []routeStatus{{Name: "vpn", Up: false, Since: at, Why: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
-		Kernel: kernelStatus{WireGuard: []string{"kernel"}},
+	sidecar := Doc{
+		At: at, Processes: []Process{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
+		Routes: []Route{{Name: "vpn", Up: false, Since: at, Why: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
+		Kernel: Kernel{WireGuard: []string{"kernel"}},
 	}
-	dns := statusDoc{
-		At: at, Processes: []processStatus{{PID: 2, Parts: []control.Part{control.DNS}}}, Problems: []string{"same", "other"},
-		Routes: []routeStatus{{Name: "vpn", Up: true, Stopped: &counterStatus{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
-		Sets:   []setStatus{{Set: "vpn4"}}, Kernel: kernelStatus{Table: "plain", Owner: true},
+	dns := Doc{
+		At: at, Processes: []Process{{PID: 2, Parts: []control.Part{control.DNS}}}, Problems: []string{"same", "other"},
+		Routes: []Route{{Name: "vpn", Up: true, Stopped: &Counter{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
+		Sets:   []Set{{Set: "vpn4"}}, Kernel: Kernel{Table: "plain", Owner: true},
 	}
-	for name, docs := range map[string][]statusDoc{"sidecar first": {sidecar, dns}, "dns half first": {dns, sidecar}} {
-		d := mergeStatus(docs)
+	for name, docs := range map[string][]Doc{"sidecar first": {sidecar, dns}, "dns half first": {dns, sidecar}} {
+		d := Merge(docs)
 		if len(d.Processes) != 2 || len(d.Problems) != 2 || len(d.Routes) != 3 || len(d.Sets) != 1 {
 			t.Errorf("%s: %+v", name, d)
 		}
@@ -154,7 +154,7 @@ func TestStatusOfHalves(t *testing.T) {
 		if d.Kernel.Table != "plain" || !d.Kernel.Owner || len(d.Kernel.WireGuard) != 1 {
 			t.Errorf("%s: kernel is %+v", name, d.Kernel)
 		}
-		if code := exit.Code(d.verdict()); code != exit.Down {
+		if code := exit.Code(d.Verdict()); code != exit.Down {
 			t.Errorf("%s: exit code %d, want %d", name, code, exit.Down)
 		}
 	}

@@ -1,4 +1,6 @@
-package main
+// Package status is what `nameroute status` shows: the document that a running
+// process answers, how those of several processes become one, and the page.
+package status
 
 import (
 	"net/netip"
@@ -7,26 +9,26 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 )
 
-// statusDoc is what `status --json` prints and what the control sockets answer to GET
+// Doc is what `status --json` prints and what the control sockets answer to GET
 // /status. Its names and their meaning are stable: fields are added, never renamed or
 // taken away. Times are RFC 3339, sizes bytes, spans of time seconds. A field that is
 // missing is not known: of the halves apart, each knows its own part.
-type statusDoc struct {
-	At        time.Time        `json:"at"`
-	Processes []processStatus  `json:"processes"`
-	Problems  []string         `json:"problems,omitempty"` // what could not be read for this page
-	Routes    []routeStatus    `json:"routes"`             // in the order of gateway.yaml, wan last
-	WAN       wanStatus        `json:"wan"`
-	Lists     []listStatus     `json:"lists"`
-	Sets      []setStatus      `json:"sets"`
-	Upstreams []upstreamStatus `json:"upstreams"`
-	Blocks    []blockStatus    `json:"blocks"` // in the order of the Corefile
-	Redirect  *redirectStatus  `json:"redirect,omitempty"`
-	Kernel    kernelStatus     `json:"kernel"`
+type Doc struct {
+	At        time.Time  `json:"at"`
+	Processes []Process  `json:"processes"`
+	Problems  []string   `json:"problems,omitempty"` // what could not be read for this page
+	Routes    []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
+	WAN       WAN        `json:"wan"`
+	Lists     []List     `json:"lists"`
+	Sets      []Set      `json:"sets"`
+	Upstreams []Upstream `json:"upstreams"`
+	Blocks    []Block    `json:"blocks"` // in the order of the Corefile
+	Redirect  *Redirect  `json:"redirect,omitempty"`
+	Kernel    Kernel     `json:"kernel"`
 }
 
-// processStatus is one running nameroute.
-type processStatus struct {
+// Process is one running nameroute.
+type Process struct {
 	PID     int            `json:"pid"`
 	Version string         `json:"version"`
 	Parts   []control.Part `json:"parts"` // dns, gateway
@@ -35,8 +37,8 @@ type processStatus struct {
 	LastGood string `json:"last_good,omitempty"`
 }
 
-// routeStatus is one route.
-type routeStatus struct {
+// Route is one route.
+type Route struct {
 	Name      string           `json:"name"`
 	Egress    string           `json:"egress"`  // wireguard, interface, next_hop, wan
 	OnDown    string           `json:"on_down"` // block or wan; of wan itself: block
@@ -49,30 +51,32 @@ type routeStatus struct {
 	Links     []string         `json:"links,omitempty"`    // interfaces that it leaves by
 	RX        *int64           `json:"rx,omitempty"`       // bytes: of the tunnel, else of the interfaces, all traffic
 	TX        *int64           `json:"tx,omitempty"`       //
-	Tunnel    *tunnelStatus    `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
-	Stopped   *counterStatus   `json:"stopped,omitempty"`  // by the closed door, since the nft table was made
+	Tunnel    *Tunnel          `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
+	Stopped   *Counter         `json:"stopped,omitempty"`  // by the closed door, since the nft table was made
 	Resolvers []netip.AddrPort `json:"resolvers,omitzero"` // its own
 }
 
-type tunnelStatus struct {
+// Tunnel is the WireGuard tunnel of a route.
+type Tunnel struct {
 	Kind      string           `json:"kind"`               // kernel or userspace
 	Handshake time.Time        `json:"handshake,omitzero"` // the youngest; missing: never
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 }
 
-type counterStatus struct {
+// Counter is a packet counter of the nft table.
+type Counter struct {
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
 }
 
-// wanStatus is the way that everything else takes.
-type wanStatus struct {
+// WAN is the way that everything else takes.
+type WAN struct {
 	Defaults  []string         `json:"defaults"`  // kernel routes that are followed, as ip(8) has them
 	Resolvers []netip.AddrPort `json:"resolvers"` // asked by `upstream wan` and for endpoints' names
 }
 
-// listStatus is one list.
-type listStatus struct {
+// List is one list.
+type List struct {
 	Name     string    `json:"name"`
 	Format   string    `json:"format"`
 	Entries  int       `json:"entries"`  // on names, exceptions included
@@ -83,8 +87,8 @@ type listStatus struct {
 	Error    string    `json:"error,omitempty"` // why the file as it is is not in use
 }
 
-// setStatus is one set of learned addresses.
-type setStatus struct {
+// Set is one set of learned addresses.
+type Set struct {
 	Set       string `json:"set"`   // its name; with family and table where it is not ours
 	Route     string `json:"route"` //
 	Family    int    `json:"family"`
@@ -93,8 +97,8 @@ type setStatus struct {
 	PerMinute int    `json:"learned_per_minute"` // learned or prolonged in the last minute
 }
 
-// upstreamStatus is one resolver that a block asks.
-type upstreamStatus struct {
+// Upstream is one resolver that a block asks.
+type Upstream struct {
 	Address  string    `json:"address"`
 	Route    string    `json:"route"`
 	Healthy  bool      `json:"healthy"`
@@ -105,8 +109,8 @@ type upstreamStatus struct {
 	Seen     time.Time `json:"last_seen,omitzero"` // its last answer
 }
 
-// blockStatus is one server block of the Corefile.
-type blockStatus struct {
+// Block is one server block of the Corefile.
+type Block struct {
 	Zones   []string `json:"zones"`
 	View    string   `json:"view,omitempty"` // its lists, joined by +
 	Routes  []string `json:"routes"`
@@ -114,15 +118,15 @@ type blockStatus struct {
 	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been asked
 }
 
-// redirectStatus is `redirect_dns`; it is missing where that is off.
-type redirectStatus struct {
+// Redirect is `redirect_dns`; it is missing where that is off.
+type Redirect struct {
 	Questions uint64 `json:"questions"`         // flows of lan's clients to other resolvers, answered by us
 	Refused   uint64 `json:"refused,omitempty"` // packets of theirs to port 853; missing: none, or allowed
 	Problem   string `json:"problem,omitempty"` // what is not redirected, and why
 }
 
-// kernelStatus is what of the kernel is in use.
-type kernelStatus struct {
+// Kernel is what of the kernel is in use.
+type Kernel struct {
 	Table     string   `json:"table,omitempty"`     // owned, twins, plain; missing: there is none
 	Owner     bool     `json:"owner"`               // the kernel knows tables with one owner
 	Persist   bool     `json:"persist"`             // that outlive it

@@ -1,4 +1,4 @@
-package main
+package status
 
 import (
 	"bufio"
@@ -9,8 +9,8 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 )
 
-// printStatus prints the page for a person.
-func printStatus(out io.Writer, d statusDoc) error {
+// Print prints the page for a person.
+func Print(out io.Writer, d Doc) error {
 	w := bufio.NewWriter(out)
 	for _, p := range d.Processes {
 		words := make([]string, len(p.Parts))
@@ -35,7 +35,7 @@ func printStatus(out io.Writer, d statusDoc) error {
 	return w.Flush()
 }
 
-func routesText(w io.Writer, d statusDoc) {
+func routesText(w io.Writer, d Doc) {
 	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
 	for _, r := range d.Routes {
 		state := "up"
@@ -69,7 +69,7 @@ func routesText(w io.Writer, d statusDoc) {
 	output.Remark(w, "resolvers of the WAN", output.OrDash(strings.Join(resolvers, ", ")))
 }
 
-func families(r routeStatus) string {
+func families(r Route) string {
 	switch {
 	case r.V4 && r.V6:
 		return "4+6"
@@ -81,7 +81,7 @@ func families(r routeStatus) string {
 	return "-"
 }
 
-func listsText(w io.Writer, d statusDoc) {
+func listsText(w io.Writer, d Doc) {
 	t := output.NewTable("LIST", ">ENTRIES", ">PREFIXES", ">SKIPPED", ">READ", "FORMAT", "STATE")
 	for _, l := range d.Lists {
 		state := "current"
@@ -99,7 +99,7 @@ func listsText(w io.Writer, d statusDoc) {
 	t.Print(w)
 }
 
-func setsText(w io.Writer, d statusDoc) {
+func setsText(w io.Writer, d Doc) {
 	t := output.NewTable("SET", "ROUTE", ">ELEMENTS", ">CAPACITY", ">LEARNED PER MINUTE")
 	for _, s := range d.Sets {
 		capacity := "-"
@@ -111,7 +111,7 @@ func setsText(w io.Writer, d statusDoc) {
 	t.Print(w)
 }
 
-func upstreamsText(w io.Writer, d statusDoc) {
+func upstreamsText(w io.Writer, d Doc) {
 	t := output.NewTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUESTIONS", ">ANSWERS")
 	for _, u := range d.Upstreams {
 		health := "healthy"
@@ -130,7 +130,7 @@ func upstreamsText(w io.Writer, d statusDoc) {
 	t.Print(w)
 }
 
-func blocksText(w io.Writer, d statusDoc) {
+func blocksText(w io.Writer, d Doc) {
 	t := output.NewTable("BLOCK", "LISTED", "ROUTE", ">QUERIES", ">CACHE HITS")
 	for _, b := range d.Blocks {
 		queries, hits := "-", "-"
@@ -148,7 +148,7 @@ func blocksText(w io.Writer, d statusDoc) {
 	t.Print(w)
 }
 
-func redirectText(w io.Writer, r *redirectStatus) {
+func redirectText(w io.Writer, r *Redirect) {
 	if r == nil {
 		return
 	}
@@ -163,7 +163,7 @@ func redirectText(w io.Writer, r *redirectStatus) {
 	}
 }
 
-func kernelText(w io.Writer, k kernelStatus) {
+func kernelText(w io.Writer, k Kernel) {
 	var words []string
 	switch k.Table {
 	case "owned":
