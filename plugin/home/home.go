@@ -1,5 +1,5 @@
-// Package home implements a plugin that answers for the special-use names which must
-// not leave the home, each as its RFC says.
+// Package home implements a plugin that answers special-use names, which must not leave
+// the LAN, as their RFCs require.
 package home
 
 import (
@@ -17,12 +17,12 @@ import (
 
 const name = "home"
 
-// Home answers for names that mean something only here, or nothing at all.
+// Home answers names that are local or do not exist in the public DNS.
 type Home struct {
 	Next plugin.Handler
 
 	zones map[string]zone
-	root  zone // of names with a single label
+	root  zone // for names with a single label
 
 	counters query.PerServer[map[kind]prometheus.Counter]
 }
@@ -45,7 +45,7 @@ func newHome(domains []string, withCanaries bool) *Home {
 	return h
 }
 
-// except takes a name and all below it out.
+// except forwards a name and all names below it.
 func (h *Home) except(name string) { h.zones[name] = zone{name: name} }
 
 // Name implements plugin.Handler.
@@ -63,7 +63,7 @@ func (h *Home) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 }
 
-// zoneOf is the nearest zone that a name stands in. It allocates nothing.
+// zoneOf returns the closest enclosing zone of a name. It does not allocate.
 func (h *Home) zoneOf(qname string, qtype uint16) zone {
 	for off, end := 0, false; !end; off, end = dns.NextLabel(qname, off) {
 		z, ok := h.zones[qname[off:]]
@@ -71,7 +71,7 @@ func (h *Home) zoneOf(qname string, qtype uint16) zone {
 			continue
 		}
 		if off == 0 && (z.delegated && qtype == dns.TypeDS) {
-			return zone{} // its parent has it (RFC 4035 section 3.1.4.1)
+			return zone{} // the parent zone has it (RFC 4035 section 3.1.4.1)
 		}
 		return z
 	}
@@ -81,7 +81,7 @@ func (h *Home) zoneOf(qname string, qtype uint16) zone {
 	return zone{}
 }
 
-// answer is what there is to say of a name in the zone.
+// answer returns the zone's answer for a name.
 func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
 	m := reply.Authoritative(r)
 	switch z.kind {
@@ -96,7 +96,7 @@ func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
 	case domain:
 		z.content(m, qname)
 	case special, single:
-		z.name = "." // it is the root that has no such name
+		z.name = "." // the name does not exist in the root zone
 		m.Rcode = dns.RcodeNameError
 	}
 	if len(m.Answer) == 0 {
@@ -105,7 +105,7 @@ func (z zone) answer(r *dns.Msg, qname string) *dns.Msg {
 	return m
 }
 
-// content is the empty zone of RFC 6303 section 3.
+// content answers from the empty zone of RFC 6303 section 3.
 func (z zone) content(m *dns.Msg, qname string) {
 	switch {
 	case qname != z.name:

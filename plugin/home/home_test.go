@@ -201,7 +201,7 @@ func TestSetup(t *testing.T) {
 		{"home", ""},
 		{"home lan home.arpa {\n except 192.168.1.0/24 fritz.box\n canary on\n}", ""},
 		{"home .", `domain ".": want a name below the root`},
-		{"home {\n except\n}", "except: want names that are forwarded"},
+		{"home {\n except\n}", "except: want names, each of which"},
 		{"home {\n except .\n}", `except ".": want a name below the root`},
 		{"home {\n canary\n}", "canary []: want on (the default) or off"},
 		{"home {\n canary no\n}", `canary ["no"]: want on`},

@@ -9,12 +9,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// answers counts what did not leave the home.
+// answers counts queries that were not forwarded.
 var answers = promauto.NewCounterVec(prometheus.CounterOpts{
 	Namespace: plugin.Namespace,
 	Subsystem: name,
 	Name:      "answers_total",
-	Help:      "Counter of queries that were answered here and not forwarded, by what the name is.",
+	Help:      "Counter of queries that were answered here and not forwarded.",
 }, []string{"server", "kind"})
 
 var kinds = []kind{localhost, special, reverse, domain, ddr, canary, single}

@@ -52,7 +52,7 @@ func parse(c *caddy.Controller) (*Home, error) {
 					return nil, err
 				}
 				if len(more) == 0 {
-					return nil, c.Err("except: want names that are forwarded, with all below them")
+					return nil, c.Err("except: want names, each of which includes all names below it")
 				}
 				excepted = append(excepted, more...)
 			case "canary":
@@ -72,7 +72,7 @@ func parse(c *caddy.Controller) (*Home, error) {
 	return h, nil
 }
 
-// names reads names of zones; a network, as 192.168.1.0/24, is its reverse zones.
+// names parses zone names; a network such as 192.168.1.0/24 stands for its reverse zones.
 func names(c *caddy.Controller, what string, args []string) ([]string, error) {
 	var all []string
 	for _, a := range args {

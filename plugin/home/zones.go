@@ -5,40 +5,40 @@ import (
 	"strings"
 )
 
-// kind is what a name is, and so how it is answered. It is a label of the metric.
+// kind determines how a name is answered. It is a label of the metric.
 type kind string
 
 const (
-	pass      kind = ""          // not ours
+	pass      kind = ""          // forwarded
 	localhost kind = "localhost" // RFC 6761 section 6.3
-	special   kind = "special"   // a top-level domain that DNS does not have
-	reverse   kind = "reverse"   // of addresses that have no meaning beyond the home
-	domain    kind = "domain"    // the home's own names
+	special   kind = "special"   // a top-level domain that does not exist in the public DNS
+	reverse   kind = "reverse"   // reverse names of addresses that are only locally unique
+	domain    kind = "domain"    // local domains
 	ddr       kind = "ddr"       // discovery of designated resolvers, RFC 9462
-	canary    kind = "canary"    // asked by clients before they leave their resolver
-	single    kind = "single"    // one label
+	canary    kind = "canary"    // queried by clients before they use another resolver
+	single    kind = "single"    // single label
 )
 
-// zone is a name with all below it.
+// zone is a name with all names below it.
 type zone struct {
-	name string // lower case, with the last dot
+	name string // lower case FQDN
 	kind kind
 	ttl  uint32 // of denials, in seconds
-	// delegated says that the zone exists in the public DNS, unsigned: its DS is asked
-	// there, since a client that validates needs the proof (RFC 8375 section 4, RFC
-	// 6303 section 7).
+	// delegated says that the zone exists in the public DNS, unsigned: queries for its DS
+	// are forwarded, because a validating client needs that proof (RFC 8375 section 4,
+	// RFC 6303 section 7).
 	delegated bool
 }
 
 const (
-	// lasting is the TTL of RFC 6303 section 3, for what stays as it is.
+	// lasting is the TTL of RFC 6303 section 3, for names that do not change.
 	lasting = 10800
-	// brief is the TTL of denials where the home's own names appear, as that of a client
-	// which has just got its lease. CoreDNS's cache holds nothing for less.
+	// brief is the TTL of denials for names that may come to exist, such as that of a
+	// client with a new lease. It is the shortest that CoreDNS's cache stores.
 	brief = 5
 )
 
-// zones are those that are always ours.
+// zones returns the zones that are always answered here.
 func zones() []zone {
 	all := []zone{
 		{"localhost.", localhost, lasting, false},
@@ -57,7 +57,7 @@ func zones() []zone {
 	return all
 }
 
-// reverseZones are those of RFC 6303 section 4 and RFC 7793.
+// reverseZones returns the zones of RFC 6303 section 4 and RFC 7793.
 func reverseZones() []string {
 	const v4, v6 = ".in-addr.arpa.", ".ip6.arpa."
 	all := []string{
@@ -76,6 +76,6 @@ func reverseZones() []string {
 	return all
 }
 
-// canaries make browsers and systems keep the network's resolver where they do not
-// exist: Firefox (DNS over HTTPS) and Apple (iCloud Private Relay).
+// canaries keep clients on the network's resolver where they do not exist: Firefox (DNS
+// over HTTPS) and Apple (iCloud Private Relay).
 var canaries = []string{"use-application-dns.net.", "mask.icloud.com.", "mask-h2.icloud.com."}

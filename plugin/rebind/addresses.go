@@ -3,16 +3,16 @@ package rebind
 import "net/netip"
 
 var (
-	// here are addresses that do not lead out of this network or host: RFC 6890 and
-	// the registries that go on from it.
-	here = prefixes(
+	// local holds the special-purpose prefixes of RFC 6890 and its registries that are
+	// not globally reachable.
+	local = prefixes(
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
 		"255.255.255.255/32",
 		"::/128", "::1/128", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", // RFC 8215, RFC 4193, RFC 4291, RFC 3879
 	)
 	loopback = prefixes("127.0.0.0/8", "::1/128")
 
-	// Forms in which IPv6 addresses carry IPv4 ones, and where.
+	// IPv6 prefixes whose addresses embed an IPv4 address.
 	wellKnown  = netip.MustParsePrefix("64:ff9b::/96")    // NAT64, RFC 6052 section 2.1
 	compatible = netip.MustParsePrefix("::/96")           // RFC 4291 section 2.5.5.1
 	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765 section 2.1
@@ -28,21 +28,21 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-// ofHome reports whether an address leads into the home, itself or by the IPv4 address
-// within it.
-func (b *Rebind) ofHome(a netip.Addr) bool {
+// isPrivate reports whether an address, or the IPv4 address embedded in it, is not
+// globally reachable or in a `block` prefix.
+func (b *Rebind) isPrivate(a netip.Addr) bool {
 	a = a.Unmap() // ::ffff:0:0/96
-	if b.localhostOK && holds(loopback, a) {
+	if b.localhostOK && contains(loopback, a) {
 		return false
 	}
-	if holds(here, a) || holds(b.block, a) {
+	if contains(local, a) || contains(b.block, a) {
 		return true
 	}
-	inner, ok := within(a)
-	return ok && b.ofHome(inner)
+	inner, ok := embeddedIPv4(a)
+	return ok && b.isPrivate(inner)
 }
 
-func holds(all []netip.Prefix, a netip.Addr) bool {
+func contains(all []netip.Prefix, a netip.Addr) bool {
 	for _, p := range all {
 		if p.Contains(a) {
 			return true
@@ -51,8 +51,8 @@ func holds(all []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// within is the IPv4 address in an IPv6 one.
-func within(a netip.Addr) (netip.Addr, bool) {
+// embeddedIPv4 returns the IPv4 address embedded in an IPv6 one, if any.
+func embeddedIPv4(a netip.Addr) (netip.Addr, bool) {
 	if a.Is4() {
 		return netip.Addr{}, false
 	}
@@ -62,7 +62,7 @@ func within(a netip.Addr) (netip.Addr, bool) {
 		return netip.AddrFrom4([4]byte(x[12:])), true
 	case sixToFour.Contains(a):
 		return netip.AddrFrom4([4]byte(x[2:6])), true
-	case teredo.Contains(a): // the client's, with its bits turned over
+	case teredo.Contains(a): // the client's address, inverted
 		return netip.AddrFrom4([4]byte{^x[12], ^x[13], ^x[14], ^x[15]}), true
 	}
 	return netip.Addr{}, false

@@ -12,12 +12,12 @@ import (
 
 var log = clog.NewWithPlugin(name)
 
-// filtered counts answers that held an address of the home.
+// filtered counts answers from which private addresses were removed.
 var filtered = promauto.NewCounterVec(prometheus.CounterOpts{
 	Namespace: plugin.Namespace,
 	Subsystem: name,
 	Name:      "filtered_total",
-	Help:      "Counter of answers out of which addresses of the home were taken.",
+	Help:      "Counter of answers from which private addresses were removed.",
 }, []string{"server"})
 
 func (b *Rebind) count(ctx context.Context) {

@@ -1,5 +1,5 @@
-// Package rebind implements a plugin that takes addresses of the home out of what
-// comes from outside.
+// Package rebind implements a plugin that removes private addresses from upstream
+// answers (DNS rebinding protection).
 package rebind
 
 import (
@@ -24,11 +24,11 @@ const name = "rebind"
 type Rebind struct {
 	Next plugin.Handler
 
-	allow       []string // names with all below them, lower case, with the last dot
+	allow       []string // names that include all names below them; lower case FQDNs
 	block       []netip.Prefix
 	localhostOK bool
 
-	reports logonce.Every // names that were removed
+	reports logonce.Every // of removed addresses
 	counter query.PerServer[prometheus.Counter]
 }
 
@@ -43,8 +43,8 @@ func (b *Rebind) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	return plugin.NextOrFailure(b.Name(), b.Next, ctx, &writer{ResponseWriter: w, rebind: b, ctx: ctx, req: r}, r)
 }
 
-// allowed reports whether a name may lead into the home. It allocates only for names
-// with capitals.
+// allowed reports whether a name may resolve to private addresses. It allocates only for
+// names with upper case letters.
 func (b *Rebind) allowed(qname string) bool {
 	if len(b.allow) == 0 {
 		return false
@@ -55,7 +55,7 @@ func (b *Rebind) allowed(qname string) bool {
 	})
 }
 
-// writer sees the answers.
+// writer filters the answers to one query.
 type writer struct {
 	dns.ResponseWriter
 	rebind *Rebind
@@ -68,8 +68,8 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 	return w.ResponseWriter.WriteMsg(w.rebind.clean(w.ctx, w.req, m))
 }
 
-// Write implements dns.ResponseWriter for handlers that answer in wire format. What
-// cannot be read cannot be judged, so it does not go out.
+// Write implements dns.ResponseWriter for handlers that answer in wire format. A message
+// that does not unpack is an error and is not sent.
 func (w *writer) Write(b []byte) (int, error) {
 	m := new(dns.Msg)
 	if err := m.Unpack(b); err != nil {
@@ -81,9 +81,8 @@ func (w *writer) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// clean is an answer without addresses of the home: the answer itself where it has
-// none, else a changed copy. Where nothing is left of what was asked for, it is an
-// answer without data.
+// clean returns the answer without private addresses: m itself where it has none, else a
+// changed copy. Where no record of the queried type is left, that is NODATA.
 func (b *Rebind) clean(ctx context.Context, req, m *dns.Msg) *dns.Msg {
 	bad := b.first(m)
 	if !bad.IsValid() {
@@ -92,19 +91,19 @@ func (b *Rebind) clean(ctx context.Context, req, m *dns.Msg) *dns.Msg {
 	b.count(ctx)
 	b.report(req.Question[0].Name, bad)
 	m = m.Copy()
-	m.AuthenticatedData = false // it is no longer what was signed
+	m.AuthenticatedData = false // the changed answer is not what was validated
 	asked := b.strip(&m.Answer)
 	b.strip(&m.Ns)
 	b.strip(&m.Extra)
 	if asked && !answers(m.Answer, req.Question[0].Qtype) {
-		// Without the CNAMEs too: they lead nowhere.
+		// The CNAME chain goes too: it has no end any more.
 		m.Answer, m.Ns, m.Extra = nil, []dns.RR{reply.SOA(req.Question[0].Name, negativeTTL)}, options(m.Extra)
 	}
-	reply.AddError(req, m, dns.ExtendedErrorCodeBlocked, "an address of the home from outside")
+	reply.AddError(req, m, dns.ExtendedErrorCodeBlocked, "private address in an upstream answer")
 	return m
 }
 
-// answers reports whether records of the type that was asked for are there.
+// answers reports whether there are records of the queried type.
 func answers(rrs []dns.RR, qtype uint16) bool {
 	return slices.ContainsFunc(rrs, func(rr dns.RR) bool {
 		t := rr.Header().Rrtype
@@ -116,16 +115,17 @@ func options(rrs []dns.RR) []dns.RR {
 	return slices.DeleteFunc(rrs, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
 }
 
-// negativeTTL bounds how long the absence is cached, in seconds: the name may be
-// allowed, or get another address.
+// negativeTTL is the TTL of NODATA in seconds: short, because the name may be allowed or
+// get another address.
 const negativeTTL = 60
 
-// reportPause is the time between two log lines: a page may hold hundreds of such names.
+// reportPause is the time between two log lines: a web page may query hundreds of such
+// names.
 const reportPause = 10 * time.Second
 
-// report logs a name.
+// report logs a removed address.
 func (b *Rebind) report(qname string, addr netip.Addr) {
 	if ok, more := b.reports.Allow(""); ok {
-		log.Warningf("%s resolved to %s, an address of the LAN, from outside: removed (%d more since the last line); if that is right: allow %s", qname, addr, more, qname)
+		log.Warningf("%s: removed private address %s from the upstream answer (%d more since the last line); if it is intended: allow %s", qname, addr, more, qname)
 	}
 }

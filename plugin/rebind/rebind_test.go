@@ -27,20 +27,20 @@ func TestAddresses(t *testing.T) {
 	for _, s := range strings.Fields(`0.0.0.0 0.1.2.3 10.0.0.1 127.0.0.1 127.9.9.9 169.254.1.1 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1
 		255.255.255.255 203.0.113.9 :: ::1 fe80::1 fec0::1 fc00::1 fd77::1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 ::ffff:0:10.0.0.1 ::10.0.0.1 64:ff9b::10.0.0.1
 		64:ff9b::7f00:1 64:ff9b:1::808:808 2002:c0a8:101::1 2002:7f00:1:: 2001:0:1:2:3:4:3f57:fefe 2001:db8:1:2::3 64:ff9b::203.0.113.9`) {
-		if !b.ofHome(netip.MustParseAddr(s)) {
+		if !b.isPrivate(netip.MustParseAddr(s)) {
 			t.Errorf("%s passes", s)
 		}
 	}
 	// 192.0.0.170 is what ipv4only.arpa has, by which hosts find a NAT64 (RFC 7050).
 	for _, s := range strings.Fields(`8.8.8.8 1.1.1.1 172.15.0.1 172.32.0.1 192.167.1.1 100.63.0.1 100.128.0.1 192.0.0.170 192.0.0.171 2001:4860::8888
 		2a00::1 64:ff9b::8.8.8.8 64:ff9b::192.0.0.170 2002:808:808::1 ::ffff:8.8.8.8 2001:db8:2::1`) {
-		if b.ofHome(netip.MustParseAddr(s)) {
-			t.Errorf("%s is taken out", s)
+		if b.isPrivate(netip.MustParseAddr(s)) {
+			t.Errorf("%s is removed", s)
 		}
 	}
 	ok := parsed(t, "rebind {\n localhost_ok\n}")
 	for s, want := range map[string]bool{"127.0.0.2": false, "::1": false, "::ffff:127.0.0.2": false, "10.0.0.1": true, "::": true, "0.0.0.0": true} {
-		if got := ok.ofHome(netip.MustParseAddr(s)); got != want {
+		if got := ok.isPrivate(netip.MustParseAddr(s)); got != want {
 			t.Errorf("localhost_ok: %s: %v, want %v", s, got, want)
 		}
 	}
@@ -119,7 +119,7 @@ func through(t *testing.T, b *Rebind, req, m *dns.Msg, wire bool) (*dns.Msg, str
 }
 
 const (
-	ede = " | EDE 15 (Blocked): (an address of the home from outside)"
+	ede = " | EDE 15 (Blocked): (private address in an upstream answer)"
 	sig = "x.example. 60 IN RRSIG A 13 2 60 20300101000000 20200101000000 1 example. AAAA"
 )
 
@@ -169,7 +169,7 @@ func TestAnswers(t *testing.T) {
 			}
 			m.Id = 0
 			if after := m.String(); strings.TrimSpace(strings.SplitN(after, "\n", 2)[1]) != strings.TrimSpace(strings.SplitN(before, "\n", 2)[1]) {
-				t.Errorf("%s: somebody else's message was changed:\n%s", c.name, after)
+				t.Errorf("%s: the plugin below's own message was changed:\n%s", c.name, after)
 			}
 			if _, err := got.Pack(); err != nil {
 				t.Errorf("%s: %v", c.name, err)
@@ -229,7 +229,7 @@ func BenchmarkClean(b *testing.B) {
 	}
 }
 
-// Nothing of the home is left, whatever comes, and it can be sent.
+// No answer keeps a private address, and each can be packed.
 func FuzzClean(f *testing.F) {
 	for _, s := range []string{"x.example. 60 IN A 10.0.0.1", "x.example. 60 IN AAAA 2002:a00:1::", "x.example. 60 IN HTTPS 1 . mandatory=ipv4hint ipv4hint=10.0.0.1"} {
 		rr, err := dns.NewRR(s)
@@ -268,11 +268,11 @@ func TestSetup(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"rebind", ""},
 		{"rebind {\n allow plex.direct fritz.box\n block 2001:db8::/32\n localhost_ok\n}", ""},
-		{"rebind fritz.box", "want nothing behind it; names that may lead into the home go into `allow`"},
-		{"rebind {\n allow\n}", "allow: want one or more"},
+		{"rebind fritz.box", "takes no arguments; names that may resolve to private addresses go into `allow`"},
+		{"rebind {\n allow\n}", "allow: want one or more arguments"},
 		{"rebind {\n allow .\n}", `allow ".": want a name`},
-		{"rebind {\n block 10.0.0.1\n}", `block "10.0.0.1": want a network as 203.0.113.0/24 or 2001:db8::/48`},
-		{"rebind {\n localhost_ok yes\n}", "want nothing behind it"},
+		{"rebind {\n block 10.0.0.1\n}", `block "10.0.0.1": want a prefix such as 203.0.113.0/24 or 2001:db8::/48`},
+		{"rebind {\n localhost_ok yes\n}", "takes no arguments"},
 		{"rebind {\n alow x\n}", `unknown property "alow": want allow, block or localhost_ok`},
 		{"rebind\nrebind", "plugin can only be used once"},
 	} {

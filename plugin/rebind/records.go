@@ -8,11 +8,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// first is the first address of an answer that must not be there. It allocates nothing.
+// first returns the first private address in an answer. It does not allocate.
 func (b *Rebind) first(m *dns.Msg) netip.Addr {
 	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
-			if a := b.bad(rr); a.IsValid() {
+			if a := b.privateIn(rr); a.IsValid() {
 				return a
 			}
 		}
@@ -20,8 +20,8 @@ func (b *Rebind) first(m *dns.Msg) netip.Addr {
 	return netip.Addr{}
 }
 
-// bad is the first address in a record that must not be there.
-func (b *Rebind) bad(rr dns.RR) netip.Addr {
+// privateIn returns the first private address in a record.
+func (b *Rebind) privateIn(rr dns.RR) netip.Addr {
 	switch rr := rr.(type) {
 	case *dns.A:
 		return b.badIP(rr.A)
@@ -62,27 +62,27 @@ func (b *Rebind) badHint(v dns.SVCBKeyValue) netip.Addr {
 
 func (b *Rebind) badIP(ip net.IP) netip.Addr {
 	a, ok := netip.AddrFromSlice(ip)
-	if ok && b.ofHome(a) {
+	if ok && b.isPrivate(a) {
 		return a
 	}
 	return netip.Addr{}
 }
 
-// set is what a signature signs.
-type set struct {
+// rrset identifies the RRset that an RRSIG covers.
+type rrset struct {
 	owner  string
 	rrtype uint16
 }
 
-// strip takes addresses of the home out of a section, which is a copy, and the
-// signatures of what is changed. It reports whether there were any.
+// strip removes private addresses from a section of a copied message, with the signatures
+// of the RRsets that it changes. It reports whether there were any.
 func (b *Rebind) strip(section *[]dns.RR) bool {
-	var changed []set
+	var changed []rrset
 	*section = slices.DeleteFunc(*section, func(rr dns.RR) bool {
-		if !b.bad(rr).IsValid() {
+		if !b.privateIn(rr).IsValid() {
 			return false
 		}
-		changed = append(changed, set{rr.Header().Name, rr.Header().Rrtype})
+		changed = append(changed, rrset{rr.Header().Name, rr.Header().Rrtype})
 		switch rr := rr.(type) {
 		case *dns.HTTPS:
 			rr.Value = b.withoutHints(rr.Value)
@@ -95,20 +95,21 @@ func (b *Rebind) strip(section *[]dns.RR) bool {
 	})
 	*section = slices.DeleteFunc(*section, func(rr dns.RR) bool {
 		sig, ok := rr.(*dns.RRSIG)
-		return ok && slices.Contains(changed, set{sig.Hdr.Name, sig.TypeCovered})
+		return ok && slices.Contains(changed, rrset{sig.Hdr.Name, sig.TypeCovered})
 	})
 	return len(changed) > 0
 }
 
-// withoutHints takes out each hint that holds an address of the home, as a whole: a
-// client without it asks for A and AAAA. It may not stay mandatory (RFC 9460 section 8).
+// withoutHints removes each hint that holds a private address, as a whole: a client
+// without hints queries A and AAAA. A removed key must not stay mandatory (RFC 9460
+// section 8).
 func (b *Rebind) withoutHints(values []dns.SVCBKeyValue) []dns.SVCBKeyValue {
-	var gone []dns.SVCBKey
+	var removed []dns.SVCBKey
 	values = slices.DeleteFunc(values, func(v dns.SVCBKeyValue) bool {
 		if !b.badHint(v).IsValid() {
 			return false
 		}
-		gone = append(gone, v.Key())
+		removed = append(removed, v.Key())
 		return true
 	})
 	return slices.DeleteFunc(values, func(v dns.SVCBKeyValue) bool {
@@ -116,7 +117,7 @@ func (b *Rebind) withoutHints(values []dns.SVCBKeyValue) []dns.SVCBKeyValue {
 		if !ok {
 			return false
 		}
-		m.Code = slices.DeleteFunc(m.Code, func(k dns.SVCBKey) bool { return slices.Contains(gone, k) })
+		m.Code = slices.DeleteFunc(m.Code, func(k dns.SVCBKey) bool { return slices.Contains(removed, k) })
 		return len(m.Code) == 0
 	})
 }

@@ -41,7 +41,7 @@ func parse(c *caddy.Controller) (b *Rebind, err error) {
 		}
 		b = &Rebind{reports: logonce.Every{Interval: reportPause}}
 		if args := c.RemainingArgs(); len(args) > 0 {
-			return nil, c.Errf("%q: want nothing behind it; names that may lead into the home go into `allow`", args)
+			return nil, c.Errf("%q: takes no arguments; names that may resolve to private addresses go into `allow`", args)
 		}
 		for c.NextBlock() {
 			if err := b.property(c); err != nil {
@@ -58,26 +58,26 @@ func (b *Rebind) property(c *caddy.Controller) error {
 	switch {
 	case key == "localhost_ok":
 		if len(args) > 0 {
-			return c.Errf("localhost_ok %q: want nothing behind it", args)
+			return c.Errf("localhost_ok %q: takes no arguments", args)
 		}
 		b.localhostOK = true
 	case key != "allow" && key != "block":
 		return c.Errf("unknown property %q: want allow, block or localhost_ok", key)
 	case len(args) == 0:
-		return c.Errf("%s: want one or more", key)
+		return c.Errf("%s: want one or more arguments", key)
 	}
 	for _, a := range args {
 		if key == "allow" {
 			n := strings.ToLower(dns.Fqdn(a))
 			if _, ok := dns.IsDomainName(n); !ok || n == "." {
-				return c.Errf("allow %q: want a name; all below it is allowed too", a)
+				return c.Errf("allow %q: want a name, which includes all names below it", a)
 			}
 			b.allow = append(b.allow, n)
 			continue
 		}
 		p, err := netip.ParsePrefix(a)
 		if err != nil {
-			return c.Errf("block %q: want a network as 203.0.113.0/24 or 2001:db8::/48", a)
+			return c.Errf("block %q: want a prefix such as 203.0.113.0/24 or 2001:db8::/48", a)
 		}
 		b.block = append(b.block, p.Masked())
 	}
