@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
@@ -109,7 +110,7 @@ func checkAll(o *options, r *report) {
 		checkLists(cfg.WithState(o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
-		all, _ := listeners(o.Input(text)) // an error was said where the Corefile was looked at
+		all, _ := corecheck.Listeners(o.Input(text)) // an error was said where the Corefile was looked at
 		checkPitfalls(cfg, all, r)
 	}
 	checkHost(o, text, r)

@@ -9,9 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
@@ -33,11 +35,11 @@ func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
 	}
 	text = whole.Body
 	in := o.Input(text)
-	if problems := checkCorefile(in, cfg); len(problems) > 0 {
-		r.wrong(exit.Corefile, explainAll(whole, problems))
+	if problems := corecheck.Check(in, cfg); len(problems) > 0 {
+		r.wrong(exit.Corefile, corecheck.Explain(whole, problems))
 		return text
 	}
-	blocks, err := describeBlocks(in)
+	blocks, err := corecheck.Describe(in)
 	if err != nil {
 		r.wrong(exit.Corefile, err)
 		return text
@@ -90,11 +92,11 @@ func checkHost(o *options, text []byte, r *report) {
 		r.ok("a nameroute runs; its ports are not looked at")
 		return
 	}
-	all, err := listeners(o.Input(text))
+	all, err := corecheck.Listeners(o.Input(text))
 	if err != nil {
 		return // it was said where the Corefile was looked at
 	}
-	for _, err := range taken(all) {
+	for _, err := range ports.InUse(all) {
 		r.wrong(exit.Port, err)
 	}
 }

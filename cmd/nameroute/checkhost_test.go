@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -397,7 +398,7 @@ func fakeStub(t *testing.T) (pid int) {
 	}
 	t.Cleanup(func() { _ = stub.Process.Kill(); _ = stub.Wait() })
 	for range 500 {
-		if len(portHolders(53)) > 0 {
+		if len(ports.Holders(53)) > 0 {
 			return stub.Process.Pid
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -410,7 +411,7 @@ func fakeStub(t *testing.T) (pid int) {
 func TestPortIsHeld(t *testing.T) {
 	pid := fakeStub(t)
 	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
-	errs := taken(all)
+	errs := ports.InUse(all)
 	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", pid)
 	if len(errs) != 1 || errs[0].Error() != want || exit.Code(errs[0]) != exit.Port {
 		t.Errorf("got  %v\nwant %s", errs, want)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/corefile"
@@ -155,22 +156,13 @@ func (o *options) read(l lying) (*files, error) {
 		return nil, exit.With(exit.Corefile, err)
 	}
 	f.corefile, f.text = l.text.Body, l.text
-	if problems := checkCorefile(o.Input(f.corefile), f.config); len(problems) > 0 {
-		return nil, exit.With(exit.Corefile, explainAll(f.text, problems))
+	if problems := corecheck.Check(o.Input(f.corefile), f.config); len(problems) > 0 {
+		return nil, exit.With(exit.Corefile, corecheck.Explain(f.text, problems))
 	}
-	if err := o.checkNewLists(f.config, o.Input(f.corefile)); err != nil {
+	if err := corecheck.NewLists(f.config, o.Input(f.corefile), o.State); err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-// explainAll has each problem name the place that was written.
-func explainAll(t *corefile.Text, problems []error) error {
-	var errs []error
-	for _, p := range problems {
-		errs = append(errs, t.Explain(p))
-	}
-	return errors.Join(errs...)
 }
 
 // keep stores the two files as the last good state.

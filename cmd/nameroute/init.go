@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway/config"
 )
 
@@ -111,7 +113,7 @@ func (o *options) checkComposed(f initFiles) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if problems := checkCorefile(o.Input([]byte(f.corefile)), cfg); len(problems) > 0 {
+	if problems := corecheck.Check(o.Input([]byte(f.corefile)), cfg); len(problems) > 0 {
 		return exit.With(exit.Usage, errors.Join(problems...))
 	}
 	return nil
@@ -156,7 +158,7 @@ func (o *options) nextSteps(out io.Writer, b *box, c choices, f initFiles) {
 		fmt.Fprintf(out, "     (%[1]s is up, by wg-quick as it seems: systemctl disable --now wg-quick@%[1]s, or wg-quick down %[1]s)\n", link)
 	}
 	if len(b.port53) > 0 && !c.bind {
-		fmt.Fprintf(out, "     (port 53 is held by %s%s)\n", strings.Join(b.port53, ", "), remedy(b.port53))
+		fmt.Fprintf(out, "     (port 53 is held by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
 	}
 	fmt.Fprintf(out, "  3. sudo nameroute run (or systemctl enable --now nameroute), and have your DHCP\n     server announce %s as the resolver\n", c.lanAddress())
 }

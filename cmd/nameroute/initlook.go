@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
@@ -62,7 +63,7 @@ func lookAtBox(root string) (*box, error) {
 		return nil, err
 	}
 	b.lookAtTunnelFiles(h)
-	b.port53 = portHolders(53)
+	b.port53 = ports.Holders(53)
 	b.lookAtFirewalls(h)
 	b.lookAtHome(h)
 	for process, note := range map[string]string{

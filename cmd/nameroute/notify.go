@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -105,7 +106,7 @@ func (p *process) listeners() ([]nft.Listener, error) {
 	if inst == nil {
 		return nil, errors.New("no server runs")
 	}
-	return listeners(inst.Caddyfile())
+	return corecheck.Listeners(inst.Caddyfile())
 }
 
 // listening asks our own listeners. One that answered once must go on answering;

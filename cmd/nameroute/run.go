@@ -17,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/sidecar"
@@ -301,4 +303,16 @@ func (p *process) status() status.Doc {
 	}
 	d.CountLinks()
 	return d
+}
+
+// ports finds listeners that another program holds, before anything is changed.
+func (p *process) ports(f *files) error {
+	if !slices.Contains(p.parts, control.DNS) {
+		return nil
+	}
+	all, err := corecheck.Listeners(p.o.Input(f.corefile))
+	if err != nil {
+		return exit.With(exit.Corefile, err)
+	}
+	return errors.Join(ports.InUse(all)...)
 }

@@ -11,7 +11,9 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -53,7 +55,7 @@ func (s *server) start(f *files) error {
 	if errors.Is(err, dnshalf.ErrList) {
 		return exit.With(exit.List, err)
 	}
-	return explainListen(err)
+	return ports.Explain(err)
 }
 
 // instance is the instance that serves now; nil before the start.
@@ -101,11 +103,11 @@ func (s *server) restart(old *caddy.Instance, f *files) error {
 // openable finds new listeners that cannot be opened. A restart that fails at one would
 // leave those open that it came to before.
 func openable(next, old caddy.Input) error {
-	want, err := listeners(next)
+	want, err := corecheck.Listeners(next)
 	if err != nil {
 		return err
 	}
-	have, err := listeners(old)
+	have, err := corecheck.Listeners(old)
 	if err != nil {
 		return err
 	}
@@ -115,8 +117,8 @@ func openable(next, old caddy.Input) error {
 		if slices.Contains(have, l) {
 			continue
 		}
-		if err := listen(l); err != nil && !(ours && isTaken(err)) {
-			errs = append(errs, explainListen(err))
+		if err := ports.Try(l); err != nil && !(ours && ports.IsInUse(err)) {
+			errs = append(errs, ports.Explain(err))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,8 +1,8 @@
-package main
+// Package ports tries listeners and finds the programs that hold a port.
+package ports
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -13,22 +13,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
-
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
-// explainListen turns a listener's error into one that says who holds the port.
-func explainListen(err error) error {
+// Explain turns a listener's error into one that says who holds the port.
+func Explain(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
 		if errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "bind: "+syscall.EACCES.Error()) {
 			return exit.With(exit.Denied, fmt.Errorf("%w: a port under 1024 needs CAP_NET_BIND_SERVICE: run it as root, or give it the capability", err))
@@ -40,51 +34,30 @@ func explainListen(err error) error {
 		return exit.With(exit.Port, err)
 	}
 	port, _ := strconv.Atoi(m[2]) // the pattern has digits only
-	holders := portHolders(uint16(port))
+	holders := Holders(uint16(port))
 	if len(holders) == 0 {
 		return exit.With(exit.Port, fmt.Errorf("%w: another program holds port %d", err, port))
 	}
-	return exit.With(exit.Port, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), remedy(holders)))
+	return exit.With(exit.Port, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), Remedy(holders)))
 }
 
-// ports finds listeners that somebody else holds, before anything is changed.
-func (p *process) ports(f *files) error {
-	if !slices.Contains(p.parts, control.DNS) {
-		return nil
-	}
-	all, err := listeners(p.o.Input(f.corefile))
-	if err != nil {
-		return exit.With(exit.Corefile, err)
-	}
-	return errors.Join(taken(all)...)
-}
-
-// listeners are the addresses and ports that a Corefile asks for.
-func listeners(in caddy.Input) ([]nft.Listener, error) {
-	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
-	if err != nil {
-		return nil, err
-	}
-	return dnshalf.Listeners(blocks)
-}
-
-// taken tries each listener and returns an error for each that another program
+// InUse tries each listener and returns an error for each that another program
 // holds, which it names.
-func taken(all []nft.Listener) []error {
+func InUse(all []nft.Listener) []error {
 	var errs []error
 	said := map[uint16]bool{}
 	for _, l := range all {
 		// An address that is not there yet is not an answer to who holds the port.
-		if err := listen(l); (isTaken(err) || errors.Is(err, syscall.EACCES)) && !said[l.Port] {
+		if err := Try(l); (IsInUse(err) || errors.Is(err, syscall.EACCES)) && !said[l.Port] {
 			said[l.Port] = true
-			errs = append(errs, explainListen(err))
+			errs = append(errs, Explain(err))
 		}
 	}
 	return errs
 }
 
-// listen opens a listener and closes it again.
-func listen(l nft.Listener) error {
+// Try opens a listener and closes it again.
+func Try(l nft.Listener) error {
 	addr := netip.AddrPortFrom(l.Addr, l.Port).String()
 	if !l.Addr.IsValid() {
 		addr = fmt.Sprintf(":%d", l.Port)
@@ -102,13 +75,13 @@ func listen(l nft.Listener) error {
 	return c.Close()
 }
 
-func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+func IsInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // listenPort finds the port in `listen tcp 127.0.0.1:53: bind: address already in use`.
 var listenPort = regexp.MustCompile(`listen (tcp|udp)[46]? \S*:(\d+):`)
 
-// remedy is what to do about the usual holders of port 53.
-func remedy(holders []string) string {
+// Remedy says what to do about the usual holders of port 53.
+func Remedy(holders []string) string {
 	all := strings.Join(holders, " ")
 	switch {
 	case strings.Contains(all, "systemd-resolve"):
@@ -121,8 +94,8 @@ func remedy(holders []string) string {
 	return ": stop it, or bind the blocks to other addresses"
 }
 
-// portHolders names the processes with a listening TCP or bound UDP socket on a port.
-func portHolders(port uint16) []string {
+// Holders names the processes with a listening TCP or bound UDP socket on a port.
+func Holders(port uint16) []string {
 	inodes := map[string]bool{}
 	for _, f := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		readSockets(filepath.Join("/proc/net", f), func(s socket) {

@@ -1,4 +1,4 @@
-package main
+package corecheck
 
 import (
 	"strings"
@@ -23,14 +23,14 @@ func TestCorefileWithoutBlocks(t *testing.T) {
 	for _, text := range []string{"", "\n", "# only a comment\n", " \t"} {
 		in := caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(text), ServerTypeName: "dns"}
 		for _, c := range []*gateway.Config{cfg, nil} {
-			problems := checkCorefile(in, c)
+			problems := Check(in, c)
 			if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), "Corefile: no server block: want") {
 				t.Errorf("%q: %v", text, problems)
 			}
 		}
 	}
 	in := caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(".:5353 {\n upstream wan 192.0.2.53\n}\n"), ServerTypeName: "dns"}
-	if problems := checkCorefile(in, cfg); len(problems) > 0 {
+	if problems := Check(in, cfg); len(problems) > 0 {
 		t.Errorf("a right one: %v", problems)
 	}
 }

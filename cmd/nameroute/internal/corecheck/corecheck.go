@@ -1,4 +1,6 @@
-package main
+// Package corecheck checks a Corefile against a gateway.yaml, as a start would, without
+// starting anything.
+package corecheck
 
 import (
 	"bytes"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -20,11 +23,11 @@ import (
 // maxCorefileProblems bounds how many directives are tried one after another.
 const maxCorefileProblems = 20
 
-// checkCorefile runs every directive's setup against a configuration, without
+// Check runs every directive's setup against a configuration, without
 // starting anything, and returns all that is wrong. CoreDNS stops at the first wrong
 // directive; it is left out then and the rest is tried again. Without a configuration
 // only the form is looked at.
-func checkCorefile(in caddy.Input, cfg *gateway.Config) []error {
+func Check(in caddy.Input, cfg *gateway.Config) []error {
 	look := func(text string) error {
 		blocks, err := parseBlocks(in.Path(), text)
 		if err != nil {
@@ -154,8 +157,8 @@ func directiveStart(lines []string, at int) int {
 	return at
 }
 
-// describeBlocks is a line for each server block, for `check`.
-func describeBlocks(in caddy.Input) ([]string, error) {
+// Describe returns a line for each server block.
+func Describe(in caddy.Input) ([]string, error) {
 	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), corefile.Directives())
 	if err != nil {
 		return nil, err
@@ -182,4 +185,22 @@ func firstLine(tokens []caddyfile.Token) string {
 		words = append(words, t.Text)
 	}
 	return strings.Join(words, " ")
+}
+
+// Listeners returns the addresses and ports that a Corefile asks for.
+func Listeners(in caddy.Input) ([]nft.Listener, error) {
+	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
+	if err != nil {
+		return nil, err
+	}
+	return dnshalf.Listeners(blocks)
+}
+
+// Explain has each problem name the place where it was written, imports included.
+func Explain(t *corefile.Text, problems []error) error {
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, t.Explain(p))
+	}
+	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package main
+package corecheck
 
 import (
 	"bytes"
@@ -16,10 +16,10 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// checkNewLists reads the lists that a Corefile names and that have never worked, and
+// NewLists reads the lists that a Corefile names and that have never worked, and
 // returns what is wrong with them, each where gateway.yaml names it. A list that has
 // worked has a last good copy and stops nothing; one with a url is fetched later.
-func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
+func NewLists(cfg *gateway.Config, in caddy.Input, state string) error {
 	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
 	if err != nil {
 		return exit.With(exit.Corefile, err)
@@ -27,7 +27,7 @@ func (o *options) checkNewLists(cfg *gateway.Config, in caddy.Input) error {
 	named := listedNames(blocks)
 	var errs []error
 	for _, l := range cfg.Lists {
-		if _, fetched := cfg.Source(l.Name); fetched || !slices.Contains(named, l.Name) || o.hasWorked(l.Name) {
+		if _, fetched := cfg.Source(l.Name); fetched || !slices.Contains(named, l.Name) || hasWorked(state, l.Name) {
 			continue
 		}
 		if _, err := lists.CheckGently(l); err != nil {
@@ -47,8 +47,8 @@ func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
 }
 
 // hasWorked reports whether there is a last good copy of a list.
-func (o *options) hasWorked(list string) bool {
-	_, err := os.Stat(filepath.Join(o.State, "lists", list+".list"))
+func hasWorked(state, list string) bool {
+	_, err := os.Stat(filepath.Join(state, "lists", list+".list"))
 	return err == nil
 }
 
