@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// never is when an infinite lease ends.
+// never is the expiry of an infinite lease.
 const never = math.MaxInt64
 
-// entry is one lease as a file has it.
+// entry is one lease of a file.
 type entry struct {
 	addr    netip.Addr
-	label   string // the client's name as it is answered; "" for none
+	label   string // the client's name as answered; "" for none
 	client  string // DHCPv6: the client's DUID
-	since   int64  // orders leases by age: the later one is newer
+	since   int64  // start of the lease, in seconds since 1970, for comparing ages
 	expires int64  // seconds since 1970; never
 }
 
@@ -36,21 +36,21 @@ func (h *host) live(now int64) bool {
 	return h != nil && slices.ContainsFunc(h.addrs, func(a leased) bool { return a.expires > now })
 }
 
-// book is what all files say together. It is never changed once it is made.
+// book holds the leases of all files. It is immutable.
 type book struct {
 	hosts map[string]*host
 	names map[netip.Addr]*host
 }
 
-// newBook makes the book of all entries that have a name and whose lease has not
-// ended. Where two clients have one name the newer lease has it, as with dnsmasq: for
-// IPv4 it is one address, for IPv6 all that its client has. The families do not
-// disturb each other, since nothing tells whose both are.
+// newBook makes a book of all unexpired entries with a name. Where two clients have the
+// same name, the newer lease wins, as in dnsmasq: one address for IPv4, and all addresses
+// of its client for IPv6. The families are independent, because the files do not tell
+// which client has both.
 func newBook(entries []entry, now int64) *book {
 	b := &book{map[string]*host{}, map[netip.Addr]*host{}}
 	entries = slices.Clone(entries)
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.since, b.since) })
-	byAddress := map[netip.Addr]entry{} // two files may have one address
+	byAddress := map[netip.Addr]entry{} // two files may have the same address
 	for _, e := range entries {
 		byAddress[e.addr] = e
 	}

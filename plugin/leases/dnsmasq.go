@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// shortest is the earliest time that is taken for one, in seconds since 1970: that is
-// September 2001. A dnsmasq that was built for machines without a clock
-// (HAVE_BROKEN_RTC) writes the length of the lease instead.
-const shortest = 1_000_000_000
+// minExpiry is the least number that is a point in time, in seconds since 1970: September
+// 2001. A dnsmasq built for machines without a clock (HAVE_BROKEN_RTC) writes the
+// duration of the lease instead.
+const minExpiry = 1_000_000_000
 
-// dnsmasqLine reads one line of a lease file of dnsmasq:
+// dnsmasqLine parses one line of dnsmasq's lease file:
 //
 //	EXPIRES HARDWARE-ADDRESS IPV4 NAME|* CLIENT-ID|*
 //	duid SERVER-DUID
@@ -25,7 +25,7 @@ func dnsmasqLine(line, suffix string) (entry, bool, error) {
 		return entry{}, false, nil
 	}
 	if len(f) != 5 {
-		return entry{}, false, fmt.Errorf("%d words: want expiry, hardware address, address, name, client", len(f))
+		return entry{}, false, fmt.Errorf("%d fields: want expiry, hardware address, address, name, client", len(f))
 	}
 	seconds, err := strconv.ParseInt(f[0], 10, 64)
 	if err != nil || seconds < 0 {
@@ -36,9 +36,9 @@ func dnsmasqLine(line, suffix string) (entry, bool, error) {
 		return entry{}, false, fmt.Errorf("address %.60q: want an IPv4 or IPv6 address", f[2])
 	}
 	e := entry{addr: addr.Unmap(), since: seconds, expires: seconds}
-	if seconds < shortest {
-		// 0 is an infinite lease. Of a length nobody knows when it began: dnsmasq takes
-		// the line out when it is over.
+	if seconds < minExpiry {
+		// 0 is an infinite lease. The start of a duration is not known: dnsmasq removes
+		// the line when the lease ends.
 		e.expires = never
 	}
 	if f[3] != "*" {

@@ -16,63 +16,63 @@ import (
 )
 
 const (
-	// maxLine bounds a line, in bytes: Kea's have room for a context of the user.
+	// maxLine bounds a line, in bytes: Kea's may hold a user context.
 	maxLine = 1 << 16
-	// maxLeases bounds what one file may hold, in addresses.
+	// maxLeases bounds the addresses in one file.
 	maxLeases = 1 << 20
-	// tick is more than what a file system's times may be coarse by.
-	tick = 2 * time.Second
-	// maxTries bounds how often a file is read that is changed meanwhile.
+	// timestampGranularity exceeds the granularity of file systems' timestamps.
+	timestampGranularity = 2 * time.Second
+	// maxTries bounds how often a file that changes while it is read is read again.
 	maxTries = 5
 )
 
 var (
-	errForeign = errors.New("neither a lease file of dnsmasq nor one of Kea")
-	errMany    = fmt.Errorf("over %d addresses", maxLeases)
+	errForeign = errors.New("neither a dnsmasq lease file nor one of Kea")
+	errMany    = fmt.Errorf("more than %d addresses", maxLeases)
 )
 
-// file is one lease file, with the files that Kea keeps beside it.
+// file is one lease file, with the files that Kea keeps next to it.
 type file struct {
 	path     string
-	optional bool // it may be missing without a word
+	optional bool // a missing file is not logged
 
-	seen    []os.FileInfo // how the parts looked when they were read; nil before
-	young   bool          // they had changed so lately that the next change may look the same
+	stats   []os.FileInfo // of the parts when they were read; nil before
+	recent  bool          // they had changed so recently that another change may have the same timestamp
 	entries []entry       // the last good content
-	said    string        // what was logged about it last
+	err     error         // of the last read; nil for a missing optional file
 }
 
-// content is what was read.
+// content is what readAll read.
 type content struct {
 	entries map[netip.Addr]entry
-	bad     error // about the first line that makes no sense
+	bad     error // of the first line that was skipped
 }
 
-// parts are the files that together hold the leases, oldest first. While Kea cleans
-// up (LFC) the leases are spread: .2 is what the last cleanup left, or .completed while
-// it takes its place, and .1 is what came since.
+// parts lists the files that together hold the leases, oldest first. While Kea's lease
+// file cleanup (LFC) runs, .2 is the result of the last cleanup, .completed is the one
+// about to replace it, and .1 holds the leases since.
 func (f *file) parts() []string {
 	return []string{f.path + ".2", f.path + ".completed", f.path + ".1", f.path}
 }
 
-// look tells how the parts look, so that a change is seen; nil is a missing one.
-func (f *file) look() []os.FileInfo {
+// stat returns the file information of the parts, with nil for a missing one.
+func (f *file) stat() []os.FileInfo {
 	var all []os.FileInfo
 	for _, p := range f.parts() {
 		info, err := os.Stat(p)
 		if err != nil {
-			info = nil // opening it tells why
+			info = nil // the error of opening it is reported
 		}
 		all = append(all, info)
 	}
 	return all
 }
 
-func changedSince(look []os.FileInfo, t time.Time) bool {
-	return slices.ContainsFunc(look, func(i os.FileInfo) bool { return i != nil && i.ModTime().After(t) })
+func changedSince(stats []os.FileInfo, t time.Time) bool {
+	return slices.ContainsFunc(stats, func(i os.FileInfo) bool { return i != nil && i.ModTime().After(t) })
 }
 
-func sameLook(a, b []os.FileInfo) bool {
+func sameStats(a, b []os.FileInfo) bool {
 	return slices.EqualFunc(a, b, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {
 			return a == b
@@ -81,23 +81,23 @@ func sameLook(a, b []os.FileInfo) bool {
 	})
 }
 
-// read reads the file if it has changed, and reports whether its content has. On an
-// error that is about the whole file the content stays what it was.
+// read reads the file if it has changed, and reports whether new content was read. After
+// an error of the file as a whole the previous content stays.
 func (f *file) read(suffix string) (changed bool, err error) {
 	for try := range maxTries {
-		look := f.look()
-		if sameLook(look, f.seen) && (try > 0 || !f.young) {
+		stats := f.stat()
+		if sameStats(stats, f.stats) && (try > 0 || !f.recent) {
 			break
 		}
-		// What is wrong is not read again before it changes.
-		f.seen, f.young = look, changedSince(look, time.Now().Add(-tick))
+		// A file with an error is not read again until it changes.
+		f.stats, f.recent = stats, changedSince(stats, time.Now().Add(-timestampGranularity))
 		c := content{entries: map[netip.Addr]entry{}}
 		if err = c.readAll(f.parts(), suffix); err != nil {
 			continue
 		}
 		f.entries, changed = c.list(), true
 		if c.bad != nil {
-			err = fmt.Errorf("%s: lines are left out, the first: %w", f.path, c.bad)
+			err = fmt.Errorf("%s: skipped lines, the first: %w", f.path, c.bad)
 		}
 	}
 	return changed, err
@@ -113,8 +113,8 @@ func (c *content) list() []entry {
 	return all
 }
 
-// readAll reads the parts. All but the last are Kea's and there only at times, and then
-// it is the last that may be missing for a moment.
+// readAll reads the parts. All but the last are Kea's and exist only at times; while they
+// do, the last may be missing for a moment.
 func (c *content) readAll(parts []string, suffix string) error {
 	some := false
 	for i, p := range parts {
@@ -127,9 +127,9 @@ func (c *content) readAll(parts []string, suffix string) error {
 			return err
 		}
 		err = c.parse(r, suffix, !last)
-		_ = r.Close() // it was only read
+		_ = r.Close() // opened for reading only
 		if errors.Is(err, errForeign) && !last {
-			continue // as one of logrotate's
+			continue // such as a file of logrotate
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
@@ -139,19 +139,19 @@ func (c *content) readAll(parts []string, suffix string) error {
 	return nil
 }
 
-// parse reads one file, of Kea's format or of either. A last line without its end is
-// still being written and is left out. An error is about the file as a whole.
+// parse parses one file, in Kea's format or in either. A last line without a newline is
+// still being written and is skipped. An error means the file as a whole.
 func (c *content) parse(r io.Reader, suffix string, onlyKea bool) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
-	lines.Split(wholeLines)
+	lines.Split(completeLines)
 	read := func(line string) (entry, bool, error) { return dnsmasqLine(line, suffix) }
 	good := 0
 	var bad error
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
 		if n == 1 && strings.HasPrefix(line, keaHeader) {
-			columns, err := keaFirst(line)
+			columns, err := keaHeaderColumns(line)
 			if err != nil {
 				return err
 			}
@@ -191,8 +191,8 @@ func (c *content) parse(r io.Reader, suffix string, onlyKea bool) error {
 	return nil
 }
 
-// wholeLines is bufio.ScanLines without a last line that has no end.
-func wholeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
+// completeLines is bufio.ScanLines without a last line that has no newline.
+func completeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, bytes.TrimSuffix(data[:i], []byte("\r")), nil
 	}

@@ -81,11 +81,11 @@ fd00::51 printer 2000000000 00:01:00:01:aa
 		{"one bad line", "2000000000 aa 192.168.1.2 tv *\n2000000000 aa 192.168.1.300 tv *\nx y z\n", "192.168.1.2 tv 2000000000 \n",
 			`line 2: address "192.168.1.300": want an IPv4 or IPv6 address`},
 		{"a bad expiry", "never aa 192.168.1.2 tv *\n0 aa 192.168.1.3 tv *\n", "192.168.1.3 tv never \n", `line 1: expiry "never": want seconds since 1970`},
-		{"foreign", "# hosts\n127.0.0.1 localhost\n", "", "neither a lease file of dnsmasq nor one of Kea: line 1: 2 words: want expiry, hardware address, address, name, client"},
-		{"kea without names", "address,expire\n", "", "the first line looks like Kea's, but lacks one of address, valid_lifetime, expire, hostname"},
+		{"foreign", "# hosts\n127.0.0.1 localhost\n", "", "neither a dnsmasq lease file nor one of Kea: line 1: 2 fields: want expiry, hardware address, address, name, client"},
+		{"kea without names", "address,expire\n", "", "the first line looks like a Kea header but lacks one of address, valid_lifetime, expire, hostname"},
 		{"kea bad", "address,valid_lifetime,expire,hostname\n1.2.3,1,1,a\n1.2.3.4,x,1,a\n", "", `line 2: address "1.2.3": want an IPv4 or IPv6 address`},
 		{"kea short", "address,valid_lifetime,expire,hostname\n1.2.3.4\n", "", `line 2: valid_lifetime "": want seconds`},
-		{"binary", "\x00\x01\x02\n", "", "neither a lease file of dnsmasq nor one of Kea"},
+		{"binary", "\x00\x01\x02\n", "", "neither a dnsmasq lease file nor one of Kea"},
 		{"a line without end", strings.Repeat("x", 2*maxLine), "", "bufio.Scanner: token too long"},
 	} {
 		got, err := parsed(c.text)
@@ -131,7 +131,7 @@ func TestLastGood(t *testing.T) {
 	l := newLeases("lan.", []string{path}, false)
 	l.now = func() time.Time { return time.Unix(1999999999, 0) }
 	f := l.files[0]
-	step := func(what, said string, names ...string) {
+	step := func(what, problem string, names ...string) {
 		t.Helper()
 		l.read()
 		var got []string
@@ -142,8 +142,8 @@ func TestLastGood(t *testing.T) {
 		if !slices.Equal(got, names) {
 			t.Errorf("%s: %q, want %q", what, got, names)
 		}
-		if (f.said == "") != (said == "") || !strings.Contains(f.said, said) {
-			t.Errorf("%s: said %q, want %q", what, f.said, said)
+		if (f.err == nil) != (problem == "") || f.err != nil && !strings.Contains(f.err.Error(), problem) {
+			t.Errorf("%s: error %v, want %q", what, f.err, problem)
 		}
 	}
 	write := func(path, text string) {
@@ -156,10 +156,10 @@ func TestLastGood(t *testing.T) {
 	write(path, "2000000000 aa 192.168.1.2 tv *\n")
 	step("there", "", "tv")
 	write(path, "garbage\n")
-	step("wrong", "neither a lease file", "tv")
+	step("wrong", "neither a dnsmasq lease file", "tv")
 	write(path, "2000000000 aa 192.168.1.3 nas *\n?\n")
 	write(path+".1", "0 aa 192.168.1.9 rotated *\n") // is no part of dnsmasq's
-	step("half wrong", "lines are left out, the first: line 2: 1 words", "nas")
+	step("half wrong", "skipped lines, the first: line 2: 1 fields", "nas")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

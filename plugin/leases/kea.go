@@ -13,31 +13,31 @@ import (
 const (
 	// keaHeader begins the first line of a Kea memfile, which names the columns.
 	keaHeader = "address,"
-	// keaPrefix is the lease_type of a delegated prefix, which is no client's address.
+	// keaPrefix is the lease_type of a delegated prefix.
 	keaPrefix = "2"
 )
 
-// keaColumns says where a Kea memfile has what is wanted; -1 is nowhere.
+// keaColumns holds the column numbers of a Kea memfile; -1 is a missing column.
 type keaColumns struct {
 	address, duid, lifetime, expire, leaseType, hostname, state int
 }
 
-// keaFirst reads the header. Columns differ between the families, and versions of Kea
-// add to them.
-func keaFirst(line string) (c keaColumns, err error) {
+// keaHeaderColumns parses the header. Columns differ between the families and between
+// versions of Kea.
+func keaHeaderColumns(line string) (c keaColumns, err error) {
 	names := strings.Split(line, ",")
 	for name, at := range map[string]*int{"address": &c.address, "duid": &c.duid, "valid_lifetime": &c.lifetime,
 		"expire": &c.expire, "lease_type": &c.leaseType, "hostname": &c.hostname, "state": &c.state} {
 		*at = slices.Index(names, name)
 	}
 	if min(c.address, c.lifetime, c.expire, c.hostname) < 0 {
-		return c, errors.New("the first line looks like Kea's, but lacks one of address, valid_lifetime, expire, hostname")
+		return c, errors.New("the first line looks like a Kea header but lacks one of address, valid_lifetime, expire, hostname")
 	}
 	return c, nil
 }
 
-// line reads one lease. A later line replaces an earlier one of the same address; one
-// without a name, or expired, takes it away. It returns false for a delegated prefix.
+// line parses one lease. A later line replaces an earlier one of the same address, also
+// if it has no name or is expired. It returns false for a delegated prefix.
 func (c keaColumns) line(line, suffix string) (entry, bool, error) {
 	f := strings.Split(line, ",")
 	column := func(i int) string {
@@ -65,15 +65,16 @@ func (c keaColumns) line(line, suffix string) (entry, bool, error) {
 	if lifetime == math.MaxUint32 { // RFC 2131 section 3.3, RFC 8415 section 7.7
 		e.expires = never
 	}
-	// Other states than 0 are declined, reclaimed and released; so is what has no lifetime.
+	// States other than 0 are declined, reclaimed and released; no lifetime is an expired
+	// lease.
 	if s := column(c.state); lifetime > 0 && (s == "" || s == "0") {
 		e.label = labelOf(unescape(column(c.hostname)), suffix)
 	}
 	return e, true, nil
 }
 
-// unescape undoes what Kea does to commas, "&#x2c": the code in two digits, and no
-// semicolon.
+// unescape decodes Kea's escapes such as "&#x2c" for a comma: two hexadecimal digits
+// and no semicolon.
 func unescape(s string) string {
 	const mark = "&#x"
 	if !strings.Contains(s, mark) {

@@ -1,5 +1,5 @@
-// Package leases implements a plugin that answers for the names of DHCP clients, out
-// of the lease files of dnsmasq and Kea.
+// Package leases implements a plugin that answers the names of DHCP clients from the
+// lease files of dnsmasq and Kea.
 package leases
 
 import (
@@ -13,27 +13,28 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 const name = "leases"
 
-// Leases answers for clients that have a lease: NAME and NAME.DOMAIN, and the
-// reverse names of their addresses. What it does not know it passes on, names below
-// DOMAIN only where it is told to.
+// Leases answers NAME, NAME.DOMAIN and the reverse names of the addresses of clients with
+// a lease. Other names go to the next plugin; names below DOMAIN only with fallthrough.
 type Leases struct {
 	Next plugin.Handler
-	Fall fall.F // zones of which unknown names are passed on
+	Fall fall.F // zones whose unknown names go to the next plugin
 
-	domain string // lower case, with the last dot
-	suffix string // the same with a dot before it
-	ttl    uint32 // seconds, at most
+	domain string // lower case FQDN
+	suffix string // domain with a leading dot
+	ttl    uint32 // longest TTL, in seconds
 	files  []*file
 	now    func() time.Time
-	book   atomic.Pointer[book] // swapped as a whole: a query takes no lock
+	book   atomic.Pointer[book] // replaced, never changed: a query takes no lock
 
-	counter query.PerServer[prometheus.Counter]
+	problems logonce.Edge // of files
+	counter  query.PerServer[prometheus.Counter]
 }
 
 func newLeases(domain string, paths []string, quiet bool) *Leases {
@@ -57,8 +58,8 @@ func (l *Leases) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	return plugin.NextOrFailure(l.Name(), l.Next, ctx, w, r)
 }
 
-// answer is the answer to a query, nil for what is not ours. Nothing is allocated for
-// the latter but for names with capitals.
+// answer returns the answer to a query, or nil for the next plugin. It does not allocate
+// for the latter, except for names with upper case letters.
 func (l *Leases) answer(r *dns.Msg) *dns.Msg {
 	q := r.Question[0]
 	if q.Qclass != dns.ClassINET {
@@ -83,12 +84,12 @@ func (l *Leases) answer(r *dns.Msg) *dns.Msg {
 	return l.unknown(r, qname)
 }
 
-// host answers A and AAAA of a client, and anything else with no data.
+// host answers A and AAAA of a client, and other types with NODATA.
 func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
 	m := reply.Authoritative(r)
 	hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: r.Question[0].Qtype, Class: dns.ClassINET}
 	for _, a := range h.addrs {
-		hdr.Ttl = l.left(a, now)
+		hdr.Ttl = l.ttlOf(a, now)
 		switch {
 		case a.expires <= now:
 		case hdr.Rrtype == dns.TypeA && a.addr.Is4():
@@ -103,7 +104,7 @@ func (l *Leases) host(r *dns.Msg, h *host, now int64) *dns.Msg {
 	return m
 }
 
-// reverse answers PTR of a leased address, and anything else there with no data.
+// reverse answers PTR of a leased address, and other types with NODATA.
 func (l *Leases) reverse(r *dns.Msg, b *book, qname string, now int64) *dns.Msg {
 	addr, ok := addressOf(qname)
 	if !ok {
@@ -122,15 +123,15 @@ func (l *Leases) reverse(r *dns.Msg, b *book, qname string, now int64) *dns.Msg 
 			m.Ns = []dns.RR{reply.SOA(r.Question[0].Name, denialTTL)}
 			return m
 		}
-		hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: l.left(a, now)}
+		hdr := dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: l.ttlOf(a, now)}
 		m.Answer = []dns.RR{&dns.PTR{Hdr: hdr, Ptr: h.label + l.suffix}}
 		return m
 	}
 	return nil
 }
 
-// unknown answers for what stands below the domain and has no lease. A DS of the
-// domain is asked of its parent (RFC 4035 section 3.1.4.1).
+// unknown answers names below the domain without a lease. The DS of the domain is in its
+// parent zone (RFC 4035 section 3.1.4.1).
 func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 	apex := qname == l.domain
 	if !apex && !strings.HasSuffix(qname, l.suffix) || l.Fall.Through(qname) || apex && r.Question[0].Qtype == dns.TypeDS {
@@ -152,11 +153,11 @@ func (l *Leases) unknown(r *dns.Msg, qname string) *dns.Msg {
 	return m
 }
 
-// left is the TTL of an address: never beyond its lease.
-func (l *Leases) left(a leased, now int64) uint32 {
+// ttlOf returns the TTL of an address, which ends no later than its lease.
+func (l *Leases) ttlOf(a leased, now int64) uint32 {
 	return uint32(max(1, min(int64(l.ttl), a.expires-now)))
 }
 
-// denialTTL is short, in seconds: a client that is not there may be in a moment.
-// CoreDNS's cache holds nothing for less.
+// denialTTL is the TTL of denials in seconds: short, because a client may get its lease
+// at any moment. It is the shortest that CoreDNS's cache stores.
 const denialTTL = 5

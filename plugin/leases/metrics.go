@@ -13,19 +13,19 @@ import (
 var log = clog.NewWithPlugin(name)
 
 var (
-	// entries counts what a file holds.
+	// entries is the number of named addresses in a file.
 	entries = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
 		Name:      "entries",
 		Help:      "Addresses of clients with a name in a lease file.",
 	}, []string{"file"})
-	// answers counts what was answered from them.
+	// answers counts queries answered from leases.
 	answers = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
 		Name:      "answers_total",
-		Help:      "Counter of queries answered from leases, names in the domain that are not there included.",
+		Help:      "Counter of queries answered from leases, including denials in the domain.",
 	}, []string{"server"})
 )
 

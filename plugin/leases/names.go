@@ -9,24 +9,23 @@ import (
 // maxLabel is the length of a label (RFC 1035 section 2.3.4).
 const maxLabel = 63
 
-// reserved are names that a client may not have: they mean something to the others
-// (RFC 6761, RFC 6762, RFC 7686, RFC 9476), or make them take it for a proxy or router
+// reserved lists names that no client may claim: special-use names (RFC 6761, RFC 6762,
+// RFC 7686, RFC 9476), and names that would make it a proxy or router for other clients
 // (WPAD; ISATAP, RFC 5214 section 8.3.2).
 var reserved = []string{"wpad", "isatap", "localhost", "localdomain", "local", "invalid", "test", "onion", "alt", "arpa", "example", "internal"}
 
-// labelOf is the label by which a client is known that calls itself hostname, or ""
-// where it cannot have that name. It may give it with the domain; one with another
-// domain is no name of this one.
+// labelOf returns the label for a client that sends hostname, or "" if it may not have
+// that name. The hostname may include the domain, but no other domain.
 func labelOf(hostname, suffix string) string {
-	h := strings.TrimSuffix(strings.ToLower(hostname), ".") // Kea writes both forms
+	h := strings.TrimSuffix(strings.ToLower(hostname), ".") // Kea writes names with and without the dot
 	if label, ok := strings.CutSuffix(h+".", suffix); ok {
 		h = label
 	}
 	if len(h) == 0 || len(h) > maxLabel || slices.Contains(reserved, h) || "."+h+"." == suffix {
 		return ""
 	}
-	// Letters, digits and hyphens (RFC 1123 section 2.1), and the underscore that
-	// dnsmasq lets pass: many small devices have one.
+	// Letters, digits and hyphens (RFC 1123 section 2.1), and the underscore, which
+	// dnsmasq also accepts: many small devices use it.
 	for i := range len(h) {
 		c := h[i]
 		inner := i > 0 && i < len(h)-1
@@ -42,8 +41,8 @@ const (
 	reverse6 = ".ip6.arpa."
 )
 
-// addressOf is the address of a reverse name in lower case (RFC 1035 section 3.5, RFC
-// 3596 section 2.5). It allocates nothing.
+// addressOf returns the address of a reverse name in lower case (RFC 1035 section 3.5,
+// RFC 3596 section 2.5). It does not allocate.
 func addressOf(qname string) (netip.Addr, bool) {
 	if digits, ok := strings.CutSuffix(qname, reverse4); ok {
 		return address4(digits)

@@ -17,15 +17,15 @@ import (
 func init() { plugin.Register(name, setup) }
 
 const (
-	// defaultTTL is short, in seconds: clients come, go and change their addresses.
+	// defaultTTL is short, in seconds, because clients come, go and change addresses.
 	defaultTTL = 10
 	maxTTL     = 65535
 )
 
-// usual are the places where dnsmasq (Debian's, Fedora's) and Kea keep their leases; they
-// are looked at where the directive names no file. OpenWrt's /tmp/dhcp.leases must be
-// named: elsewhere anybody could write it.
-var usual = []string{
+// defaultFiles are where dnsmasq (Debian's, Fedora's) and Kea store leases; they are used
+// if the directive names no file. OpenWrt's /tmp/dhcp.leases must be named, because on
+// other systems every user could create it.
+var defaultFiles = []string{
 	"/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases",
 	"/var/lib/kea/kea-leases4.csv", "/var/lib/kea/kea-leases6.csv",
 }
@@ -68,24 +68,24 @@ func parse(c *caddy.Controller) (l *Leases, err error) {
 		}
 		args := c.RemainingArgs()
 		if len(args) == 0 {
-			return nil, c.Err("no domain: want the one in which the clients' names stand, as in `leases lan`, and files of leases if you like")
+			return nil, c.Err("missing domain: want the domain of the clients' names, as in `leases lan`, and optionally lease files")
 		}
 		domain, files := strings.ToLower(dns.Fqdn(args[0])), args[1:]
 		if _, ok := dns.IsDomainName(domain); !ok || domain == "." || strings.Contains(domain, "/") {
-			return nil, c.Errf("domain %q: want the one in which the clients' names stand, as lan or home.arpa", args[0])
+			return nil, c.Errf("domain %q: want the domain of the clients' names, such as lan or home.arpa", args[0])
 		}
 		for i, f := range files {
 			if !filepath.IsAbs(f) {
 				files[i] = filepath.Join(dnsserver.GetConfig(c).Root, f)
 			}
 			if slices.Contains(files[:i], files[i]) {
-				return nil, c.Errf("file %s stands twice", f)
+				return nil, c.Errf("duplicate file %s", f)
 			}
 		}
 		if len(files) > 0 {
 			l = newLeases(domain, files, false)
 		} else {
-			l = newLeases(domain, usual, true)
+			l = newLeases(domain, defaultFiles, true)
 		}
 		for c.NextBlock() {
 			if err := l.property(c); err != nil {

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// settle is the quiet after a change before the files are read: dnsmasq empties
-	// its file and writes it anew.
+	// settle is the quiet after a change before the files are read: dnsmasq truncates its
+	// file and writes it again.
 	settle = 100 * time.Millisecond
-	// poll finds what no notice told of.
+	// poll finds changes for which no event came.
 	poll = 30 * time.Second
 )
 
@@ -27,17 +27,17 @@ func (l *Leases) watch(ctx context.Context) {
 		func(what string, err error) { log.Warningf("%s: %v", what, err) }, l.read)
 }
 
-// read reads what has changed and swaps the book. What is wrong with a file is said
-// once, and its last good content stays.
+// read reads the files that have changed and replaces the book. The error of a file is
+// logged once, and its last good content stays.
 func (l *Leases) read() {
 	changed := false
 	var all []entry
 	for _, f := range l.files {
-		before := f.seen
-		now, err := f.read(l.suffix)
-		changed = changed || now
-		if now || !sameLook(before, f.seen) {
-			f.say(err, now)
+		before := f.stats
+		updated, err := f.read(l.suffix)
+		changed = changed || updated
+		if updated || !sameStats(before, f.stats) {
+			l.report(f, err, updated)
 		}
 		all = append(all, f.entries...)
 		entries.WithLabelValues(f.path).Set(float64(len(f.entries)))
@@ -47,26 +47,23 @@ func (l *Leases) read() {
 	}
 }
 
-// say logs what is wrong with the file where it is something new. taken is whether its
-// content was taken up nevertheless.
-func (f *file) say(err error, taken bool) {
+// report logs the error of a file when it changes or ends. updated says that the rest of
+// the file's content is in use.
+func (l *Leases) report(f *file, err error, updated bool) {
 	if f.optional && errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	said := ""
-	if err != nil {
-		said = err.Error()
-	}
+	f.err = err
+	changed, ended := l.problems.Error(f.path, err)
 	switch {
-	case said == f.said:
-	case err == nil:
-		log.Infof("%s is right again", f.path)
-	case taken:
+	case ended:
+		log.Infof("%s is readable again", f.path)
+	case !changed:
+	case updated:
 		log.Warningf("%v", err)
 	case errors.Is(err, fs.ErrNotExist) && f.entries == nil:
-		log.Warningf("%v: no names from there until it is", err)
+		log.Warningf("%v: waiting for it", err)
 	default:
-		log.Warningf("%v (leases that were read before stay until they end)", err)
+		log.Warningf("%v (leases read before stay until they expire)", err)
 	}
-	f.said = said
 }
