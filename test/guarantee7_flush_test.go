@@ -41,8 +41,8 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 		}
 		time.Sleep(30 * time.Millisecond)
 	}
-	for end := time.Now().Add(time.Second * netlab.Slack()); twins && !subset(before, g.elements()) && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+	if twins {
+		_ = netlab.Poll(time.Second, func() error { return netlab.Check(subset(before, g.elements()), "not yet") })
 	}
 	g.wantSubset(before, g.elements())
 	flows.wantProgress(time.Second)
@@ -161,15 +161,12 @@ func (g *gate) rules() string {
 func (g *gate) wantSettledTable() {
 	g.t.Helper()
 	old := g.rules()
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+	netlab.Eventually(g.t, 3*time.Second, func() error {
 		time.Sleep(150 * time.Millisecond)
-		now := g.rules()
-		if now == old {
-			return
-		}
-		old = now
-	}
-	g.t.Fatal("the table goes on changing")
+		before := old
+		old = g.rules()
+		return netlab.Check(old == before, "the table goes on changing")
+	})
 }
 
 // gaps are the times in which the table was gone, and the flows that began in them:

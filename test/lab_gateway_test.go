@@ -40,6 +40,13 @@ func bareGate(t testing.TB, o netlab.Options) *gate {
 	return &gate{Lab: netlab.New(t, o), t: t}
 }
 
+// in is the same gate for a subtest, which its failures end.
+func (g *gate) in(t testing.TB) *gate {
+	sub := *g
+	sub.t = t
+	return &sub
+}
+
 // start starts nameroute and waits until names below ready.listed.example are
 // answered: table, tunnel and resolver work then.
 func (g *gate) start(args ...string) *netlab.Process {

@@ -149,9 +149,7 @@ func elementsIn(t *testing.T, file string) (all []string) {
 // awaitOutput waits until the process has written something.
 func (g *gate) awaitOutput(text string, limit time.Duration) {
 	g.t.Helper()
-	for end := time.Now().Add(limit); !strings.Contains(g.p.Output(), text); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			g.t.Fatalf("not said within %v: %s", limit, text)
-		}
-	}
+	netlab.Eventually(g.t, limit, func() error {
+		return netlab.Check(strings.Contains(g.p.Output(), text), "not in the log: %s", text)
+	})
 }

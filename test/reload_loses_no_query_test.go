@@ -110,11 +110,10 @@ func (g *gate) hangUp(want string) {
 	g.t.Helper()
 	said := len(g.p.Output())
 	g.p.Signal(unix.SIGHUP)
-	saysIt := func() bool { return strings.Contains(strings.ReplaceAll(g.p.Output()[said:], `\"`, `"`), want) }
-	for end := time.Now().Add(3 * time.Second); !saysIt(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			g.t.Errorf("after SIGHUP the log lacks %q; it has:\n%s", want, g.p.Output()[said:])
-			return
-		}
+	if err := netlab.Poll(3*time.Second, func() error {
+		log := strings.ReplaceAll(g.p.Output()[said:], `\"`, `"`)
+		return netlab.Check(strings.Contains(log, want), "after SIGHUP the log lacks %q; it has:\n%s", want, log)
+	}); err != nil {
+		g.t.Error(err)
 	}
 }

@@ -103,7 +103,7 @@ func newStalls(t testing.TB, entries int) *stalls {
 	g.Box.Write("Corefile", core)
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
-	g.Box.AwaitDNS(g.p, 60*time.Second*netlab.Slack())
+	g.Box.AwaitDNS(g.p, 60*time.Second)
 	g.Box.AwaitNames("ready.listed.example", 20*time.Second)
 	return s
 }
