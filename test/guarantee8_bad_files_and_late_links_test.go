@@ -73,7 +73,7 @@ func TestBadProviderFileAfterAGoodOne(t *testing.T) {
 			g.wantNoQueryByWAN("listed.example")
 			g.wantNoHook()
 			for _, say := range c.say {
-				g.p.WaitOutput(say, time.Second)
+				g.p.WaitOutput(say, 10*time.Second)
 			}
 			g.wantCheck(9, c.say...)
 		})

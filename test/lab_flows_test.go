@@ -30,7 +30,7 @@ func (g *gate) flows(from *netlab.Host, want netlab.Way, addrs ...netip.Addr) *f
 		}
 		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, want))
 	}
-	f.wantProgress(2 * time.Second)
+	f.wantProgress(5 * time.Second)
 	return f
 }
 

@@ -84,7 +84,7 @@ func TestPrefixesThatWouldHarm(t *testing.T) {
 		}
 	}
 	for _, a := range g.Plan.Client.All() {
-		if out, err := g.Box.Exec("ping", "-n", "-c1", "-W1", a.String()); err != nil {
+		if out, err := g.Box.Exec("ping", "-n", "-c1", "-W3", a.String()); err != nil {
 			t.Errorf("the client at %s: %v\n%s", a, err, out)
 		}
 	}

@@ -91,7 +91,7 @@ func TestRedirect(t *testing.T) {
 	ask("again", false)
 	g.wantRedirected("third", hard)
 	g.wantWay(g.Client, netlab.ByVPN, hard...)
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	for _, f := range flows.udp {
 		f.conn.Close() // it would go by the WAN, and be right
 	}

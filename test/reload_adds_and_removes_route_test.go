@@ -35,7 +35,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.hangUp("read again")
 	g.Box.AwaitNames("ready.second.example", 5*time.Second)
 	second := g.resolve("www.second.example")
-	g.awaitWay(g.Client, netlab.ByTunnel(1), 3*time.Second, second...)
+	g.awaitWay(g.Client, netlab.ByTunnel(1), 8*time.Second, second...)
 	t.Logf("the new route works after %v", time.Since(added).Round(time.Millisecond))
 	g.wantWay(g.Client, netlab.ByTunnel(1), second...)
 	g.wantWay(g.Box.Host, netlab.ByTunnel(1), second...)
@@ -61,7 +61,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	}
 	g.wantWay(g.Client, netlab.ByWAN, g.resolve("later.second.example")...)
 
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	tcp, udp := flows.worst()
 	t.Logf("flows of the other route: longest gap over TCP %v, over UDP %v; %d new ones", tcp, udp, flood.stop(g))
 	asking.wantAllAnswered(g)

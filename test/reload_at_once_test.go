@@ -59,7 +59,7 @@ func TestReloadsAtOnce(t *testing.T) {
 	storm.end()
 	listed.wantAllAnswered(g)
 	others.wantAllAnswered(g)
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	warm(4)
 	restarts := strings.Count(g.p.Output(), "Reloading complete")
 	t.Logf("%d times `nameroute reload`, %d restarts, %d and %d questions", asked.Load(), restarts, listed.answered.Load(), others.answered.Load())
@@ -81,7 +81,7 @@ func TestReloadPluginWithAWrongFile(t *testing.T) {
 	corefile := g.read("Corefile")
 	listed := g.ask("listed.example")
 	g.Box.Write("Corefile", strings.Replace(corefile, "route vpn", "route vnp", 1))
-	g.p.WaitOutput(`did you mean \"vpn\"?`, 3*time.Second)
+	g.p.WaitOutput(`did you mean \"vpn\"?`, 10*time.Second)
 	time.Sleep(4500 * time.Millisecond) // two ticks of the plugin
 	if n := strings.Count(g.p.Output(), "not taken up"); n != 1 {
 		t.Errorf("a wrong file is refused %d times, want once", n)
@@ -91,7 +91,7 @@ func TestReloadPluginWithAWrongFile(t *testing.T) {
 		t.Errorf("coredns_reload_failed_total %v, %v; want 1", failed, err)
 	}
 	g.Box.Write("Corefile", corefile+"# mended\n")
-	g.p.WaitOutput("the files are read again", 3*time.Second)
+	g.p.WaitOutput("the files are read again", 10*time.Second)
 	listed.wantAllAnswered(g)
 	_, page, err = g.get(9153, "/metrics")
 	if n, _ := metric(t, page, "coredns_reload_version_info", `hash="sha512"`); err != nil || n != 1 {
@@ -134,7 +134,7 @@ func TestReloadOfImports(t *testing.T) {
 	chaos("b.conf", "two")
 	await("two")
 	g.Box.Write("conf.d/b.conf", "# who runs\nchoas three\n")
-	g.p.WaitOutput("conf.d/b.conf:2 - Error during parsing: Unknown directive 'choas': did you mean chaos?", 3*time.Second)
+	g.p.WaitOutput("conf.d/b.conf:2 - Error during parsing: Unknown directive 'choas': did you mean chaos?", 10*time.Second)
 	g.hangUp("conf.d/b.conf:2")
 	await("two")
 	listed.wantAllAnswered(g)

@@ -192,22 +192,6 @@ func (s *stalls) measure(what string, do func()) []took {
 	return results
 }
 
-// oversleeps is how late this process comes to its own work at worst: no answer can
-// be seen sooner than that.
-func oversleeps(stop <-chan struct{}) (worst time.Duration) {
-	const nap = time.Millisecond
-	for {
-		select {
-		case <-stop:
-			return worst
-		default:
-		}
-		began := time.Now()
-		time.Sleep(nap)
-		worst = max(worst, time.Since(began)-nap)
-	}
-}
-
 // askSteadily asks at a steady pace over one socket, whether answers come or not: a
 // stall makes all questions of a while late, not one.
 func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-chan struct{}) (r took) {
