@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -42,7 +43,9 @@ func wayBy(cfg *gateway.Config, s gateway.Source) (way, error) {
 		// No look at its table: before the gateway runs there is none, and the kernel
 		// takes the WAN all the same.
 		if len(w.resolvers) == 0 {
-			w.resolvers, w.noNames = policy.WANResolvers(cfg)
+			var found resolvers.Found
+			found, w.noNames = resolvers.Find(cfg)
+			w.resolvers = found.Servers
 		}
 		return w, nil
 	}

@@ -316,7 +316,7 @@ func TestPitfallsInFiles(t *testing.T) {
 			"wrong    nf_tables: the kernel cannot be asked for nft tables: file does not exist: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &hostCheck{root: t.TempDir(), own: []netip.Addr{lan}}
+			h := &hostCheck{root: t.TempDir(), own: map[netip.Addr]bool{lan: true}}
 			for file, text := range c.files {
 				if err := os.MkdirAll(filepath.Join(h.root, filepath.Dir(file)), 0o755); err != nil {
 					t.Fatal(err)

@@ -23,7 +23,7 @@ type hostCheck struct {
 	wan      []string
 	egresses []string // of routes
 	defaults []string // of the WAN, as ip(8) prints them
-	own      []netip.Addr
+	own      map[netip.Addr]bool
 	rules    *ruleset
 }
 
@@ -68,12 +68,7 @@ func newHostCheck(cfg *gateway.Config) *hostCheck {
 	}
 	h.defaults, _ = policy.WANDefaults(cfg) // said where the interfaces are looked at
 	h.wan = linksOf(h.defaults)
-	addrs, _ := net.InterfaceAddrs() // as above
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			h.own = append(h.own, p.Addr())
-		}
-	}
+	h.own, _ = policy.OwnAddrs() // as above
 	return h
 }
 

@@ -34,7 +34,7 @@ func (h *hostCheck) checkDHCP(r *report) {
 func (h *hostCheck) others(r *report, file string, servers []string, remedy string) {
 	for _, s := range servers {
 		a, err := netip.ParseAddr(s)
-		if err == nil && !a.IsUnspecified() && !slices.Contains(h.own, a) { // unspecified: the box that dnsmasq runs on
+		if err == nil && !a.IsUnspecified() && !h.own[a] { // unspecified: the box that dnsmasq runs on
 			r.warn("%s announces %s as the LAN's resolver, which is not this box: names that its clients ask for are not seen: %s", file, a, remedy)
 			return
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -57,8 +58,8 @@ func lookAtBox(root string) (*box, error) {
 		return nil, fmt.Errorf("read the WAN's default route: %w", err)
 	}
 	b.wan = linksOf(defaults)
-	servers, err := policy.WANResolvers(cfg)
-	b.resolvers = err == nil && len(servers) > 0 // it is asked for, or public ones are written
+	_, err = resolvers.Find(cfg)
+	b.resolvers = err == nil // it is asked for, or public ones are written
 	if err := b.lookAtLinks(); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -58,12 +59,13 @@ func (t *Timers) fill() {
 // Controller keeps the kernel as the configuration says. Its methods may be called by
 // several goroutines.
 type Controller struct {
-	opts   Options
-	log    *slog.Logger
-	kernel *policy.Kernel
-	kick   chan struct{} // capacity 1
-	end    chan struct{} // closed by Down
-	began  chan struct{} // closed after the first apply
+	opts    Options
+	log     *slog.Logger
+	kernel  *policy.Kernel
+	watcher *resolvers.Watcher
+	kick    chan struct{} // capacity 1
+	end     chan struct{} // closed by Down
+	began   chan struct{} // closed after the first apply
 
 	work    sync.Mutex // held while the kernel is changed
 	tunnels map[string]*tunnel
@@ -90,7 +92,7 @@ func New(o Options) (*Controller, error) {
 	}
 	o.Timers.fill()
 	c := &Controller{
-		opts: o, log: o.Log, kernel: k, cfg: o.Config,
+		opts: o, log: o.Log, kernel: k, cfg: o.Config, watcher: resolvers.NewWatcher(),
 		kick: make(chan struct{}, 1), end: make(chan struct{}), began: make(chan struct{}),
 		tunnels: map[string]*tunnel{}, said: map[string]string{}, ready: o.TableReady == nil,
 	}
@@ -150,7 +152,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.close()
 	}()
 	background.Go(func() { c.watch(ctx) })
-	background.Go(func() { policy.WatchResolvers(ctx, c.otherResolvers) })
+	background.Go(func() { c.watcher.Run(ctx, c.otherResolvers) })
 	if c.opts.TableReady != nil {
 		background.Go(func() { c.awaitTable(ctx) })
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
-	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -56,12 +56,12 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 	background.Go(func() {
 		mark := cfg.WANRoute().Mark
 		r := resolved{t: t, conf: conf, silent: silent}
-		servers, err := policy.WANResolvers(cfg)
+		found, err := resolvers.Find(cfg)
 		if err != nil {
 			r.err = err
 		} else {
 			r.endpoints, r.err = wg.Endpoints(ctx, conf, wg.Ask{
-				Resolver: markdial.Client{Servers: servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
+				Resolver: markdial.Client{Servers: found.Servers, Mark: mark}, Mark: mark, Current: current, Next: silent,
 			})
 		}
 		c.mu.Lock()

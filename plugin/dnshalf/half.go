@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -16,8 +15,8 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/lists"
-	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 )
 
 // slowLook is how often the kernel is compared even when no event told of a change.
@@ -32,7 +31,7 @@ type Half struct {
 	file   string
 	config atomic.Pointer[gateway.Config]
 	lists  *lists.Library
-	names  *aliases.Store
+	names  *Names
 	kernel *nft.Kernel // nil where no block has a route
 	evict  *evictor    // as kernel
 
@@ -70,7 +69,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Half{
-		file: p.file, names: aliases.New(), cancel: cancel,
+		file: p.file, names: newNames(time.Now), cancel: cancel,
 		plans: []*plan{p}, cells: map[string]*atomic.Pointer[Status]{}, kick: make(chan struct{}, 1),
 		whys: map[string]*why{}, state: state, rejudge: make(chan struct{}, 1),
 	}
@@ -85,7 +84,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	if err := h.openLists(p, state); err != nil {
 		return nil, err
 	}
-	h.saved = h.names.Persist(ctx, filepath.Join(state, "names"), slog.Default())
+	h.saved = h.names.openJournal(ctx, filepath.Join(state, "names"))
 	if err := h.openKernel(ctx, p); err != nil {
 		return nil, err
 	}
@@ -106,6 +105,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 		return err
 	}
 	h.kernel, h.evict = k, newEvictor(k, h.fallen)
+	watcher := resolvers.NewWatcher() // before refresh reads what it watches
 	keep := &keeper{half: h, file: filepath.Join(h.state, "learned")}
 	keep.recall(ctx, p.config, pairsOf(p.config, append(slices.Clone(h.plans), p)))
 	if err := h.checkForeign(ctx, p); err != nil {
@@ -114,6 +114,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 	if err := h.refresh(ctx); err != nil {
 		return err
 	}
+	h.done.Go(func() { watcher.Run(ctx, h.Kick) })
 	h.done.Go(func() { h.follow(ctx) })
 	h.done.Go(func() { keep.run(ctx) })
 	h.done.Go(func() { h.evict.run(ctx) })
@@ -137,7 +138,6 @@ func (h *Half) follow(ctx context.Context) {
 			log.Errorf("follow the kernel's routes: %v; they are looked at every %v", err, slowLook)
 		}
 	})
-	h.done.Go(func() { policy.WatchResolvers(ctx, h.Kick) })
 	failing := false
 	for {
 		wait := slowLook
@@ -191,8 +191,8 @@ func (h *Half) Index() *lists.Index { return h.lists.Index() }
 // Lists reports how each list was read.
 func (h *Half) Lists() []lists.Report { return h.lists.Reports() }
 
-// Names are the names that the answers for listed names lead to.
-func (h *Half) Names() *aliases.Store { return h.names }
+// Names are the names that listed names led to.
+func (h *Half) Names() *Names { return h.names }
 
 // Reload reads gateway.yaml and the lists again. Where the file is wrong, or lacks a
 // route or a list that the Corefile names, everything stays as it is. Where the error

@@ -3,14 +3,13 @@ package dnshalf
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // Where Half.said keeps what cannot be had. No list has such a name.
@@ -55,19 +54,13 @@ func (h *Half) turnQuestions(s nft.Spec) error {
 	if now := s.Config.Redirect; h.turned.On == now.On && slices.Equal(h.turned.Except, now.Except) {
 		return nil
 	}
-	own, err := net.InterfaceAddrs()
+	own, err := policy.OwnAddrs()
 	if err != nil {
-		return fmt.Errorf("the box's addresses: %w", err)
-	}
-	mine := map[netip.Addr]bool{}
-	for _, a := range own {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			mine[p.Addr()] = true
-		}
+		return err
 	}
 	kept := ranges{s.Kept(gateway.V4), s.Kept(gateway.V6)}
 	_, err = conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
-		return f.Port == nft.PortDNS && !mine[f.Src] && !kept.has(f.Dst)
+		return f.Port == nft.PortDNS && !own[f.Src] && !kept.has(f.Dst)
 	})
 	if err == nil {
 		h.turned = s.Config.Redirect

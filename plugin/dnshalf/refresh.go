@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -78,7 +79,8 @@ func (h *Half) fallen(route string) bool {
 // lease empties the file first, or for good when the line is down. Where there never
 // was one, `upstream wan` without addresses answers SERVFAIL and says why.
 func (h *Half) resolversOfWAN(cfg *gateway.Config) []netip.AddrPort {
-	servers, err := policy.WANResolvers(cfg)
+	found, err := resolvers.Find(cfg)
+	servers := found.Servers
 	if err != nil && len(h.wanResolvers) > 0 {
 		err = fmt.Errorf("%w: the last ones stay in use", err)
 	}

@@ -87,10 +87,15 @@ func (r *Resolver) await() {
 	r.lab.t.Helper()
 	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
 	for _, at := range r.All() {
-		Eventually(r.lab.t, 10*time.Second, func() error {
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			_, err := r.prober.exchange("udp", netip.AddrPortFrom(at, 53), m, 200*time.Millisecond)
-			return Check(err == nil, "netlab: %s at %s does not answer: %v\n%s", r.name, at, err, r.Output())
-		})
+			if err == nil {
+				break
+			}
+			if r.Ended() || time.Now().After(end) {
+				r.lab.t.Fatalf("netlab: %s at %s does not answer: %v\n%s", r.name, at, err, r.Output())
+			}
+		}
 	}
 }
 

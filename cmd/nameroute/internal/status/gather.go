@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -48,7 +49,8 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 	if d.WAN.Defaults, err = policy.WANDefaults(cfg); err != nil {
 		d.Problem(fmt.Errorf("read the WAN's default route: %w", err))
 	}
-	d.WAN.Resolvers, err = policy.WANResolvers(cfg)
+	found, err := resolvers.Find(cfg)
+	d.WAN.Resolvers = found.Servers
 	d.Problem(err)
 	if d.WAN.Defaults == nil {
 		d.WAN.Defaults = []string{}

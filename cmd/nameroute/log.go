@@ -1,5 +1,4 @@
-// Package logging gives the whole process one kind of log line.
-package logging
+package main
 
 import (
 	"context"
@@ -12,8 +11,8 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 )
 
-// SetFormat chooses between CoreDNS's two log formats for the whole process.
-func SetFormat(format string) error {
+// setLogFormat chooses between CoreDNS's two log formats for the whole process.
+func setLogFormat(format string) error {
 	switch format {
 	case "text":
 		log.SetFlags(0) // who keeps the log adds the time
@@ -26,9 +25,9 @@ func SetFormat(format string) error {
 	return nil
 }
 
-// New writes slog records as CoreDNS writes its own, so that one process has
+// newLogger writes slog records as CoreDNS writes its own, so that one process has
 // one kind of line: [INFO] gateway: text key=value.
-func New(name string) *slog.Logger {
+func newLogger(name string) *slog.Logger {
 	return slog.New(&logHandler{name: name})
 }
 

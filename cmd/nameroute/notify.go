@@ -1,4 +1,4 @@
-package daemon
+package main
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // tell sends systemd a state. Where no systemd started us it does nothing.
@@ -169,12 +169,6 @@ func hasAddress(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
 	}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(all, func(have net.Addr) bool {
-		n, ok := have.(*net.IPNet)
-		return ok && n.IP.Equal(a.WithZone("").AsSlice())
-	})
+	own, err := policy.OwnAddrs()
+	return err == nil && own[a.Unmap().WithZone("")]
 }
