@@ -1,5 +1,5 @@
-# nameroute as an image with one static binary in it. It routes for the machine that
-# it runs on, so it shares that machine's network:
+# nameroute as an image with one static binary. It routes for its host, so it uses the
+# host's network:
 #
 #   docker run -d --name nameroute --restart unless-stopped --network host \
 #     --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE --device /dev/net/tun \
@@ -8,8 +8,8 @@
 #     -v nameroute:/var/lib/nameroute nameroute
 #
 # The two security options let it write the few sysctls under /proc/sys/net that
-# forwarding needs; without them, set those on the machine (docs/install.md). With
-# packaging/compose.yml the half that clients reach runs without them.
+# forwarding needs; without them, set the sysctls on the host (docs/install.md). With
+# packaging/compose.yml the resolver, which clients reach, runs without them.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
@@ -25,10 +25,9 @@ RUN mkdir -p /root-of-image/etc/ssl/certs /root-of-image/etc/nameroute /root-of-
     && chmod 1777 /root-of-image/tmp \
     && cp /etc/ssl/certs/ca-certificates.crt /root-of-image/etc/ssl/certs/
 
-# scratch: the program calls no other program, no shell and no libc, so there is
-# nothing that a base could add but things to keep up to date, and no second registry
-# that must be reachable. It needs only the certificates that DoT and list downloads
-# are checked against.
+# scratch: the program runs no other program and needs no shell and no libc, so a base
+# image would only add files to keep up to date and another registry to reach. It needs
+# only the CA certificates for DoT and list downloads.
 FROM scratch
 COPY --from=build /root-of-image/ /
 COPY --from=build /nameroute /usr/bin/nameroute

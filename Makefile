@@ -34,7 +34,7 @@ VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null 
 
 PREFIX ?= /usr/local
 
-.PHONY: build demo test race format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
+.PHONY: build demo test test-packages test-e2e test-race race format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
 	man completion install uninstall deb package-test vm-test help
 
 build: need-go
@@ -44,7 +44,8 @@ build: need-go
 help:
 	@echo "build         bin/nameroute"
 	@echo "demo          shows the real thing between network namespaces (root)"
-	@echo "test          everything that is tested (root: kernel tests too)"
+	@echo "test          everything that is tested (root: kernel tests too), in parts with their times:"
+	@echo "              format vet staticcheck test-packages test-e2e test-race, each a target too"
 	@echo "race          the end-to-end tests with the race detector (root)"
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
 	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
@@ -64,9 +65,18 @@ demo: build
 # competes; `make race` through all.
 RACE = TestReloadLosesNoQuery|TestReloadsAtOnce|TestReloadOfImports|TestRouteComesAndGoes|TestFreshNamesConnectedToAtOnce|TestPlainTableIsPutBack|TestHalvesRestartAlone|TestFallBackToWAN|TestListUpdates|TestStatus|TestEvict|TestRedirect
 
-test: install-tools format vet staticcheck
+# All parts run, whatever becomes of each; the end says how long each took and which failed.
+TEST_PARTS = install-tools format vet staticcheck test-packages test-e2e test-race
+test:
+	@MAKE='$(MAKE)' sh .ci/parts $(TEST_PARTS)
+
+test-packages: need-go
 	$(GO_ROOT) test -race -count=1 -timeout 10m $$($(GO_USER) list ./... | grep -v '/nameroute/test$$')
+
+test-e2e: need-go
 	$(GO_ROOT) test -count=1 -timeout 12m -parallel 3 ./test
+
+test-race: need-go
 	$(GO_ROOT) test -race -count=1 -timeout 8m -parallel 3 -run '^($(RACE))$$' ./test
 
 race: install-tools

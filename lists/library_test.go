@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -310,21 +308,17 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-func watch(t *testing.T, cfg []gateway.List, w *fsnotify.Watcher, poll time.Duration) *watching {
+func watch(t *testing.T, cfg []gateway.List) *watching {
 	t.Helper()
 	log := &lockedBuffer{}
-	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: poll, Rest: testRest, Log: slog.New(slog.NewTextHandler(log, nil))})
+	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: time.Hour, Rest: testRest, Log: slog.New(slog.NewTextHandler(log, nil))})
 	wantErrors(t, errs)
 	x := &watching{Library: l, log: log}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if w != nil {
-			l.watch(ctx, w, func() { x.swaps.Add(1) })
-		} else {
-			l.Watch(ctx, func() { x.swaps.Add(1) })
-		}
+		l.Watch(ctx, func() { x.swaps.Add(1) })
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return x
@@ -341,140 +335,49 @@ func (w *watching) becomes(t *testing.T, name, want string) {
 	t.Fatalf("%s: held by %q, want %q; log:\n%s", name, which(w.Index(), name), want, w.log)
 }
 
-func TestWatch(t *testing.T) {
-	root := t.TempDir()
-	dir := filepath.Join(root, "etc")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
+// logs waits until a text is in the log that many times.
+func (w *watching) logs(t *testing.T, text string, times int) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if strings.Count(w.log.String(), text) == times {
+			return
+		}
 	}
-	cfg := lists(dir, "a")
+	t.Fatalf("%q is not in the log %d times:\n%s", text, times, w.log)
+}
+
+// TestWatch: what filewatch notices is reloaded, a list whose file is gone stays, and the
+// files of other lists are watched as soon as these are set.
+func TestWatch(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	cfg, next := lists(dir, "a"), lists(other, "b")
 	file := cfg[0].File
 	write(t, file, "one.test\n")
-	w := watch(t, cfg, nil, time.Hour) // no poll comes to help
+	write(t, next[0].File, "b.test\n")
+	w := watch(t, cfg)
 
-	write(t, file, "two.test\n") // in place
+	write(t, file, "two.test\n")
 	w.becomes(t, "two.test", "a")
 
-	write(t, file+".tmp", "three.test\n") // renamed over
-	if err := os.Rename(file+".tmp", file); err != nil {
-		t.Fatal(err)
-	}
+	os.Remove(file)
+	w.logs(t, "no such file or directory", 1)
+	wantHeld(t, w.Library, "two.test", "a")
+	write(t, file, "three.test\n")
 	w.becomes(t, "three.test", "a")
 
-	if err := os.Rename(file, file+"~"); err != nil { // as vim saves
-		t.Fatal(err)
-	}
-	write(t, file, "four.test\n")
-	w.becomes(t, "four.test", "a")
-
-	os.Remove(file) // deleted, and made again
-	time.Sleep(100 * time.Millisecond)
-	wantHeld(t, w.Library, "four.test", "a")
-	write(t, file, "five.test\n")
-	w.becomes(t, "five.test", "a")
-
-	os.RemoveAll(dir) // the folder too
-	time.Sleep(100 * time.Millisecond)
-	wantHeld(t, w.Library, "five.test", "a")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(100 * time.Millisecond)
-	write(t, file, "six.test\n")
-	w.becomes(t, "six.test", "a")
-
-	other := filepath.Join(root, "other") // lists change while they are watched
-	if err := os.Mkdir(other, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	next := lists(other, "b")
-	write(t, next[0].File, "b.test\n")
 	if _, errs := w.SetLists(next); len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	time.Sleep(100 * time.Millisecond)
 	write(t, next[0].File, "c.test\n")
 	w.becomes(t, "c.test", "b")
 
-	// It is called after the swap that becomes has seen.
-	for end := time.Now().Add(time.Second); w.swaps.Load() < 6 && time.Now().Before(end); {
+	// onSwap is called after the swap that becomes has seen.
+	for end := time.Now().Add(time.Second); w.swaps.Load() < 3 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if n := w.swaps.Load(); n != 6 {
-		t.Errorf("onSwap was called %d times, want 6", n)
+	if n := w.swaps.Load(); n != 3 {
+		t.Errorf("onSwap was called %d times, want 3", n)
 	}
-	if n := strings.Count(w.log.String(), "no such file or directory"); n != 2 {
-		t.Errorf("a missing file was logged %d times, want 2:\n%s", n, w.log)
-	}
-}
-
-// TestWatchLinks swaps as Kubernetes does: file → ..data/file, ..data → a folder,
-// and ..data is replaced by rename.
-func TestWatchLinks(t *testing.T) {
-	root := t.TempDir()
-	mount := func(name, text string) {
-		t.Helper()
-		dir := filepath.Join(root, name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(dir, "a.txt"), text)
-		tmp := filepath.Join(root, "..data_tmp")
-		if err := os.Symlink(name, tmp); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(tmp, filepath.Join(root, "..data")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mount("..one", "one.test\n")
-	if err := os.Symlink("..data/a.txt", filepath.Join(root, "a.txt")); err != nil {
-		t.Fatal(err)
-	}
-	// A user's link from elsewhere into the mount.
-	elsewhere := t.TempDir()
-	if err := os.Symlink(filepath.Join(root, "a.txt"), filepath.Join(elsewhere, "a.txt")); err != nil {
-		t.Fatal(err)
-	}
-	w := watch(t, lists(elsewhere, "a"), nil, time.Hour)
-	w.becomes(t, "one.test", "a")
-	mount("..two", "two.test\n")
-	w.becomes(t, "two.test", "a")
-	os.RemoveAll(filepath.Join(root, "..one"))
-	mount("..three", "three.test\n")
-	w.becomes(t, "three.test", "a")
-	write(t, filepath.Join(root, "..three", "a.txt"), "four.test\n")
-	w.becomes(t, "four.test", "a")
-}
-
-func TestPoll(t *testing.T) {
-	cfg := lists(t.TempDir(), "a")
-	write(t, cfg[0].File, "one.test\n")
-	w := watch(t, cfg, &fsnotify.Watcher{}, 20*time.Millisecond) // no notice ever comes
-	write(t, cfg[0].File, "two.test\n")
-	w.becomes(t, "two.test", "a")
-}
-
-func TestSettleIsBounded(t *testing.T) {
-	cfg := lists(t.TempDir(), "a")
-	write(t, cfg[0].File, "one.test\n")
-	w := watch(t, cfg, nil, time.Hour)
-	stop := make(chan struct{})
-	var writing sync.WaitGroup
-	writing.Go(func() { // something in the folder never rests
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(3 * time.Millisecond):
-				os.WriteFile(cfg[0].File+".noise", fmt.Append(nil, i), 0o644)
-			}
-		}
-	})
-	write(t, cfg[0].File, "two.test\n")
-	w.becomes(t, "two.test", "a")
-	close(stop)
-	writing.Wait()
 }
 
 // TestSwapUnderLoad swaps while many goroutines ask; the race detector looks on.

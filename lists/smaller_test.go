@@ -15,7 +15,7 @@ func TestHalfWritten(t *testing.T) {
 	cfg := lists(t.TempDir(), "a")
 	file := cfg[0].File
 	write(t, file, "one.test\ntwo.test\nthree.test\n192.0.2.0/24\n")
-	w := watch(t, cfg, nil, time.Hour)
+	w := watch(t, cfg)
 	w.becomes(t, "three.test", "a")
 
 	f, err := os.Create(file) // as cp, curl -o and sftp do
@@ -48,7 +48,7 @@ func TestSmaller(t *testing.T) {
 	cfg := lists(t.TempDir(), "a")
 	file := cfg[0].File
 	write(t, file, "one.test\ntwo.test\n")
-	w := watch(t, cfg, nil, time.Hour)
+	w := watch(t, cfg)
 	w.becomes(t, "two.test", "a")
 
 	began := time.Now()

@@ -101,7 +101,7 @@ func TestCapabilities(t *testing.T) {
 // What keeps a service in its place is the same in all units.
 func TestHardeningIsShared(t *testing.T) {
 	shared := func(name string) string {
-		_, after, found := strings.Cut(unit(t, name), "# The same in all units.\n")
+		_, after, found := strings.Cut(unit(t, name), "# Identical in all units.\n")
 		if !found {
 			t.Fatalf("%s has no shared part", name)
 		}

@@ -185,14 +185,10 @@ func TestPortTaken(t *testing.T) {
 // awaitPort waits until a program listens on a port.
 func (b *bench) awaitPort(p *netlab.Process, port int) {
 	b.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if out := b.Run("ss", "-lnut"); strings.Contains(out, fmt.Sprintf(":%d ", port)) {
-			return
-		}
-		if p.Ended() || time.Now().After(end) {
-			b.t.Fatalf("nobody listens on port %d:\n%s", port, p.Output())
-		}
-	}
+	netlab.Eventually(b.t, 5*time.Second, func() error {
+		listening := strings.Contains(b.Run("ss", "-lnut"), fmt.Sprintf(":%d ", port))
+		return netlab.Check(listening, "no program listens on port %d:\n%s", port, p.Output())
+	})
 }
 
 // A second one says who runs, and changes nothing for the first.

@@ -30,7 +30,7 @@ func TestEvict(t *testing.T) {
 			g.wantWay(g.Client, netlab.ByVPN, addrs...)
 			g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
 			if route == "" {
-				old.wantProgress(time.Second)
+				old.wantProgress(5 * time.Second)
 				// Later than the listing by more than it takes until an eviction would be done.
 				for _, a := range addrs {
 					netlab.Eventually(t, 5*time.Second, func() error {
@@ -41,9 +41,9 @@ func TestEvict(t *testing.T) {
 				return
 			}
 			old.wantMoved(listed, addrs...)
-			bystanders.wantProgress(time.Second)
+			bystanders.wantProgress(5 * time.Second)
 			inbound()
-			g.awaitOutput("that joined it are moved to it", time.Second)
+			g.awaitOutput("that joined it are moved to it", 10*time.Second)
 			if got, _ := metric(t, g.metrics(), "coredns_route_moved_flows_total", `route="vpn"`); got < 1 {
 				t.Errorf("the metric counts %v moved flows", got)
 			}
@@ -75,8 +75,8 @@ func TestEvictPrefixes(t *testing.T) {
 		})
 	}
 	old.wantMoved(time.Now(), addrs...)
-	bystanders.wantProgress(time.Second)
-	tunnelled.wantProgress(time.Second)
+	bystanders.wantProgress(5 * time.Second)
+	tunnelled.wantProgress(5 * time.Second)
 	tcp, udp := tunnelled.worst()
 	t.Logf("flows that were in the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
 }
@@ -92,7 +92,7 @@ func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 			all.tcp, all.udp = append(all.tcp, from.Flow(a)), append(all.udp, g.datagrams(from, a, ""))
 		}
 	}
-	all.wantProgress(2 * time.Second)
+	all.wantProgress(5 * time.Second)
 	return all
 }
 

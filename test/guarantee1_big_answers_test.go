@@ -23,6 +23,7 @@ func TestBigAnswers(t *testing.T) {
 	for i, name := range []string{"a.big.listed.example", "b.big.listed.example", "a.short.listed.example", "b.short.listed.example"} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 			t.Run(fmt.Sprintf("%s %s", name, dns.TypeToString[qtype]), func(t *testing.T) {
+				g := g.in(t)
 				proto := []string{"", "6"}[i%2]
 				over := g.query(name, qtype, "udp"+proto)
 				over.Compress = true // as it was on the wire

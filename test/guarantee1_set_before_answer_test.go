@@ -164,17 +164,15 @@ func TestPrefetchedAnswers(t *testing.T) {
 		name := proto + ".listed.example"
 		fresh := g.World.Addresses("fresh." + name)
 		var got []netip.Addr
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			addrs, err := g.askAndConnect(name, qtypes[i%2], proto)
-			if err != nil {
+		var err error
+		netlab.Eventually(t, 5*time.Second, func() error {
+			if got, err = g.askAndConnect(name, qtypes[i%2], proto); err != nil {
 				t.Fatal(err)
 			}
-			if got = addrs; !slices.Equal(got, before[name]) {
-				break
-			}
-		}
+			return netlab.Check(!slices.Equal(got, before[name]), "%s: still answered %v, want one of %v by a prefetch", name, got, fresh.All())
+		})
 		if len(got) != 1 || !fresh.Has(got[0]) {
-			t.Fatalf("%s: still answered %v, want one of %v by a prefetch", name, got, fresh.All())
+			t.Fatalf("%s: answered %v, want one of %v by a prefetch", name, got, fresh.All())
 		}
 		g.wantAsked(netlab.ByVPN, g.World.Queries(name))
 		g.wantNoneClear(append(fresh.All(), before[name]...)...)

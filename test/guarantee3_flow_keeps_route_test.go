@@ -26,7 +26,7 @@ func TestFlowOutlivesItsElement(t *testing.T) {
 	g.wantElements(false, addrs...)
 	time.Sleep(500 * time.Millisecond)
 	for name, f := range map[string]*flows{"client": client, "box": box} {
-		f.wantProgress(time.Second)
+		f.wantProgress(5 * time.Second)
 		tcp, udp := f.worst()
 		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 	}

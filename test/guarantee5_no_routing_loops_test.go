@@ -56,7 +56,7 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	}
 	for _, ping := range [][2]string{{"box", g.Plan.Client.V4.String()}, {"box", g.Plan.Client.V6.String()}, {"client", g.BoxWAN.V4.String()}, {"client", g.BoxWAN.V6.String()}} {
 		host := map[string]*netlab.Host{"box": g.Box.Host, "client": g.Client}[ping[0]]
-		if out, err := host.Exec("ping", "-n", "-c1", "-W1", ping[1]); err != nil {
+		if out, err := host.Exec("ping", "-n", "-c1", "-W3", ping[1]); err != nil {
 			t.Errorf("%s: %v\n%s", ping, err, out)
 		}
 	}
@@ -75,10 +75,10 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	if looped := g.Tunnel.Inside(inside); len(looped) > 0 {
 		t.Errorf("%d packets of the tunnel went into the tunnel, the first: %s", len(looped), looped[0])
 	}
-	f.wantProgress(2 * time.Second)
+	f.wantProgress(5 * time.Second)
 	tcp, udp := f.worst()
 	t.Logf("longest gap of flows in the tunnel over TCP %v, over UDP %v", tcp, udp)
-	if max(tcp, udp) > 500*time.Millisecond {
+	if max(tcp, udp) > 5*time.Second*netlab.Slack() {
 		t.Errorf("flows stood still for %v over TCP, %v over UDP", tcp, udp)
 	}
 	g.wantNoneClear(append(fresh, before...)...)

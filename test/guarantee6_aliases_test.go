@@ -171,14 +171,9 @@ func TestNamesLedToSurvive(t *testing.T) {
 // each 100 ms.
 func (g *gate) awaitJournal(name string) {
 	g.t.Helper()
-	file := filepath.Join(g.Dir, "box", "state", "names")
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	file := filepath.Join(g.Box.State(), "names")
+	netlab.Eventually(g.t, 3*time.Second, func() error {
 		text, err := os.ReadFile(file)
-		if err == nil && strings.Contains(string(text), name) {
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("%s is not in %s, %v", name, file, err)
-		}
-	}
+		return netlab.Check(err == nil && strings.Contains(string(text), name), "%s is not in %s, %v", name, file, err)
+	})
 }

@@ -41,11 +41,11 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 		}
 		time.Sleep(30 * time.Millisecond)
 	}
-	for end := time.Now().Add(time.Second * netlab.Slack()); twins && !subset(before, g.elements()) && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+	if twins {
+		_ = netlab.Poll(time.Second, func() error { return netlab.Check(subset(before, g.elements()), "not yet") })
 	}
 	g.wantSubset(before, g.elements())
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	t.Logf("%d new flows meanwhile", flood.stop(g))
 	listed.wantAllAnswered(g)
 	tcp, udp := flows.worst()
@@ -56,8 +56,9 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	}
 }
 
-// An ordinary table that others take away is put back, elements too, within 100 ms;
-// the race detector makes everything several times slower.
+// An ordinary table that others take away is put back, elements too, within 100 ms. The
+// race detector makes everything several times slower, and so does a busy machine: it gets
+// twenty times what this process itself came too late.
 func TestPlainTableIsPutBack(t *testing.T) {
 	t.Parallel()
 	limit := 100 * time.Millisecond * netlab.Slack()
@@ -78,6 +79,7 @@ func TestPlainTableIsPutBack(t *testing.T) {
 	} {
 		for range 3 {
 			g.Reset()
+			late := oversleeping()
 			began := time.Now()
 			g.Box.Run("nft", remove)
 			removed := time.Now()
@@ -86,12 +88,12 @@ func TestPlainTableIsPutBack(t *testing.T) {
 					t.Fatalf("nft %s: not put back in time:\n%s", remove, g.rules())
 				}
 			}
-			clear, last := gap.clearWithin(began, removed.Add(limit), addrs...)
+			clear, last := gap.clearWithin(began, removed.Add(limit+20*late()), addrs...)
 			g.t.Logf("nft %s: seen whole again after %v; %d packets in the clear, the last %v after nft began",
 				remove, time.Since(removed).Round(time.Millisecond), clear, last)
 		}
 	}
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	flood.end()
 	listed.wantAllAnswered(g)
 	tcp, udp := flows.worst()
@@ -161,15 +163,12 @@ func (g *gate) rules() string {
 func (g *gate) wantSettledTable() {
 	g.t.Helper()
 	old := g.rules()
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+	netlab.Eventually(g.t, 3*time.Second, func() error {
 		time.Sleep(150 * time.Millisecond)
-		now := g.rules()
-		if now == old {
-			return
-		}
-		old = now
-	}
-	g.t.Fatal("the table goes on changing")
+		before := old
+		old = g.rules()
+		return netlab.Check(old == before, "the table goes on changing")
+	})
 }
 
 // gaps are the times in which the table was gone, and the flows that began in them:

@@ -29,8 +29,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 				t.Error(err)
 			}
 			// The last good file is lost with the state, as on a router that keeps it in memory.
-			state := g.Box.Flags()[5]
-			g.Box.Run("rm", "-r", state)
+			g.Box.Run("rm", "-r", g.Box.State())
 			good := g.WireGuardConf()
 			g.Box.Write("wg0.conf", c.spoil(good))
 			g.p = g.Box.StartProduct(binary, "run")
@@ -74,7 +73,7 @@ func TestBadProviderFileAfterAGoodOne(t *testing.T) {
 			g.wantNoQueryByWAN("listed.example")
 			g.wantNoHook()
 			for _, say := range c.say {
-				g.p.WaitOutput(say, time.Second)
+				g.p.WaitOutput(say, 10*time.Second)
 			}
 			g.wantCheck(9, c.say...)
 		})

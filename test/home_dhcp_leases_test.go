@@ -103,15 +103,10 @@ func TestDHCPClientsHaveNames(t *testing.T) {
 // awaitAnswer waits until the box answers with an address.
 func (g *gate) awaitAnswer(name string, qtype uint16, want netip.Addr, limit time.Duration) {
 	g.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+	netlab.Eventually(g.t, limit, func() error {
 		got := addressesIn(g.exchange(name, qtype, "udp"))
-		if len(got) == 1 && got[0] == want {
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("%s %s: %v, still after %v; want %s", name, dns.TypeToString[qtype], got, limit, want)
-		}
-	}
+		return netlab.Check(len(got) == 1 && got[0] == want, "%s %s: %v, want %s", name, dns.TypeToString[qtype], got, want)
+	})
 }
 
 // lease plugs a machine into the LAN that asks for addresses under a name, and returns
@@ -128,16 +123,12 @@ func (g *gate) lease(name string) []netip.Addr {
 	g.logs(host.Start("dhcpcd", "-B", "-f", conf, "eth0"))
 	var addrs []netip.Addr
 	for _, family := range []string{"-4", "-6"} {
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			got := addressesOf(host.Run("ip", family, "-brief", "addr", "show", "dev", "eth0", "scope", "global"))
-			if len(got) == 1 {
-				addrs = append(addrs, got[0])
-				break
-			}
-			if time.Now().After(end) {
-				g.t.Fatalf("%s got no lease by DHCPv%s: %v", name, family[1:], got)
-			}
-		}
+		var got []netip.Addr
+		netlab.Eventually(g.t, 20*time.Second, func() error {
+			got = addressesOf(host.Run("ip", family, "-brief", "addr", "show", "dev", "eth0", "scope", "global"))
+			return netlab.Check(len(got) == 1, "%s got no lease by DHCPv%s: %v", name, family[1:], got)
+		})
+		addrs = append(addrs, got...)
 	}
 	return addrs
 }

@@ -93,11 +93,9 @@ func (m *moving) meddle(what string, do func()) {
 	m.step(what, func() {
 		at := time.Now()
 		do()
-		for ; m.routingState() != before; time.Sleep(20 * time.Millisecond) {
-			if time.Since(at) > backWithin {
-				m.wantSame(what+": after "+backWithin.String(), before, m.routingState())
-				return
-			}
+		if netlab.Poll(backWithin, func() error { return netlab.Check(m.routingState() == before, "not yet") }) != nil {
+			m.wantSame(what+": after "+backWithin.String(), before, m.routingState())
+			return
 		}
 		m.t.Logf("%s: seen put right after %v", what, round(time.Since(at)))
 	})
@@ -125,11 +123,10 @@ func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 // awaitSaid waits until the log has said something so many times.
 func (g *gate) awaitSaid(text string, times int) {
 	g.t.Helper()
-	for end := time.Now().Add(backWithin); strings.Count(g.p.Output(), text) < times; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			g.t.Fatalf("%q was not said %d times within %v", text, times, backWithin)
-		}
-	}
+	netlab.Eventually(g.t, backWithin, func() error {
+		n := strings.Count(g.p.Output(), text)
+		return netlab.Check(n >= times, "%q is %d times in the log, want %d", text, n, times)
+	})
 }
 
 // end stops the new flows and wants that what others set up is there, that a fresh

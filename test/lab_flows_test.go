@@ -30,7 +30,7 @@ func (g *gate) flows(from *netlab.Host, want netlab.Way, addrs ...netip.Addr) *f
 		}
 		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, want))
 	}
-	f.wantProgress(2 * time.Second)
+	f.wantProgress(5 * time.Second)
 	return f
 }
 
@@ -150,15 +150,11 @@ func (d *datagrams) progress(limit time.Duration) bool {
 	d.mu.Lock()
 	target := d.sent + 1
 	d.mu.Unlock()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	return netlab.Poll(limit, func() error {
 		d.mu.Lock()
-		reached := d.answered >= target
-		d.mu.Unlock()
-		if reached {
-			return true
-		}
-	}
-	return false
+		defer d.mu.Unlock()
+		return netlab.Check(d.answered >= target, "datagram %d of %d answered", d.answered, target)
+	}) == nil
 }
 
 func (d *datagrams) worst() time.Duration {

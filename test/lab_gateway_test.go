@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -40,8 +41,15 @@ func bareGate(t testing.TB, o netlab.Options) *gate {
 	return &gate{Lab: netlab.New(t, o), t: t}
 }
 
-// start starts nameroute and waits until names below ready.listed.example are
-// answered: table, tunnel and resolver work then.
+// in is the same gate for a subtest, which its failures end.
+func (g *gate) in(t testing.TB) *gate {
+	sub := *g
+	sub.t = t
+	return &sub
+}
+
+// start starts nameroute and waits until names below ready.listed.example are answered
+// and its control socket is: table, tunnel and resolver work then, and so do commands.
 func (g *gate) start(args ...string) *netlab.Process {
 	g.t.Helper()
 	if len(args) == 0 {
@@ -50,7 +58,26 @@ func (g *gate) start(args ...string) *netlab.Process {
 	g.p = g.Box.StartProduct(binary, args...)
 	g.logs(g.p)
 	g.Box.AwaitNames("ready.listed.example", 10*time.Second)
+	g.awaitControl(args[0])
 	return g.p
+}
+
+// awaitControl waits until a part, or all of them with "run", can be spoken to.
+func (g *gate) awaitControl(part string) {
+	g.t.Helper()
+	socket := "/run/nameroute/control.sock"
+	if part != "run" {
+		socket = "/run/nameroute/" + part + ".sock"
+	}
+	netlab.Eventually(g.t, 10*time.Second, func() (err error) {
+		g.Box.Do(func() {
+			var conn net.Conn
+			if conn, err = net.Dial("unix", socket); err == nil {
+				conn.Close()
+			}
+		})
+		return err
+	})
 }
 
 // logs shows what a process wrote where the test fails, and has it fail where that is

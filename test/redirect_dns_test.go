@@ -91,7 +91,7 @@ func TestRedirect(t *testing.T) {
 	ask("again", false)
 	g.wantRedirected("third", hard)
 	g.wantWay(g.Client, netlab.ByVPN, hard...)
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	for _, f := range flows.udp {
 		f.conn.Close() // it would go by the WAN, and be right
 	}
@@ -190,20 +190,19 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 	c := &dns.Conn{Conn: conn}
 	return func(name string, direct bool) {
 		g.t.Helper()
-		for n, end := 0, time.Now().Add(10*time.Second); ; n++ {
+		n := 0
+		if err := netlab.Poll(10*time.Second, func() error {
+			n++
 			name := fmt.Sprintf("n%d.%s", n, name) // one in flight while the flow is ended may be lost
 			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(question(name)))
 			if err == nil {
 				_, err = c.ReadMsg()
 			}
 			asked := g.World.Queries(name)
-			if err == nil && len(asked) > 0 && (asked[0].Server == resolver) == direct {
-				return
-			}
-			if time.Now().After(end) {
-				g.t.Errorf("%s from one port to %s: asked %v, %v; want it asked there: %v", name, resolver, asked, err, direct)
-				return
-			}
+			return netlab.Check(err == nil && len(asked) > 0 && (asked[0].Server == resolver) == direct,
+				"%s from one port to %s: asked %v, %v; want it asked there: %v", name, resolver, asked, err, direct)
+		}); err != nil {
+			g.t.Error(err)
 		}
 	}
 }
@@ -211,18 +210,15 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 // awaitAskedAt waits until questions to a resolver reach it, or do not.
 func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
 	g.t.Helper()
-	for n, end := 0, time.Now().Add(10*time.Second); ; n++ {
+	n := 0
+	netlab.Eventually(g.t, 10*time.Second, func() error {
+		n++
 		name := fmt.Sprintf("await%d%v.direct.example", n, want)
 		_, err := g.Client.QueryAt(netip.AddrPortFrom(resolver, 53), question(name), "udp")
 		asked := g.World.Queries(name)
-		if err == nil && len(asked) > 0 && (asked[0].Server == resolver) == want {
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("%s is asked at %s: %v, want that it is: %v", name, resolver, asked, want)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return netlab.Check(err == nil && len(asked) > 0 && (asked[0].Server == resolver) == want,
+			"%s is asked at %s: %v, want that it is: %v", name, resolver, asked, want)
+	})
 }
 
 // wantDoT connects to port 853, over TCP for DoT and UDP for DoQ. What is refused is

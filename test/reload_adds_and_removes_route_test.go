@@ -35,7 +35,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.hangUp("read again")
 	g.Box.AwaitNames("ready.second.example", 5*time.Second)
 	second := g.resolve("www.second.example")
-	g.awaitWay(g.Client, netlab.ByTunnel(1), 3*time.Second, second...)
+	g.awaitWay(g.Client, netlab.ByTunnel(1), 8*time.Second, second...)
 	t.Logf("the new route works after %v", time.Since(added).Round(time.Millisecond))
 	g.wantWay(g.Client, netlab.ByTunnel(1), second...)
 	g.wantWay(g.Box.Host, netlab.ByTunnel(1), second...)
@@ -50,9 +50,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.Box.Write("Corefile", corefile)
 	g.Box.Write("gateway.yaml", gatewayYAML)
 	g.hangUp("read again")
-	for end := time.Now().Add(8 * time.Second); g.kernelState() != before && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
+	_ = netlab.Poll(8*time.Second, func() error { return netlab.Check(g.kernelState() == before, "not yet") })
 	g.wantSame("after the route was removed", before, g.kernelState())
 	// The removed route's flows have the tunnel's source until the sidecar ends them.
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
@@ -63,7 +61,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	}
 	g.wantWay(g.Client, netlab.ByWAN, g.resolve("later.second.example")...)
 
-	flows.wantProgress(time.Second)
+	flows.wantProgress(5 * time.Second)
 	tcp, udp := flows.worst()
 	t.Logf("flows of the other route: longest gap over TCP %v, over UDP %v; %d new ones", tcp, udp, flood.stop(g))
 	asking.wantAllAnswered(g)

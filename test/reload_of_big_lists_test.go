@@ -103,7 +103,7 @@ func newStalls(t testing.TB, entries int) *stalls {
 	g.Box.Write("Corefile", core)
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
-	g.Box.AwaitDNS(g.p, 60*time.Second*netlab.Slack())
+	g.Box.AwaitDNS(g.p, 60*time.Second)
 	g.Box.AwaitNames("ready.listed.example", 20*time.Second)
 	return s
 }
@@ -190,22 +190,6 @@ func (s *stalls) measure(what string, do func()) []took {
 	}
 	s.t.Logf("%-16s %-13s worst %8v: what was late here and not in the gateway", what, "asker", s.asker.Round(10*time.Microsecond))
 	return results
-}
-
-// oversleeps is how late this process comes to its own work at worst: no answer can
-// be seen sooner than that.
-func oversleeps(stop <-chan struct{}) (worst time.Duration) {
-	const nap = time.Millisecond
-	for {
-		select {
-		case <-stop:
-			return worst
-		default:
-		}
-		began := time.Now()
-		time.Sleep(nap)
-		worst = max(worst, time.Since(began)-nap)
-	}
 }
 
 // askSteadily asks at a steady pace over one socket, whether answers come or not: a

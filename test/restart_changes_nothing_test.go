@@ -2,7 +2,6 @@ package test
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,10 +64,10 @@ func (g *gate) awaitListening(all ...*netlab.Process) {
 		}
 		return false
 	}
-	for end := time.Now().Add(5 * time.Second); slices.ContainsFunc(all, func(p *netlab.Process) bool { return !listening(p) }); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			g.t.Fatalf("a monitor does not listen:\n%s", g.Box.Run("cat", "/proc/net/netlink"))
-		}
+	for _, p := range all {
+		netlab.Eventually(g.t, 5*time.Second, func() error {
+			return netlab.Check(listening(p), "a monitor does not listen:\n%s", g.Box.Run("cat", "/proc/net/netlink"))
+		})
 	}
 }
 

@@ -22,12 +22,17 @@ func TestHalvesRestartAlone(t *testing.T) {
 	before, elements := g.kernelState(), g.elements()
 	g.Reset()
 	flood := g.flood(netlab.ByVPN, addrs...)
+	goOn := func() { // no packet waits for the resolver
+		t.Helper()
+		forwarded.wantProgress(5 * time.Second)
+		own.wantProgress(5 * time.Second)
+	}
 	for _, c := range []struct {
 		name string
 		act  func()
 	}{
-		{"dns killed", func() { dns.Kill(); dns = g.start("dns") }},
-		{"dns stopped", func() { g.stop(dns); dns = g.start("dns") }},
+		{"dns killed", func() { dns.Kill(); goOn(); dns = g.start("dns") }},
+		{"dns stopped", func() { g.stop(dns); goOn(); dns = g.start("dns") }},
 		{"gateway killed", func() { sidecar.Kill(); sidecar = g.launchGateway() }},
 		{"gateway stopped", func() { g.stop(sidecar); sidecar = g.launchGateway() }},
 	} {
@@ -44,9 +49,6 @@ func TestHalvesRestartAlone(t *testing.T) {
 		t.Logf("%s: all answers again after %v; longest gap of forwarded flows over TCP %v, over UDP %v; of the box's own %v, %v",
 			c.name, took, tcp, udp, ownTCP, ownUDP)
 		g.wantSubset(elements, g.elements())
-		if strings.HasPrefix(c.name, "dns") && max(tcp, udp, ownTCP, ownUDP) > time.Second {
-			t.Errorf("%s: packets waited for the dns half", c.name)
-		}
 	}
 	t.Logf("%d new flows meanwhile", flood.stop(g))
 	g.wantSettledTable()
@@ -83,7 +85,7 @@ func TestHalvesEnd(t *testing.T) {
 			g.wantClosed(g.Box.Host, addrs...)
 			g.wantSame("after both ended", before, g.kernelState())
 			g.wantSubset(elements, g.elements())
-			plain.wantProgress(time.Second)
+			plain.wantProgress(5 * time.Second)
 			tcp, udp := plain.worst()
 			t.Logf("flows by the WAN: longest gap over TCP %v, over UDP %v; %d new flows to listed addresses meanwhile", tcp, udp, flood.stop(g))
 

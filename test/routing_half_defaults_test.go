@@ -42,7 +42,7 @@ func TestHalfDefaults(t *testing.T) {
 			if !c.before {
 				flows := g.flows(g.Client, netlab.ByVPN, addrs...)
 				g.redirectGateway()
-				flows.wantProgress(2 * time.Second)
+				flows.wantProgress(5 * time.Second)
 			}
 			g.Reset()
 			nowhere := netlab.NewTap(g.Box.Namespace, "ovpn0")

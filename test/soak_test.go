@@ -173,14 +173,11 @@ func (s *soak) relaunch() {
 
 // awaitListed waits until a name goes by the tunnel.
 func (s *soak) awaitListed(name string) {
-	for end := time.Now().Add(5 * time.Second * netlab.Slack()); ; time.Sleep(20 * time.Millisecond) {
+	if err := netlab.Poll(5*time.Second, func() error {
 		addrs, err := s.Client.Resolve(name)
-		if err == nil && len(addrs) > 0 && subset([]string{addrs[0].String()}, s.elements()) {
-			return
-		}
-		if time.Now().After(end) {
-			s.fault("%s is not routed although it is on the list: %v, %v", name, addrs, err)
-			return
-		}
+		routed := err == nil && len(addrs) > 0 && subset([]string{addrs[0].String()}, s.elements())
+		return netlab.Check(routed, "%s is not routed although it is on the list: %v, %v", name, addrs, err)
+	}); err != nil {
+		s.fault("%v", err)
 	}
 }

@@ -162,18 +162,10 @@ func (g *gate) listenForWatchdog() *watchdog {
 // wantFed wants the watchdog fed again soon after a moment.
 func (w *watchdog) wantFed(t *testing.T, after time.Time) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	netlab.Eventually(t, 5*time.Second, func() error {
 		w.mu.Lock()
-		fed := append([]time.Time(nil), w.fed...)
-		w.mu.Unlock()
-		for _, at := range fed {
-			if at.After(after) {
-				t.Logf("the watchdog is fed %v after it", at.Sub(after).Round(time.Millisecond))
-				return
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the watchdog is not fed any more (%d times before)", len(fed))
-		}
-	}
+		defer w.mu.Unlock()
+		n := len(w.fed)
+		return netlab.Check(n > 0 && w.fed[n-1].After(after), "the watchdog is not fed any more (%d times before)", n)
+	})
 }

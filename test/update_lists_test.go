@@ -135,11 +135,9 @@ func (p *press) wantServed(way netlab.Way, codes ...string) {
 // awaitAnswer waits until some request got such an answer.
 func (p *press) awaitAnswer(code string) {
 	p.g.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(p.p.Output(), `" `+code+" "); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.g.t.Fatalf("no answer %s:\n%s", code, p.p.Output())
-		}
-	}
+	netlab.Eventually(p.g.t, 10*time.Second, func() error {
+		return netlab.Check(strings.Contains(p.p.Output(), `" `+code+" "), "no answer %s:\n%s", code, p.p.Output())
+	})
 }
 
 // keeper is `nameroute update --daemon` on the box.
@@ -162,31 +160,24 @@ func (k *keeper) await(text string, do func()) {
 	k.g.t.Helper()
 	before := strings.Count(k.p.Output(), text)
 	do()
-	for end := time.Now().Add(20 * time.Second); strings.Count(k.p.Output(), text) == before; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) || k.p.Ended() {
-			k.g.t.Fatalf("the updater does not say %q:\n%s", text, k.p.Output())
-		}
-	}
+	netlab.Eventually(k.g.t, 20*time.Second, func() error {
+		return netlab.Check(strings.Count(k.p.Output(), text) > before, "the updater does not log %q:\n%s", text, k.p.Output())
+	})
 }
 
 // awaitPart waits until a download is under way.
 func (k *keeper) awaitPart() {
 	k.g.t.Helper()
 	file := filepath.Join(k.state, "lists-fetched", ".updater", "news.part")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	netlab.Eventually(k.g.t, 10*time.Second, func() error {
 		var size int64
 		k.g.Box.Do(func() {
 			if info, err := os.Stat(file); err == nil {
 				size = info.Size()
 			}
 		})
-		if size > 0 {
-			return
-		}
-		if time.Now().After(end) {
-			k.g.t.Fatalf("no download begins:\n%s", k.p.Output())
-		}
-	}
+		return netlab.Check(size > 0, "no download begins:\n%s", k.p.Output())
+	})
 }
 
 // sure is how many bytes of a download the updater knows to be on disk.
@@ -207,11 +198,9 @@ func (k *keeper) sure() int {
 // awaitSure waits until the updater has made sure of a part of a download.
 func (k *keeper) awaitSure() {
 	k.g.t.Helper()
-	for end := time.Now().Add(10 * time.Second); k.sure() == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			k.g.t.Fatalf("nothing of the download is made sure of:\n%s", k.p.Output())
-		}
-	}
+	netlab.Eventually(k.g.t, 10*time.Second, func() error {
+		return netlab.Check(k.sure() > 0, "no part of the download is synced to disk:\n%s", k.p.Output())
+	})
 }
 
 // issue is a list that holds some names and n more.
@@ -224,7 +213,7 @@ func issue(n int, names ...string) string {
 func TestListUpdates(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
-	k := &keeper{g: g, state: filepath.Join(g.Dir, "box", "state"), press: newPress(g)}
+	k := &keeper{g: g, state: g.Box.State(), press: newPress(g)}
 	news := filepath.Join(k.state, "lists-fetched", "news")
 	g.Box.Sh(fmt.Sprintf("mkdir -p %[1]s; mount -t tmpfs -o size=1m tmpfs %[1]s; mkdir %[1]s/lists-fetched; echo '# nothing yet' >%[2]s", k.state, news))
 	g.Box.WriteFiles(netlab.Setup{})
@@ -329,17 +318,14 @@ func TestListUpdateByWAN(t *testing.T) {
 // awaitListed waits until new names below a domain go through the tunnel.
 func (g *gate) awaitListed(domain string) {
 	g.t.Helper()
-	began := time.Now()
-	for n := 0; ; n++ {
+	began, n := time.Now(), 0
+	netlab.Eventually(g.t, 15*time.Second, func() error {
+		n++
 		addrs, err := g.Client.Resolve(fmt.Sprintf("n%d-%d.%s", began.UnixMilli(), n, domain))
-		if err == nil && len(addrs) == 2 {
-			if way, err := g.Client.ConnectWithin(addrs[n%2], time.Second); err == nil && way == netlab.ByVPN {
-				return
-			}
+		if err != nil || len(addrs) != 2 {
+			return fmt.Errorf("names below %s: %v, %v", domain, addrs, err)
 		}
-		if time.Since(began) > 15*time.Second {
-			g.t.Fatalf("names below %s do not go through the tunnel: %v", domain, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		way, err := g.Client.ConnectWithin(addrs[n%2], time.Second)
+		return netlab.Check(err == nil && way == netlab.ByVPN, "names below %s do not go through the tunnel: %q, %v", domain, way, err)
+	})
 }

@@ -161,30 +161,20 @@ func TestAdvertisedWANMoves(t *testing.T) {
 // the box has a default of one, or none.
 func (g *gate) advertised(lifetime time.Duration, want bool) {
 	g.t.Helper()
-	for end := time.Now().Add(backWithin); ; time.Sleep(20 * time.Millisecond) {
+	netlab.Eventually(g.t, backWithin, func() error {
 		if lifetime >= 0 {
 			g.Advertise(lifetime)
 		}
 		out := g.Box.Run("ip", "-6", "route", "show", "default", "proto", "ra")
-		if has := out != ""; has == want {
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("a default by router advertisement: %q, want one: %v", out, want)
-		}
-	}
+		return netlab.Check((out != "") == want, "a default by router advertisement: %q, want one: %v", out, want)
+	})
 }
 
 // awaitTable waits until what a routing table holds begins with a text.
 func (g *gate) awaitTable(family string, table int, want string) {
 	g.t.Helper()
-	for end := time.Now().Add(backWithin); ; time.Sleep(10 * time.Millisecond) {
+	netlab.Eventually(g.t, backWithin, func() error {
 		out, err := g.Box.Exec("ip", family, "route", "show", "table", fmt.Sprint(table))
-		if err == nil && strings.HasPrefix(out, want) {
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatalf("routing table %d: %q, %v, want %q", table, out, err, want)
-		}
-	}
+		return netlab.Check(err == nil && strings.HasPrefix(out, want), "routing table %d: %q, %v, want %q", table, out, err, want)
+	})
 }

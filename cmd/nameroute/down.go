@@ -1,18 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
-	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/config"
-	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/gateway/sidecar"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/daemon"
 )
 
 func downCommand(o *options) *cobra.Command {
@@ -28,50 +20,7 @@ From then on listed names take the WAN like all others.`,
 			if _, err := control.AskAll(o.Run, "down"); err != nil {
 				return err
 			}
-			return withoutProcess(cmd.Context(), o)
+			return daemon.Remove(cmd.Context(), o.Paths)
 		},
 	}
-}
-
-// downTimeout bounds the wait for processes that were asked to end.
-const downTimeout = 15 * time.Second
-
-// withoutProcess takes out what earlier processes left; what was asked to end has left
-// nothing, but one half may have been killed while the other ran. It needs no
-// gateway.yaml: all that is ours carries a mark of its own.
-func withoutProcess(ctx context.Context, o *options) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	if err := privilege.Need(); err != nil {
-		return err
-	}
-	for _, p := range []control.Part{control.DNS, control.Gateway} {
-		l, err := control.AwaitLock(ctx, o.Run, p, downTimeout)
-		if err != nil {
-			return err
-		}
-		defer l.Release()
-	}
-	return errors.Join(removeTable(ctx), removeRouting(ctx, o), control.RemoveSockets(o.Run))
-}
-
-func removeTable(ctx context.Context) error {
-	k, err := nft.Open(nft.Options{})
-	if err != nil {
-		return err
-	}
-	return errors.Join(k.Remove(ctx, gateway.TableName), k.Close())
-}
-
-func removeRouting(ctx context.Context, o *options) error {
-	cfg, err := config.Parse("", nil) // nothing is wanted
-	if err != nil {
-		return err
-	}
-	controller, err := sidecar.New(sidecar.Options{Config: cfg, State: o.State, Log: newLogger("down")})
-	if err != nil {
-		return err
-	}
-	return controller.Down(ctx)
 }

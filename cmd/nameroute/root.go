@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
@@ -31,7 +32,7 @@ names take which route).`,
 		// The plugins read their gateway.yaml even where a Corefile is only checked.
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.Config, State: o.State})
-			return exit.With(exit.Usage, setLogFormat(o.logFormat))
+			return exit.With(exit.Usage, logging.SetFormat(o.logFormat))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

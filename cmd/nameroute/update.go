@@ -14,6 +14,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
@@ -68,7 +69,7 @@ func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every ti
 		return err
 	}
 	defer l.Release()
-	log := newLogger("updater")
+	log := logging.New("updater")
 	u := updater.New(updater.Options{Config: cfg, State: o.State, Log: log, Timers: updater.Timers{Every: every}})
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)

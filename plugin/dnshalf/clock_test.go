@@ -1,16 +1,12 @@
 package dnshalf
 
 import (
-	"context"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
 
 func TestClockIsSet(t *testing.T) {
-	wall, mono := newClock().t, time.Hour
+	wall, mono := time.Unix(1_800_000_000, 0), time.Hour
 	s := &clockWatch{wall: func() time.Time { return wall }, mono: func() time.Duration { return mono }}
 	s.changed()
 	for _, c := range []struct {
@@ -31,26 +27,4 @@ func TestClockIsSet(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-}
-
-// TestJournalWhenTheClockIsSet: names that were stored before the clock was set are
-// stored anew, so that a crash after it does not lose them.
-func TestJournalWhenTheClockIsSet(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "names")
-	c := newClock()
-	n := newNames(c.now)
-	j := &journal{names: n, file: file, clock: &clockWatch{wall: c.now, mono: func() time.Duration { return 0 }}}
-	n.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
-	j.clock.changed()
-	c.t = c.t.Add(10 * 365 * 24 * time.Hour)
-	n.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); j.run(ctx) }()
-	eventually(t, func() bool {
-		data, err := os.ReadFile(file)
-		return err == nil && strings.Contains(string(data), " b.example. mine\n")
-	})
-	cancel()
-	<-done
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 )
 
 // slowLook is how often the kernel is compared even when no event told of a change.
@@ -31,7 +33,7 @@ type Half struct {
 	file   string
 	config atomic.Pointer[gateway.Config]
 	lists  *lists.Library
-	names  *Names
+	names  *aliases.Store
 	kernel *nft.Kernel // nil where no block has a route
 	evict  *evictor    // as kernel
 
@@ -69,7 +71,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Half{
-		file: p.file, names: newNames(time.Now), cancel: cancel,
+		file: p.file, names: aliases.New(), cancel: cancel,
 		plans: []*plan{p}, cells: map[string]*atomic.Pointer[Status]{}, kick: make(chan struct{}, 1),
 		whys: map[string]*why{}, state: state, rejudge: make(chan struct{}, 1),
 	}
@@ -84,7 +86,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	if err := h.openLists(p, state); err != nil {
 		return nil, err
 	}
-	h.saved = h.names.openJournal(ctx, filepath.Join(state, "names"))
+	h.saved = h.names.Persist(ctx, filepath.Join(state, "names"), slog.Default())
 	if err := h.openKernel(ctx, p); err != nil {
 		return nil, err
 	}
@@ -191,8 +193,8 @@ func (h *Half) Index() *lists.Index { return h.lists.Index() }
 // Lists reports how each list was read.
 func (h *Half) Lists() []lists.Report { return h.lists.Reports() }
 
-// Names are the names that listed names led to.
-func (h *Half) Names() *Names { return h.names }
+// Names are the names that the answers for listed names lead to.
+func (h *Half) Names() *aliases.Store { return h.names }
 
 // Reload reads gateway.yaml and the lists again. Where the file is wrong, or lacks a
 // route or a list that the Corefile names, everything stays as it is. Where the error

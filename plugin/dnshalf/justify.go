@@ -127,5 +127,5 @@ func (h *Half) listedIn(ix *lists.Index, mine lists.Selection, names []string, n
 	if m := ix.Match(name); m.Claimed() {
 		return m.Listed(mine)
 	}
-	return h.Names().Leads(name, names)
+	return h.Names().Has(name, names)
 }

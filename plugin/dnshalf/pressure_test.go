@@ -13,7 +13,7 @@ import (
 func TestFullIsSaidOnce(t *testing.T) {
 	var p pressure
 	a, b := nft.SetRef{Name: "vpn4"}, nft.SetRef{Name: "vpn6"}
-	at := newClock().t
+	at := time.Unix(1_800_000_000, 0)
 	for _, c := range []struct {
 		set   nft.SetRef
 		after time.Duration

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
 )
 
 const (
@@ -23,8 +23,10 @@ func (l *Leases) watch(ctx context.Context) {
 	for _, f := range l.files {
 		paths = append(paths, f.path)
 	}
-	lists.WatchFiles(ctx, func() []string { return paths }, settle, poll,
-		func(what string, err error) { log.Warningf("%s: %v", what, err) }, l.read)
+	filewatch.Run(ctx, filewatch.Options{
+		Files: func() []string { return paths }, Settle: settle, Poll: poll,
+		Warn: func(err error) { log.Warningf("%v", err) },
+	}, l.read)
 }
 
 // read reads the files that have changed and replaces the book. The error of a file is

@@ -55,7 +55,7 @@ func (l *Listed) Filter(_ context.Context, state *request.Request) bool {
 	}
 	// Weaker than any entry or exception: a name that somebody has written down
 	// stays where it was put, whatever answer led to it.
-	if h.Names().Len() > 0 && h.Names().Leads(canonical(q), l.lists) {
+	if h.Names().Len() > 0 && h.Names().Has(canonical(q), l.lists) {
 		return true
 	}
 	return l.missing(h, m, q) != "" // ServeDNS refuses it

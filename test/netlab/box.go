@@ -96,8 +96,11 @@ func indent(text, by string) string {
 // Flags are the product's flags for the box's files.
 func (b *Box) Flags() []string {
 	return []string{"--config", filepath.Join(b.Dir, "gateway.yaml"), "--corefile", filepath.Join(b.Dir, "Corefile"),
-		"--state", filepath.Join(b.lab.Dir, "box", "state")}
+		"--state", b.State()}
 }
+
+// State is the product's state directory.
+func (b *Box) State() string { return filepath.Join(b.lab.Dir, "box", "state") }
 
 // Launch starts the product (binary, subcommand and so on, then Flags) and does not
 // wait. It trusts the lab's CA. /run is the box's own.
@@ -124,18 +127,13 @@ func (b *Box) AwaitDNS(p *Process, limit time.Duration) {
 	b.t.Helper()
 	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
 	at := netip.AddrPortFrom(b.lab.BoxLAN.V4, 53)
-	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+	Eventually(b.t, limit, func() error {
 		_, err := b.lab.Client.exchange("udp", at, m, 500*time.Millisecond)
-		if err == nil {
-			return
-		}
-		if p.Ended() {
+		if err != nil && p.Ended() {
 			b.t.Fatalf("netlab: %s: ended (%v) before it answered a query:\n%s", p.name, p.err, p.Output())
 		}
-		if time.Now().After(end) {
-			b.t.Fatalf("netlab: %s: no answer within %v: %v\n%s", p.name, limit, err, p.Output())
-		}
-	}
+		return Check(err == nil, "netlab: %s: no answer: %v\n%s", p.name, err, p.Output())
+	})
 }
 
 // AwaitNames waits until the box answers NOERROR for names below domain, a new one
@@ -143,30 +141,20 @@ func (b *Box) AwaitDNS(p *Process, limit time.Duration) {
 // answers for that domain work, with whatever they need (tunnel, handshake).
 func (b *Box) AwaitNames(domain string, limit time.Duration) {
 	b.t.Helper()
-	end := time.Now().Add(limit)
-	for n := 1; ; n++ {
+	n := 0
+	Eventually(b.t, limit, func() error {
+		n++
 		_, err := b.lab.Client.Resolve(fmt.Sprintf("ready%d.%s", n, domain))
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			b.t.Fatalf("netlab: names below %s are not answered within %v: %v", domain, limit, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return err
+	})
 }
 
 // AwaitEgress waits until some routing table of the box has an IPv4 default route by
 // a link, which is how the product says that the link's route is up.
 func (b *Box) AwaitEgress(link string, limit time.Duration) {
 	b.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+	Eventually(b.t, limit, func() error {
 		out, err := b.Exec("ip", "-4", "route", "show", "table", "all", "default", "dev", link)
-		if err == nil && out != "" {
-			return
-		}
-		if time.Now().After(end) {
-			b.t.Fatalf("netlab: no default route by %s within %v: %v", link, limit, err)
-		}
-	}
+		return Check(err == nil && out != "", "netlab: no default route by %s: %v", link, err)
+	})
 }

@@ -123,16 +123,12 @@ func (f *Flow) ResetGap() {
 // whether that happened within limit.
 func (f *Flow) Progress(limit time.Duration) bool {
 	target := f.Report().Sent + 1
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(flowPace / 2) {
-		r := f.Report()
-		if r.Echoed >= target {
-			return true
-		}
-		if r.Err != nil {
-			return false
-		}
-	}
-	return false
+	var r FlowReport
+	_ = Poll(limit, func() error {
+		r = f.Report()
+		return Check(r.Echoed >= target || r.Err != nil, "not yet")
+	})
+	return r.Echoed >= target
 }
 
 // Close ends the flow. Its report then says net.ErrClosed unless it ended before.

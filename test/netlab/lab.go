@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
+	"sync/atomic"
 )
 
 // Options chooses what a lab has. The zero value is what most tests want: a router
@@ -44,6 +44,7 @@ type Lab struct {
 	ca      *authority
 	servers []*NameServer
 	tunnels int
+	marks   atomic.Int64 // markers that Settle has sent
 }
 
 // New builds a lab and waits until all in it answers. Missing tools skip the test,
@@ -66,6 +67,7 @@ func New(t TB, o Options) *Lab {
 	l.wireInternet()
 	l.routeBox(o)
 	l.ISP.Tap = NewTap(l.ISP.Namespace, "box0")
+	l.takeMarks()
 	l.World = newWorld(t, l.Way)
 	l.serve(o)
 	for n := range l.tunnels {
@@ -194,10 +196,6 @@ func (l *Lab) Reset() {
 		}
 	}
 }
-
-// Settle waits for packets that are still on their way, before a test says that
-// there was none.
-func (l *Lab) Settle() { time.Sleep(50 * time.Millisecond) }
 
 // Way tells by a packet's source address which way it reached the internet.
 func (l *Lab) Way(from netip.Addr) Way {

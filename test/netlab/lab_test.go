@@ -77,13 +77,10 @@ func TestNotRouting(t *testing.T) {
 func connectByHand(t *testing.T, l *Lab, v *Tunnel, link string, mark int) {
 	t.Helper()
 	l.Box.Start("wireguard-go", "--foreground", link)
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if _, err := l.Box.Exec("wg", "show", link); err == nil {
-			break
-		} else if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	Eventually(t, 5*time.Second, func() error {
+		_, err := l.Box.Exec("wg", "show", link)
+		return err
+	})
 	conf := v.Conf(ConfOptions{DNS: "none"})
 	var stripped strings.Builder
 	for line := range strings.Lines(conf) {

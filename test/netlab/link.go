@@ -101,14 +101,9 @@ func (n *Namespace) link(name, verb string, act func(netlink.Link) error) {
 // awaitState waits until a link has an operational state.
 func (n *Namespace) awaitState(name string, want netlink.LinkOperState) {
 	n.t.Helper()
-	var state netlink.LinkOperState
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	Eventually(n.t, 5*time.Second, func() error {
+		var state netlink.LinkOperState
 		n.link(name, "watch", func(l netlink.Link) error { state = l.Attrs().OperState; return nil })
-		if state == want {
-			return
-		}
-		if time.Now().After(end) {
-			n.t.Fatalf("netlab: %s: link %s is %v, want %v", n.Name, name, state, want)
-		}
-	}
+		return Check(state == want, "netlab: %s: link %s is %v, want %v", n.Name, name, state, want)
+	})
 }

@@ -176,14 +176,16 @@ func (p *Process) kill() {
 // within limit, or the program ends first, the test ends.
 func (p *Process) WaitOutput(text string, limit time.Duration) {
 	p.t.Helper()
-	for end := time.Now().Add(limit); !strings.Contains(p.Output(), text); time.Sleep(2 * time.Millisecond) {
-		if p.Ended() && !strings.Contains(p.Output(), text) {
+	Eventually(p.t, limit, func() error {
+		ended := p.Ended() // before its output is read, which is complete then
+		if strings.Contains(p.Output(), text) {
+			return nil
+		}
+		if ended {
 			p.t.Fatalf("netlab: %s: ended (%v) before it wrote %q:\n%s", p.name, p.err, text, p.Output())
 		}
-		if time.Now().After(end) {
-			p.t.Fatalf("netlab: %s: no %q within %v:\n%s", p.name, text, limit, p.Output())
-		}
-	}
+		return fmt.Errorf("netlab: %s: no %q:\n%s", p.name, text, p.Output())
+	})
 }
 
 // Pids lists the processes that live in the namespace now.

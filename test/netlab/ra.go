@@ -23,15 +23,11 @@ func (l *Lab) AdvertiseWAN() *Process {
 	p := l.ISP.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--port=0",
 		"--log-facility=-", "--interface=box0", "--bind-interfaces", "--enable-ra", "--dhcp-leasefile=/run/leases",
 		"--dhcp-range=::,constructor:box0,ra-only,64,1h", "--ra-param=box0,4,1800")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	Eventually(l.t, 10*time.Second, func() error {
 		out, err := l.Box.Exec("ip", "-6", "route", "show", "default", "proto", "ra")
-		if err == nil && out != "" {
-			return p
-		}
-		if p.Ended() || time.Now().After(end) {
-			l.t.Fatalf("netlab: no router advertisement reached the box: %v\n%s", err, p.Output())
-		}
-	}
+		return Check(err == nil && out != "", "netlab: no router advertisement reached the box: %v\n%s", err, p.Output())
+	})
+	return p
 }
 
 // Advertise lets the ISP send one router advertisement by hand: a default route that

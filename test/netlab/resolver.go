@@ -87,15 +87,10 @@ func (r *Resolver) await() {
 	r.lab.t.Helper()
 	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
 	for _, at := range r.All() {
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		Eventually(r.lab.t, 10*time.Second, func() error {
 			_, err := r.prober.exchange("udp", netip.AddrPortFrom(at, 53), m, 200*time.Millisecond)
-			if err == nil {
-				break
-			}
-			if r.Ended() || time.Now().After(end) {
-				r.lab.t.Fatalf("netlab: %s at %s does not answer: %v\n%s", r.name, at, err, r.Output())
-			}
-		}
+			return Check(err == nil, "netlab: %s at %s does not answer: %v\n%s", r.name, at, err, r.Output())
+		})
 	}
 }
 

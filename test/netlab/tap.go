@@ -35,6 +35,7 @@ type Tap struct {
 
 	mu      sync.Mutex
 	packets []Packet
+	marks   map[string]bool // markers of Settle that came by; they are no packets of the lab
 	missed  int
 	err     error
 	closed  bool
@@ -43,7 +44,7 @@ type Tap struct {
 // NewTap begins to record a link of the namespace.
 func NewTap(n *Namespace, link string) *Tap {
 	n.t.Helper()
-	tap := &Tap{t: n.t, name: n.Name + "/" + link}
+	tap := &Tap{t: n.t, name: n.Name + "/" + link, marks: map[string]bool{}}
 	var err error
 	n.on(func() { tap.file, err = packetSocket(link) })
 	if err == nil {
@@ -141,6 +142,10 @@ func (t *Tap) keep(data []byte, length int, control []byte, from unix.Sockaddr) 
 	if !ok { // ARP and the like
 		return
 	}
+	if mark, ok := p.mark(); ok {
+		t.marks[mark] = true
+		return
+	}
 	if len(t.packets) >= tapLimit {
 		t.missed++
 		return
@@ -202,6 +207,14 @@ func (t *Tap) Packets(filters ...Filter) []Packet {
 		}
 	}
 	return chosen
+}
+
+// marked reports whether a marker came by.
+func (t *Tap) marked(mark string) bool {
+	t.read()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.marks[mark]
 }
 
 // Count is the number of packets since the last Reset that all filters choose.

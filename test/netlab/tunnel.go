@@ -111,7 +111,7 @@ func (v *Tunnel) awaitDevice(p *Process) {
 	if p == nil {
 		return
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	Eventually(v.t, 10*time.Second, func() error {
 		var err error
 		v.on(func() {
 			var conn net.Conn
@@ -119,13 +119,8 @@ func (v *Tunnel) awaitDevice(p *Process) {
 				closeQuietly(conn)
 			}
 		})
-		if err == nil {
-			return
-		}
-		if p.Ended() || time.Now().After(end) {
-			v.t.Fatalf("netlab: %s: wireguard-go is not ready: %v\n%s", v.Name, err, p.Output())
-		}
-	}
+		return Check(err == nil, "netlab: %s: wireguard-go is not ready: %v\n%s", v.Name, err, p.Output())
+	})
 }
 
 // ConfOptions changes the provider's file from what most providers ship.

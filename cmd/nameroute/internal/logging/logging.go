@@ -1,4 +1,5 @@
-package main
+// Package logging gives the whole process one kind of log line.
+package logging
 
 import (
 	"context"
@@ -11,8 +12,8 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 )
 
-// setLogFormat chooses between CoreDNS's two log formats for the whole process.
-func setLogFormat(format string) error {
+// SetFormat chooses between CoreDNS's two log formats for the whole process.
+func SetFormat(format string) error {
 	switch format {
 	case "text":
 		log.SetFlags(0) // who keeps the log adds the time
@@ -25,9 +26,9 @@ func setLogFormat(format string) error {
 	return nil
 }
 
-// newLogger writes slog records as CoreDNS writes its own, so that one process has
+// New writes slog records as CoreDNS writes its own, so that one process has
 // one kind of line: [INFO] gateway: text key=value.
-func newLogger(name string) *slog.Logger {
+func New(name string) *slog.Logger {
 	return slog.New(&logHandler{name: name})
 }
 

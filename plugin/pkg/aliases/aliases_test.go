@@ -1,8 +1,9 @@
-package dnshalf
+package aliases
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway/pkg/wallclock"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // clock is a clock that a test turns.
@@ -19,9 +23,9 @@ func (c *clock) now() time.Time { return c.t }
 
 func newClock() *clock { return &clock{time.Unix(1_800_000_000, 0)} }
 
-func TestNames(t *testing.T) {
+func TestAliases(t *testing.T) {
 	c := newClock()
-	n := newNames(c.now)
+	n := newStore(c.now)
 	n.Add("cdn.example.net.", []string{"gfwlist"}, time.Minute, time.Hour)
 	for _, tc := range []struct {
 		name  string
@@ -34,41 +38,41 @@ func TestNames(t *testing.T) {
 		{"www.cdn.example.net.", []string{"gfwlist"}, false}, // that exact name only
 		{"example.net.", []string{"gfwlist"}, false},
 	} {
-		if got := n.Leads(tc.name, tc.lists); got != tc.want {
-			t.Errorf("Leads(%s, %v) = %v", tc.name, tc.lists, got)
+		if got := n.Has(tc.name, tc.lists); got != tc.want {
+			t.Errorf("Has(%s, %v) = %v", tc.name, tc.lists, got)
 		}
 	}
 	n.Add("cdn.example.net.", []string{"mine"}, time.Minute, time.Hour)
-	if !n.Leads("cdn.example.net.", []string{"gfwlist"}) || !n.Leads("cdn.example.net.", []string{"mine"}) {
+	if !n.Has("cdn.example.net.", []string{"gfwlist"}) || !n.Has("cdn.example.net.", []string{"mine"}) {
 		t.Error("a second list took the first one's place")
 	}
 	c.t = c.t.Add(time.Hour)
-	if n.Leads("cdn.example.net.", []string{"gfwlist"}) {
+	if n.Has("cdn.example.net.", []string{"gfwlist"}) {
 		t.Error("remembered for longer than it should be")
 	}
 }
 
-func TestNamesAreProlonged(t *testing.T) {
+func TestAliasesAreProlonged(t *testing.T) {
 	c := newClock()
-	n := newNames(c.now)
+	n := newStore(c.now)
 	lists := []string{"mine"}
 	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
 	c.t = c.t.Add(49*time.Minute + time.Second) // less than the need is left
 	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
 	c.t = c.t.Add(59 * time.Minute)
-	if !n.Leads("a.example.", lists) {
+	if !n.Has("a.example.", lists) {
 		t.Error("an answer that was served did not prolong the name")
 	}
 	n.Add("b.example.", lists, time.Hour, 2*time.Hour)
 	n.Add("b.example.", lists, time.Second, time.Second)
 	c.t = c.t.Add(90 * time.Minute)
-	if !n.Leads("b.example.", lists) {
+	if !n.Has("b.example.", lists) {
 		t.Error("an answer shortened what is remembered")
 	}
 }
 
-func TestNamesAreBounded(t *testing.T) {
-	n := newNames(newClock().now)
+func TestAliasesAreBounded(t *testing.T) {
+	n := newStore(newClock().now)
 	n.size = 100
 	for i := range 1000 {
 		n.Add(fmt.Sprintf("n%d.example.", i), []string{"mine"}, time.Minute, time.Hour)
@@ -76,16 +80,16 @@ func TestNamesAreBounded(t *testing.T) {
 	if n.Len() > 101 {
 		t.Errorf("%d names are kept", n.Len())
 	}
-	if !n.Leads("n999.example.", []string{"mine"}) {
+	if !n.Has("n999.example.", []string{"mine"}) {
 		t.Error("the newest name is not remembered")
 	}
 }
 
-func TestLeadsDoesNotAllocate(t *testing.T) {
-	n := newNames(time.Now)
+func TestHasDoesNotAllocate(t *testing.T) {
+	n := newStore(time.Now)
 	lists := []string{"mine"}
 	n.Add("a.example.", lists, time.Minute, time.Hour)
-	if a := testing.AllocsPerRun(100, func() { n.Leads("a.example.", lists); n.Leads("b.example.", lists) }); a != 0 {
+	if a := testing.AllocsPerRun(100, func() { n.Has("a.example.", lists); n.Has("b.example.", lists) }); a != 0 {
 		t.Errorf("%v allocations", a)
 	}
 }
@@ -93,9 +97,9 @@ func TestLeadsDoesNotAllocate(t *testing.T) {
 func TestJournal(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "names")
 	c := newClock()
-	first := newNames(c.now)
+	first := newStore(c.now)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := first.openJournal(ctx, file)
+	done := first.Persist(ctx, file, slog.Default())
 	first.Add("cdn.example.net.", []string{"gfwlist", "mine"}, time.Minute, time.Hour)
 	first.Add("gone.example.net.", []string{"mine"}, time.Minute, time.Minute)
 	// A process that is killed has written it by itself.
@@ -114,22 +118,22 @@ func TestJournal(t *testing.T) {
 	<-done
 
 	c.t = c.t.Add(2 * time.Minute)
-	second := newNames(c.now)
+	second := newStore(c.now)
 	if bad, err := second.load(file); bad != 0 || err != nil {
 		t.Fatal(bad, err)
 	}
-	if !second.Leads("cdn.example.net.", []string{"mine"}) || second.Len() != 1 {
+	if !second.Has("cdn.example.net.", []string{"mine"}) || second.Len() != 1 {
 		t.Errorf("a restart left %d names", second.Len())
 	}
 }
 
 func TestJournalThatCannotBeRead(t *testing.T) {
-	n := newNames(newClock().now)
-	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"), clockSet)
+	n := newStore(newClock().now)
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"), wallclock.Earliest)
 	if err != nil || bad != 3 || n.Len() != 1 {
 		t.Errorf("bad %d, %d names, %v", bad, n.Len(), err)
 	}
-	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20)), clockSet); bad != 1 || err != nil {
+	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20)), wallclock.Earliest); bad != 1 || err != nil {
 		t.Errorf("a line without end: bad %d, %v", bad, err)
 	}
 }
@@ -148,8 +152,8 @@ func TestJournalClock(t *testing.T) {
 		{"not set when written", time.Unix(5, 0), at, time.Hour},
 	} {
 		clock := &clock{c.now}
-		n := newNames(clock.now)
-		line := string(named{"a.example.", ledTo{c.written.Add(time.Hour), []string{"mine"}}}.append(nil))
+		n := newStore(clock.now)
+		line := string(alias{"a.example.", entry{c.written.Add(time.Hour), []string{"mine"}}}.append(nil))
 		if bad, err := n.read(strings.NewReader(line), c.written); bad != 0 || err != nil {
 			t.Fatal(bad, err)
 		}
@@ -166,8 +170,8 @@ func TestJournalClock(t *testing.T) {
 
 // TestJournalCut: a crash in the middle of a line costs that line, and is no news.
 func TestJournalCut(t *testing.T) {
-	n := newNames(newClock().now)
-	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\n1800000100 b.example. mi"), clockSet)
+	n := newStore(newClock().now)
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\n1800000100 b.example. mi"), wallclock.Earliest)
 	if bad != 0 || err != nil || n.Lists("a.example.") == nil || n.Lists("b.example.") != nil {
 		t.Errorf("bad %d, %v; %d names", bad, err, n.Len())
 	}
@@ -179,16 +183,16 @@ func TestForeignJournal(t *testing.T) {
 		"lines": func(file string) error {
 			return os.WriteFile(file, []byte("nameroute names 7\n1800000100 a.example. mine\n"), 0o600)
 		},
-		"folder": func(file string) error { return os.Mkdir(file, 0o700) },
-		"pipe":   func(file string) error { return unix.Mkfifo(file, 0o600) },
+		"directory": func(file string) error { return os.Mkdir(file, 0o700) },
+		"pipe":      func(file string) error { return unix.Mkfifo(file, 0o600) },
 	} {
 		file := filepath.Join(t.TempDir(), "names")
 		if err := make(file); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		n := newNames(newClock().now)
-		done := n.openJournal(ctx, file)
+		n := newStore(newClock().now)
+		done := n.Persist(ctx, file, slog.Default())
 		n.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
 		cancel()
 		<-done
@@ -208,11 +212,11 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	n := newNames(newClock().now)
+	n := newStore(newClock().now)
 	file := filepath.Join(dir, "state", "names")
-	done := n.openJournal(ctx, file)
+	done := n.Persist(ctx, file, slog.Default())
 	n.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
-	if !n.Leads("a.example.", []string{"mine"}) {
+	if !n.Has("a.example.", []string{"mine"}) {
 		t.Error("without a journal names must still be remembered")
 	}
 	if err := os.Remove(filepath.Join(dir, "state")); err != nil {
@@ -229,16 +233,41 @@ func FuzzJournal(f *testing.F) {
 	f.Add("1800000100 a.example. mine,gfwlist\n")
 	f.Add("1800000100 a.example. ,\n\x00\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		n := newNames(newClock().now)
-		if _, err := n.read(strings.NewReader(text), clockSet); err != nil {
+		n := newStore(newClock().now)
+		if _, err := n.read(strings.NewReader(text), wallclock.Earliest); err != nil {
 			t.Fatal(err)
 		}
-		n.m.Range(func(name string, l ledTo) bool {
-			again, err := parseNamed(strings.TrimSuffix(string(named{name, l}.append(nil)), "\n"))
+		n.names.Range(func(name string, e entry) bool {
+			again, err := parseAlias(strings.TrimSuffix(string(alias{name, e}.append(nil)), "\n"))
 			if err != nil || again.name != name {
 				t.Fatalf("%q does not read back: %v", name, err)
 			}
 			return true
 		})
 	})
+}
+
+// TestJournalWhenTheClockIsSet: names that were stored before the clock was set are
+// stored again, so that a crash after it does not lose them.
+func TestJournalWhenTheClockIsSet(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "names")
+	c := newClock()
+	s := newStore(c.now)
+	j := &journal{store: s, file: file, log: slog.Default(), clock: &wallclock.Watch{Wall: c.now, Mono: func() time.Duration { return 0 }}}
+	s.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
+	j.clock.Stepped()
+	c.t = c.t.Add(10 * 365 * 24 * time.Hour)
+	s.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); j.run(ctx) }()
+	netlab.Eventually(t, 5*time.Second, func() error {
+		data, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(data), " b.example. mine\n") {
+			return fmt.Errorf("stored %q, %w", data, err)
+		}
+		return nil
+	})
+	cancel()
+	<-done
 }

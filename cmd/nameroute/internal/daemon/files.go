@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -33,11 +33,11 @@ type files struct {
 }
 
 // goodDir holds the two files as they were when they last worked.
-func (o *options) goodDir() string { return filepath.Join(o.State, "good") }
+func (o Options) goodDir() string { return filepath.Join(o.State, "good") }
 
 // load reads both files. Where one is wrong and an earlier start worked, it returns
 // what worked then, both files together because they name the same routes and lists.
-func (o *options) load(parts []control.Part) (*files, error) {
+func (o Options) load(parts []control.Part) (*files, error) {
 	lying := o.snapshot(parts)
 	f, err := o.read(lying)
 	if err == nil {
@@ -52,7 +52,7 @@ func (o *options) load(parts []control.Part) (*files, error) {
 }
 
 // loadGood returns the files that last worked, to be used because of why.
-func (o *options) loadGood(parts []control.Part, why error) (*files, error) {
+func (o Options) loadGood(parts []control.Part, why error) (*files, error) {
 	f, err := o.read(o.lie(filepath.Join(o.goodDir(), "gateway.yaml"), filepath.Join(o.goodDir(), "Corefile"), parts))
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ type lying struct {
 
 // lie reads the two files. Paths in them are relative to the user's files, of which
 // these may be copies.
-func (o *options) lie(config, core string, parts []control.Part) lying {
+func (o Options) lie(config, core string, parts []control.Part) lying {
 	l := lying{dns: slices.Contains(parts, control.DNS)}
 	if l.config, l.errs[0] = os.ReadFile(config); l.errs[0] != nil {
 		l.errs[0] = paths.ReadError("gateway.yaml", "config", config, l.errs[0])
@@ -117,7 +117,7 @@ const (
 
 // snapshot reads the user's files as they are at one moment: until two looks in a row
 // see the same. Files that never rest are taken as the last look saw them.
-func (o *options) snapshot(parts []control.Part) lying {
+func (o Options) snapshot(parts []control.Part) lying {
 	l := o.lie(o.Config, o.Corefile, parts)
 	for range snapshotTries {
 		again := o.lie(o.Config, o.Corefile, parts)
@@ -131,7 +131,7 @@ func (o *options) snapshot(parts []control.Part) lying {
 }
 
 // read checks what the two files hold, and reports what is wrong with both.
-func (o *options) read(l lying) (*files, error) {
+func (o Options) read(l lying) (*files, error) {
 	if l.errs[0] != nil {
 		return nil, exit.With(exit.Config, l.errs[0])
 	}
@@ -166,7 +166,7 @@ func (o *options) read(l lying) (*files, error) {
 }
 
 // keep stores the two files as the last good state.
-func (f *files) keep(o *options) error {
+func (f *files) keep(o Options) error {
 	if f.old != nil {
 		return nil
 	}

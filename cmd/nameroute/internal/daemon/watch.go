@@ -1,11 +1,11 @@
-package main
+package daemon
 
 import (
 	"context"
 	"path/filepath"
 	"time"
 
-	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
 )
 
 const (
@@ -45,10 +45,10 @@ func (p *process) watchFiles(ctx context.Context) {
 		}
 		return all
 	}
-	lists.WatchFiles(ctx, files, watchSettle, watchPoll,
-		func(what string, err error) {
-			p.log.Warn("changed files may be found by looking only, each 30 s", "what", what, "why", err)
-		}, p.look)
+	filewatch.Run(ctx, filewatch.Options{
+		Files: files, Settle: watchSettle, Poll: watchPoll,
+		Warn: func(err error) { p.log.Warn("configuration files", "error", err) },
+	}, p.look)
 }
 
 // importsOf are the files that a Corefile imports, and in each folder that its

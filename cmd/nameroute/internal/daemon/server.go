@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 // server runs CoreDNS with the dns half. Its methods that change something are called
 // by one goroutine at a time: two restarts at once would leak references.
 type server struct {
-	o    *options
+	o    Options
 	inst atomic.Pointer[caddy.Instance] // the one that serves now
 }
 
@@ -32,7 +32,7 @@ var errReloadsItself = errors.New("nameroute reloads by itself")
 // newServer prepares the process for CoreDNS, once. tick is called at each tick of
 // CoreDNS's reload plugin. (Without a loader of ours the plugin would replace the
 // server by CoreDNS's default one.)
-func newServer(o *options, tick func()) *server {
+func newServer(o Options, tick func()) *server {
 	s := &server{o: o}
 	dnsserver.Quiet = true // what it would print is in our own line
 	caddy.RegisterCaddyfileLoader("nameroute", caddy.LoaderFunc(func(string) (caddy.Input, error) {

@@ -1,0 +1,56 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/sidecar"
+)
+
+// downTimeout bounds the wait for processes that were asked to end.
+const downTimeout = 15 * time.Second
+
+// Remove takes out what earlier processes left; what was asked to end has left
+// nothing, but one half may have been killed while the other ran. It needs no
+// gateway.yaml: all that is ours carries a mark of its own.
+func Remove(ctx context.Context, p paths.Paths) error {
+	if err := privilege.Need(); err != nil {
+		return err
+	}
+	for _, part := range []control.Part{control.DNS, control.Gateway} {
+		l, err := control.AwaitLock(ctx, p.Run, part, downTimeout)
+		if err != nil {
+			return err
+		}
+		defer l.Release()
+	}
+	return errors.Join(removeTable(ctx), removeRouting(ctx, p.State), control.RemoveSockets(p.Run))
+}
+
+func removeTable(ctx context.Context) error {
+	k, err := nft.Open(nft.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(k.Remove(ctx, gateway.TableName), k.Close())
+}
+
+func removeRouting(ctx context.Context, state string) error {
+	cfg, err := config.Parse("", nil) // nothing is wanted
+	if err != nil {
+		return err
+	}
+	controller, err := sidecar.New(sidecar.Options{Config: cfg, State: state, Log: logging.New("down")})
+	if err != nil {
+		return err
+	}
+	return controller.Down(ctx)
+}
