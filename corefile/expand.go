@@ -184,13 +184,8 @@ type word struct {
 // lexer reads the file, so that quotes and comments mean what they mean there.
 func findWords(name string, text []byte) map[int]word {
 	found := map[int]word{}
-	d := caddyfile.NewDispenser(name, bytes.NewReader(text))
-	tokens := []caddyfile.Token{{}} // line 0, so that the first one begins a line
-	for d.Next() {
-		tokens = append(tokens, caddyfile.Token{Line: d.Line(), Text: d.Val()})
-	}
-	ends := func(i int) int { return tokens[i].Line + strings.Count(tokens[i].Text, "\n") }
-	same := func(i int) bool { return i < len(tokens) && ends(i-1) == tokens[i].Line }
+	tokens := append([]caddyfile.Token{{}}, lex(name, text)...) // line 0, so that the first one begins a line
+	same := func(i int) bool { return i < len(tokens) && lastLine(tokens[i-1]) == tokens[i].Line }
 	depth, snippet := 0, false
 	for i := 1; i < len(tokens); i++ {
 		t := tokens[i]

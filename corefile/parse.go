@@ -1,0 +1,275 @@
+package corefile
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coredns/caddy/caddyfile"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/parse"
+	"github.com/coredns/coredns/plugin/pkg/transport"
+)
+
+// File is a parsed Corefile: the files that it imports are in their places, and
+// environment variables are replaced. It is immutable.
+type File struct {
+	Name   string
+	Blocks []Block // in the order in which CoreDNS tries them
+
+	text *Text
+	span []span // the lines of each block in text; nil where they cannot be told apart
+	snip []span // the lines of the snippets
+}
+
+// Position is a place in a file that the user wrote.
+type Position struct {
+	File string
+	Line int
+}
+
+// Errorf returns an error at the position, in the form of CoreDNS's own errors.
+func (p Position) Errorf(format string, args ...any) error {
+	return fmt.Errorf("%s:%d - Error during parsing: %w", p.File, p.Line, fmt.Errorf(format, args...))
+}
+
+// Block is one server block.
+type Block struct {
+	Position               // of its first key
+	Keys       []string    // as written: example.org tls://.:853
+	Zones      []Zone      // of the keys; a reverse network may be several zones
+	Hosts      []string    // what bind names: addresses and interfaces; one "" without bind
+	Directives []Directive // every directive, in the order of the text
+
+	Listed   *Listed    // nil without listed
+	View     *Directive // of a view that is not ours; nil without view
+	Route    *Route     // nil without route
+	Upstream *Upstream  // nil without upstream
+}
+
+// Zone is a zone that a block serves, and by which transport and port.
+type Zone struct {
+	Name      string // an fqdn in lower case
+	Transport string // dns, tls, https, https3, quic, grpc
+	Port      string
+}
+
+// Listed is a listed directive.
+type Listed struct {
+	Position
+	Lists  []string
+	Config string // its own gateway.yaml; "" without
+}
+
+// Route is a route directive.
+type Route struct {
+	Position
+	Name   string
+	Config string // its own gateway.yaml; "" without
+}
+
+// Upstream is an upstream directive.
+type Upstream struct {
+	Position
+	Route     string
+	Addresses []string // as written; none asks the route's own resolvers
+	Config    string   // its own gateway.yaml; "" without
+}
+
+// Filtered reports whether a view, ours or another, chooses the queries of the block.
+func (b *Block) Filtered() bool { return b.Listed != nil || b.View != nil }
+
+// Lists returns the lists that a Corefile names, each once, in its order.
+func (f *File) Lists() []string {
+	var names []string
+	for _, b := range f.Blocks {
+		if b.Listed == nil {
+			continue
+		}
+		for _, l := range b.Listed.Lists {
+			if !slices.Contains(names, l) {
+				names = append(names, l)
+			}
+		}
+	}
+	return names
+}
+
+// Parse parses a Corefile and what it imports. It checks the form only; whether a
+// directive exists and its arguments are right is left to the plugins.
+func Parse(name string, text []byte) (*File, error) {
+	t, err := Expand(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return t.Parse()
+}
+
+// Parse parses the text. Positions are those in the files that it was read from.
+func (t *Text) Parse() (*File, error) {
+	raw, err := caddyfile.Parse(t.name, bytes.NewReader(t.Body), nil)
+	if err != nil {
+		return nil, t.Explain(err)
+	}
+	f := &File{Name: t.name, text: t}
+	f.span, f.snip = spans(t.name, t.Body, len(raw))
+	for i, sb := range raw {
+		all := directives(t.name, sb.Tokens)
+		line := 0
+		switch {
+		case f.span != nil:
+			line = f.span[i].first
+		case len(all) > 0:
+			line = all[0].Line
+		}
+		b, err := newBlock(sb.Keys, all, t.position(Position{t.name, line}))
+		if err != nil {
+			return nil, err
+		}
+		for j := range b.Directives {
+			b.Directives[j].Position = t.position(b.Directives[j].Position)
+		}
+		b.read()
+		f.Blocks = append(f.Blocks, b)
+	}
+	return f, nil
+}
+
+// position returns where a line of the text was written.
+func (t *Text) position(p Position) Position {
+	if p.File == t.name && p.Line >= 1 && p.Line <= len(t.lines) {
+		return Position{t.lines[p.Line-1].file, t.lines[p.Line-1].line}
+	}
+	return p
+}
+
+func newBlock(keys []string, all []Directive, at Position) (Block, error) {
+	b := Block{Position: at, Keys: keys, Directives: all}
+	for _, key := range keys {
+		trans, rest := parse.Transport(key)
+		zones, port, err := plugin.SplitHostPort(rest)
+		if err != nil {
+			return b, at.Errorf("%s: %w", key, err)
+		}
+		if port == "" {
+			port = defaultPort(trans)
+		}
+		for _, z := range zones {
+			b.Zones = append(b.Zones, Zone{plugin.Name(z).Normalize(), trans, port})
+		}
+	}
+	return b, nil
+}
+
+// read fills in what the directives say.
+func (b *Block) read() {
+	for _, d := range b.Directives {
+		first := ""
+		var rest []string
+		if len(d.Args) > 0 {
+			first, rest = d.Args[0], d.Args[1:]
+		}
+		switch d.Name {
+		case "bind":
+			b.Hosts = append(b.Hosts, d.Args...)
+		case "listed":
+			b.Listed = &Listed{d.Position, d.Args, d.property("config")}
+		case "view":
+			b.View = &d
+		case "route":
+			b.Route = &Route{d.Position, first, d.property("config")}
+		case "upstream":
+			b.Upstream = &Upstream{d.Position, first, rest, d.property("config")}
+		}
+	}
+	if len(b.Hosts) == 0 {
+		b.Hosts = []string{""}
+	}
+}
+
+func defaultPort(trans string) string {
+	switch trans {
+	case transport.TLS:
+		return transport.TLSPort
+	case transport.QUIC:
+		return transport.QUICPort
+	case transport.GRPC:
+		return transport.GRPCPort
+	case transport.HTTPS, transport.HTTPS3:
+		return transport.HTTPSPort
+	}
+	return transport.Port
+}
+
+// Directive is one directive of a block.
+type Directive struct {
+	Position
+	Name       string
+	Args       []string
+	Properties []Property // the lines between its braces
+}
+
+// Property is a line of a directive's own block. What stands between braces within it
+// is left out.
+type Property struct {
+	Name string
+	Args []string
+}
+
+// String returns the directive as its first line has it: listed gfw mine.
+func (d Directive) String() string {
+	return strings.Join(append([]string{d.Name}, d.Args...), " ")
+}
+
+// property returns the first argument of a property, "" without.
+func (d *Directive) property(name string) string {
+	for _, p := range d.Properties {
+		if p.Name == name && len(p.Args) > 0 {
+			return p.Args[0]
+		}
+	}
+	return ""
+}
+
+// directives takes the tokens of a block apart. CoreDNS hands a plugin all tokens of its
+// directive at once, so one that is written twice is found by its line.
+func directives(file string, byName map[string][]caddyfile.Token) []Directive {
+	var all []Directive
+	for name, tokens := range byName {
+		depth := 0
+		for i, t := range tokens {
+			last := len(all) - 1
+			switch {
+			case i == 0 || depth == 0 && t.Text != "{" && t.Text != "}" && beginsLine(tokens, i):
+				at := Position{cmp.Or(t.File, file), t.Line}
+				all = append(all, Directive{Position: at, Name: name})
+			case t.Text == "{":
+				depth++
+			case t.Text == "}":
+				depth--
+			case depth == 0:
+				all[last].Args = append(all[last].Args, t.Text)
+			case depth == 1 && (beginsLine(tokens, i) || tokens[i-1].Text == "{"):
+				all[last].Properties = append(all[last].Properties, Property{Name: t.Text})
+			case depth == 1 && len(all[last].Properties) > 0:
+				p := &all[last].Properties[len(all[last].Properties)-1]
+				p.Args = append(p.Args, t.Text)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Directive) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// beginsLine reports whether a token is the first of its line.
+func beginsLine(tokens []caddyfile.Token, i int) bool {
+	if i == 0 {
+		return true
+	}
+	before := tokens[i-1]
+	return before.File != tokens[i].File || lastLine(before) < tokens[i].Line
+}
