@@ -33,6 +33,9 @@ type Text struct {
 	lines []place // where each line of Body comes from; nil: it imports nothing
 }
 
+// Name returns the name of the Corefile.
+func (t *Text) Name() string { return t.name }
+
 type place struct {
 	file string
 	line int

@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"gateway/wg":               {"gateway"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/resolvers", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists"},
-	"plugin/dnshalf":           {"gateway", "gateway/config", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists", "plugin/pkg/aliases"},
+	"plugin/dnshalf":           {"corefile", "gateway", "gateway/config", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists", "plugin/pkg/aliases"},
 	"plugin/pkg/*":             {},
 	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/pkg/*"},
 	"corefile":                 {},

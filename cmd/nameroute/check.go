@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
@@ -105,15 +104,14 @@ func checkAll(o *options, r *report) {
 			r.warn("%v", n)
 		}
 	}
-	text := checkCore(o, cfg, r)
+	core := checkCorefile(o, cfg, r)
 	if cfg != nil {
 		checkLists(cfg.WithState(o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
-		all, _ := corecheck.Listeners(o.Input(text)) // an error was said where the Corefile was looked at
-		checkPitfalls(cfg, all, r)
+		checkPitfalls(cfg, listenersOf(core), r)
 	}
-	checkHost(o, text, r)
+	checkHost(o, core, r)
 }
 
 func checkLists(cfg *gateway.Config, r *report) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,38 +18,42 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
-// checkCore looks at the Corefile and returns its text, imports in their places. Without a gateway.yaml that
-// is right, only what needs none is looked at.
-func checkCore(o *options, cfg *gateway.Config, r *report) []byte {
-	text, err := os.ReadFile(o.Corefile)
+// checkCorefile checks the Corefile and returns it parsed, nil where that fails. Without a
+// valid gateway.yaml only its form is checked.
+func checkCorefile(o *options, cfg *gateway.Config, r *report) *corefile.File {
+	raw, err := os.ReadFile(o.Corefile)
 	if err != nil {
 		r.wrong(exit.Corefile, paths.ReadError("Corefile", "corefile", o.Corefile, err))
 		return nil
 	}
-	whole, err := corefile.Expand(o.Corefile, text)
+	text, err := corefile.Expand(o.Corefile, raw)
 	if err != nil {
 		r.wrong(exit.Corefile, err)
 		return nil
 	}
-	text = whole.Body
-	in := o.Input(text)
-	if problems := corecheck.Check(in, cfg); len(problems) > 0 {
-		r.wrong(exit.Corefile, corecheck.Explain(whole, problems))
-		return text
+	f, err := text.Parse()
+	if problems := corecheck.Check(text, cfg); len(problems) > 0 || err != nil {
+		r.wrong(exit.Corefile, errors.Join(problems...)) // err is one of them
+		return f
 	}
-	blocks, err := corecheck.Describe(in)
-	if err != nil {
-		r.wrong(exit.Corefile, err)
-		return text
-	}
-	r.ok("%s: %s", o.Corefile, output.Count(len(blocks), "block"))
-	for _, b := range blocks {
+	r.ok("%s: %s", o.Corefile, output.Count(len(f.Blocks), "block"))
+	for _, b := range corecheck.Describe(f) {
 		r.ok("  %s", b)
 	}
-	return text
+	return f
+}
+
+// listenersOf returns what a Corefile listens on: nothing where it cannot be parsed.
+func listenersOf(f *corefile.File) []nft.Listener {
+	if f == nil {
+		return nil
+	}
+	return dnshalf.Listeners(f)
 }
 
 // checkLinks looks for the interfaces that the files name.
@@ -81,7 +86,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 }
 
 // checkHost looks at what the kernel and other programs must allow.
-func checkHost(o *options, text []byte, r *report) {
+func checkHost(o *options, f *corefile.File, r *report) {
 	if err := privilege.Need(); err != nil {
 		r.wrong(exit.Denied, err)
 	}
@@ -92,11 +97,7 @@ func checkHost(o *options, text []byte, r *report) {
 		r.ok("a nameroute runs; its ports are not looked at")
 		return
 	}
-	all, err := corecheck.Listeners(o.Input(text))
-	if err != nil {
-		return // it was said where the Corefile was looked at
-	}
-	for _, err := range ports.InUse(all) {
+	for _, err := range ports.InUse(listenersOf(f)) {
 		r.wrong(exit.Port, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/config"
 )
 
@@ -113,7 +114,11 @@ func (o *options) checkComposed(f initFiles) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if problems := corecheck.Check(o.Input([]byte(f.corefile)), cfg); len(problems) > 0 {
+	text, err := corefile.Expand(o.Corefile, []byte(f.corefile))
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	if problems := corecheck.Check(text, cfg); len(problems) > 0 {
 		return exit.With(exit.Usage, errors.Join(problems...))
 	}
 	return nil

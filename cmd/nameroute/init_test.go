@@ -89,7 +89,7 @@ func (f fresh) check() string {
 			r.wrong(exit.Config, err)
 			return
 		}
-		checkCore(f.o, cfg, r)
+		checkCorefile(f.o, cfg, r)
 		checkLists(cfg.WithState(f.o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)

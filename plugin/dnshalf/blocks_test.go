@@ -1,31 +1,27 @@
 package dnshalf
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/view"
 	_ "github.com/coredns/coredns/plugin/whoami"
+
+	"github.com/nameroute/nameroute/corefile"
 )
 
-func blocksOf(t *testing.T, corefile string) []Block {
+func blocksOf(t *testing.T, text string) []Block {
 	t.Helper()
-	sb, err := caddyfile.Parse("Corefile", strings.NewReader(corefile), nil)
+	f, err := corefile.Parse("Corefile", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := textBlocks(sb)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return textBlocks(f)
 }
 
 func TestCheckBlocks(t *testing.T) {
@@ -122,14 +118,7 @@ func TestLayout(t *testing.T) {
 	if layout.err != nil {
 		t.Fatal(layout.err)
 	}
-	sb, err := caddyfile.Parse("Corefile", bytes.NewReader(in.Body()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fromText, err := textBlocks(sb)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fromText := blocksOf(t, text)
 	if len(layout.blocks) != 4 || len(fromText) != 4 {
 		t.Fatalf("CoreDNS has %d blocks, the text %d", len(layout.blocks), len(fromText))
 	}

@@ -1,16 +1,13 @@
 package corecheck
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
-
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/lists"
@@ -19,12 +16,12 @@ import (
 // NewLists reads the lists that a Corefile names and that have never worked, and
 // returns what is wrong with them, each where gateway.yaml names it. A list that has
 // worked has a last good copy and stops nothing; one with a url is fetched later.
-func NewLists(cfg *gateway.Config, in caddy.Input, state string) error {
-	blocks, err := caddyfile.Parse(in.Path(), bytes.NewReader(in.Body()), nil)
+func NewLists(cfg *gateway.Config, t *corefile.Text, state string) error {
+	f, err := t.Parse()
 	if err != nil {
 		return exit.With(exit.Corefile, err)
 	}
-	named := listedNames(blocks)
+	named := f.Lists()
 	var errs []error
 	for _, l := range cfg.Lists {
 		if _, fetched := cfg.Source(l.Name); fetched || !slices.Contains(named, l.Name) || hasWorked(state, l.Name) {
@@ -50,23 +47,4 @@ func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
 func hasWorked(state, list string) bool {
 	_, err := os.Stat(filepath.Join(state, "lists", list+".list"))
 	return err == nil
-}
-
-// listedNames are the lists that the blocks' directives name.
-func listedNames(blocks []caddyfile.ServerBlock) []string {
-	var names []string
-	for _, b := range blocks {
-		depth := 0
-		for i, t := range b.Tokens["listed"] {
-			switch {
-			case t.Text == "{":
-				depth++
-			case t.Text == "}":
-				depth--
-			case i > 0 && depth == 0:
-				names = append(names, t.Text)
-			}
-		}
-	}
-	return names
 }

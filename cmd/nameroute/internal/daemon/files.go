@@ -156,10 +156,10 @@ func (o Options) read(l lying) (*files, error) {
 		return nil, exit.With(exit.Corefile, err)
 	}
 	f.corefile, f.text = l.text.Body, l.text
-	if problems := corecheck.Check(o.Input(f.corefile), f.config); len(problems) > 0 {
-		return nil, exit.With(exit.Corefile, corecheck.Explain(f.text, problems))
+	if problems := corecheck.Check(f.text, f.config); len(problems) > 0 {
+		return nil, exit.With(exit.Corefile, errors.Join(problems...))
 	}
-	if err := corecheck.NewLists(f.config, o.Input(f.corefile), o.State); err != nil {
+	if err := corecheck.NewLists(f.config, f.text, o.State); err != nil {
 		return nil, err
 	}
 	return f, nil
