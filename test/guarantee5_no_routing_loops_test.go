@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -42,7 +42,7 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 
 	g.wantNotLearned("vpn", special...)
 	for _, word := range g.sets("vpn") {
-		if a, err := netip.ParseAddr(word); err == nil && nft.IsSpecial(a) {
+		if a, err := netip.ParseAddr(word); err == nil && firewall.IsSpecial(a) {
 			t.Errorf("%s, which is for special use, is in the sets", a)
 		}
 	}

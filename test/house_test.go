@@ -37,12 +37,13 @@ var mayImport = map[string][]string{
 	"gateway/conntrack":        {"gateway"},
 	"gateway/pkg/markdial":     {"gateway"},
 	"gateway/nft":              {"gateway"},
+	"gateway/firewall":         {"gateway", "gateway/nft"},
 	"gateway/policy":           {"gateway"},
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
 	"gateway/wg":               {"gateway"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/resolvers", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists"},
-	"plugin/dnshalf":           {"corefile", "gateway", "gateway/config", "gateway/conntrack", "gateway/nft", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists", "plugin/pkg/aliases"},
+	"plugin/dnshalf":           {"corefile", "gateway", "gateway/config", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/resolvers", "gateway/wg", "lists", "plugin/pkg/aliases"},
 	"plugin/pkg/*":             {},
 	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "gateway/wg", "lists", "plugin/dnshalf", "plugin/pkg/*"},
 	"corefile":                 {},
@@ -62,6 +63,7 @@ var testsMayImport = map[string][]string{
 	"*":                {"test/netlab", "gateway/config"},
 	"*/*":              {"test/netlab", "gateway/config"},
 	"*/pkg/*":          {"test/netlab"},
+	"gateway/nft":      {"gateway/firewall", "test/netlab"}, // tests of package nft_test
 	"corefile/plugins": {"gateway", "gateway/*", "plugin/dnshalf", "test/netlab"},
 }
 

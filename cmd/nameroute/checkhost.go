@@ -18,7 +18,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -49,7 +49,7 @@ func checkCorefile(o *options, cfg *gateway.Config, r *report) *corefile.File {
 }
 
 // listenersOf returns what a Corefile listens on: nothing where it cannot be parsed.
-func listenersOf(f *corefile.File) []nft.Listener {
+func listenersOf(f *corefile.File) []firewall.Listener {
 	if f == nil {
 		return nil
 	}

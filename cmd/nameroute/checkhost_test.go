@@ -17,7 +17,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -58,7 +58,7 @@ func (m machine) pitfalls(cfg *gateway.Config) []string {
 	m.t.Helper()
 	var out bytes.Buffer
 	m.Do(func() {
-		checkPitfalls(cfg, []nft.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
+		checkPitfalls(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
 	})
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
 }
@@ -410,7 +410,7 @@ func fakeStub(t *testing.T) (pid int) {
 // The stub of systemd-resolved, or what has its name, is told by name.
 func TestPortIsHeld(t *testing.T) {
 	pid := fakeStub(t)
-	all := []nft.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
+	all := []firewall.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
 	errs := ports.InUse(all)
 	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", pid)
 	if len(errs) != 1 || errs[0].Error() != want || exit.Code(errs[0]) != exit.Port {

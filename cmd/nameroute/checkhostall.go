@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
@@ -28,13 +29,13 @@ type hostCheck struct {
 }
 
 // checkPitfalls looks for what else on this machine would get in the way.
-func checkPitfalls(cfg *gateway.Config, listeners []nft.Listener, r *report) {
+func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, r *report) {
 	h := newHostCheck(cfg)
 	var err error
 	if h.rules, err = readRuleset(); err != nil {
 		r.warn("firewall: %v: other programs' rules are not looked at", err)
 	}
-	h.checkKernel(r, nft.Stands)
+	h.checkKernel(r, func() (bool, error) { return nft.TableExists(gateway.TableName) })
 	h.checkForwarding(r)
 	h.checkReversePath(r)
 	if h.rules != nil {

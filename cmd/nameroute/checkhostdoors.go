@@ -5,9 +5,8 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"golang.org/x/sys/unix"
-
-	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // checkForward finds the firewall that would not let the LAN's packets out by a route.
@@ -45,7 +44,7 @@ func forwardRemedy(manager string, c *chain, lan, out string) string {
 }
 
 // checkInput finds the firewall that would not let the LAN's questions in.
-func (h *hostCheck) checkInput(r *report, listeners []nft.Listener) {
+func (h *hostCheck) checkInput(r *report, listeners []firewall.Listener) {
 	for _, lan := range h.lan {
 		var seen []chainKey
 		for _, l := range listeners {

@@ -9,17 +9,17 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // checkRedirect looks whether `redirect_dns` can do what it says, and whether somebody
 // else's rule sends the same questions somewhere.
-func (h *hostCheck) checkRedirect(r *report, listeners []nft.Listener) {
+func (h *hostCheck) checkRedirect(r *report, listeners []firewall.Listener) {
 	if !h.cfg.Redirect.On || len(h.cfg.LAN) == 0 {
 		return
 	}
-	if err := dnshalf.Unredirected(nft.Spec{Config: h.cfg, Listeners: listeners}, true); err != nil {
+	if err := dnshalf.Unredirected(firewall.Spec{Config: h.cfg, Listeners: listeners}, true); err != nil {
 		r.warn("%v", err)
 	}
 	if h.rules == nil {

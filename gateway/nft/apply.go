@@ -92,7 +92,7 @@ func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, er
 	}
 	k.applied = t
 	k.untrack(t.Name, func(name string) bool {
-		return slices.ContainsFunc(t.sets, func(s set) bool { return s.learned && s.name == name })
+		return slices.ContainsFunc(t.Sets, func(s Set) bool { return s.Timeout && s.Name == name })
 	})
 	return before + changes, k.ensureWatch()
 }
@@ -120,13 +120,13 @@ func (k *Kernel) carryOut(ctx context.Context, r *reader, t *Table, sides []side
 func (k *Kernel) adopt(r *reader, have *state, t *Table) (lost map[*learned][]held, err error) {
 	lost = map[*learned][]held{}
 	for _, w := range t.learnedSets() {
-		s := k.track(t.ref(w.name))
-		s.size, s.refs = w.size, k.refs(t, w.name)
+		s := k.track(t.ref(w.Name))
+		s.size, s.refs = w.Size, k.refs(t, w.Name)
 		if s.live.Load() {
 			continue
 		}
 		there := slices.ContainsFunc(have.sets, func(h setState) bool {
-			return h.name == w.name && h.learnable(w.family) == nil
+			return h.name == w.Name && h.learnable(w.Family) == nil
 		})
 		lost[s] = nil
 		if !there {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -34,7 +35,7 @@ func TestChild(t *testing.T) {
 // childHolds has the lab's table stand, learns the listed addresses where they are not
 // adopted, says so, and lives until it is killed or its input ends.
 func childHolds(t *testing.T, mode string) {
-	k, err := Open(Options{Force: Mode(mode)})
+	k, err := Open(Options{Table: gateway.TableName, Force: Mode(mode)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ import (
 
 // encode turns a rule into what the kernel takes: its list of expressions.
 // packets and bytes are what its counter begins with.
-func (r rule) encode(packets, bytes uint64) ([]byte, error) {
+func (r Rule) encode(packets, bytes uint64) ([]byte, error) {
 	var b batch
-	for _, p := range r.parts {
+	for _, p := range r.Parts {
 		for _, e := range p.exprs {
 			if _, ok := e.(*expr.Counter); ok {
 				e = &expr.Counter{Packets: packets, Bytes: bytes}
@@ -30,10 +30,10 @@ func (r rule) encode(packets, bytes uint64) ([]byte, error) {
 }
 
 // userData is the comment as nft(8) keeps it.
-func (r rule) userData() []byte { return userdata.AppendString(nil, userdata.TypeComment, r.comment) }
+func (r Rule) userData() []byte { return userdata.AppendString(nil, userdata.TypeComment, r.Comment) }
 
 // same reports whether a rule of the kernel's is the wanted one.
-func (r rule) same(have ruleState) (bool, error) {
+func (r Rule) same(have ruleState) (bool, error) {
 	want, err := r.encode(0, 0)
 	if err != nil {
 		return false, err

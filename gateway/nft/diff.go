@@ -19,10 +19,10 @@ type plan struct {
 	delRules  []ruleState
 	delChains []string
 	delSets   []string
-	newSets   []set
+	newSets   []Set
 	remade    map[string]bool // sets that are deleted and made again
-	newChains []chain
-	policies  []chain // base chains whose policy is not accept
+	newChains []Chain
+	policies  []Chain // base chains whose policy is not accept
 	newRules  []placedRule
 	ranges    []rangeChange // of static sets that stay
 }
@@ -31,13 +31,13 @@ type plan struct {
 type placedRule struct {
 	chain          string
 	before         uint64
-	rule           rule
+	rule           Rule
 	packets, bytes uint64 // what its counter begins with
 }
 
 // rangeChange is what a static set loses and gets.
 type rangeChange struct {
-	set      set
+	set      Set
 	del, add []Range
 }
 
@@ -46,7 +46,7 @@ type rangeChange struct {
 func (p *plan) changes() int {
 	n := len(p.delRules) + len(p.delChains) + len(p.delSets) + len(p.newSets) + len(p.newChains) + len(p.policies) + len(p.newRules)
 	for _, s := range p.newSets {
-		n += len(s.ranges)
+		n += len(s.Ranges)
 	}
 	for _, r := range p.ranges {
 		n += len(r.del) + len(r.add)
@@ -63,10 +63,10 @@ func diff(have *state, want *Table, flags, port uint32, replace bool) (*plan, er
 	p := &plan{remade: map[string]bool{}, flags: flags}
 	p.tableFlags(have.table, port, replace)
 	if p.fresh {
-		p.newSets, p.newChains = want.sets, want.chains
-		for _, c := range want.chains {
-			for _, r := range c.rules {
-				p.newRules = append(p.newRules, placedRule{chain: c.name, rule: r})
+		p.newSets, p.newChains = want.Sets, want.Chains
+		for _, c := range want.Chains {
+			for _, r := range c.Rules {
+				p.newRules = append(p.newRules, placedRule{chain: c.Name, rule: r})
 			}
 		}
 		p.carryCounters(have)
@@ -101,39 +101,39 @@ func (p *plan) tableFlags(have tableState, port uint32, replace bool) {
 }
 
 func (p *plan) diffSets(have *state, want *Table) {
-	for _, w := range want.sets {
-		i := slices.IndexFunc(have.sets, func(h setState) bool { return h.name == w.name })
+	for _, w := range want.Sets {
+		i := slices.IndexFunc(have.sets, func(h setState) bool { return h.name == w.Name })
 		switch {
 		case i < 0:
 			p.newSets = append(p.newSets, w)
 		case !w.matches(have.sets[i]):
-			p.remade[w.name] = true
-			p.delSets = append(p.delSets, w.name)
+			p.remade[w.Name] = true
+			p.delSets = append(p.delSets, w.Name)
 			p.newSets = append(p.newSets, w)
-		case !w.learned:
-			if del, add := diffRanges(have.ranges[w.name], w.ranges); len(del)+len(add) > 0 {
+		case !w.Timeout:
+			if del, add := diffRanges(have.ranges[w.Name], w.Ranges); len(del)+len(add) > 0 {
 				p.ranges = append(p.ranges, rangeChange{set: w, del: del, add: add})
 			}
 		}
 	}
 	for _, h := range have.sets {
-		if !slices.ContainsFunc(want.sets, func(w set) bool { return w.name == h.name }) {
+		if !slices.ContainsFunc(want.Sets, func(w Set) bool { return w.Name == h.name }) {
 			p.delSets = append(p.delSets, h.name)
 		}
 	}
 }
 
 // flags are the kernel's NFT_SET_* of a set.
-func (s set) flags() uint32 {
-	if s.learned {
+func (s Set) flags() uint32 {
+	if s.Timeout {
 		return unix.NFT_SET_TIMEOUT
 	}
 	return unix.NFT_SET_INTERVAL
 }
 
-func (s set) matches(have setState) bool {
-	typ, length := keyType(s.family)
-	return have.flags == s.flags() && have.keyType == typ && have.keyLen == length && have.size == s.size && have.timeout == 0
+func (s Set) matches(have setState) bool {
+	typ, length := keyType(s.Family)
+	return have.flags == s.flags() && have.keyType == typ && have.keyLen == length && have.size == s.Size && have.timeout == 0
 }
 
 // diffRanges compares two sorted lists of ranges.
@@ -155,18 +155,18 @@ func diffRanges(have, want []Range) (del, add []Range) {
 }
 
 func (p *plan) diffChains(have *state, want *Table) error {
-	for _, w := range want.chains {
-		i := slices.IndexFunc(have.chains, func(h chainState) bool { return h.name == w.name })
-		rules := have.rules[w.name]
+	for _, w := range want.Chains {
+		i := slices.IndexFunc(have.chains, func(h chainState) bool { return h.name == w.Name })
+		rules := have.rules[w.Name]
 		switch {
 		case i < 0:
 			p.newChains = append(p.newChains, w)
 		case !w.matches(have.chains[i]):
 			p.delRules = append(p.delRules, rules...)
-			p.delChains = append(p.delChains, w.name)
+			p.delChains = append(p.delChains, w.Name)
 			p.newChains = append(p.newChains, w)
 			rules = nil
-		case w.kind != "" && have.chains[i].policy != policyAccept:
+		case w.Type != "" && have.chains[i].policy != policyAccept:
 			p.policies = append(p.policies, w)
 		}
 		if err := p.diffRules(w, rules); err != nil {
@@ -174,7 +174,7 @@ func (p *plan) diffChains(have *state, want *Table) error {
 		}
 	}
 	for _, h := range have.chains {
-		if !slices.ContainsFunc(want.chains, func(w chain) bool { return w.name == h.name }) {
+		if !slices.ContainsFunc(want.Chains, func(w Chain) bool { return w.Name == h.name }) {
 			p.delRules = append(p.delRules, have.rules[h.name]...)
 			p.delChains = append(p.delChains, h.name)
 		}
@@ -185,25 +185,25 @@ func (p *plan) diffChains(have *state, want *Table) error {
 // policyAccept is the kernel's NF_ACCEPT.
 const policyAccept = 1
 
-func (c chain) matches(have chainState) bool {
-	if c.kind == "" {
+func (c Chain) matches(have chainState) bool {
+	if c.Type == "" {
 		return !have.base
 	}
-	return have.base && have.kind == c.kind && have.hook == hookNumbers[c.hook] && have.priority == c.priority
+	return have.base && have.kind == c.Type && have.hook == hookNumbers[c.Hook] && have.priority == c.Priority
 }
 
 // diffRules keeps the rules that a chain begins and ends with, and replaces those
 // between them.
-func (p *plan) diffRules(want chain, have []ruleState) error {
-	same := func(w rule, h ruleState) (bool, error) {
+func (p *plan) diffRules(want Chain, have []ruleState) error {
+	same := func(w Rule, h ruleState) (bool, error) {
 		if w.uses(p.remade) {
 			return false, nil
 		}
 		return w.same(h)
 	}
 	head := 0
-	for head < len(want.rules) && head < len(have) {
-		ok, err := same(want.rules[head], have[head])
+	for head < len(want.Rules) && head < len(have) {
+		ok, err := same(want.Rules[head], have[head])
 		if err != nil {
 			return err
 		}
@@ -213,8 +213,8 @@ func (p *plan) diffRules(want chain, have []ruleState) error {
 		head++
 	}
 	tail := 0
-	for tail < len(want.rules)-head && tail < len(have)-head {
-		ok, err := same(want.rules[len(want.rules)-1-tail], have[len(have)-1-tail])
+	for tail < len(want.Rules)-head && tail < len(have)-head {
+		ok, err := same(want.Rules[len(want.Rules)-1-tail], have[len(have)-1-tail])
 		if err != nil {
 			return err
 		}
@@ -228,15 +228,15 @@ func (p *plan) diffRules(want chain, have []ruleState) error {
 	if tail > 0 {
 		before = have[len(have)-tail].handle
 	}
-	for _, r := range want.rules[head : len(want.rules)-tail] {
-		p.newRules = append(p.newRules, placedRule{chain: want.name, before: before, rule: r})
+	for _, r := range want.Rules[head : len(want.Rules)-tail] {
+		p.newRules = append(p.newRules, placedRule{chain: want.Name, before: before, rule: r})
 	}
 	return nil
 }
 
 // uses reports whether a rule looks up one of the sets.
-func (r rule) uses(sets map[string]bool) bool {
-	for _, p := range r.parts {
+func (r Rule) uses(sets map[string]bool) bool {
+	for _, p := range r.Parts {
 		for _, e := range p.exprs {
 			if l, ok := e.(*expr.Lookup); ok && sets[l.SetName] {
 				return true
@@ -257,7 +257,7 @@ func (p *plan) carryCounters(have *state) {
 	}
 	for i := range p.newRules {
 		r := &p.newRules[i]
-		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.carry {
+		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.KeepCounter {
 			r.packets, r.bytes = h.counters()
 		}
 	}
@@ -317,8 +317,8 @@ func rangeElements(ranges []Range) []element {
 }
 
 // learnedSets lists the table's sets of learned addresses.
-func (t *Table) learnedSets() []set {
-	return slices.DeleteFunc(slices.Clone(t.sets), func(s set) bool { return !s.learned })
+func (t *Table) learnedSets() []Set {
+	return slices.DeleteFunc(slices.Clone(t.Sets), func(s Set) bool { return !s.Timeout })
 }
 
 // ref names a set of the table.

@@ -35,10 +35,10 @@ func (e *execution) run() error {
 	}
 	for _, s := range e.sides {
 		for _, set := range s.plan.newSets {
-			if !s.plan.fresh || set.learned || set.base {
+			if !s.plan.fresh || set.Timeout || set.Required {
 				continue
 			}
-			if err := e.inChunks(s, rangeChange{set: set, add: set.ranges}); err != nil {
+			if err := e.inChunks(s, rangeChange{set: set, add: set.Ranges}); err != nil {
 				return err
 			}
 		}
@@ -66,7 +66,7 @@ func (k *Kernel) begin() *batch {
 // rules change.
 func (e *execution) fillSets(s side) error {
 	for _, set := range s.plan.newSets {
-		if set.learned || s.plan.remade[set.name] {
+		if set.Timeout || s.plan.remade[set.Name] {
 			continue
 		}
 		b := e.begin()
@@ -74,7 +74,7 @@ func (e *execution) fillSets(s side) error {
 		if err := e.sock.transact(b); err != nil {
 			return err
 		}
-		if err := e.inChunks(s, rangeChange{set: set, add: set.ranges}); err != nil {
+		if err := e.inChunks(s, rangeChange{set: set, add: set.Ranges}); err != nil {
 			return err
 		}
 	}
@@ -157,19 +157,19 @@ func (e *execution) change(b *batch, side side) error {
 // makeSet adds a set to the main transaction with what it must hold from the start.
 // Where the table is not there, learned elements are limited to the hot ones, because
 // nothing is routed until the rules are back.
-func (e *execution) makeSet(b *batch, side side, s set) {
+func (e *execution) makeSet(b *batch, side side, s Set) {
 	p, name := side.plan, side.name
-	if !s.learned {
-		if p.fresh || p.remade[s.name] {
+	if !s.Timeout {
+		if p.fresh || p.remade[s.Name] {
 			b.newSet(name, s)
 		}
-		if (p.fresh && s.base) || p.remade[s.name] {
-			b.changeRanges(name, rangeChange{set: s, add: s.ranges})
+		if (p.fresh && s.Required) || p.remade[s.Name] {
+			b.changeRanges(name, rangeChange{set: s, add: s.Ranges})
 		}
 		return
 	}
 	b.newSet(name, s)
-	l := e.track(e.table.ref(s.name))
+	l := e.track(e.table.ref(s.Name))
 	now := e.clock.now()
 	elems := l.held(now, hotFirst)
 	l.live.Store(false)
@@ -183,7 +183,7 @@ func (e *execution) makeSet(b *batch, side side, s set) {
 	if !side.have.table.exists && len(elems) > hotFirst {
 		elems = elems[:hotFirst]
 	}
-	b.putBack(SetRef{Family: "inet", Table: name, Name: s.name}, l, elems, now)
+	b.putBack(SetRef{Family: "inet", Table: name, Name: s.Name}, l, elems, now)
 	e.putBack += len(elems)
 }
 

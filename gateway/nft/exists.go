@@ -1,20 +1,16 @@
 package nft
 
-import (
-	"golang.org/x/sys/unix"
+import "golang.org/x/sys/unix"
 
-	"github.com/nameroute/nameroute/gateway"
-)
-
-// Stands reports whether our nft table, or its twin, is in the kernel, whoever put it
-// there. It needs no privilege and changes nothing.
-func Stands() (bool, error) {
+// TableExists reports whether a table of family inet, or its twin, is in the kernel,
+// whoever made it. It needs no privilege and changes nothing.
+func TableExists(name string) (bool, error) {
 	r, err := openReader()
 	if err != nil {
 		return false, err
 	}
 	defer r.close()
-	for _, name := range []string{gateway.TableName, twinOf(gateway.TableName)} {
+	for _, name := range []string{name, twinOf(name)} {
 		if t, err := r.table(unix.NFPROTO_INET, name); err != nil || t.exists {
 			return t.exists, err
 		}

@@ -27,8 +27,9 @@ const (
 	ModePlain Mode = "plain"
 )
 
-// Options are how a Kernel works. The zero value is right for production.
+// Options are how a Kernel works. Nothing but Table has to be set.
 type Options struct {
+	Table string        // the name of our table, of family inet
 	Owner gateway.Owner // OwnerOff makes an ordinary table; "" is OwnerAuto
 	Force Mode          // for tests: a mode regardless of Owner and of what was probed; "" does not force
 	// NoUpdate, for tests: prolong elements as on kernels before 6.12, which cannot
@@ -115,7 +116,7 @@ func Open(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nft: %w", err)
 	}
-	features, err := probe(sock)
+	features, err := probe(sock, o.Table)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("nft: %w", err), sock.close())
 	}

@@ -51,6 +51,7 @@ func open(t testing.TB, o Options) *Kernel {
 // openMore is open for a second Kernel, which finds what the first left.
 func openMore(t testing.TB, o Options) *Kernel {
 	t.Helper()
+	o.Table = gateway.TableName
 	k, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func applyTwice(t testing.TB, k *Kernel, s Spec) {
 
 // stoppedBy is what the closed doors have dropped.
 func stoppedBy(k *Kernel) (map[string]Counter, error) {
-	c, err := k.Counts()
+	c, err := ReadCounts()
 	return c.Stopped, err
 }
 

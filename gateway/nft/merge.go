@@ -85,3 +85,9 @@ func last(p netip.Prefix) netip.Addr {
 
 // lastOf is the highest address of an address's family.
 func lastOf(a netip.Addr) netip.Addr { return last(netip.PrefixFrom(a, 0)) }
+
+// Within reports whether an address is in one of the ranges that Merge made.
+func Within(ranges []Range, a netip.Addr) bool {
+	i, found := slices.BinarySearchFunc(ranges, a, func(r Range, a netip.Addr) int { return r.From.Compare(a) })
+	return found || i > 0 && a.Compare(ranges[i-1].To) <= 0
+}

@@ -22,18 +22,18 @@ func (b *batch) delTable(name string) {
 	})
 }
 
-func (b *batch) newSet(table string, s set) {
-	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, unix.NFPROTO_INET, op{verb: "add set", name: s.name}, func(b *batch) {
-		typ, length := keyType(s.family)
+func (b *batch) newSet(table string, s Set) {
+	b.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, unix.NFPROTO_INET, op{verb: "add set", name: s.Name}, func(b *batch) {
+		typ, length := keyType(s.Family)
 		b.text(unix.NFTA_SET_TABLE, table)
-		b.text(unix.NFTA_SET_NAME, s.name)
+		b.text(unix.NFTA_SET_NAME, s.Name)
 		b.be32(unix.NFTA_SET_FLAGS, s.flags())
 		b.be32(unix.NFTA_SET_KEY_TYPE, typ)
 		b.be32(unix.NFTA_SET_KEY_LEN, length)
 		b.be32(unix.NFTA_SET_ID, uint32(len(b.ops))+1) // unique in the transaction
-		if s.size > 0 {
+		if s.Size > 0 {
 			at := b.open(unix.NFTA_SET_DESC)
-			b.be32(unix.NFTA_SET_DESC_SIZE, uint32(s.size))
+			b.be32(unix.NFTA_SET_DESC_SIZE, uint32(s.Size))
 			b.shut(at)
 		}
 	})
@@ -47,19 +47,19 @@ func (b *batch) delSet(table, name string) {
 }
 
 // newChain adds a chain, or sets the policy of one that is there.
-func (b *batch) newChain(table string, c chain) {
-	b.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, unix.NFPROTO_INET, op{verb: "add chain", name: c.name}, func(b *batch) {
+func (b *batch) newChain(table string, c Chain) {
+	b.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, unix.NFPROTO_INET, op{verb: "add chain", name: c.Name}, func(b *batch) {
 		b.text(unix.NFTA_CHAIN_TABLE, table)
-		b.text(unix.NFTA_CHAIN_NAME, c.name)
-		if c.kind == "" {
+		b.text(unix.NFTA_CHAIN_NAME, c.Name)
+		if c.Type == "" {
 			return
 		}
 		at := b.open(unix.NFTA_CHAIN_HOOK)
-		b.be32(unix.NFTA_HOOK_HOOKNUM, hookNumbers[c.hook])
-		b.be32(unix.NFTA_HOOK_PRIORITY, uint32(c.priority))
+		b.be32(unix.NFTA_HOOK_HOOKNUM, hookNumbers[c.Hook])
+		b.be32(unix.NFTA_HOOK_PRIORITY, uint32(c.Priority))
 		b.shut(at)
 		b.be32(unix.NFTA_CHAIN_POLICY, policyAccept)
-		b.text(unix.NFTA_CHAIN_TYPE, c.kind)
+		b.text(unix.NFTA_CHAIN_TYPE, c.Type)
 	})
 }
 
@@ -105,7 +105,7 @@ func (b *batch) delRule(table string, r ruleState) {
 
 // changeRanges deletes and adds elements of a static set, deletions first.
 func (b *batch) changeRanges(table string, c rangeChange) {
-	ref := SetRef{Family: "inet", Table: table, Name: c.set.name}
+	ref := SetRef{Family: "inet", Table: table, Name: c.set.Name}
 	for elems := range slices.Chunk(rangeElements(c.del), maxPerMessage) {
 		b.elements(unix.NFT_MSG_DELSETELEM, ref, nil, elems)
 	}

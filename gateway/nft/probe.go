@@ -13,9 +13,9 @@ import (
 
 // probe finds out what the kernel can do by doing it in a table of another name.
 // Distributions carry features to older versions, so the version says little.
-func probe(s *socket) (Features, error) {
+func probe(s *socket, table string) (Features, error) {
 	var f Features
-	name := fmt.Sprintf("%s_probe_%d_%d", gateway.TableName, os.Getpid(), s.port())
+	name := fmt.Sprintf("%s_probe_%d_%d", table, os.Getpid(), s.port())
 	for _, flags := range []uint32{flagOwner | flagPersist, flagOwner, 0} {
 		b := newBatch(nil)
 		b.newTable(name, flags)
@@ -48,7 +48,7 @@ func probeUpdate(s *socket, table string) (bool, error) {
 		return s.transact(b)
 	}
 	b := newBatch(nil)
-	b.newSet(table, set{name: ref.Name, family: gateway.V4, learned: true})
+	b.newSet(table, Set{Name: ref.Name, Family: gateway.V4, Timeout: true})
 	if err := errors.Join(add(b, 10*time.Second), add(newBatch(nil), time.Minute)); err != nil {
 		return false, err
 	}

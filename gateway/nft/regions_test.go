@@ -15,65 +15,6 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// FuzzRegions: the parts hold what the whole holds, each at most the limit and nothing
-// outside of it, and no two have the same name.
-func FuzzRegions(f *testing.F) {
-	f.Add([]byte{0, 24, 255, 32, 254, 31, 128, 25}, 1)
-	f.Add([]byte{0, 31, 4, 31, 8, 31, 12, 31, 128, 32, 0, 24}, 2)
-	f.Fuzz(func(t *testing.T, in []byte, limit int) {
-		limit = max(1, limit)
-		for _, base := range []netip.Addr{addr("255.255.255.0"), addr("0.0.0.0"), addr("2001:db8::")} {
-			family := gateway.FamilyOf(base)
-			all := netip.PrefixFrom(base, base.BitLen()-8)
-			var ps []netip.Prefix
-			for i := 0; i+1 < len(in); i += 2 {
-				ps = append(ps, netip.PrefixFrom(in256(base, in[i]), base.BitLen()-8+int(in[i+1])%9))
-			}
-			whole := Merge(ps, family)
-			before := texts(whole)
-			var together []Range
-			names := map[string]bool{}
-			for _, r := range regions(all, whole, limit) {
-				if len(r.ranges) == 0 || len(r.ranges) > limit || names[regionSet("vpn4p", r.prefix)] {
-					t.Fatalf("%v has %d ranges of %d", r.prefix, len(r.ranges), limit)
-				}
-				names[regionSet("vpn4p", r.prefix)] = true
-				for _, x := range r.ranges {
-					if !r.prefix.Contains(x.From) || !r.prefix.Contains(x.To) {
-						t.Fatalf("%v is in %v", x, r.prefix)
-					}
-				}
-				together = append(together, r.ranges...)
-			}
-			if got := texts(join(together)); !slices.Equal(got, before) || !slices.Equal(texts(whole), before) {
-				t.Fatalf("%v came out as %v", before, got)
-			}
-		}
-	})
-}
-
-// A list that loses ten prefixes loses ten in its parts.
-func TestRegionsMoveLittle(t *testing.T) {
-	all := many(40_000)
-	for _, gone := range []int{1, 10} {
-		have, want := map[string][]Range{}, map[string][]Range{}
-		for _, s := range prefixSets("vpn4p", gateway.V4, all, 1000) {
-			have[s.name] = s.ranges
-		}
-		for _, s := range prefixSets("vpn4p", gateway.V4, all[2*gone:], 1000) {
-			want[s.name] = s.ranges
-		}
-		moved := 0
-		for name := range have {
-			del, add := diffRanges(have[name], want[name])
-			moved += len(del) + len(add)
-		}
-		if moved != gone || len(have) != len(want) {
-			t.Errorf("%d are gone: %d ranges move, %d sets become %d", gone, moved, len(have), len(want))
-		}
-	}
-}
-
 // A list that grows over the limit is cut into several sets, and made one again when it
 // shrinks, and no new flow misses its prefix meanwhile: the new sets are full before the
 // rules change.
@@ -165,7 +106,7 @@ func intervalSet(tb testing.TB, n, perTurn, turns int) (times []time.Duration) {
 	}
 	b := newBatch(nil)
 	b.newTable(table, 0)
-	s := set{name: "s", family: gateway.V4}
+	s := Set{Name: "s", Family: gateway.V4}
 	b.newSet(table, s)
 	transact(b)
 	all := Merge(many(2*n), gateway.V4)

@@ -16,18 +16,9 @@ type SetRef struct {
 	Name   string
 }
 
-// SetPair is where a route's learned addresses go: one set for each family. The
-// sets may be our own table's or, in `set` mode, somebody else's.
+// SetPair is two sets that addresses are learned into, one for each family.
 type SetPair struct {
 	Set4, Set6 SetRef
-}
-
-// Pair names the sets of a route in our own table.
-func Pair(r gateway.Route) SetPair {
-	ref := func(f gateway.Family) SetRef {
-		return SetRef{Family: "inet", Table: gateway.TableName, Name: r.Set(f)}
-	}
-	return SetPair{Set4: ref(gateway.V4), Set6: ref(gateway.V6)}
 }
 
 func (r SetRef) String() string { return r.Family + " " + r.Table + " " + r.Name }

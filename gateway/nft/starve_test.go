@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +49,7 @@ func childStarves(t *testing.T, mode string) {
 		t.Fatal(err)
 	}
 	var told losses
-	k, err := Open(Options{Force: Mode(mode), OnLoss: told.add})
+	k, err := Open(Options{Table: gateway.TableName, Force: Mode(mode), OnLoss: told.add})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/google/nftables/userdata"
@@ -58,45 +57,34 @@ type Counter struct {
 	Packets, Bytes uint64
 }
 
-// with adds what a rule has counted.
-func (c Counter) with(r ruleState) Counter {
-	packets, bytes := r.counters()
-	return Counter{c.Packets + packets, c.Bytes + bytes}
+// Add is the sum of two counters.
+func (c Counter) Add(more Counter) Counter {
+	return Counter{c.Packets + more.Packets, c.Bytes + more.Bytes}
 }
 
-// Counts are what the rules of our table have counted since it was made. Without a
-// table all are zero.
-type Counts struct {
-	Stopped    map[string]Counter // by each route's closed door, by route name
-	Redirected Counter            // flows of questions of lan's clients to others, sent on to us
-	Refused    Counter            // packets of theirs in DNS over TLS or QUIC
+// RuleCounter is what one rule of a table has counted.
+type RuleCounter struct {
+	Chain, Comment string
+	Counter
 }
 
-// Counts reads the counters. A packet is dropped or sent on by one of two twins, so what
-// both counted is added.
-func (k *Kernel) Counts() (Counts, error) {
-	out := Counts{Stopped: map[string]Counter{}}
+// ReadCounters reads the counters of a table's rules, and of its twin's, whoever owns it.
+// Without a table there are none.
+func ReadCounters(table string) ([]RuleCounter, error) {
 	r, err := openReader()
 	if err != nil {
-		return out, err
+		return nil, err
 	}
 	defer r.close()
-	for _, table := range []string{gateway.TableName, twinOf(gateway.TableName)} {
-		rules, err := r.rules(unix.NFPROTO_INET, table)
+	var out []RuleCounter
+	for _, name := range []string{table, twinOf(table)} {
+		rules, err := r.rules(unix.NFPROTO_INET, name)
 		if err != nil && !errors.Is(err, ErrNoSet) {
-			return out, err
+			return nil, err
 		}
 		for _, rule := range rules {
-			switch rule.chain {
-			case chainDoor:
-				if route, ok := strings.CutSuffix(rule.said(), doorSuffix); ok {
-					out.Stopped[route] = out.Stopped[route].with(rule)
-				}
-			case chainToUs:
-				out.Redirected = out.Redirected.with(rule)
-			case chainRefuse:
-				out.Refused = out.Refused.with(rule)
-			}
+			packets, bytes := rule.counters()
+			out = append(out, RuleCounter{rule.chain, rule.said(), Counter{packets, bytes}})
 		}
 	}
 	return out, nil

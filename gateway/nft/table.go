@@ -11,28 +11,28 @@ import (
 // Kernel.Apply makes so. It is immutable and may be shared between goroutines.
 type Table struct {
 	Name   string
-	sets   []set
-	chains []chain
+	Sets   []Set
+	Chains []Chain
 }
 
 // set is an nft set of addresses: either of learned ones, whose elements the value
 // does not hold, or a static one of ranges.
-type set struct {
-	name    string
-	family  gateway.Family
-	learned bool
-	size    int     // of a learned set, in elements; 0 is without a limit
-	ranges  []Range // of a static one: disjoint, sorted
-	base    bool    // static: the rules are wrong without it, so it is filled before they are made
+type Set struct {
+	Name     string
+	Family   gateway.Family
+	Timeout  bool
+	Size     int     // of a learned set, in elements; 0 is without a limit
+	Ranges   []Range // of a static one: disjoint, sorted
+	Required bool    // static: the rules are wrong without it, so it is filled before they are made
 }
 
 // chain is an nft chain. A base chain has a kind, a hook and a priority.
-type chain struct {
-	name     string
-	kind     string // filter, nat, route; "" is a chain that is only jumped to
-	hook     string
-	priority int32
-	rules    []rule
+type Chain struct {
+	Name     string
+	Type     string // filter, nat, route; "" is a chain that is only jumped to
+	Hook     string
+	Priority int32
+	Rules    []Rule
 }
 
 // hookNumbers are the kernel's NF_INET_* hooks.
@@ -40,10 +40,10 @@ var hookNumbers = map[string]uint32{"prerouting": 0, "input": 1, "forward": 2, "
 
 // The priorities of hooks as the kernel (NF_IP_PRI_*) and nft(8) know them.
 const (
-	priorityMangle = -150
-	priorityDstNAT = -100
-	priorityFilter = 0
-	prioritySrcNAT = 100
+	PriorityMangle = -150
+	PriorityDstNAT = -100
+	PriorityFilter = 0
+	PrioritySrcNAT = 100
 )
 
 // String prints the table as `nft list table inet nameroute` prints the kernel's
@@ -51,14 +51,14 @@ const (
 func (t *Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", t.Name)
-	for i, s := range t.sets {
+	for i, s := range t.Sets {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		s.print(&b)
 	}
-	for i, c := range t.chains {
-		if i > 0 || len(t.sets) > 0 {
+	for i, c := range t.Chains {
+		if i > 0 || len(t.Sets) > 0 {
 			b.WriteByte('\n')
 		}
 		c.print(&b)
@@ -67,24 +67,24 @@ func (t *Table) String() string {
 	return b.String()
 }
 
-func (s *set) print(b *strings.Builder) {
-	fmt.Fprintf(b, "\tset %s {\n\t\ttype %s\n", s.name, typeName(s.family))
-	if s.learned {
-		if s.size > 0 {
-			fmt.Fprintf(b, "\t\tsize %d\n", s.size)
+func (s *Set) print(b *strings.Builder) {
+	fmt.Fprintf(b, "\tset %s {\n\t\ttype %s\n", s.Name, typeName(s.Family))
+	if s.Timeout {
+		if s.Size > 0 {
+			fmt.Fprintf(b, "\t\tsize %d\n", s.Size)
 		}
 		b.WriteString("\t\tflags timeout\n\t}\n")
 		return
 	}
 	b.WriteString("\t\tflags interval\n")
-	if len(s.ranges) > 0 {
+	if len(s.Ranges) > 0 {
 		// nft prints two IPv4 elements in a line, one of IPv6.
 		perLine := 2
-		if s.family == gateway.V6 {
+		if s.Family == gateway.V6 {
 			perLine = 1
 		}
 		b.WriteString("\t\telements = { ")
-		for i, r := range s.ranges {
+		for i, r := range s.Ranges {
 			switch {
 			case i == 0:
 			case i%perLine == 0:
@@ -99,12 +99,12 @@ func (s *set) print(b *strings.Builder) {
 	b.WriteString("\t}\n")
 }
 
-func (c *chain) print(b *strings.Builder) {
-	fmt.Fprintf(b, "\tchain %s {\n", c.name)
-	if c.kind != "" {
-		fmt.Fprintf(b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.kind, c.hook, priorityName(c.priority))
+func (c *Chain) print(b *strings.Builder) {
+	fmt.Fprintf(b, "\tchain %s {\n", c.Name)
+	if c.Type != "" {
+		fmt.Fprintf(b, "\t\ttype %s hook %s priority %s; policy accept;\n", c.Type, c.Hook, priorityName(c.Priority))
 	}
-	for _, r := range c.rules {
+	for _, r := range c.Rules {
 		fmt.Fprintf(b, "\t\t%s\n", r)
 	}
 	b.WriteString("\t}\n")
@@ -120,17 +120,17 @@ func typeName(f gateway.Family) string {
 // priorityName prints a priority by the name that nft(8) gives it.
 func priorityName(p int32) string {
 	switch p {
-	case priorityMangle:
+	case PriorityMangle:
 		return "mangle"
-	case priorityDstNAT:
+	case PriorityDstNAT:
 		return "dstnat"
-	case priorityDstNAT + 1:
+	case PriorityDstNAT + 1:
 		return "dstnat + 1"
-	case priorityFilter:
+	case PriorityFilter:
 		return "filter"
-	case prioritySrcNAT:
+	case PrioritySrcNAT:
 		return "srcnat"
-	case prioritySrcNAT - 1:
+	case PrioritySrcNAT - 1:
 		return "srcnat - 1"
 	}
 	return fmt.Sprint(p)

@@ -98,7 +98,7 @@ func TestStaleTwin(t *testing.T) {
 		if err == nil {
 			t.Errorf("the stale twin is still there:\n%s", out)
 		}
-		if stands, err := Stands(); !stands || err != nil {
+		if stands, err := TableExists(gateway.TableName); !stands || err != nil {
 			t.Errorf("stands %v, %v", stands, err)
 		}
 	})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
-	"github.com/nameroute/nameroute/gateway"
 	"golang.org/x/sys/unix"
 )
 
@@ -160,7 +159,7 @@ func (k *Kernel) structural(e event, pending *notice) {
 		}
 	}
 	_, of := eventWords[e.typ]
-	if of && e.family == unix.NFPROTO_INET && e.table == gateway.TableName {
+	if of && e.family == unix.NFPROTO_INET && e.table == k.options.Table {
 		if what := e.String(); !slices.Contains(pending.changed, what) {
 			pending.changed = append(pending.changed, what)
 		}

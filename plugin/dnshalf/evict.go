@@ -13,6 +13,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -70,7 +71,7 @@ func (e *evicting) fresh() bool {
 
 // took reports whether an address has joined.
 func (e *evicting) took(a netip.Addr) bool {
-	if nft.IsSpecial(a) && !e.route.Private {
+	if firewall.IsSpecial(a) && !e.route.Private {
 		return false
 	}
 	return e.joined[a] || e.covered.has(a) && !e.looked.has(a)
@@ -104,7 +105,7 @@ func (e *evictor) learned(route string, addrs []netip.Addr) {
 
 // applied notes what the table that is in force covers. To a route that did not evict
 // before, all that it has joins now: at a start, flows may be older than all of it.
-func (e *evictor) applied(s nft.Spec) {
+func (e *evictor) applied(s firewall.Spec) {
 	routes := map[string]*evicting{}
 	for _, r := range s.Config.Routes {
 		if r.Evict {
@@ -140,7 +141,7 @@ func (e *evictor) lost() {
 
 // everything is what a route has learned.
 func (e *evictor) everything(r gateway.Route) map[netip.Addr]bool {
-	all, pair := map[netip.Addr]bool{}, nft.Pair(r)
+	all, pair := map[netip.Addr]bool{}, firewall.Pair(r)
 	for _, set := range []nft.SetRef{pair.Set4, pair.Set6} {
 		for _, el := range e.kernel.Learned(set) {
 			all[el.Addr] = true
@@ -243,7 +244,7 @@ func (e *evictor) evict(ctx context.Context, w work) error {
 			addrs = append(addrs, a)
 		}
 		for part := range slices.Chunk(addrs, justifyBatch) {
-			if err := e.kernel.Learn(ctx, nft.Moved(), part, movedFor-time.Minute, movedFor); err != nil {
+			if err := e.kernel.Learn(ctx, firewall.Moved(), part, movedFor-time.Minute, movedFor); err != nil {
 				return err
 			}
 		}

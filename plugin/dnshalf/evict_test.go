@@ -6,6 +6,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -67,7 +68,7 @@ func TestEvictChooses(t *testing.T) {
 
 // What has joined is handed out once, and all of it again after a loss.
 func TestEvictTakes(t *testing.T) {
-	k, err := nft.Open(nft.Options{})
+	k, err := nft.Open(nft.Options{Table: gateway.TableName})
 	if err != nil {
 		t.Skip(err)
 	}
@@ -75,7 +76,7 @@ func TestEvictTakes(t *testing.T) {
 	down := ""
 	e := newEvictor(k, func(route string) bool { return route == down })
 	cfg := &gateway.Config{Mask: gateway.DefaultMask, Routes: []gateway.Route{{Name: "vpn", Evict: true}, {Name: "office"}}}
-	s := nft.Spec{Config: cfg, Prefixes: map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}}
+	s := firewall.Spec{Config: cfg, Prefixes: map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}}
 	want := func(when string, want int) {
 		t.Helper()
 		if got := len(e.take().routes); got != want {

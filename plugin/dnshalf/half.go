@@ -102,7 +102,7 @@ func (h *Half) openKernel(ctx context.Context, p *plan) error {
 	for _, r := range p.routes {
 		h.cell(r.name)
 	}
-	k, err := nft.Open(nft.Options{Owner: p.config.Owner, OnLoss: h.lost, OnFull: h.pressure.full, Spare: h.pressure.spare})
+	k, err := nft.Open(nft.Options{Table: gateway.TableName, Owner: p.config.Owner, OnLoss: h.lost, OnFull: h.pressure.full, Spare: h.pressure.spare})
 	if err != nil {
 		return err
 	}

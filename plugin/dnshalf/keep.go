@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -163,7 +164,7 @@ func pairsOf(cfg *gateway.Config, plans []*plan) map[string]nft.SetPair {
 	pairs := map[string]nft.SetPair{}
 	if wantsTable(plans) {
 		for _, r := range cfg.Routes {
-			pairs[r.Name] = nft.Pair(r)
+			pairs[r.Name] = firewall.Pair(r)
 		}
 	}
 	for _, p := range plans {

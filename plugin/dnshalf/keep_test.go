@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -138,7 +139,7 @@ func (b *box) left(route, a string) time.Duration {
 	if !ok {
 		return 0
 	}
-	elems, err := b.half.kernel.Elements(*pick(nft.Pair(r), a))
+	elems, err := b.half.kernel.Elements(*pick(firewall.Pair(r), a))
 	if err != nil {
 		b.t.Fatal(err)
 	}

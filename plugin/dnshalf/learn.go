@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -19,7 +20,7 @@ func (r *Route) Routable(addrs []netip.Addr) []netip.Addr {
 	if t := r.target.Load(); t != nil && t.cell.Load().Route.Private {
 		return addrs
 	}
-	return slices.DeleteFunc(addrs, nft.IsSpecial)
+	return slices.DeleteFunc(addrs, firewall.IsSpecial)
 }
 
 // Known reports whether all of the routable addresses of an answer for a name are in

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
@@ -23,7 +23,7 @@ var errNoTable = errors.New("no nft table is made, because no block names a rout
 
 // Unredirected is what `redirect_dns` asks for and cannot be had, nil where all of it
 // can. table says whether the nft table is ours to make.
-func Unredirected(s nft.Spec, table bool) error {
+func Unredirected(s firewall.Spec, table bool) error {
 	if !s.Config.Redirect.On {
 		return nil
 	}
@@ -50,7 +50,7 @@ func unevicted(cfg *gateway.Config) error {
 // turnQuestions ends the flows of questions that were decided by another redirection than
 // the one in force: a client that asks from one port again and again would stay with it.
 // The box's own are not meant; its upstreams' answers would find no way in.
-func (h *Half) turnQuestions(s nft.Spec) error {
+func (h *Half) turnQuestions(s firewall.Spec) error {
 	if now := s.Config.Redirect; h.turned.On == now.On && slices.Equal(h.turned.Except, now.Except) {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (h *Half) turnQuestions(s nft.Spec) error {
 	}
 	kept := ranges{s.Kept(gateway.V4), s.Kept(gateway.V6)}
 	_, err = conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
-		return f.Port == nft.PortDNS && !own[f.Src] && !kept.has(f.Dst)
+		return f.Port == firewall.PortDNS && !own[f.Src] && !kept.has(f.Dst)
 	})
 	if err == nil {
 		h.turned = s.Config.Redirect

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
@@ -36,7 +36,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		wan = []string{cfg.WANLink}
 	}
 
-	spec := nft.Spec{Config: cfg, WANLinks: wan, Egress: map[string]nft.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
+	spec := firewall.Spec{Config: cfg, WANLinks: wan, Egress: map[string]firewall.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
 	var links []string
 	wanResolvers := h.resolversOfWAN(cfg)
 	for _, r := range cfg.AllRoutes() {
@@ -62,7 +62,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		h.sayOnce(saidEvict, unevicted(cfg))
 		return nil
 	}
-	if _, err = h.kernel.Apply(ctx, nft.Desired(spec)); err != nil {
+	if _, err = h.kernel.Apply(ctx, firewall.Desired(spec)); err != nil {
 		return err
 	}
 	h.evict.applied(spec)
@@ -123,8 +123,8 @@ func provider(r gateway.Route) *wg.Conf {
 }
 
 // egress tells the nft table by which links a route leaves.
-func egress(cfg *gateway.Config, r gateway.Route, conf *wg.Conf, seen policy.RouteState, wan []string) nft.Egress {
-	e := nft.Egress{Links: seen.Links, MTU: seen.MTU}
+func egress(cfg *gateway.Config, r gateway.Route, conf *wg.Conf, seen policy.RouteState, wan []string) firewall.Egress {
+	e := firewall.Egress{Links: seen.Links, MTU: seen.MTU}
 	if r.Egress.Link != "" {
 		e.Links = []string{r.Egress.Link}
 	}
@@ -153,7 +153,7 @@ func egress(cfg *gateway.Config, r gateway.Route, conf *wg.Conf, seen policy.Rou
 }
 
 // snat takes the first address of each family.
-func snat(e *nft.Egress, a netip.Addr) {
+func snat(e *firewall.Egress, a netip.Addr) {
 	switch {
 	case a.Is4() && !e.SNAT4.IsValid():
 		e.SNAT4 = a
@@ -170,7 +170,7 @@ func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, c
 	old := cell.Load()
 	st := &Status{
 		Route: r, Down: r.Name != gateway.WAN && !seen.Default4 && !seen.Default6, V4: seen.Default4, V6: seen.Default6,
-		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: nft.Pair(r),
+		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: firewall.Pair(r),
 	}
 	if st.Down {
 		// Which families it has does not change because it is down.
@@ -250,15 +250,15 @@ func (h *Half) cell(name string) *atomic.Pointer[Status] {
 			r = gateway.Route{Name: name}
 		}
 		r.Number = 0
-		c.Store(&Status{Route: r, Down: true, V4: true, V6: true, WANMark: h.Config().WANRoute().Mark, pair: nft.Pair(r)})
+		c.Store(&Status{Route: r, Down: true, V4: true, V6: true, WANMark: h.Config().WANRoute().Mark, pair: firewall.Pair(r)})
 		h.cells[name] = c
 	}
 	return c
 }
 
 // listeners are the addresses and ports that the blocks answer on.
-func listeners(plans []*plan) []nft.Listener {
-	var all []nft.Listener
+func listeners(plans []*plan) []firewall.Listener {
+	var all []firewall.Listener
 	for _, p := range plans {
 		for _, b := range p.blocks {
 			port, err := strconv.ParseUint(b.Port, 10, 16)
@@ -267,7 +267,7 @@ func listeners(plans []*plan) []nft.Listener {
 			}
 			for _, host := range b.Hosts {
 				for _, proto := range protocols(b.Transport) {
-					l := nft.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port), DNS: b.Transport == "dns"}
+					l := firewall.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port), DNS: b.Transport == "dns"}
 					if !slices.Contains(all, l) {
 						all = append(all, l)
 					}

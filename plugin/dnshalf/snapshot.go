@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -21,8 +22,8 @@ type Snapshot struct {
 	Blocks    []BlockSnapshot
 	Names     int // names that listed names led to
 	Redirect  gateway.Redirect
-	Unsent    string     // what of Redirect cannot be had, and why; "" where all can
-	Counts    nft.Counts // of the table, where it is ours
+	Unsent    string          // what of Redirect cannot be had, and why; "" where all can
+	Counts    firewall.Counts // of the table, where it is ours
 }
 
 // RouteSnapshot is a route as the dns half sees it.
@@ -86,7 +87,7 @@ func (h *Half) Snapshot() (Snapshot, error) {
 		s.Features = kernel.Features()
 		if wantsTable([]*plan{p}) {
 			var err error
-			s.Counts, err = kernel.Counts()
+			s.Counts, err = firewall.ReadCounts()
 			errs = append(errs, err)
 		}
 		s.Sets = h.sets(p, cfg)
@@ -115,7 +116,7 @@ func (h *Half) routeSnapshot(r gateway.Route, stopped nft.Counter) RouteSnapshot
 func (h *Half) sets(p *plan, cfg *gateway.Config) []SetSnapshot {
 	var all []SetSnapshot
 	for _, r := range cfg.Routes {
-		pair, capacity, found := nft.Pair(r), cfg.SetSize, false
+		pair, capacity, found := firewall.Pair(r), cfg.SetSize, false
 		for _, used := range p.routes {
 			if used.name == r.Name && used.learns {
 				found = true

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/nameroute/nameroute/corefile"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
 // CheckBlocks checks a Corefile that is not started, as start checks one that is: it
@@ -20,7 +20,7 @@ func CheckBlocks(f *corefile.File) (notes []string, err error) {
 
 // Listeners returns the addresses and ports that the blocks of a Corefile listen on. A
 // bind by an interface's name counts as all addresses.
-func Listeners(f *corefile.File) []nft.Listener {
+func Listeners(f *corefile.File) []firewall.Listener {
 	return listeners([]*plan{{blocks: textBlocks(f)}})
 }
 

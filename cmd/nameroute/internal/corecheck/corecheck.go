@@ -11,7 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
@@ -114,7 +114,7 @@ func Describe(f *corefile.File) []string {
 }
 
 // Listeners returns the addresses and ports that a Corefile listens on.
-func Listeners(in caddy.Input) ([]nft.Listener, error) {
+func Listeners(in caddy.Input) ([]firewall.Listener, error) {
 	f, err := corefile.Parse(in.Path(), in.Body())
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
@@ -101,7 +101,7 @@ func (p *process) sidecarAnswers(ctx context.Context) error {
 }
 
 // listeners are those of the Corefile that is served now.
-func (p *process) listeners() ([]nft.Listener, error) {
+func (p *process) listeners() ([]firewall.Listener, error) {
 	inst := p.server.instance()
 	if inst == nil {
 		return nil, errors.New("no server runs")
@@ -112,7 +112,7 @@ func (p *process) listeners() ([]nft.Listener, error) {
 // listening asks our own listeners. One that answered once must go on answering;
 // what never did (DNS over QUIC, an address that is not there yet) is left alone.
 type listening struct {
-	now      func() ([]nft.Listener, error)
+	now      func() ([]firewall.Listener, error)
 	answered map[netip.AddrPort]bool
 }
 

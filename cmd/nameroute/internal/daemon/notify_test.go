@@ -14,8 +14,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
 // service is what systemd gives a unit with Type=notify and WatchdogSec=: a socket
@@ -123,8 +122,8 @@ func TestListenersAnswer(t *testing.T) {
 	defer silent.Close()
 	udpServer, tcpServer := serveChaos(t, "udp", nil, c), serveChaos(t, "tcp", tcp, nil)
 	mute := silent.LocalAddr().(*net.UDPAddr).AddrPort()
-	l := &listening{answered: map[netip.AddrPort]bool{}, now: func() ([]nft.Listener, error) {
-		return []nft.Listener{
+	l := &listening{answered: map[netip.AddrPort]bool{}, now: func() ([]firewall.Listener, error) {
+		return []firewall.Listener{
 			{Proto: "udp", Port: at.Port()}, {Proto: "tcp", Port: at.Port()},
 			{Proto: "udp", Addr: mute.Addr(), Port: mute.Port()},
 		}, nil
@@ -150,11 +149,11 @@ func TestListenersAnswer(t *testing.T) {
 	if err := ask(); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	l.now = func() ([]nft.Listener, error) { return nil, nil }
+	l.now = func() ([]firewall.Listener, error) { return nil, nil }
 	if err := ask(); err != nil {
 		t.Fatalf("a listener that the Corefile no longer has is missed: %v", err)
 	}
-	l.now = func() ([]nft.Listener, error) { return nil, errors.New("no server runs") }
+	l.now = func() ([]firewall.Listener, error) { return nil, errors.New("no server runs") }
 	if err := ask(); err == nil {
 		t.Error("without a server it answers")
 	}

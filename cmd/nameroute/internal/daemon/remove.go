@@ -36,7 +36,7 @@ func Remove(ctx context.Context, p paths.Paths) error {
 }
 
 func removeTable(ctx context.Context) error {
-	k, err := nft.Open(nft.Options{})
+	k, err := nft.Open(nft.Options{Table: gateway.TableName})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
@@ -113,7 +113,7 @@ func openable(next, old caddy.Input) error {
 	}
 	var errs []error
 	for _, l := range want {
-		ours := slices.ContainsFunc(have, func(h nft.Listener) bool { return h.Port == l.Port && h.Proto == l.Proto })
+		ours := slices.ContainsFunc(have, func(h firewall.Listener) bool { return h.Port == l.Port && h.Proto == l.Proto })
 		if slices.Contains(have, l) {
 			continue
 		}

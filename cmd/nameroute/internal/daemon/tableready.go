@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -19,7 +20,7 @@ func (p *process) tableReady(started <-chan struct{}) func(context.Context) erro
 			return ctx.Err()
 		}
 		for !slices.Contains(p.parts, control.DNS) {
-			stands, err := nft.Stands()
+			stands, err := nft.TableExists(gateway.TableName)
 			if err != nil || stands {
 				return err
 			}

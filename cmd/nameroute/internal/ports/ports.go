@@ -18,7 +18,7 @@ import (
 	"syscall"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
 // Explain turns a listener's error into one that says who holds the port.
@@ -43,7 +43,7 @@ func Explain(err error) error {
 
 // InUse tries each listener and returns an error for each that another program
 // holds, which it names.
-func InUse(all []nft.Listener) []error {
+func InUse(all []firewall.Listener) []error {
 	var errs []error
 	said := map[uint16]bool{}
 	for _, l := range all {
@@ -57,7 +57,7 @@ func InUse(all []nft.Listener) []error {
 }
 
 // Try opens a listener and closes it again.
-func Try(l nft.Listener) error {
+func Try(l firewall.Listener) error {
 	addr := netip.AddrPortFrom(l.Addr, l.Port).String()
 	if !l.Addr.IsValid() {
 		addr = fmt.Sprintf(":%d", l.Port)

@@ -1,4 +1,4 @@
-package nft
+package firewall
 
 import "net/netip"
 
@@ -66,7 +66,7 @@ var specialPrefixes = func() (out [len(specialUse)]netip.Prefix) {
 // rerouted, except by a route with `private: learn`. An IPv4-mapped address counts
 // as the IPv4 address in it.
 func IsSpecial(a netip.Addr) bool {
-	a = plain(a)
+	a = a.Unmap().WithZone("")
 	for _, p := range specialPrefixes {
 		if p.Contains(a) {
 			return true

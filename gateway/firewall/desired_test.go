@@ -1,7 +1,6 @@
-package nft
+package firewall
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -10,6 +9,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
 )
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func prefixes(s ...string) (ps []netip.Prefix) {
+	for _, p := range s {
+		ps = append(ps, netip.MustParsePrefix(p))
+	}
+	return ps
+}
+
+const mask = gateway.DefaultMask
+
+func route(name string, number int) gateway.Route {
+	return gateway.Route{Name: name, Number: number, Mark: mask.Mark(number), OnDown: gateway.Block,
+		Table: gateway.DefaultTable + number, Priority: gateway.DefaultPriority + number}
+}
+
+func config(routes ...gateway.Route) *gateway.Config {
+	return &gateway.Config{LAN: []string{"br-lan"}, Routes: routes, Mask: mask, Priority: gateway.DefaultPriority,
+		SetSize: gateway.DefaultSetSize, Owner: gateway.OwnerAuto}
+}
 
 // full is a spec with everything in it.
 func full() Spec {
@@ -34,31 +54,35 @@ func full() Spec {
 	}
 }
 
-// TestGoldenTable compares three texts: the one that a person has read and kept, the
-// one that we print, and the one that nft prints of the kernel's table.
-func TestGoldenTable(t *testing.T) {
-	golden, err := os.ReadFile("testdata/full.nft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Desired(full())
-	if diff := cmp.Diff(string(golden), want.String()); diff != "" {
-		t.Errorf("-testdata/full.nft +Table.String():\n%s", diff)
-	}
-	modes(t, func(t *testing.T, m Mode) {
-		k := open(t, Options{Force: m})
-		apply(t, k, full())
-		// nft 1.0.6 shows neither the flag persist nor the owner's name.
-		got := strings.Replace(listTable(t), fmt.Sprintf("table inet nameroute { # progname %s\n\tflags owner\n\n", progname()), "table inet nameroute {\n", 1)
-		if diff := cmp.Diff(want.String(), got); diff != "" {
-			t.Errorf("-Table.String() +nft list table:\n%s", diff)
-		}
-	})
+// redirecting is a spec with `redirect_dns` and our resolver on port 53.
+func redirecting() Spec {
+	s := Spec{Config: config(route("vpn", 1))}
+	s.Config.Redirect = gateway.Redirect{On: true, Refuse: true, Except: prefixes("192.168.1.5/32", "9.9.9.9/32", "2620:fe::/48")}
+	s.Listeners = []Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853}}
+	return s
 }
 
-func progname() string {
-	b, _ := os.ReadFile("/proc/self/comm")
-	return strings.TrimSpace(string(b))
+// TestGolden compares what a person has read and kept with what Desired makes.
+func TestGolden(t *testing.T) {
+	narrow := redirecting()
+	narrow.Listeners = []Listener{{Addr: addr("192.168.1.1"), Proto: "udp", Port: 53, DNS: true}, {Addr: addr("fd00:1::1"), Proto: "tcp", Port: 5353, DNS: true}}
+	for _, c := range []struct {
+		file, from string // the table is compared from this line on
+		spec       Spec
+	}{
+		{"full.nft", "table inet nameroute {", full()},
+		{"redirect.nft", "\tchain left_alone {", redirecting()},
+		{"narrow.nft", "\tchain left_alone {", narrow},
+	} {
+		golden, err := os.ReadFile("testdata/" + c.file)
+		if err != nil {
+			t.Error(err)
+		}
+		_, got, _ := strings.Cut(Desired(c.spec).String(), c.from)
+		if diff := cmp.Diff(string(golden), c.from+got); diff != "" {
+			t.Errorf("-testdata/%s +Desired:\n%s", c.file, diff)
+		}
+	}
 }
 
 func TestDesired(t *testing.T) {

@@ -1,10 +1,11 @@
-package nft
+package firewall
 
 import (
 	"net/netip"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // maxRanges bounds what one interval set holds. A transaction on such a set takes time
@@ -16,14 +17,14 @@ const maxRanges = 8192
 // region is a part of the address space and the ranges in it, cut at its ends.
 type region struct {
 	prefix netip.Prefix
-	ranges []Range
+	ranges []nft.Range
 }
 
 // regions cuts the ranges of one family, merged, into parts of at most limit each, by
 // halving the address space wherever it holds more. So a change moves nothing but what
 // is in a half that grew too large or small; a packet's address is in one part only,
 // and what is written to the others does not matter to it.
-func regions(all netip.Prefix, ranges []Range, limit int) []region {
+func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
 	if len(ranges) == 0 {
 		return nil
 	}
@@ -37,8 +38,8 @@ func regions(all netip.Prefix, ranges []Range, limit int) []region {
 	}
 	below, above := ranges[:at:at], ranges[at:]
 	if len(above) > 0 && above[0].From.Less(high.Addr()) { // it lies in both
-		below = append(below, Range{above[0].From, high.Addr().Prev()})
-		above = append([]Range{{high.Addr(), above[0].To}}, above[1:]...)
+		below = append(below, nft.Range{From: above[0].From, To: high.Addr().Prev()})
+		above = append([]nft.Range{{From: high.Addr(), To: above[0].To}}, above[1:]...)
 	}
 	return append(regions(low, below, limit), regions(high, above, limit)...)
 }
@@ -54,17 +55,17 @@ func halves(p netip.Prefix) (low, high netip.Prefix) {
 
 // prefixSets are the sets of a route's prefixes of one family. A small list is in one,
 // which is there while it is empty, too.
-func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit int) []set {
+func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit int) []nft.Set {
 	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	if f == gateway.V6 {
 		all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	var sets []set
-	for _, r := range regions(all, Merge(prefixes, f), limit) {
-		sets = append(sets, set{name: regionSet(name, r.prefix), family: f, ranges: r.ranges})
+	var sets []nft.Set
+	for _, r := range regions(all, nft.Merge(prefixes, f), limit) {
+		sets = append(sets, nft.Set{Name: regionSet(name, r.prefix), Family: f, Ranges: r.ranges})
 	}
 	if len(sets) == 0 {
-		sets = []set{{name: name, family: f}}
+		sets = []nft.Set{{Name: name, Family: f}}
 	}
 	return sets
 }

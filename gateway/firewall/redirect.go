@@ -1,14 +1,12 @@
-package nft
+package firewall
 
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
-	"github.com/google/nftables/expr"
 	"github.com/nameroute/nameroute/gateway"
-	"golang.org/x/sys/unix"
+	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // The chains of `redirect_dns`, and what counts in them. nft(8) knows the word redirect,
@@ -31,28 +29,28 @@ const portDoT = 853 // RFC 7858, RFC 9250
 
 // redirect are the chains of `redirect_dns`, none where it is off. Only what comes in
 // by lan's links is meant: the box's own questions are not.
-func (d *desire) redirect() []chain {
+func (d *desire) redirect() []nft.Chain {
 	if !d.Config.Redirect.On {
 		return nil
 	}
-	chains := []chain{
-		{name: chainAlone, rules: d.leftAlone()},
-		{name: chainToUs, rules: d.toUs()},
-		{name: chainRedirect, kind: "nat", hook: "prerouting", priority: priorityDstNAT, rules: d.fromLAN(PortDNS, chainToUs)},
+	chains := []nft.Chain{
+		{Name: chainAlone, Rules: d.leftAlone()},
+		{Name: chainToUs, Rules: d.toUs()},
+		{Name: chainRedirect, Type: "nat", Hook: "prerouting", Priority: nft.PriorityDstNAT, Rules: d.fromLAN(PortDNS, chainToUs)},
 	}
 	if d.Config.Redirect.Refuse {
 		chains = append(chains,
-			chain{name: chainRefuse, rules: refuse()},
-			chain{name: chainDoT, kind: "filter", hook: "forward", priority: priorityFilter, rules: d.fromLAN(portDoT, chainRefuse)})
+			nft.Chain{Name: chainRefuse, Rules: refuse()},
+			nft.Chain{Name: chainDoT, Type: "filter", Hook: "forward", Priority: nft.PriorityFilter, Rules: d.fromLAN(portDoT, chainRefuse)})
 	}
 	return chains
 }
 
-func (d *desire) fromLAN(port uint16, to string) []rule {
-	var rules []rule
+func (d *desire) fromLAN(port uint16, to string) []nft.Rule {
+	var rules []nft.Rule
 	for _, link := range sortedLinks(d.Config.LAN) {
 		for _, proto := range protocols {
-			rules = append(rules, newRule("lan", iifname(link), dport(proto, port), jump(to)))
+			rules = append(rules, nft.NewRule("lan", nft.Iifname(link), nft.Dport(proto, port), nft.Jump(to)))
 		}
 	}
 	return rules
@@ -63,33 +61,33 @@ var protocols = [...]string{"udp", "tcp"}
 // leftAlone: what goes to the box itself, to a connected network or an address that the
 // user keeps is no question to the internet (a resolver on lan, whose questions cross
 // the box where bridges are filtered); and what is excepted.
-func (d *desire) leftAlone() []rule {
-	var rules []rule
+func (d *desire) leftAlone() []nft.Rule {
+	var rules []nft.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, newRule("its own resolver", daddrIn(f, familySet(setKeep, f)), accept()))
+		rules = append(rules, nft.NewRule("its own resolver", nft.DaddrIn(f, familySet(setKeep, f)), nft.Accept()))
 	}
 	for _, f := range gateway.Families {
-		if len(Merge(d.Config.Redirect.Except, f)) == 0 {
+		if len(nft.Merge(d.Config.Redirect.Except, f)) == 0 {
 			continue
 		}
 		name := familySet(setExcept, f)
-		rules = append(rules, newRule("an excepted client", saddrIn(f, name), accept()),
-			newRule("an excepted resolver", daddrIn(f, name), accept()))
+		rules = append(rules, nft.NewRule("an excepted client", nft.SaddrIn(f, name), nft.Accept()),
+			nft.NewRule("an excepted resolver", nft.DaddrIn(f, name), nft.Accept()))
 	}
 	return rules
 }
 
 // toUs sends questions on to the listener that answers them.
-func (d *desire) toUs() []rule {
-	rules := []rule{newRule("exceptions", jump(chainAlone))}
+func (d *desire) toUs() []nft.Rule {
+	rules := []nft.Rule{nft.NewRule("exceptions", nft.Jump(chainAlone))}
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
 			l, ok := d.answering(f, proto)
 			if !ok {
 				continue
 			}
-			r := newRule(askedUs+": "+questionsBy(f, proto), protocolIs(f, proto), count(), sendTo(f, l))
-			r.carry = true
+			r := nft.NewRule(askedUs+": "+questionsBy(f, proto), nft.L4ProtoOf(f, proto), nft.Count(), sendTo(l))
+			r.KeepCounter = true
 			rules = append(rules, r)
 		}
 	}
@@ -143,22 +141,22 @@ func questionsBy(f gateway.Family, proto string) string {
 }
 
 // refuse answers as a host where nothing listens, so that the client tries port 53 at once.
-func refuse() []rule {
-	tcp := newRule(askInstead+": TCP", part{"meta l4proto tcp", l4proto(unix.IPPROTO_TCP)}, count(), rejectReset())
-	udp := newRule(askInstead+": UDP", part{"meta l4proto udp", l4proto(unix.IPPROTO_UDP)}, count(), rejectPort())
-	tcp.carry, udp.carry = true, true
-	return []rule{newRule("exceptions", jump(chainAlone)), tcp, udp}
+func refuse() []nft.Rule {
+	tcp := nft.NewRule(askInstead+": TCP", nft.L4Proto("tcp"), nft.Count(), nft.RejectTCPReset())
+	udp := nft.NewRule(askInstead+": UDP", nft.L4Proto("udp"), nft.Count(), nft.RejectPort())
+	tcp.KeepCounter, udp.KeepCounter = true, true
+	return []nft.Rule{nft.NewRule("exceptions", nft.Jump(chainAlone)), tcp, udp}
 }
 
 // exceptSets are empty where nothing is excepted, and then not there.
-func (d *desire) exceptSets() []set {
-	var sets []set
+func (d *desire) exceptSets() []nft.Set {
+	var sets []nft.Set
 	if !d.Config.Redirect.On {
 		return nil
 	}
 	for _, f := range gateway.Families {
-		if ranges := Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {
-			sets = append(sets, set{name: familySet(setExcept, f), family: f, ranges: ranges, base: true})
+		if ranges := nft.Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {
+			sets = append(sets, nft.Set{Name: familySet(setExcept, f), Family: f, Ranges: ranges, Required: true})
 		}
 	}
 	return sets
@@ -170,46 +168,21 @@ func (d *desire) exceptSets() []set {
 // to a host on lan. It would be dropped by the closed door, or answered into the tunnel.
 // It stands behind all translation of destinations, and concerns nothing that came in by
 // a way out, because that has no mark of its packets.
-func (d *desire) sentOn() []rule {
+func (d *desire) sentOn() []nft.Rule {
 	none := gateway.Mark{Mask: d.mask}
-	var rules []rule
+	var rules []nft.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, newRule("never rerouted", markIsSet(d.mask), ctOriginal(), ctTranslated(),
-			daddrIn(f, familySet(setKeep, f)), setMark(none), setCtMark(none)))
+		rules = append(rules, nft.NewRule("never rerouted", nft.MarkIsSet(d.mask), nft.CtOriginal(), nft.CtDNAT(),
+			nft.DaddrIn(f, familySet(setKeep, f)), nft.SetMark(none), nft.SetCtMark(none)))
 	}
 	return rules
 }
 
-func protocolIs(f gateway.Family, proto string) part {
-	number := map[string]byte{"udp": unix.IPPROTO_UDP, "tcp": unix.IPPROTO_TCP}[proto]
-	p := nfproto(f)
-	return part{p.text + " meta l4proto " + proto, slices.Concat(p.exprs, l4proto(number))}
-}
-
 // sendTo changes where a packet goes: to the address of the link that it came in by, or
 // to the one that is listened on.
-func sendTo(f gateway.Family, l Listener) part {
+func sendTo(l Listener) nft.Part {
 	if !l.Addr.IsValid() {
-		return part{fmt.Sprintf("redirect to :%d", l.Port), []expr.Any{
-			&expr.Immediate{Register: reg, Data: big16(l.Port)}, &expr.Redir{RegisterProtoMin: reg, RegisterProtoMax: reg}}}
+		return nft.Redirect(l.Port)
 	}
-	return part{fmt.Sprintf("dnat %s to %s", familyWord(f), netip.AddrPortFrom(l.Addr, l.Port)), []expr.Any{
-		&expr.Immediate{Register: reg, Data: l.Addr.AsSlice()}, &expr.Immediate{Register: reg + 1, Data: big16(l.Port)},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(nfFamily(f)), RegAddrMin: reg, RegAddrMax: reg, RegProtoMin: reg + 1, RegProtoMax: reg + 1}}}
-}
-
-// ctTranslated matches flows whose destination was changed.
-func ctTranslated() part {
-	const dnat = 1 << 5 // IPS_DST_NAT
-	return part{"ct status dnat", []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg},
-		and(native32(dnat), native32(0)), differ(native32(0))}}
-}
-
-func rejectReset() part {
-	return part{"reject with tcp reset", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
-}
-
-// rejectPort is port unreachable, of either family's ICMP; nft(8) prints nothing more of it.
-func rejectPort() part {
-	return part{"reject", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}}
+	return nft.DNAT(netip.AddrPortFrom(l.Addr, l.Port))
 }

@@ -1,10 +1,11 @@
-package nft
+package firewall
 
 import (
 	"net/netip"
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // Spec is what Desired makes the table from: the configuration and what is known
@@ -57,27 +58,27 @@ const (
 )
 
 // Desired computes the table from the spec. It is pure.
-func Desired(s Spec) *Table {
-	d := desire{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]set{}}
+func Desired(s Spec) *nft.Table {
+	d := desire{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]nft.Set{}}
 	for _, r := range s.Config.Routes {
 		for _, f := range gateway.Families {
 			name := r.PrefixSet(f)
 			d.prefixes[name] = prefixSets(name, f, s.Prefixes[r.Name], maxRanges)
 		}
 	}
-	return &Table{
+	return &nft.Table{
 		Name: gateway.TableName,
-		sets: d.sets(),
-		chains: append([]chain{
-			{name: chainClassify, rules: d.classify()},
-			{name: "prerouting", kind: "filter", hook: "prerouting", priority: priorityMangle, rules: d.prerouting()},
-			{name: "sent_on", kind: "filter", hook: "prerouting", priority: priorityDstNAT + 1, rules: d.sentOn()},
-			{name: "output", kind: "route", hook: "output", priority: priorityMangle, rules: d.output()},
-			{name: chainDoor, kind: "filter", hook: "postrouting", priority: prioritySrcNAT - 1, rules: d.closedDoor()},
-			{name: "source_nat", kind: "nat", hook: "postrouting", priority: prioritySrcNAT, rules: d.sourceNAT()},
-			{name: "mss_in", kind: "filter", hook: "forward", priority: priorityMangle, rules: d.mss(iifname)},
-			{name: "mss_out", kind: "filter", hook: "postrouting", priority: priorityMangle, rules: d.mss(oifname)},
-			{name: "input", kind: "filter", hook: "input", priority: priorityFilter, rules: d.input()},
+		Sets: d.sets(),
+		Chains: append([]nft.Chain{
+			{Name: chainClassify, Rules: d.classify()},
+			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityMangle, Rules: d.prerouting()},
+			{Name: "sent_on", Type: "filter", Hook: "prerouting", Priority: nft.PriorityDstNAT + 1, Rules: d.sentOn()},
+			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityMangle, Rules: d.output()},
+			{Name: chainDoor, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.closedDoor()},
+			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PrioritySrcNAT, Rules: d.sourceNAT()},
+			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(nft.Iifname)},
+			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(nft.Oifname)},
+			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
 		}, slices.Concat(d.leftOver(), d.redirect())...),
 	}
 }
@@ -86,7 +87,7 @@ type desire struct {
 	Spec
 	mask     uint32
 	wan      gateway.Mark
-	prefixes map[string][]set // of routes, by the name that they have in one piece
+	prefixes map[string][]nft.Set // of routes, by the name that they have in one piece
 }
 
 // links are a route's interfaces, sorted, so that the table does not depend on the
@@ -101,18 +102,18 @@ func sortedLinks(links []string) []string {
 	})
 }
 
-func (d *desire) sets() []set {
-	var sets []set
+func (d *desire) sets() []nft.Set {
+	var sets []nft.Set
 	for _, f := range gateway.Families {
-		sets = append(sets, set{name: familySet(setKeep, f), family: f, ranges: d.Kept(f), base: true})
+		sets = append(sets, nft.Set{Name: familySet(setKeep, f), Family: f, Ranges: d.Kept(f), Required: true})
 	}
 	for _, f := range gateway.Families {
-		sets = append(sets, set{name: familySet(setSpecial, f), family: f, ranges: Merge(specialPrefixes[:], f), base: true})
+		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(specialPrefixes[:], f), Required: true})
 	}
 	sets = append(append(sets, d.exceptSets()...), d.movedSets()...)
 	for _, r := range d.Config.Routes {
 		for _, f := range gateway.Families {
-			sets = append(sets, set{name: r.Set(f), family: f, learned: true, size: d.Config.SetSize})
+			sets = append(sets, nft.Set{Name: r.Set(f), Family: f, Timeout: true, Size: d.Config.SetSize})
 		}
 		for _, f := range gateway.Families {
 			sets = append(sets, d.prefixes[r.PrefixSet(f)]...)
@@ -126,12 +127,12 @@ func familySet(name string, f gateway.Family) string { return gateway.Route{Name
 
 // prerouting: what comes in by a way out belongs to it, so that its replies go
 // back there; everything else is classified.
-func (d *desire) prerouting() []rule {
+func (d *desire) prerouting() []nft.Rule {
 	rules := d.fromMoved()
 	arrive := func(link, name string, m gateway.Mark) {
 		rules = append(rules,
-			newRule(name+": replies go back by it", iifname(link), ctNew(), setCtMark(m)),
-			newRule(name+": came in by it", iifname(link), accept()))
+			nft.NewRule(name+": replies go back by it", nft.Iifname(link), nft.CtNew(), nft.SetCtMark(m)),
+			nft.NewRule(name+": came in by it", nft.Iifname(link), nft.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		if !d.Egress[r.Name].Inbound {
@@ -146,7 +147,7 @@ func (d *desire) prerouting() []rule {
 			arrive(link, gateway.WAN, d.wan)
 		}
 	}
-	return append(rules, newRule("everything else", jump(chainClassify)))
+	return append(rules, nft.NewRule("everything else", nft.Jump(chainClassify)))
 }
 
 // wanInbound reports whether what comes in by the WAN's links is the WAN's alone. On
@@ -158,33 +159,33 @@ func (d *desire) wanInbound() bool {
 // output: a socket that has chosen a route gives it to its flow, for what the kernel
 // sends in its place and without its mark: a port unreachable quotes the answer that
 // came too late, and would leave by the WAN.
-func (d *desire) output() []rule {
-	var rules []rule
+func (d *desire) output() []nft.Rule {
+	var rules []nft.Rule
 	chose := func(name string, m gateway.Mark) {
-		rules = append(rules, newRule(name+": the socket chose", markIs(m), setCtMark(m), accept()))
+		rules = append(rules, nft.NewRule(name+": the socket chose", nft.MarkIs(m), nft.SetCtMark(m), nft.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		chose(r.Name, r.Mark)
 	}
 	chose(gateway.WAN, d.wan)
 	return append(rules,
-		newRule("the socket chose", markIsSet(d.mask), accept()),
-		newRule("the box's own", jump(chainClassify)))
+		nft.NewRule("the socket chose", nft.MarkIsSet(d.mask), nft.Accept()),
+		nft.NewRule("the box's own", nft.Jump(chainClassify)))
 }
 
-func (d *desire) sourceNAT() []rule {
-	var rules []rule
+func (d *desire) sourceNAT() []nft.Rule {
+	var rules []nft.Rule
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			add := func(p part) { rules = append(rules, newRule(r.Name, append(d.leaves(r, link), p)...)) }
+			add := func(p nft.Part) { rules = append(rules, nft.NewRule(r.Name, append(d.leaves(r, link), p)...)) }
 			if e.Masquerade {
-				add(masquerade())
+				add(nft.Masquerade())
 				continue
 			}
 			for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
 				if a.IsValid() {
-					add(snat(a))
+					add(nft.SNAT(a))
 				}
 			}
 		}
@@ -195,9 +196,9 @@ func (d *desire) sourceNAT() []rule {
 // mss clamps the segments of connections to what the egress can carry, in one
 // direction: SYNs that come in by it (forward), or leave by it, our own among them
 // (postrouting).
-func (d *desire) mss(direction func(link string) part) []rule {
+func (d *desire) mss(direction func(link string) nft.Part) []nft.Rule {
 	headers := map[gateway.Family]int{gateway.V4: 20 + 20, gateway.V6: 40 + 20} // RFC 6691, RFC 8200 8.3
-	var rules []rule
+	var rules []nft.Rule
 	for _, r := range d.Config.Routes {
 		for _, link := range d.links(r) {
 			for _, f := range gateway.Families {
@@ -205,8 +206,8 @@ func (d *desire) mss(direction func(link string) part) []rule {
 				if size <= 0 || size > 65535 {
 					continue
 				}
-				rules = append(rules, newRule(r.Name+": fits its MTU",
-					nfproto(f), direction(link), tcpSYN(), maxSegment(uint16(size))))
+				rules = append(rules, nft.NewRule(r.Name+": fits its MTU",
+					nft.NFProto(f), direction(link), nft.TCPSYN(), nft.MaxSegment(uint16(size))))
 			}
 		}
 	}
@@ -214,10 +215,10 @@ func (d *desire) mss(direction func(link string) part) []rule {
 }
 
 // input: our resolver answers lan and the box itself, nobody else.
-func (d *desire) input() []rule {
-	rules := []rule{newRule("the box itself", iifname("lo"), accept())}
+func (d *desire) input() []nft.Rule {
+	rules := []nft.Rule{nft.NewRule("the box itself", nft.Iifname("lo"), nft.Accept())}
 	for _, link := range sortedLinks(d.Config.LAN) {
-		rules = append(rules, newRule("lan", iifname(link), accept()))
+		rules = append(rules, nft.NewRule("lan", nft.Iifname(link), nft.Accept()))
 	}
 	seen := map[Listener]bool{}
 	for _, l := range d.Listeners {
@@ -227,11 +228,11 @@ func (d *desire) input() []rule {
 			continue
 		}
 		seen[l] = true
-		parts := []part{dport(l.Proto, l.Port), count(), drop()}
+		parts := []nft.Part{nft.Dport(l.Proto, l.Port), nft.Count(), nft.Drop()}
 		if l.Addr.IsValid() {
-			parts = append([]part{daddrIs(l.Addr)}, parts...)
+			parts = append([]nft.Part{nft.DaddrIs(l.Addr)}, parts...)
 		}
-		rules = append(rules, newRule("nobody else's resolver", parts...))
+		rules = append(rules, nft.NewRule("nobody else's resolver", parts...))
 	}
 	return rules
 }

@@ -1,0 +1,55 @@
+package nft
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// full is a spec with everything in it.
+func full() Spec {
+	vpn, office, shared := route("vpn", 0x51), route("office", 2), route("shared", 3)
+	vpn.OnDown = gateway.FallBack
+	office.Private = true
+	office.Evict = true
+	c := config(vpn, office, shared)
+	c.Keep = prefixes("9.9.9.0/24", "2620:fe::/48")
+	return Spec{
+		Config: c,
+		Egress: map[string]Egress{
+			"vpn":    {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00::2"), MTU: 1420},
+			"office": {Links: []string{"tun1", "tun0"}, Inbound: true, Masquerade: true, MTU: 1400},
+			"shared": {Links: []string{"br-lan"}, SNAT4: addr("192.168.1.1")},
+		},
+		WANLinks: []string{"eth0"},
+		Local:    prefixes("192.168.1.0/24", "192.168.2.0/24", "192.168.3.0/24", "203.0.113.5/32", "fd01::/64", "2001:db8::1/128"),
+		Prefixes: map[string][]netip.Prefix{"vpn": prefixes("91.108.4.0/22", "91.108.8.0/22", "91.108.12.0/24", "2001:67c:4e8::/48"), "office": prefixes("10.9.0.0/16")},
+		Listeners: []Listener{{Proto: "udp", Port: 53}, {Proto: "tcp", Port: 53},
+			{Addr: addr("192.168.1.1"), Proto: "tcp", Port: 853}, {Addr: addr("fd01::1"), Proto: "udp", Port: 5353}},
+	}
+}
+
+// TestPrintedTable compares the text that we print of a table with everything in it and
+// the one that nft prints of the kernel's.
+func TestPrintedTable(t *testing.T) {
+	want := Desired(full())
+	modes(t, func(t *testing.T, m Mode) {
+		k := open(t, Options{Force: m})
+		apply(t, k, full())
+		// nft 1.0.6 shows neither the flag persist nor the owner's name.
+		got := strings.Replace(listTable(t), fmt.Sprintf("table inet nameroute { # progname %s\n\tflags owner\n\n", progname()), "table inet nameroute {\n", 1)
+		if diff := cmp.Diff(want.String(), got); diff != "" {
+			t.Errorf("-Table.String() +nft list table:\n%s", diff)
+		}
+	})
+}
+
+func progname() string {
+	b, _ := os.ReadFile("/proc/self/comm")
+	return strings.TrimSpace(string(b))
+}
