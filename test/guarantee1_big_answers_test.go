@@ -53,6 +53,7 @@ func TestBigAnswers(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
+// Guarantee 1: set before answer.
 // The first answer over TCP, with nothing in the cache: all are in the sets before it.
 func TestBigFreshAnswersOverTCP(t *testing.T) {
 	t.Parallel()

@@ -60,8 +60,9 @@ func (g *gate) askAndConnect(name string, qtype uint16, proto string) ([]netip.A
 	return addrs, nil
 }
 
-// Guarantee 1: whoever is faster than the kernel's acknowledgement would leave by the
-// WAN, with the first packet.
+// Guarantee 1: set before answer.
+// A client that is faster than the kernel's acknowledgement would leave by the WAN with its
+// first packet.
 func TestFreshNamesConnectedToAtOnce(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
@@ -85,6 +86,7 @@ func TestFreshNamesConnectedToAtOnce(t *testing.T) {
 	}
 }
 
+// Guarantee 1: set before answer.
 // Cached answers are as good as fresh ones after the sets were emptied under them.
 func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
 	t.Parallel()
@@ -104,7 +106,8 @@ func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
 	}
 }
 
-// Fifty clients ask the same at once: one question leaves, all are answered, and none
+// Guarantee 1: set before answer.
+// Fifty clients send the same query at once: one leaves the box, all are answered, and none
 // is answered before the address is in the set.
 func TestCoalescedAnswers(t *testing.T) {
 	t.Parallel()
@@ -127,7 +130,8 @@ func TestCoalescedAnswers(t *testing.T) {
 	}
 }
 
-// An answer that the cache has fetched by itself, for nobody, is learned when the
+// Guarantee 1: set before answer.
+// An answer that the cache has prefetched, for no client, is learned when the
 // first client gets it.
 func TestPrefetchedAnswers(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// A flow keeps its route in its connection's mark, not in the set.
+// Guarantee 3: a flow keeps its route.
+// The route is in the connection's mark, not in the set.
 func TestFlowOutlivesItsElement(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Gateway: "owner: off"})

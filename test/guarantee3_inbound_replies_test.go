@@ -17,9 +17,10 @@ const (
 	portLAN                      // on the client, by DNAT on the box
 )
 
-// Who comes in by the tunnel is answered by the tunnel, and who comes in by the WAN by
-// the WAN, on the box and, translated, on a LAN host; also where the address of who
-// comes is in the sets.
+// Guarantee 3: a flow keeps its route.
+// A connection that comes in by the tunnel is answered through the tunnel, and one that comes
+// in by the WAN through the WAN, on the box and, translated, on a LAN host; also where the
+// remote address is in the sets.
 func TestInboundIsAnsweredTheWayItCame(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})

@@ -10,7 +10,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// With `on_down: wan` new flows and questions take the WAN while the tunnel is down,
+// Guarantee 4: kill switch.
+// With `on_down: wan` new flows and queries take the WAN while the tunnel is down,
 // with short answers, and flows of the tunnel stay closed. When it is back, so is
 // everything, and flows that began by the WAN end there.
 func TestFallBackToWAN(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// A dead egress is a closed door: whatever becomes of the tunnel, no packet and no
-// question of the route takes the WAN, everything else goes on, and all is back by
-// itself.
+// Guarantee 4: kill switch.
+// Whatever happens to the tunnel, no packet and no query of the route takes the WAN,
+// everything else goes on, and the route recovers by itself.
 func TestDeadTunnel(t *testing.T) {
 	for _, c := range []struct {
 		name   string

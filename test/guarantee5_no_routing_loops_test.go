@@ -12,7 +12,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Guarantee 5: whatever a listed name answers with, the box, its LAN, its uplink and
+// Guarantee 5: no routing loops.
+// Whatever a listed name answers with, the box, its LAN, its uplink and
 // its tunnel stay reachable the way they were.
 func TestAnswersThatWouldHarm(t *testing.T) {
 	t.Parallel()

@@ -14,8 +14,9 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// The names of a content network are on no list, and clients ask for them by
-// themselves: those that a listed name's answer led to follow it.
+// Guarantee 6: no bypass.
+// The names of a content network are on no list, and clients query them directly: those that
+// are aliases of a listed name follow it.
 func TestNamesThatAnswersLeadTo(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})

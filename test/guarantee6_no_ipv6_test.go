@@ -10,7 +10,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Guarantee 6: where the route has no IPv6, nothing leads a client round it.
+// Guarantee 6: no bypass.
+// Where the route has no IPv6, no answer gives a client an address that bypasses it.
 func TestTunnelWithoutIPv6(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})

@@ -40,6 +40,7 @@ func hints(m *dns.Msg) []netip.Addr {
 	return addrs
 }
 
+// Guarantee 6: no bypass.
 // A browser connects to the hints of an HTTPS record before it has any A record.
 func TestHintsAreLearned(t *testing.T) {
 	t.Parallel()

@@ -11,8 +11,9 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// A process that ends, however it ends, leaves everything in place and the door
-// closed. The next one adopts what it finds, and flows go on.
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
+// A process that ends, however it ends, leaves everything in place and the kill switch
+// active. The next one adopts what it finds, and flows go on.
 func TestEndedProcess(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -14,7 +14,8 @@ import (
 // manyLearned is how many names are learned before the ruleset is flushed.
 const manyLearned = 100
 
-// A table that is ours alone stands through whatever others do to the ruleset. Where
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
+// A table that is ours alone survives whatever others do to the ruleset. Where
 // such a table would die with us it has an ordinary twin, which others can take away:
 // it is put back, and no packet feels it.
 func TestOwnedTableSurvivesAFlush(t *testing.T) {
@@ -56,6 +57,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	}
 }
 
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // An ordinary table that others take away is put back, elements too, within 100 ms. The
 // race detector makes everything several times slower, and so does a busy machine: it gets
 // twenty times what this process itself came too late.

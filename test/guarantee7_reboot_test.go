@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // What a reboot leaves is the disk. Before anybody has asked anything, clients that
 // remember an address of a listed name are routed by the tunnel again, and none of
 // their packets leaves by the WAN at any time from link-up on.

@@ -14,6 +14,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
+// Guarantee 8: fails safe.
 // A provider's file that cannot be used closes its route and nothing else: its names
 // and what was learned stay closed, other names go on, and the file that is put right
 // is taken up.

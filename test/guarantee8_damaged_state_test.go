@@ -13,6 +13,7 @@ import (
 // stateFiles is what a nameroute keeps on disk.
 var stateFiles = []string{"learned", "names", "sysctl.json", "good/gateway.yaml", "good/Corefile", "lists/compiled.index"}
 
+// Guarantee 8: fails safe.
 // What lies in the state directory and cannot be used is in nobody's way: it is set
 // aside with one message, and packets, answers and both families go on.
 func TestStateThatCannotBeUsed(t *testing.T) {
@@ -96,6 +97,7 @@ func linesWith(text string, words ...string) (n int) {
 	return n
 }
 
+// Guarantee 8: fails safe.
 // A disk that is full, or takes nothing at all, costs what a restart would remember,
 // and nothing else: starts, reloads and answers go on. Each trouble is said once, and
 // when there is room all is stored.

@@ -12,7 +12,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Guarantee 9: the box is nobody else's resolver.
+// Guarantee 9: no open resolver.
+// Queries from outside are not answered, whatever address of the box they are sent to.
 func TestQuestionsFromOutsideAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
@@ -68,6 +69,7 @@ func TestQuestionsFromOutsideAreNotAnswered(t *testing.T) {
 	}
 }
 
+// Guarantee 9: no open resolver.
 // From the first moment on: the port is open before anything else is ready.
 func TestNoAnswerToOutsideWhileStarting(t *testing.T) {
 	t.Parallel()

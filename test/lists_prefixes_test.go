@@ -62,7 +62,8 @@ func TestPrefixes(t *testing.T) {
 	g.wantNoneClear(second...)
 }
 
-// Guarantee 5 for lists: prefixes that cover everything leave the box, its LAN, its
+// Guarantee 5: no routing loops.
+// Prefixes of a list that cover everything leave the box, its LAN, its
 // uplink and its tunnel as they were.
 func TestPrefixesThatWouldHarm(t *testing.T) {
 	t.Parallel()

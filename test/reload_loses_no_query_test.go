@@ -13,8 +13,9 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// SIGHUP takes up a new entry, and a new Corefile, while questions are asked; not one
-// of them is lost.
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
+// SIGHUP applies a new entry and a new Corefile while queries are sent; not one of them is
+// lost.
 func TestReloadLosesNoQuery(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})

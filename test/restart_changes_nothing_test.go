@@ -13,6 +13,7 @@ import (
 // What the embedded WireGuard knows lives in the process and ends with it.
 var ofTheProcess = regexp.MustCompile(`what="(fwmark|private key|peer \S+ added)|count=3 first="fwmark `)
 
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // Applied twice, nothing changes the second time: neither by a restart, nor by a
 // reload of the same files.
 func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
