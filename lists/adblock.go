@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // adblock is the rules of ad blockers as DNS filters read them (AdGuard Home,
@@ -181,16 +183,16 @@ func (a *adblockRules) line(line string) {
 func (a *adblockRules) rule(line, rule string, mods []string) {
 	s := a.s
 	rule, excepted := strings.CutPrefix(rule, "@@")
-	exception, deny := NoException, ""
+	exception, deny := entry.NoException, ""
 	if excepted {
-		exception = Always
+		exception = entry.Always
 	}
 	for _, m := range mods {
 		key, value, _ := strings.Cut(strings.TrimSpace(m), "=")
 		switch key {
 		case "important":
 			if !excepted {
-				exception = Insist
+				exception = entry.Insist
 			}
 		case "denyallow":
 			deny = value
@@ -222,19 +224,19 @@ func (a *adblockRules) rule(line, rule string, mods []string) {
 }
 
 // denyallow makes an entry and exceptions from it for longer names.
-func (a *adblockRules) denyallow(line string, e Entry, exception Exception, deny string) {
-	if exception == Always {
+func (a *adblockRules) denyallow(line string, e entry.Entry, exception entry.Exception, deny string) {
+	if exception == entry.Always {
 		a.s.skip(line, reasonModifier)
 		return
 	}
-	var but []Entry
+	var but []entry.Entry
 	for text := range strings.SplitSeq(deny, "|") {
-		name, reason := canonical(text)
+		name, reason := entry.CanonicalName(text)
 		if reason != "" {
 			a.s.skip(line, reasonDenyallow)
 			return
 		}
-		but = append(but, Entry{Kind: Suffix, Exception: Specific, Text: name})
+		but = append(but, entry.Entry{Kind: entry.Suffix, Exception: entry.Specific, Text: name})
 	}
 	a.s.entry(e) // not Insist: the exceptions would not hold
 	for _, b := range but {
@@ -243,10 +245,10 @@ func (a *adblockRules) denyallow(line string, e Entry, exception Exception, deny
 }
 
 // adblockPattern reads the part of a rule that names names.
-func adblockPattern(rule string) (e Entry, p netip.Prefix, reason string) {
+func adblockPattern(rule string) (e entry.Entry, p netip.Prefix, reason string) {
 	if len(rule) > 2 && rule[0] == '/' && rule[len(rule)-1] == '/' {
 		text := strings.ReplaceAll(rule[1:len(rule)-1], `\/`, "/")
-		return Entry{Kind: Regexp, Text: text}, p, checkRegexp(text)
+		return entry.Entry{Kind: entry.Regexp, Text: text}, p, entry.CheckRegexp(text)
 	}
 	host, suffix := strings.CutPrefix(rule, "||")
 	exact := false
@@ -269,21 +271,21 @@ func adblockPattern(rule string) (e Entry, p netip.Prefix, reason string) {
 	if !suffix && !exact && !strings.Contains(host, ".") {
 		return e, p, reasonURLWord
 	}
-	name, reason := canonical(host)
-	e = Entry{Kind: Full, Text: name}
+	name, reason := entry.CanonicalName(host)
+	e = entry.Entry{Kind: entry.Full, Text: name}
 	if suffix {
-		e.Kind = Suffix
+		e.Kind = entry.Suffix
 	}
 	return e, p, reason
 }
 
-func adblockGlob(host string, suffix bool) (e Entry, p netip.Prefix, reason string) {
+func adblockGlob(host string, suffix bool) (e entry.Entry, p netip.Prefix, reason string) {
 	if suffix || strings.HasPrefix(host, "*.") {
-		e, reason = pattern(host)
+		e, reason = entry.ParsePattern(host)
 		return e, p, reason
 	}
-	expr, reason := glob(host, false)
-	return Entry{Kind: Regexp, Text: expr}, p, reason
+	expr, reason := entry.Glob(host, false)
+	return entry.Entry{Kind: entry.Regexp, Text: expr}, p, reason
 }
 
 const reasonPathRule = "a rule on a part of a host: a path or port"

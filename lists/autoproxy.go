@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // autoproxy is the format of gfwlist, as text or in base64. Its rules are about
@@ -114,7 +116,7 @@ func autoproxyRule(line string, s *sink) {
 		finish(e, reason, excepted, line, s)
 		return
 	}
-	exceptKind := Suffix
+	exceptKind := entry.Suffix
 	bare := false
 	switch {
 	case strings.HasPrefix(rule, "||"):
@@ -125,9 +127,9 @@ func autoproxyRule(line string, s *sink) {
 			s.skip(line, reasonURLWord)
 			return
 		}
-		rule, exceptKind = rest, Full
+		rule, exceptKind = rest, entry.Full
 	case strings.HasPrefix(rule, "."):
-		exceptKind, bare = Below, true
+		exceptKind, bare = entry.Below, true
 	case strings.HasPrefix(rule, "/"):
 		s.skip(line, reasonPath)
 		return
@@ -156,27 +158,27 @@ func autoproxyRule(line string, s *sink) {
 }
 
 // urlHost makes the entry of a rule's host.
-func urlHost(host string, excepted bool, exceptKind Kind) (e Entry, reason string) {
-	e, reason = pattern(host)
+func urlHost(host string, excepted bool, exceptKind entry.Kind) (e entry.Entry, reason string) {
+	e, reason = entry.ParsePattern(host)
 	if !excepted || reason != "" {
 		return e, reason
 	}
 	switch {
-	case e.Kind == Suffix:
+	case e.Kind == entry.Suffix:
 		e.Kind = exceptKind
-	case e.Kind == Regexp && exceptKind == Full:
-		e.Text, reason = glob(host, false)
+	case e.Kind == entry.Regexp && exceptKind == entry.Full:
+		e.Text, reason = entry.Glob(host, false)
 	}
 	return e, reason
 }
 
-func finish(e Entry, reason string, excepted bool, line string, s *sink) {
+func finish(e entry.Entry, reason string, excepted bool, line string, s *sink) {
 	if reason != "" {
 		s.skip(line, reason)
 		return
 	}
 	if excepted {
-		e.Exception = Always
+		e.Exception = entry.Always
 	}
 	s.entry(e)
 }

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // syntheticNames are n different names of two to four labels, of the lengths that
@@ -27,7 +29,7 @@ func syntheticNames(n int) []string {
 func compile(names []string) *Index {
 	b := NewBuilder([]string{"l"})
 	for _, n := range names {
-		b.Add(0, Entry{Kind: Suffix, Text: n})
+		b.Add(0, entry.Entry{Kind: entry.Suffix, Text: n})
 	}
 	return b.Build()
 }
@@ -118,7 +120,7 @@ func BenchmarkBuild(b *testing.B) {
 	for b.Loop() {
 		builder := NewBuilder([]string{"l"})
 		rep := Report{}
-		err := parse(strings.NewReader(text), "l", "", &sink{report: &rep, add: func(e Entry) { builder.Add(0, e) }})
+		err := parse(strings.NewReader(text), "l", "", &sink{report: &rep, add: func(e entry.Entry) { builder.Add(0, e) }})
 		if err != nil || rep.Suffix != n {
 			b.Fatalf("%v, %d entries", err, rep.Suffix)
 		}

@@ -1,6 +1,11 @@
 package lists
 
-import "regexp"
+import (
+	"regexp"
+
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/lists/entry"
+)
 
 // MaxLists bounds the lists of one index. Every list is named in gateway.yaml by
 // hand; the bound makes a Match a value of fixed size, so that a lookup allocates
@@ -14,7 +19,7 @@ type Builder struct {
 	seed  seed
 	parts []*part
 	exprs map[string]*regexp.Regexp // compiled by an earlier index
-	pace  *pace
+	pace  *pace.Pace
 }
 
 // NewBuilder starts an index over lists of these names, at most MaxLists; more are
@@ -37,7 +42,7 @@ func newBuilder(names []string, s seed) *Builder {
 // Add puts an entry on a list, which is an index into the builder's names. Entries
 // that are no names and expressions that do not compile are ignored: formats
 // have reported them by then.
-func (b *Builder) Add(list int, e Entry) { b.parts[list].add(e) }
+func (b *Builder) Add(list int, e entry.Entry) { b.parts[list].add(e) }
 
 // part is the entries of one list on their way into an index: the hashes of names,
 // and patterns as text.
@@ -61,13 +66,13 @@ type said struct {
 	what planes
 }
 
-func (p *part) add(e Entry) {
+func (p *part) add(e entry.Entry) {
 	switch e.Kind {
-	case Keyword:
-		if checkKeyword(e.Text) == "" {
+	case entry.Keyword:
+		if entry.CheckKeyword(e.Text) == "" {
 			p.keywords = append(p.keywords, said{e.Text, planesOf(e)})
 		}
-	case Regexp:
+	case entry.Regexp:
 		p.regexps = append(p.regexps, said{e.Text, planesOf(e)})
 	default:
 		var f folded
@@ -100,7 +105,7 @@ func (p *part) len() (n int) {
 func (b *Builder) carry(list int, from *Index, old int) {
 	p := b.parts[list]
 	for slot, h := range from.names.hashes {
-		if b.pace.at(slot); h == 0 {
+		if b.pace.At(slot); h == 0 {
 			continue
 		}
 		if what := from.values.of(from.names.value(slot), old); what != 0 {
@@ -133,7 +138,7 @@ func (b *Builder) Build() *Index {
 	for list, p := range b.parts {
 		for i, c := range p.chunks {
 			for k, h := range c.hash[:c.n] {
-				b.pace.at(k)
+				b.pace.At(k)
 				slot := t.slot(h)
 				t.wide[slot] = v.add(t.wide[slot], list, c.what[k])
 			}

@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // The compiled form of a library, so that a restart need not parse what has not
@@ -76,7 +79,7 @@ func (l *Library) store() {
 }
 
 func openCache(file string) (*Index, []*holding, error) {
-	f, err := openRegular(file)
+	f, err := statefile.Open(file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,7 +91,7 @@ func openCache(file string) (*Index, []*holding, error) {
 	return readCache(f, info.Size(), program())
 }
 
-func saveCache(file string, ix *Index, held []*holding, p *pace) error {
+func saveCache(file string, ix *Index, held []*holding, p *pace.Pace) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func saveCache(file string, ix *Index, held []*holding, p *pace) error {
 		return err
 	}
 	defer out.Cleanup()
-	if err := writeCache(p.writer(out), ix, held, program()); err != nil {
+	if err := writeCache(p.Writer(out), ix, held, program()); err != nil {
 		return err
 	}
 	return out.CloseAtomicallyReplace()

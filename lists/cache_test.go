@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // aged makes a file old enough for its signature to be relied on.
@@ -255,10 +256,10 @@ func sealed(about, hashes, narrow, sets []byte) []byte {
 // Whatever is in the file, reading ends in an error or in an index that answers.
 func FuzzCache(f *testing.F) {
 	b := NewBuilder([]string{"a", "b"})
-	b.Add(0, Entry{Kind: Suffix, Text: "one.example"})
-	b.Add(1, Entry{Kind: Below, Text: "one.example"})
-	b.Add(1, Entry{Kind: Keyword, Text: "ads"})
-	b.Add(0, Entry{Kind: Regexp, Text: "^x[0-9]"})
+	b.Add(0, entry.Entry{Kind: entry.Suffix, Text: "one.example"})
+	b.Add(1, entry.Entry{Kind: entry.Below, Text: "one.example"})
+	b.Add(1, entry.Entry{Kind: entry.Keyword, Text: "ads"})
+	b.Add(0, entry.Entry{Kind: entry.Regexp, Text: "^x[0-9]"})
 	ix := b.Build()
 	about, err := describeCache(ix, nil, "fuzz")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // cacheAbout describes a compiled index: what is small in it.
@@ -106,7 +107,7 @@ func assemble(about []byte, hashes []uint64, narrow []byte, sets []uint64, progr
 	}
 	ix := &Index{lists: &listNames{a.Names}, seed: a.Seed, names: t, values: v}
 	for text, id := range a.Keywords {
-		if checkKeyword(text) != "" || id >= count {
+		if entry.CheckKeyword(text) != "" || id >= count {
 			return nil, nil, errCorrupt
 		}
 	}

@@ -3,6 +3,8 @@ package lists
 import (
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // clash is the rule-providers of Clash and mihomo, of behaviour domain, ipcidr or
@@ -46,7 +48,7 @@ func (clash) sniff(head []byte) int {
 		case classical && strings.ToUpper(kind) == kind:
 			weak++
 		default:
-			if _, reason := pattern(line); reason == "" || isPrefix(line) {
+			if _, reason := entry.ParsePattern(line); reason == "" || isPrefix(line) {
 				weak++
 			}
 		}
@@ -125,13 +127,13 @@ func clashRule(rule string, s *sink) {
 	text = strings.TrimSpace(text)
 	switch strings.TrimSpace(kind) {
 	case "DOMAIN":
-		s.typed(Full, text)
+		s.typed(entry.Full, text)
 	case "DOMAIN-SUFFIX":
-		s.typed(Suffix, strings.TrimPrefix(text, "."))
+		s.typed(entry.Suffix, strings.TrimPrefix(text, "."))
 	case "DOMAIN-KEYWORD":
-		s.typed(Keyword, text)
+		s.typed(entry.Keyword, text)
 	case "DOMAIN-REGEX":
-		s.typed(Regexp, text)
+		s.typed(entry.Regexp, text)
 	case "DOMAIN-WILDCARD":
 		wildcard(text, s)
 	case "IP-CIDR", "IP-CIDR6":
@@ -147,12 +149,12 @@ func clashRule(rule string, s *sink) {
 
 // wildcard is '*' for any run of characters and '?' for one.
 func wildcard(text string, s *sink) {
-	expr, reason := glob(text, false)
+	expr, reason := entry.Glob(text, false)
 	if strings.Contains(text, "?") || reason != "" {
 		s.skip(text, reasonClash)
 		return
 	}
-	s.typed(Regexp, expr)
+	s.typed(entry.Regexp, expr)
 }
 
 // clashDomain is a rule of behaviour domain or ipcidr.
@@ -163,15 +165,15 @@ func clashDomain(rule string, s *sink) {
 	}
 	switch {
 	case strings.HasPrefix(rule, "+."):
-		s.typed(Suffix, rule[2:])
+		s.typed(entry.Suffix, rule[2:])
 	case strings.HasPrefix(rule, ".") && !strings.Contains(rule, "*"):
-		s.typed(Below, rule[1:])
+		s.typed(entry.Below, rule[1:])
 	case strings.Contains(rule, "*"):
 		oneLabel(rule, s)
 	case strings.HasSuffix(rule, ":"):
 		s.skip(rule, reasonKey)
 	default:
-		s.typed(Full, rule)
+		s.typed(entry.Full, rule)
 	}
 }
 
@@ -186,7 +188,7 @@ func oneLabel(rule string, s *sink) {
 		case p == "" && i == 0: // .*.example.com
 			parts[i] = `.+`
 		default:
-			name, reason := canonical(p + ".x")
+			name, reason := entry.CanonicalName(p + ".x")
 			if reason != "" {
 				s.skip(rule, reason)
 				return
@@ -195,8 +197,8 @@ func oneLabel(rule string, s *sink) {
 		}
 	}
 	if !fixed {
-		s.skip(rule, reasonEveryName)
+		s.skip(rule, entry.ReasonEveryName)
 		return
 	}
-	s.entry(Entry{Kind: Regexp, Text: "^" + strings.Join(parts, `\.`) + "$"})
+	s.entry(entry.Entry{Kind: entry.Regexp, Text: "^" + strings.Join(parts, `\.`) + "$"})
 }

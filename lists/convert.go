@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // Targets names what Convert writes.
@@ -26,7 +27,7 @@ type target struct {
 	head, tail string
 	between    string // stands between two lines
 	// entry and prefix write one line; "" says that the format has none for it.
-	entry  func(Entry) string
+	entry  func(entry.Entry) string
 	prefix func(netip.Prefix) string
 }
 
@@ -71,7 +72,7 @@ func Convert(w io.Writer, l gateway.List, to string) (Conversion, error) {
 		}
 		out.WriteString(line)
 	}
-	s.add = func(e Entry) { write(t.entry(e), s.text) }
+	s.add = func(e entry.Entry) { write(t.entry(e), s.text) }
 	s.prefix = func(p netip.Prefix) { write(t.prefix(p), p.String()) }
 	if err := sourceOf(l.File).read(l, nil, s); err != nil {
 		return c, fmt.Errorf("%s: %w", l.File, err)
@@ -96,41 +97,41 @@ func targetNamed(name string) (target, error) {
 
 // plainLine is an entry as plain has it; exceptions, which plain has not, are told by
 // a word in front, so that they never read as entries.
-func plainLine(e Entry) string {
+func plainLine(e entry.Entry) string {
 	line := [...]string{"domain:", "*.", "full:", "keyword:", "regexp:"}[e.Kind] + e.Text
 	return [...]string{"", "except always ", "except ", "insist "}[e.Exception] + line
 }
 
-func plainEntry(e Entry) string {
-	if e.Exception.excepts() {
+func plainEntry(e entry.Entry) string {
+	if e.Exception.Removes() {
 		return ""
 	}
-	e.Exception = NoException
+	e.Exception = entry.NoException
 	return plainLine(e)
 }
 
-func dnsmasqEntry(e Entry) string {
+func dnsmasqEntry(e entry.Entry) string {
 	address := ""
-	if e.Exception == Specific {
+	if e.Exception == entry.Specific {
 		address = "#"
-	} else if e.Exception == Always {
+	} else if e.Exception == entry.Always {
 		return ""
 	}
 	switch e.Kind {
-	case Suffix:
+	case entry.Suffix:
 		return "server=/" + e.Text + "/" + address
-	case Below:
+	case entry.Below:
 		return "server=/*." + e.Text + "/" + address
 	}
 	return ""
 }
 
-func clashEntry(e Entry) string {
-	if e.Exception.excepts() {
+func clashEntry(e entry.Entry) string {
+	if e.Exception.Removes() {
 		return ""
 	}
 	kind := [...]string{"DOMAIN-SUFFIX,", "", "DOMAIN,", "DOMAIN-KEYWORD,", "DOMAIN-REGEX,"}[e.Kind]
-	if e.Kind == Below {
+	if e.Kind == entry.Below {
 		kind, e.Text = "DOMAIN-REGEX,", `\.`+strings.ReplaceAll(e.Text, ".", `\.`)+"$"
 	}
 	return "  - '" + kind + strings.ReplaceAll(e.Text, "'", "''") + "'"
@@ -143,13 +144,13 @@ func clashPrefix(p netip.Prefix) string {
 	return "  - 'IP-CIDR6," + p.String() + "'"
 }
 
-func singboxEntry(e Entry) string {
-	if e.Exception.excepts() {
+func singboxEntry(e entry.Entry) string {
+	if e.Exception.Removes() {
 		return ""
 	}
 	key := [...]string{"domain_suffix", "domain_suffix", "domain", "domain_keyword", "domain_regex"}[e.Kind]
 	text := e.Text
-	if e.Kind == Below {
+	if e.Kind == entry.Below {
 		text = "." + text
 	}
 	return "  {" + quote(key) + ": " + quote(text) + "}"
@@ -157,9 +158,9 @@ func singboxEntry(e Entry) string {
 
 func singboxPrefix(p netip.Prefix) string { return `  {"ip_cidr": ` + quote(p.String()) + "}" }
 
-func jsonEntry(e Entry) string {
+func jsonEntry(e entry.Entry) string {
 	line := `  {"kind": ` + quote(e.Kind.String()) + `, "text": ` + quote(e.Text)
-	if e.Exception != NoException {
+	if e.Exception != entry.NoException {
 		line += `, "exception": ` + quote([...]string{"", "always", "specific", "insist"}[e.Exception])
 	}
 	return line + "}"

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // dlc is the sources of domain-list-community, a folder with a file for each
@@ -167,15 +169,15 @@ func (w *dlcWalk) rule(line string, rule dlcRule, filters []attributeFilter) {
 	case rule.text == "":
 		w.s.skip(line, reasonDLC)
 	case !found:
-		w.s.typed(Suffix, rule.text)
+		w.s.typed(entry.Suffix, rule.text)
 	case kind == "domain":
-		w.s.typed(Suffix, text)
+		w.s.typed(entry.Suffix, text)
 	case kind == "full":
-		w.s.typed(Full, text)
+		w.s.typed(entry.Full, text)
 	case kind == "keyword":
-		w.s.typed(Keyword, text)
+		w.s.typed(entry.Keyword, text)
 	case kind == "regexp":
-		w.s.typed(Regexp, text)
+		w.s.typed(entry.Regexp, text)
 	default:
 		w.s.skip(line, reasonDLC)
 	}

@@ -3,6 +3,8 @@ package lists
 import (
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // dnsmasq is the lines of dnsmasq.conf(5) that name names:
@@ -84,18 +86,18 @@ func dnsmasqSplit(line string) (names string, exception, ok bool) {
 	return value[1:end], exception, true
 }
 
-func dnsmasqName(name string, exception bool) (e Entry, reason string) {
+func dnsmasqName(name string, exception bool) (e entry.Entry, reason string) {
 	switch name {
 	case "":
 		return e, reasonUnqualified
 	case "#":
-		return e, reasonEveryName
+		return e, entry.ReasonEveryName
 	}
-	if e, reason = pattern(name); reason != "" || !exception {
+	if e, reason = entry.ParsePattern(name); reason != "" || !exception {
 		return e, reason
 	}
-	e.Exception = Specific
-	if e.Kind == Regexp {
+	e.Exception = entry.Specific
+	if e.Kind == entry.Regexp {
 		return e, reasonWildExcept
 	}
 	return e, ""

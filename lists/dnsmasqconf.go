@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // dnsmasqConf is what a dnsmasq configuration says of names and resolvers.
@@ -47,7 +50,7 @@ func (c *dnsmasqConf) read(file string) error {
 	if c.seen[file] = true; len(c.seen) > maxConfFiles {
 		return fmt.Errorf("more than %d files", maxConfFiles)
 	}
-	f, err := openRegular(file)
+	f, err := statefile.Open(file)
 	if err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func splitNames(value string) (names []string, rest, reason string) {
 	}
 	for text := range strings.SplitSeq(value[1:end], "/") {
 		e, reason := dnsmasqName(text, false)
-		if reason == "" && e.Kind == Regexp {
+		if reason == "" && e.Kind == entry.Regexp {
 			reason = reasonWildImport
 		}
 		if reason != "" {

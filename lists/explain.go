@@ -3,10 +3,10 @@ package lists
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // Origin is a rule that concerns a name, and where it stands.
@@ -17,7 +17,7 @@ type Origin struct {
 	Text string // what stands there, printable and bounded; of a binary file, what it says
 	Unit string // what Line counts: "line" or "rule"
 
-	Entry Entry // what it means
+	Entry entry.Entry // what it means
 }
 
 // String is the origin as messages have it.
@@ -65,7 +65,7 @@ func Explain(l gateway.List, name string) ([]Origin, error) {
 func Test(l gateway.List, names ...string) ([]Verdict, error) {
 	tests := make([]*nameTest, len(names))
 	for i, name := range names {
-		canonicalName, reason := canonical(strings.TrimSpace(name))
+		canonicalName, reason := entry.CanonicalName(strings.TrimSpace(name))
 		if reason != "" {
 			return nil, fmt.Errorf("name %q: %s", name, reason)
 		}
@@ -73,8 +73,8 @@ func Test(l gateway.List, names ...string) ([]Verdict, error) {
 	}
 	r := Report{Name: l.Name, File: l.File}
 	s := &sink{report: &r}
-	s.add = func(e Entry) {
-		match := e.matcher()
+	s.add = func(e entry.Entry) {
+		match := e.Matcher()
 		for _, t := range tests {
 			if match(t.name) {
 				t.add(l, s, e)
@@ -100,7 +100,7 @@ type nameTest struct {
 	verdict Verdict
 }
 
-func (t *nameTest) add(l gateway.List, s *sink, e Entry) {
+func (t *nameTest) add(l gateway.List, s *sink, e entry.Entry) {
 	t.rules.Add(0, e)
 	if len(t.verdict.Origins) == maxOrigins {
 		t.verdict.More++
@@ -123,31 +123,4 @@ func isBinary(format string) bool {
 		return true
 	}
 	return false
-}
-
-// matcher is the meaning of an entry on one name, its exception left aside.
-func (e Entry) matcher() func(name string) bool {
-	below := func(name string) bool {
-		return len(name) > len(e.Text) && strings.HasSuffix(name, e.Text) && name[len(name)-len(e.Text)-1] == '.'
-	}
-	switch e.Kind {
-	case Suffix:
-		return func(name string) bool { return name == e.Text || below(name) }
-	case Below:
-		return below
-	case Full:
-		return func(name string) bool { return name == e.Text }
-	case Keyword:
-		return func(name string) bool { return strings.Contains(name, e.Text) }
-	}
-	var re *regexp.Regexp
-	return func(name string) bool {
-		if re == nil {
-			var err error
-			if re, err = compileRegexp(e.Text); err != nil {
-				return false // formats let none through that does not compile
-			}
-		}
-		return re.MatchString(name)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 func TestExplain(t *testing.T) {
@@ -34,7 +35,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %s, %v\nwant %s", tt.name, s, err, tt.want)
 		}
 	}
-	if _, err := Explain(gateway.List{Name: "l", File: file}, "a..b"); err == nil || err.Error() != `name "a..b": `+reasonLabel {
+	if _, err := Explain(gateway.List{Name: "l", File: file}, "a..b"); err == nil || err.Error() != `name "a..b": `+entry.ReasonLabel {
 		t.Errorf("no name: %v", err)
 	}
 	v, err := Test(gateway.List{Name: "l", File: file}, "example.com", "out.example.com", "other.test")

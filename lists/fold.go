@@ -3,6 +3,8 @@ package lists
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // folded is a query name in the form in which it is looked up: lower case, escapes
@@ -21,7 +23,7 @@ const (
 
 // fold reads a name in presentation form; false says that it is none.
 func (f *folded) fold(name string) bool {
-	if len(name) > maxName+1 { // long only with escapes, if at all
+	if len(name) > entry.MaxName+1 { // long only with escapes, if at all
 		return f.unescape(name)
 	}
 	n := copy(f.b[:], name)
@@ -46,7 +48,7 @@ func (f *folded) fold(name string) bool {
 		f.dots[n/64] &^= 1 << (n % 64)
 	}
 	f.n = n
-	return n > 0 && n <= maxName
+	return n > 0 && n <= entry.MaxName
 }
 
 // labelStart finds where the label begins that ends at end.
@@ -83,7 +85,7 @@ func (f *folded) unescape(name string) bool {
 				c = 0
 			}
 		}
-		if n == maxName {
+		if n == entry.MaxName {
 			return false
 		}
 		if c >= 'A' && c <= 'Z' {

@@ -1,6 +1,10 @@
 package lists
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nameroute/nameroute/lists/entry"
+)
 
 func TestAdblock(t *testing.T) {
 	runFormat(t, "adblock", []formatCase{
@@ -35,7 +39,7 @@ func TestAdblock(t *testing.T) {
 		{`/^ad[0-9]+\./`, `regexp:^ad[0-9]+\.`},
 		{`@@/^ad[0-9]$/`, `except always regexp:^ad[0-9]$`},
 		{`/^ad$/$important`, `insist regexp:^ad$`},
-		{"/(?=x)y/", "! " + reasonRegexp},
+		{"/(?=x)y/", "! " + entry.ReasonRegexp},
 		{"||192.0.2.1^", "192.0.2.1/32"},
 		{"@@||192.0.2.1^", "! " + reasonAddrExcept},
 		{"0.0.0.0 a.example b.example # c", "full:a.example full:b.example"},
@@ -46,7 +50,7 @@ func TestAdblock(t *testing.T) {
 		{"a.example#@#.banner", "! " + reasonCosmetic},
 		{"#################", ""},
 		{"-banner-", "! " + reasonURLWord},
-		{"||", "! " + reasonEmpty},
+		{"||", "! " + entry.ReasonEmpty},
 		{"||a.example^$badfilter", "! " + reasonBadfilter}, // alone in a stream that cannot be read again
 	})
 }
@@ -70,7 +74,7 @@ func TestSmartdns(t *testing.T) {
 		{"domain-rules /domain-set:ads/ -a #", "! " + reasonDomainSet},
 		{"domain-set -name ads -file /etc/ads.txt", "! " + reasonDomainSet},
 		{"nameserver /*-a.example/-", "! " + reasonWildExcept},
-		{"nameserver /./group", "! " + reasonEveryName},
+		{"nameserver /./group", "! " + entry.ReasonEveryName},
 		{"server 192.0.2.1", "! " + reasonSmartdns},
 		{"ipset vpn", "! " + reasonSmartdns},
 		{"# comment", ""},
@@ -93,9 +97,9 @@ func TestClash(t *testing.T) {
 		{"*.*.a.example", `regexp:^[^.]+\.[^.]+\.a\.example$`},
 		{"a.*.example", `regexp:^a\.[^.]+\.example$`},
 		{".*.a.example", `regexp:^.+\.[^.]+\.a\.example$`},
-		{"*", "! " + reasonEveryName},
+		{"*", "! " + entry.ReasonEveryName},
 		{"*.bücher.example", `regexp:^[^.]+\.xn--bcher-kva\.example$`},
-		{"a*.example", "! " + reasonChar},
+		{"a*.example", "! " + entry.ReasonChar},
 		{"192.0.2.0/24", "192.0.2.0/24"},
 		{"- '2001:db8::/32'", "2001:db8::/32"},
 		{"DOMAIN,a.example", "full:a.example"},

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // read parses text and returns what it came to.
@@ -16,15 +18,15 @@ func read(t *testing.T, file, format, text string) (entries, prefixes []string, 
 	r = Report{File: file}
 	s := &sink{
 		report: &r,
-		add:    func(e Entry) { entries = append(entries, e.String()) },
+		add:    func(e entry.Entry) { entries = append(entries, show(e)) },
 		prefix: func(p netip.Prefix) { prefixes = append(prefixes, p.String()) },
 	}
 	err = parse(strings.NewReader(text), file, format, s)
 	return entries, prefixes, r, err
 }
 
-// String writes an entry as the tests have it: except always full:name.
-func (e Entry) String() string {
+// show writes an entry as the tests have it: except always full:name.
+func show(e entry.Entry) string {
 	return [...]string{"", "except always ", "except specific ", "insist "}[e.Exception] +
 		[...]string{"suffix:", "below:", "full:", "keyword:", "regexp:"}[e.Kind] + e.Text
 }
@@ -92,30 +94,30 @@ func TestPlain(t *testing.T) {
 		{"2001:db8::/32", "2001:db8::/32"},
 		{"2001:db8::1", "2001:db8::1/128"},
 		{"::ffff:192.0.2.7", "192.0.2.7/32"},
-		{"fe80::1%eth0", "! " + reasonChar},
-		{"192.0.2.0/33", "! " + reasonPrefix + ", and " + reasonChar},
-		{"1.2.3", "! " + reasonNumber},
-		{"example..com", "! " + reasonLabel},
-		{long + ".com", "! " + reasonLabel},
-		{strings.Repeat("a.", 127) + "com", "! " + reasonLong},
-		{"example com", "! " + reasonChar},
-		{"https://example.com/", "! " + reasonPrefix + ", and " + reasonChar},
-		{"example.com#joined", "! " + reasonChar},
-		{".", "! " + reasonEveryName},
-		{"*", "! " + reasonEveryName},
-		{"*.", "! " + reasonEveryName},
-		{"*.*", "! " + reasonEveryName},
-		{"full:", "! " + reasonEmpty},
-		{"keyword:", "! " + reasonEmpty},
-		{"keyword:.", "! " + reasonEveryName},
-		{"keyword:a b", "! " + reasonKeyword},
-		{"regexp:", "! " + reasonEmpty},
-		{"regexp:.*", "! " + reasonEveryName},
-		{"regexp:(?=x)y", "! " + reasonRegexp},
-		{"regexp:(", "! " + reasonRegexp},
+		{"fe80::1%eth0", "! " + entry.ReasonChar},
+		{"192.0.2.0/33", "! " + reasonPrefix + ", and " + entry.ReasonChar},
+		{"1.2.3", "! " + entry.ReasonNumber},
+		{"example..com", "! " + entry.ReasonLabel},
+		{long + ".com", "! " + entry.ReasonLabel},
+		{strings.Repeat("a.", 127) + "com", "! " + entry.ReasonLong},
+		{"example com", "! " + entry.ReasonChar},
+		{"https://example.com/", "! " + reasonPrefix + ", and " + entry.ReasonChar},
+		{"example.com#joined", "! " + entry.ReasonChar},
+		{".", "! " + entry.ReasonEveryName},
+		{"*", "! " + entry.ReasonEveryName},
+		{"*.", "! " + entry.ReasonEveryName},
+		{"*.*", "! " + entry.ReasonEveryName},
+		{"full:", "! " + entry.ReasonEmpty},
+		{"keyword:", "! " + entry.ReasonEmpty},
+		{"keyword:.", "! " + entry.ReasonEveryName},
+		{"keyword:a b", "! " + entry.ReasonKeyword},
+		{"regexp:", "! " + entry.ReasonEmpty},
+		{"regexp:.*", "! " + entry.ReasonEveryName},
+		{"regexp:(?=x)y", "! " + entry.ReasonRegexp},
+		{"regexp:(", "! " + entry.ReasonRegexp},
 		{"a\x00b.com", "! " + reasonUTF8},
 		{"\xff\xfe.com", "! " + reasonUTF8},
-		{"\u200d.com", "! " + reasonIDN},
+		{"\u200d.com", "! " + entry.ReasonIDN},
 	})
 }
 
@@ -135,7 +137,7 @@ func TestHosts(t *testing.T) {
 		{"0.0.0.0", "! " + reasonHosts},
 		{"0.0.0.0 # nothing", "! " + reasonHosts},
 		{"example.com", "! " + reasonHosts},
-		{"0.0.0.0 good.example bad..example", "full:good.example ! " + reasonLabel},
+		{"0.0.0.0 good.example bad..example", "full:good.example ! " + entry.ReasonLabel},
 	})
 }
 
@@ -162,9 +164,9 @@ func TestDnsmasq(t *testing.T) {
 		{"no-resolv", "! " + reasonDnsmasq},
 		{"server=/example.com", "! " + reasonDnsmasq},
 		{"server=//192.0.2.1", "! " + reasonUnqualified},
-		{"server=/#/192.0.2.1", "! " + reasonEveryName},
+		{"server=/#/192.0.2.1", "! " + entry.ReasonEveryName},
 		{"server=/*example.com/#", "! " + reasonWildExcept},
-		{"server=/good.example/bad..example/192.0.2.1", "suffix:good.example ! " + reasonLabel},
+		{"server=/good.example/bad..example/192.0.2.1", "suffix:good.example ! " + entry.ReasonLabel},
 	})
 }
 
@@ -204,8 +206,8 @@ func TestAutoproxy(t *testing.T) {
 		{`/^https?:\/\/([a-z0-9]+\.)*example\.com\/path.*/`, `regexp:^(?:([a-z0-9]+\.)*example\.com)$`},
 		{`@@/^https?:\/\/www\.example\.com/`, `except always regexp:^(?:www\.example\.com)`},
 		{`@@/^https?:\/\/www\.example\.com\/path/`, "! " + reasonPathExcept},
-		{`@@/^https?:\/\/(?=.*?(2x3|ni5|j5o))[a-z0-9.-]+\.xn--ngstr-lra8j\.com$/`, "! " + reasonRegexp},
-		{`/^https?:\/\/.*/`, "! " + reasonEveryName},
+		{`@@/^https?:\/\/(?=.*?(2x3|ni5|j5o))[a-z0-9.-]+\.xn--ngstr-lra8j\.com$/`, "! " + entry.ReasonRegexp},
+		{`/^https?:\/\/.*/`, "! " + entry.ReasonEveryName},
 		{`/^https?:\/\/[a-z]+\.x/`, "! " + reasonURLRegexp},
 		{`/^https?:\/\/(a\/b|c)/`, "! " + reasonURLRegexp},
 		{`/example\.com/`, "! " + reasonURLRegexp},
@@ -216,9 +218,9 @@ func TestAutoproxy(t *testing.T) {
 		{"q=freedom", "! " + reasonURLWord},
 		{"|ftp://example.com", "! " + reasonURLWord},
 		{"/path/x", "! " + reasonPath},
-		{"||", "! " + reasonEveryName},
+		{"||", "! " + entry.ReasonEveryName},
 		{"@@", "! " + reasonURLWord},
-		{"||exa mple.com", "! " + reasonChar},
+		{"||exa mple.com", "! " + entry.ReasonChar},
 		{"||bücher.example", "suffix:xn--bcher-kva.example"},
 	})
 }
@@ -296,7 +298,7 @@ func TestLines(t *testing.T) {
 		}
 	}
 	// A line that just fits.
-	if _, _, r, _ := read(t, "f", "plain", long[1:]+"\n"); r.Samples[0].Reason != reasonLong {
+	if _, _, r, _ := read(t, "f", "plain", long[1:]+"\n"); r.Samples[0].Reason != entry.ReasonLong {
 		t.Errorf("a line of 64 KiB with its end: %+v", r.Samples)
 	}
 }
@@ -310,7 +312,7 @@ func TestSamples(t *testing.T) {
 	if r.Skipped != 100 || len(r.Samples) != maxSamples || r.Suffix != 1 || r.Lines != 101 {
 		t.Fatalf("%+v", r)
 	}
-	want := `line 5: "bad line 4�[31m": ` + reasonChar
+	want := `line 5: "bad line 4�[31m": ` + entry.ReasonChar
 	if got := r.Samples[4].String(); got != want {
 		t.Errorf("sample: %s\n   want: %s", got, want)
 	}
@@ -326,7 +328,7 @@ func TestNoEntries(t *testing.T) {
 		{"", ""},
 		{"# a comment\n\n", ""},
 		{"192.0.2.0/24\n", ""},
-		{"<html>\n<body>\n", `f: no entry in 2 lines, read as plain; line 1: "<html>": ` + reasonChar},
+		{"<html>\n<body>\n", `f: no entry in 2 lines, read as plain; line 1: "<html>": ` + entry.ReasonChar},
 		{"127.0.0.1 localhost\n", "f: no entry in 1 lines, read as hosts"},
 	} {
 		_, _, r, err := read(t, "f", "", tt.text)
@@ -352,7 +354,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	b := NewBuilder([]string{"demo"})
-	parse(strings.NewReader(string(Demo)), "demo.txt", "", &sink{report: &Report{}, add: func(e Entry) { b.Add(0, e) }})
+	parse(strings.NewReader(string(Demo)), "demo.txt", "", &sink{report: &Report{}, add: func(e entry.Entry) { b.Add(0, e) }})
 	ix := b.Build()
 	for name, want := range map[string]bool{
 		"listed.example": true, "www.video.example.": true, "cdn.example": false, "a.cdn.example": true,
@@ -361,25 +363,6 @@ func TestDemo(t *testing.T) {
 	} {
 		if got := which(ix, name) != ""; got != want {
 			t.Errorf("demo list holds %s: %v, want %v", name, got, want)
-		}
-	}
-}
-
-func TestGuard(t *testing.T) {
-	for expr, want := range map[string]string{
-		`^img\d+\.example\.com$`: ".example.com",
-		`(?:netflix|nflx)ext`:    "etflix flx",
-		`^(netflix|prime)\d`:     "netflix prime",
-		`A\.B`:                   "a.b",
-		`(abc){2}x?`:             "abc",
-		`(abc)+`:                 "abc",
-		`(abc)*d`:                "d",
-		`a|.*`:                   "",
-		`[0-9]+`:                 "",
-		`(`:                      "",
-	} {
-		if got := strings.Join(guard(expr), " "); got != want {
-			t.Errorf("guard(%s) = %q, want %q", expr, got, want)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // geosite is a category of v2fly's geosite.dat:
@@ -134,7 +136,7 @@ func geositeEntry(kind uint64, text string, s *sink) {
 		s.skip(text, reasonUTF8)
 		return
 	}
-	kinds := [...]Kind{Keyword, Regexp, Suffix, Full}
+	kinds := [...]entry.Kind{entry.Keyword, entry.Regexp, entry.Suffix, entry.Full}
 	switch {
 	case kind >= uint64(len(kinds)):
 		s.skip(text, reasonRuleType)
@@ -146,17 +148,17 @@ func geositeEntry(kind uint64, text string, s *sink) {
 }
 
 // typed makes an entry of a text whose kind the format says.
-func (s *sink) typed(kind Kind, text string) {
-	e := Entry{Kind: kind, Text: text}
+func (s *sink) typed(kind entry.Kind, text string) {
+	e := entry.Entry{Kind: kind, Text: text}
 	reason := ""
 	switch kind {
-	case Keyword:
+	case entry.Keyword:
 		e.Text = strings.ToLower(text)
-		reason = checkKeyword(e.Text)
-	case Regexp:
-		reason = checkRegexp(text)
+		reason = entry.CheckKeyword(e.Text)
+	case entry.Regexp:
+		reason = entry.CheckRegexp(text)
 	default:
-		e.Text, reason = canonical(text)
+		e.Text, reason = entry.CanonicalName(text)
 	}
 	if reason != "" {
 		s.skip(text, reason)

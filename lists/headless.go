@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // headless is a rule of a sing-box rule-set while it is read. Its conditions on
 // names and destination addresses stand beside each other; every other condition
 // narrows them to some packets, which a list of names cannot say.
 type headless struct {
-	entries  []Entry // not yet checked
+	entries  []entry.Entry // not yet checked
 	prefixes []netip.Prefix
 	invert   bool
 	narrowed string // a condition of another kind
@@ -30,20 +32,20 @@ const (
 
 var errHeadless = errors.New("a rule that is too large")
 
-func (h *headless) add(kind Kind, text string) error {
+func (h *headless) add(kind entry.Kind, text string) error {
 	if h.bytes += len(text) + 32; h.bytes > maxHeadless {
 		return errHeadless
 	}
-	h.entries = append(h.entries, Entry{Kind: kind, Text: text})
+	h.entries = append(h.entries, entry.Entry{Kind: kind, Text: text})
 	return nil
 }
 
 // suffix reads what domain_suffix says: with a dot it means the names below.
 func (h *headless) suffix(text string) error {
 	if below, ok := strings.CutPrefix(text, "."); ok {
-		return h.add(Below, below)
+		return h.add(entry.Below, below)
 	}
-	return h.add(Suffix, text)
+	return h.add(entry.Suffix, text)
 }
 
 func (h *headless) addPrefix(p netip.Prefix) {

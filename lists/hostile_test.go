@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 var filler = bytes.Repeat([]byte("a"), maxLine)
@@ -118,8 +120,8 @@ func TestManyPatterns(t *testing.T) {
 	// Thousands of keywords and expressions; each name meets few of them.
 	b := NewBuilder([]string{"l"})
 	for i := range 5000 {
-		b.Add(0, Entry{Kind: Keyword, Text: fmt.Sprintf("key%dword", i)})
-		b.Add(0, Entry{Kind: Regexp, Text: fmt.Sprintf(`^r%d[0-9]\.example\.(com|net)$`, i)})
+		b.Add(0, entry.Entry{Kind: entry.Keyword, Text: fmt.Sprintf("key%dword", i)})
+		b.Add(0, entry.Entry{Kind: entry.Regexp, Text: fmt.Sprintf(`^r%d[0-9]\.example\.(com|net)$`, i)})
 	}
 	ix := b.Build()
 	for name, want := range map[string]bool{
@@ -132,9 +134,9 @@ func TestManyPatterns(t *testing.T) {
 }
 
 func TestBuilderIgnoresWhatIsNoEntry(t *testing.T) {
-	ix := build([]string{"l"}, []Entry{
-		{Suffix, 0, ""}, {Suffix, 0, "a..b"}, {Full, 0, strings.Repeat("a", 300)},
-		{Keyword, 0, ""}, {Keyword, 0, "a b"}, {Regexp, 0, "("}, {Below, 0, "good.test"},
+	ix := build([]string{"l"}, []entry.Entry{
+		{Kind: entry.Suffix, Text: ""}, {Kind: entry.Suffix, Text: "a..b"}, {Kind: entry.Full, Text: strings.Repeat("a", 300)},
+		{Kind: entry.Keyword, Text: ""}, {Kind: entry.Keyword, Text: "a b"}, {Kind: entry.Regexp, Text: "("}, {Kind: entry.Below, Text: "good.test"},
 	})
 	if ix.Len() != 1 || which(ix, "x.good.test") != "l" {
 		t.Errorf("%d names", ix.Len())
@@ -161,19 +163,19 @@ func checkSink(t *testing.T, format string, data []byte) {
 			t.Fatalf("prefix %v", p)
 		}
 	}}
-	s.add = func(e Entry) {
+	s.add = func(e entry.Entry) {
 		entries++
 		switch e.Kind {
-		case Keyword:
-			if reason := checkKeyword(e.Text); reason != "" || strings.ToLower(e.Text) != e.Text {
+		case entry.Keyword:
+			if reason := entry.CheckKeyword(e.Text); reason != "" || strings.ToLower(e.Text) != e.Text {
 				t.Fatalf("keyword %q: %s", e.Text, reason)
 			}
-		case Regexp:
-			if reason := checkRegexp(e.Text); reason != "" {
+		case entry.Regexp:
+			if reason := entry.CheckRegexp(e.Text); reason != "" {
 				t.Fatalf("expression %q: %s", e.Text, reason)
 			}
 		default:
-			if name, reason := canonical(e.Text); reason != "" || name != e.Text {
+			if name, reason := entry.CanonicalName(e.Text); reason != "" || name != e.Text {
 				t.Fatalf("name %q: canonical %q %s", e.Text, name, reason)
 			}
 		}
@@ -257,8 +259,8 @@ func fuzzSelected(f *testing.F, format string, selectors []string, seeds ...stri
 				t.Fatalf("prefix %v", p)
 			}
 		}
-		s.add = func(e Entry) {
-			if e.Kind != Keyword && e.Kind != Regexp && checkName(e.Text) != "" {
+		s.add = func(e entry.Entry) {
+			if e.Kind != entry.Keyword && e.Kind != entry.Regexp && !isName(e.Text) {
 				t.Fatalf("name %q", e.Text)
 			}
 		}

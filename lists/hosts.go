@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // hosts is hosts(5): an address and the names that it stands for. The address,
@@ -42,12 +44,12 @@ func hostsLine(line string, s *sink) {
 		if isLocal(f) {
 			continue
 		}
-		name, reason := canonical(f)
+		name, reason := entry.CanonicalName(f)
 		if reason != "" {
 			s.skip(line, reason)
 			continue
 		}
-		s.entry(Entry{Kind: Full, Text: name})
+		s.entry(entry.Entry{Kind: entry.Full, Text: name})
 	}
 }
 

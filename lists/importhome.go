@@ -3,6 +3,8 @@ package lists
 import (
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // manners are what a dnsmasq configuration says of names that stay at home.
@@ -24,7 +26,7 @@ func (m *manners) take(key, value string) bool {
 		m.localhostOK = true
 	case "rebind-domain-ok":
 		for name := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == '/' }) {
-			if e, reason := dnsmasqName(name, false); reason != "" || e.Kind == Regexp {
+			if e, reason := dnsmasqName(name, false); reason != "" || e.Kind == entry.Regexp {
 				return false
 			} else if !slices.Contains(m.allow, e.Text) {
 				m.allow = append(m.allow, e.Text)

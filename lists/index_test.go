@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
-func build(names []string, lists ...[]Entry) *Index {
+func build(names []string, lists ...[]entry.Entry) *Index {
 	b := NewBuilder(names)
 	for i, entries := range lists {
 		for _, e := range entries {
@@ -22,18 +25,18 @@ func which(ix *Index, name string) string { return strings.Join(ix.Which(ix.Matc
 
 func TestMatch(t *testing.T) {
 	ix := build([]string{"a", "b", "c"},
-		[]Entry{
-			{Suffix, 0, "example.com"}, {Full, 0, "only.example.net"}, {Below, 0, "below.example.net"},
-			{Keyword, 0, "stream"}, {Keyword, 0, "eam.x"}, {Regexp, 0, `^img\d+\.pics\.test$`},
-			{Suffix, Always, "never.example.com"}, {Suffix, 0, "in.never.example.com"},
-			{Keyword, Always, "forbidden"},
+		[]entry.Entry{
+			{Kind: entry.Suffix, Text: "example.com"}, {Kind: entry.Full, Text: "only.example.net"}, {Kind: entry.Below, Text: "below.example.net"},
+			{Kind: entry.Keyword, Text: "stream"}, {Kind: entry.Keyword, Text: "eam.x"}, {Kind: entry.Regexp, Text: `^img\d+\.pics\.test$`},
+			{Kind: entry.Suffix, Exception: entry.Always, Text: "never.example.com"}, {Kind: entry.Suffix, Text: "in.never.example.com"},
+			{Kind: entry.Keyword, Exception: entry.Always, Text: "forbidden"},
 		},
-		[]Entry{
-			{Suffix, 0, "example.com"}, {Suffix, Specific, "out.example.com"},
-			{Suffix, 0, "back.out.example.com"}, {Full, Specific, "full.example.com"},
-			{Suffix, 0, "both.test"}, {Suffix, Specific, "both.test"},
+		[]entry.Entry{
+			{Kind: entry.Suffix, Text: "example.com"}, {Kind: entry.Suffix, Exception: entry.Specific, Text: "out.example.com"},
+			{Kind: entry.Suffix, Text: "back.out.example.com"}, {Kind: entry.Full, Exception: entry.Specific, Text: "full.example.com"},
+			{Kind: entry.Suffix, Text: "both.test"}, {Kind: entry.Suffix, Exception: entry.Specific, Text: "both.test"},
 		},
-		[]Entry{{Suffix, 0, "com"}, {Suffix, 0, "xn--fiqs8s"}, {Regexp, 0, `Upper|\d{9}`}},
+		[]entry.Entry{{Kind: entry.Suffix, Text: "com"}, {Kind: entry.Suffix, Text: "xn--fiqs8s"}, {Kind: entry.Regexp, Text: `Upper|\d{9}`}},
 	)
 	for _, tt := range []struct{ name, want string }{
 		{"example.com", "a b c"},
@@ -114,7 +117,7 @@ func TestEmptyIndex(t *testing.T) {
 }
 
 func TestSelection(t *testing.T) {
-	one := build([]string{"gfwlist", "mine"}, []Entry{{Suffix, 0, "a.test"}}, []Entry{{Suffix, 0, "b.test"}})
+	one := build([]string{"gfwlist", "mine"}, []entry.Entry{{Kind: entry.Suffix, Text: "a.test"}}, []entry.Entry{{Kind: entry.Suffix, Text: "b.test"}})
 	s, err := one.Selection("mine")
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +126,7 @@ func TestSelection(t *testing.T) {
 		t.Error("selection mine: want b.test only")
 	}
 	// The same selection on an index in which the lists have other numbers.
-	two := build([]string{"mine", "other"}, []Entry{{Suffix, 0, "c.test"}}, []Entry{{Suffix, 0, "b.test"}})
+	two := build([]string{"mine", "other"}, []entry.Entry{{Kind: entry.Suffix, Text: "c.test"}}, []entry.Entry{{Kind: entry.Suffix, Text: "b.test"}})
 	if two.Match("b.test").Listed(s) || !two.Match("c.test").Listed(s) {
 		t.Error("selection mine in another index: want c.test only")
 	}
@@ -142,22 +145,22 @@ func TestSelection(t *testing.T) {
 
 // randomIndex makes lists whose names overlap much, and the model of them.
 func randomIndex(r *rand.Rand, lists int) (*Index, naive) {
-	n := naive{make([][]Entry, lists)}
+	n := naive{make([][]entry.Entry, lists)}
 	names := make([]string, lists)
 	for i := range lists {
 		names[i] = fmt.Sprint("list", i)
 		for range r.IntN(30) {
-			e := Entry{Kind: Kind(r.IntN(5)), Exception: Exception(max(0, r.IntN(7)-3)), Text: randomName(r)}
+			e := entry.Entry{Kind: entry.Kind(r.IntN(5)), Exception: entry.Exception(max(0, r.IntN(7)-3)), Text: randomName(r)}
 			switch e.Kind {
-			case Keyword:
+			case entry.Keyword:
 				e.Text = e.Text[:1+r.IntN(len(e.Text))]
-				if checkKeyword(e.Text) != "" {
+				if entry.CheckKeyword(e.Text) != "" {
 					continue
 				}
-			case Regexp:
+			case entry.Regexp:
 				e.Text = []string{`^a+\.`, `b\.(com|net)$`, `[ab]c`, `(ab|ba)`, `c{2}`, `x?`}[r.IntN(6)]
-				if e.Exception == Specific {
-					e.Exception = Always
+				if e.Exception == entry.Specific {
+					e.Exception = entry.Always
 				}
 			}
 			n.lists[i] = append(n.lists[i], e)
@@ -223,7 +226,7 @@ func TestCarry(t *testing.T) {
 		}
 		next := b.Build()
 		for range 60 {
-			checkAgainst(t, next, naive{[][]Entry{n.lists[4], n.lists[2], n.lists[1]}}, randomName(r))
+			checkAgainst(t, next, naive{[][]entry.Entry{n.lists[4], n.lists[2], n.lists[1]}}, randomName(r))
 		}
 	}
 }
@@ -254,7 +257,7 @@ func TestManyValues(t *testing.T) {
 	for n := range 70000 {
 		for i := range names {
 			if n>>i&1 != 0 {
-				b.Add(i, Entry{Full, NoException, fmt.Sprintf("n%d.test", n)})
+				b.Add(i, entry.Entry{Kind: entry.Full, Text: fmt.Sprintf("n%d.test", n)})
 			}
 		}
 	}
@@ -310,7 +313,7 @@ func TestMaxLists(t *testing.T) {
 		names[i] = fmt.Sprint("l", i)
 	}
 	b := NewBuilder(names)
-	b.Add(MaxLists-1, Entry{Suffix, NoException, "last.test"})
+	b.Add(MaxLists-1, entry.Entry{Kind: entry.Suffix, Text: "last.test"})
 	ix := b.Build()
 	if got := which(ix, "a.last.test"); got != names[MaxLists-1] {
 		t.Errorf("the last of %d lists: %q", MaxLists, got)
@@ -324,11 +327,11 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, n uint64, name string) {
 		ix, model := randomIndex(rand.New(rand.NewPCG(n, 2)), 3)
 		m := ix.Match(name)
-		if strings.ContainsAny(name, "\\\x00\n") || !isASCII(name) {
+		if strings.ContainsAny(name, "\\\x00\n") || strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
 			return // the model knows no escapes; nothing may crash
 		}
 		trimmed := strings.TrimSuffix(name, ".")
-		if trimmed == "" || len(trimmed) > maxName || strings.Contains("."+trimmed+".", "..") {
+		if trimmed == "" || len(trimmed) > entry.MaxName || strings.Contains("."+trimmed+".", "..") {
 			if m.Claimed() {
 				t.Fatalf("%q is no name and claimed", name)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
 )
 
 // Defaults of Options.
@@ -41,7 +42,7 @@ type Library struct {
 
 	mu      sync.Mutex // one reload at a time; guards what follows
 	holding []*holding
-	pace    *pace           // nil until the lists of the start are there
+	pace    *pace.Pace      // nil until the lists of the start are there
 	refused []error         // lists that are too many
 	told    map[string]bool // the errors that were returned or logged when they came up
 }
@@ -79,7 +80,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	l.shown.Store(&[]holding{})
 	l.restore()
 	_, errs := l.SetLists(cfg)
-	l.pace = &pace{}
+	l.pace = &pace.Pace{}
 	return l, errs
 }
 
@@ -225,7 +226,7 @@ func (l *Library) held(c gateway.List) *holding {
 
 // rebuild compiles an index of the parts that are new; the other lists are taken
 // over from the old index, so that no file need be read for them.
-func rebuild(old *Index, names []string, parts []*part, p *pace) *Index {
+func rebuild(old *Index, names []string, parts []*part, p *pace.Pace) *Index {
 	b := newBuilder(names, old.seed)
 	b.pace = p
 	for i, name := range names {
@@ -247,7 +248,7 @@ type look struct {
 	lastGood string        // folder of the last good copies; "": there are none
 	seed     seed          // of the index
 	rest     time.Duration // that makes what is smaller believed
-	pace     *pace
+	pace     *pace.Pace
 }
 
 // refresh looks at a list's file and returns its entries if they are others than

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 func write(t testing.TB, file, text string) {
@@ -60,7 +61,7 @@ func TestOpen(t *testing.T) {
 	l, errs := Open(cfg, Options{})
 	empty := "; it is empty until its file is good"
 	wantErrors(t, errs,
-		"list c: "+cfg[2].File+`: no entry in 1 lines, read as plain; line 1: "<html>": `+reasonChar+empty,
+		"list c: "+cfg[2].File+`: no entry in 1 lines, read as plain; line 1: "<html>": `+entry.ReasonChar+empty,
 		"list d: open "+cfg[3].File+": no such file or directory"+empty,
 		`list e: format "nonsense": unknown; known are `+strings.Join(Formats(), ", ")+empty,
 		"list f: read "+dir+": not a regular file"+empty)
@@ -129,7 +130,7 @@ func TestReload(t *testing.T) {
 	reload(false) // touched only
 
 	stays := "; its last good content stays in use"
-	bad := "list a: " + cfg[0].File + `: no entry in 1 lines, read as plain; line 1: "!!": ` + reasonChar + stays
+	bad := "list a: " + cfg[0].File + `: no entry in 1 lines, read as plain; line 1: "!!": ` + entry.ReasonChar + stays
 	write(t, cfg[0].File, "!!\n")
 	reload(false, bad)
 	reload(false, bad)

@@ -16,6 +16,8 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // digest is the SHA-256 of a file's content, or of a selection as plain lines.
@@ -39,12 +41,12 @@ func Check(l gateway.List) (Report, error) {
 // CheckGently is Check for a process that answers queries meanwhile: it takes half as
 // long again and leaves them room.
 func CheckGently(l gateway.List) (Report, error) {
-	c, err := readList(l, l.File, seed{}, &pace{})
+	c, err := readList(l, l.File, seed{}, &pace.Pace{})
 	return c.report, err
 }
 
 // readList parses the list l out of file, which is l.File or a copy of it.
-func readList(l gateway.List, file string, s seed, p *pace) (content, error) {
+func readList(l gateway.List, file string, s seed, p *pace.Pace) (content, error) {
 	c := content{part: &part{seed: s}, report: Report{Name: l.Name, File: l.File}}
 	if l.Format != "" {
 		if _, err := formatNamed(l.Format); err != nil {
@@ -73,32 +75,14 @@ func readList(l gateway.List, file string, s seed, p *pace) (content, error) {
 	return c, nil
 }
 
-// openRegular opens a regular file only: reading a pipe or a terminal would block
-// whoever reloads.
-func openRegular(file string) (*os.File, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "read", Path: file, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func sumFile(file string, p *pace) (sum digest, err error) {
-	f, err := openRegular(file)
+func sumFile(file string, p *pace.Pace) (sum digest, err error) {
+	f, err := statefile.Open(file)
 	if err != nil {
 		return sum, err
 	}
 	defer f.Close()
 	hash := sha256.New()
-	if _, err := io.Copy(hash, p.reader(f)); err != nil {
+	if _, err := io.Copy(hash, p.Reader(f)); err != nil {
 		return sum, err
 	}
 	hash.Sum(sum[:0])
@@ -111,7 +95,7 @@ var ErrCopy = errors.New("keep a copy")
 
 // keepCopy stores the content that was loaded as the list's last good copy, unless
 // that is what is stored already.
-func keepCopy(dir string, l gateway.List, sum digest, p *pace) error {
+func keepCopy(dir string, l gateway.List, sum digest, p *pace.Pace) error {
 	to := copyFile(dir, l)
 	if have, err := sumFile(to, p); err == nil && have == sum {
 		return nil
@@ -122,7 +106,7 @@ func keepCopy(dir string, l gateway.List, sum digest, p *pace) error {
 	return nil
 }
 
-func writeCopy(l gateway.List, to string, sum digest, p *pace) error {
+func writeCopy(l gateway.List, to string, sum digest, p *pace.Pace) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -147,19 +131,19 @@ func writeCopy(l gateway.List, to string, sum digest, p *pace) error {
 
 // copyContent writes a file as it is, or a selection as a plain list: the file that
 // it is from may be large, and its folder many files.
-func copyContent(w io.Writer, l gateway.List, p *pace) error {
+func copyContent(w io.Writer, l gateway.List, p *pace.Pace) error {
 	src := sourceOf(l.File)
 	if src.selector != "" {
 		out := &sink{report: &Report{}, pace: p}
 		out.alsoTo(w)
 		return src.read(l, nil, out)
 	}
-	in, err := openRegular(l.File)
+	in, err := statefile.Open(l.File)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	_, err = io.Copy(w, p.reader(in))
+	_, err = io.Copy(w, p.Reader(in))
 	return err
 }
 
@@ -168,7 +152,7 @@ func copyContent(w io.Writer, l gateway.List, p *pace) error {
 func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.Name+".list") }
 
 // readCopy reads a list's last good copy. An unknown format is then left to detection.
-func readCopy(dir string, l gateway.List, s seed, p *pace) (content, error) {
+func readCopy(dir string, l gateway.List, s seed, p *pace.Pace) (content, error) {
 	file := copyFile(dir, l)
 	if sourceOf(l.File).selector != "" {
 		l.Format = plain{}.name()

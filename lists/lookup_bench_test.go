@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // quiet is the time of one call in a short round, of which only one in ten is quicker:
@@ -38,13 +40,13 @@ func BenchmarkLookup(b *testing.B) {
 		for _, kind := range []string{"index", "patterns"} {
 			builder := NewBuilder([]string{"l"})
 			for _, name := range names {
-				builder.Add(0, Entry{Kind: Suffix, Text: name})
+				builder.Add(0, entry.Entry{Kind: entry.Suffix, Text: name})
 			}
 			if kind == "patterns" {
 				for _, r := range []string{`^([^.]+\.)?blogspot\.`, `^([^.]+\.)?google\.`, `^(.+\.)?akamai.*\.test$`} {
-					builder.Add(0, Entry{Kind: Regexp, Text: r})
+					builder.Add(0, entry.Entry{Kind: entry.Regexp, Text: r})
 				}
-				builder.Add(0, Entry{Kind: Keyword, Text: "facebook-"})
+				builder.Add(0, entry.Entry{Kind: entry.Keyword, Text: "facebook-"})
 			}
 			ix := builder.Build()
 			s, _ := ix.Selection("l")

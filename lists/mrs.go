@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // mrs is mihomo's binary rule-provider, behaviours domain and ipcidr. The file is a
@@ -90,7 +92,7 @@ func parseMRS(in *bufio.Reader, s *sink) error {
 func mrsName(name string, s *sink) {
 	below, ok := strings.CutPrefix(name, "+.")
 	if ok && !strings.Contains(below, "*") {
-		s.typed(Below, below)
+		s.typed(entry.Below, below)
 		return
 	}
 	clashDomain(name, s)

@@ -4,22 +4,24 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // naive is the meaning of lists, written down as simply as it can be.
-type naive struct{ lists [][]Entry }
+type naive struct{ lists [][]entry.Entry }
 
 var compiled sync.Map // of the model's expressions
 
-func (e Entry) holds(name string) bool {
+func holds(e entry.Entry, name string) bool {
 	switch e.Kind {
-	case Suffix:
+	case entry.Suffix:
 		return name == e.Text || strings.HasSuffix(name, "."+e.Text)
-	case Below:
+	case entry.Below:
 		return strings.HasSuffix(name, "."+e.Text)
-	case Full:
+	case entry.Full:
 		return name == e.Text
-	case Keyword:
+	case entry.Keyword:
 		return strings.Contains(name, e.Text)
 	default:
 		re, ok := compiled.Load(e.Text)
@@ -40,28 +42,28 @@ func (n naive) match(name string) (listed []bool, claimed bool) {
 		// is shorter than any name.
 		lists, excepts, always, insist := -1, -1, false, false
 		for _, e := range entries {
-			if !e.holds(name) {
+			if !holds(e, name) {
 				continue
 			}
 			claimed = true
 			length := 0
-			if e.Kind != Keyword && e.Kind != Regexp {
+			if e.Kind != entry.Keyword && e.Kind != entry.Regexp {
 				length = len(e.Text)
 			}
-			if e.Kind == Below { // as if it began with a dot
+			if e.Kind == entry.Below { // as if it began with a dot
 				length++
 			}
 			switch e.Exception {
-			case NoException:
+			case entry.NoException:
 				lists = max(lists, length)
-			case Specific:
+			case entry.Specific:
 				if length == 0 {
 					always = true
 				}
 				excepts = max(excepts, length)
-			case Always:
+			case entry.Always:
 				always = true
-			case Insist:
+			case entry.Insist:
 				insist = true
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // patterns are the keywords and regular expressions of all lists. One automaton
@@ -30,7 +32,7 @@ type expr struct {
 // compiled before are used again; those that do not compile are left out.
 func newPatterns(keywords, exprs map[string]uint32, compiled map[string]*regexp.Regexp) *patterns {
 	p := &patterns{}
-	p.names.New = func() any { b := make([]byte, 0, maxName); return &b }
+	p.names.New = func() any { b := make([]byte, 0, entry.MaxName); return &b }
 	number := map[string]int{}
 	text := func(t string) int {
 		n, ok := number[t]
@@ -50,14 +52,14 @@ func newPatterns(keywords, exprs map[string]uint32, compiled map[string]*regexp.
 		re := compiled[x]
 		if re == nil {
 			var err error
-			if re, err = compileRegexp(x); err != nil {
+			if re, err = entry.CompileRegexp(x); err != nil {
 				continue
 			}
 		}
 		n := uint32(len(p.exprs))
 		p.exprs = append(p.exprs, expr{x, re, exprs[x]})
-		literals := guard(x)
-		if shortest(literals) == 0 {
+		literals := entry.Literals(x)
+		if entry.Shortest(literals) == 0 {
 			p.unguarded = append(p.unguarded, n)
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // plain is one rule a line:
@@ -18,10 +20,7 @@ import (
 // '#' begins a comment, on a line of its own or after a rule.
 type plain struct{}
 
-const (
-	reasonPrefix  = "not a prefix"
-	reasonKeyword = "not a keyword: only letters, digits, '-', '_' and '.' may be in it"
-)
+const reasonPrefix = "not a prefix"
 
 func (plain) name() string      { return "plain" }
 func (plain) suits(string) bool { return false }
@@ -39,7 +38,7 @@ func (plain) sniff(head []byte) int {
 		if _, ok := prefix(line); ok {
 			return true
 		}
-		_, reason := pattern(line)
+		_, reason := entry.ParsePattern(line)
 		return reason == "" && strings.Contains(line, ".")
 	})
 }
@@ -52,26 +51,26 @@ func plainRule(line string, s *sink) {
 	line = uncomment(line)
 	kind, text, found := strings.Cut(line, ":")
 	text = strings.TrimSpace(text)
-	var e Entry
+	var e entry.Entry
 	var reason string
 	switch {
 	case found && kind == "regexp":
-		e = Entry{Kind: Regexp, Text: text}
-		reason = checkRegexp(text)
+		e = entry.Entry{Kind: entry.Regexp, Text: text}
+		reason = entry.CheckRegexp(text)
 	case found && kind == "keyword":
-		e = Entry{Kind: Keyword, Text: strings.ToLower(text)}
-		reason = checkKeyword(e.Text)
+		e = entry.Entry{Kind: entry.Keyword, Text: strings.ToLower(text)}
+		reason = entry.CheckKeyword(e.Text)
 	case found && kind == "full":
-		e.Kind = Full
-		e.Text, reason = canonical(text)
+		e.Kind = entry.Full
+		e.Text, reason = entry.CanonicalName(text)
 	case found && kind == "domain":
-		e, reason = pattern(text)
+		e, reason = entry.ParsePattern(text)
 	default:
 		if p, ok := prefix(line); ok {
 			s.entryPrefix(p)
 			return
 		}
-		if e, reason = pattern(line); reason != "" && strings.Contains(line, "/") {
+		if e, reason = entry.ParsePattern(line); reason != "" && strings.Contains(line, "/") {
 			reason = reasonPrefix + ", and " + reason
 		}
 	}
@@ -80,21 +79,6 @@ func plainRule(line string, s *sink) {
 		return
 	}
 	s.entry(e)
-}
-
-func checkKeyword(s string) string {
-	if s == "" {
-		return reasonEmpty
-	}
-	if strings.Trim(s, ".") == "" {
-		return reasonEveryName
-	}
-	for i := 0; i < len(s); i++ {
-		if s[i] != '.' && !isNameByte(s[i]) {
-			return reasonKeyword
-		}
-	}
-	return ""
 }
 
 // prefix reads an address or a prefix. Addresses with a zone mean one machine's

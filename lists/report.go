@@ -9,6 +9,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // maxSamples is how many skipped lines a report keeps, maxSampleText how much of each.
@@ -60,7 +63,7 @@ func (s Sample) String() string { return fmt.Sprintf("line %d: %q: %s", s.Line, 
 // sink takes what a format reads: it counts, and passes entries and prefixes on.
 type sink struct {
 	report *Report
-	add    func(Entry)        // nil to only count
+	add    func(entry.Entry)  // nil to only count
 	prefix func(netip.Prefix) // nil to only count
 	line   int                // number of the line being read; in a binary file, of the rule
 	text   string             // that line
@@ -70,14 +73,14 @@ type sink struct {
 	selector string                                   // what of it is to be read; see source
 	open     func(name string) (io.ReadCloser, error) // opens files beside it; nil: there are none
 	rewind   func() (io.Reader, error)                // begins the file again; nil: it cannot
-	pace     *pace
+	pace     *pace.Pace
 }
 
 // alsoTo writes what the sink takes as lines of a plain list. The writer must keep
 // its errors, as bufio.Writer does.
 func (s *sink) alsoTo(w io.Writer) {
 	add, prefix := s.add, s.prefix
-	s.add = func(e Entry) {
+	s.add = func(e entry.Entry) {
 		fmt.Fprintln(w, plainLine(e))
 		if add != nil {
 			add(e)
@@ -91,16 +94,16 @@ func (s *sink) alsoTo(w io.Writer) {
 	}
 }
 
-func (s *sink) entry(e Entry) {
-	s.pace.at(s.report.Entries())
+func (s *sink) entry(e entry.Entry) {
+	s.pace.At(s.report.Entries())
 	switch {
-	case e.Exception.excepts():
+	case e.Exception.Removes():
 		s.report.Exceptions++
-	case e.Kind == Full:
+	case e.Kind == entry.Full:
 		s.report.Full++
-	case e.Kind == Keyword:
+	case e.Kind == entry.Keyword:
 		s.report.Keyword++
-	case e.Kind == Regexp:
+	case e.Kind == entry.Regexp:
 		s.report.Regexp++
 	default:
 		s.report.Suffix++
@@ -111,7 +114,7 @@ func (s *sink) entry(e Entry) {
 }
 
 func (s *sink) entryPrefix(p netip.Prefix) {
-	s.pace.at(s.report.Prefixes)
+	s.pace.At(s.report.Prefixes)
 	s.report.Prefixes++
 	if s.prefix != nil {
 		s.prefix(p.Masked())

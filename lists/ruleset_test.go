@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // trieOf builds the trie of names as succinct describes it: level by level.
@@ -256,7 +258,7 @@ func TestSingbox(t *testing.T) {
 		{`{"version":3,"rules":[{"type":"logical","mode":"or","rules":[{"domain":"a.test"},{"type":"logical","mode":"or","rules":[{"domain":"b.test"}]}]}]}`, "full:a.test full:b.test"},
 		{`{"version":3,"rules":[{"type":"logical","mode":"and","rules":[{"domain":"a.test"}]}]}`, "! " + reasonAnd},
 		{`{"version":3,"rules":[{"type":"logical","mode":"or","rules":[{"domain":"a.test"},{"type":"logical","mode":"and","rules":[{"domain":"b.test"}]}]}]}`, "full:a.test ! " + reasonAnd},
-		{`{"version":3,"rules":[{"domain":"Bücher.test"},{"domain":"a..b"}]}`, "full:xn--bcher-kva.test ! " + reasonLabel},
+		{`{"version":3,"rules":[{"domain":"Bücher.test"},{"domain":"a..b"}]}`, "full:xn--bcher-kva.test ! " + entry.ReasonLabel},
 	} {
 		got, r, err := readSelected(t, "x.json", tt.text, "")
 		for _, s := range r.Samples {

@@ -2,6 +2,7 @@ package lists
 
 import (
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // SampleNames reads a list and returns the first n names that it puts on itself with
@@ -10,9 +11,9 @@ import (
 func SampleNames(l gateway.List, n int) ([]string, error) {
 	var names []string
 	b := NewBuilder([]string{l.Name})
-	add := func(e Entry) {
+	add := func(e entry.Entry) {
 		b.Add(0, e)
-		if e.Kind == Suffix && e.Exception == NoException {
+		if e.Kind == entry.Suffix && e.Exception == entry.NoException {
 			names = append(names, e.Text)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // readSelected writes a file and reads a selection of it.
@@ -29,7 +30,7 @@ func readFile(l gateway.List) (got string, r Report, err error) {
 	r = Report{Name: l.Name, File: l.File}
 	s := &sink{
 		report: &r,
-		add:    func(e Entry) { all = append(all, e.String()) },
+		add:    func(e entry.Entry) { all = append(all, show(e)) },
 		prefix: func(p netip.Prefix) { all = append(all, p.String()) },
 	}
 	err = sourceOf(l.File).read(l, nil, s)
@@ -98,7 +99,7 @@ func TestGeosite(t *testing.T) {
 		}
 	}
 	_, r, _ := readSelected(t, "geosite.dat", sampleDat(), "google")
-	if r.Skipped != 2 || r.Samples[0].Reason != reasonRuleType || r.Samples[1].Reason != reasonLabel || r.Samples[1].Line != 5 {
+	if r.Skipped != 2 || r.Samples[0].Reason != reasonRuleType || r.Samples[1].Reason != entry.ReasonLabel || r.Samples[1].Line != 5 {
 		t.Errorf("skipped: %+v", r)
 	}
 }

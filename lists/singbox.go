@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // singbox is the source form of sing-box's rule-sets, versions 1 to 5:
@@ -187,13 +189,13 @@ func jsonCondition(d *json.Decoder, name string, h *headless) error {
 	var take func(text string) error
 	switch name {
 	case "domain":
-		take = func(t string) error { return h.add(Full, t) }
+		take = func(t string) error { return h.add(entry.Full, t) }
 	case "domain_suffix":
 		take = h.suffix
 	case "domain_keyword":
-		take = func(t string) error { return h.add(Keyword, t) }
+		take = func(t string) error { return h.add(entry.Keyword, t) }
 	case "domain_regex":
-		take = func(t string) error { return h.add(Regexp, t) }
+		take = func(t string) error { return h.add(entry.Regexp, t) }
 	case "ip_cidr":
 		take = func(t string) error {
 			p, ok := prefix(t)

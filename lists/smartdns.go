@@ -3,6 +3,8 @@ package lists
 import (
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // smartdns is the lines of smartdns.conf that name names:
@@ -46,7 +48,7 @@ func (smartdns) parse(r io.Reader, s *sink) error {
 		}
 		e, reason := smartdnsName(name)
 		if reason == "" && exception {
-			if e.Exception = Specific; e.Kind == Regexp {
+			if e.Exception = entry.Specific; e.Kind == entry.Regexp {
 				reason = reasonWildExcept
 			}
 		}
@@ -90,10 +92,10 @@ func cutSpace(line string) (first, rest string) {
 	return line, ""
 }
 
-func smartdnsName(name string) (e Entry, reason string) {
+func smartdnsName(name string) (e entry.Entry, reason string) {
 	if full, ok := strings.CutPrefix(name, "-."); ok {
-		text, reason := canonical(full)
-		return Entry{Kind: Full, Text: text}, reason
+		text, reason := entry.CanonicalName(full)
+		return entry.Entry{Kind: entry.Full, Text: text}, reason
 	}
-	return pattern(name)
+	return entry.ParsePattern(name)
 }

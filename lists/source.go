@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // source is what the file of a list says: a whole file, or a selection, which is
@@ -67,12 +68,12 @@ func isSelector(s string) bool {
 // read parses the source as the list l says. raw takes the bytes of the file that
 // were read, all of them where there is no error; nil for nobody.
 func (src source) read(l gateway.List, raw io.Writer, s *sink) error {
-	f, err := openRegular(src.path)
+	f, err := statefile.Open(src.path)
 	if err != nil {
 		return src.missing(err)
 	}
 	defer f.Close()
-	in := &onceTeed{f: f, in: s.pace.reader(f), to: raw}
+	in := &onceTeed{f: f, in: s.pace.Reader(f), to: raw}
 	s.selector = src.selector
 	s.rewind = func() (io.Reader, error) {
 		if err := in.again(); err != nil {
@@ -119,7 +120,7 @@ func opener(folder string) func(string) (io.ReadCloser, error) {
 		if !filepath.IsLocal(name) {
 			return nil, fmt.Errorf("%q: outside the folder", name)
 		}
-		return openRegular(filepath.Join(folder, name))
+		return statefile.Open(filepath.Join(folder, name))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // srs is the binary form of sing-box's rule-sets, versions 1 to 5: "SRS", the
@@ -159,9 +161,9 @@ func (in *srsReader) items(h *headless) error {
 		case srsDomain:
 			err = in.domains(h)
 		case srsKeyword:
-			err = in.strings(func(t string) error { return h.add(Keyword, t) })
+			err = in.strings(func(t string) error { return h.add(entry.Keyword, t) })
 		case srsRegexp:
-			err = in.strings(func(t string) error { return h.add(Regexp, t) })
+			err = in.strings(func(t string) error { return h.add(entry.Regexp, t) })
 		case srsCIDR:
 			err = in.ranges(h.addPrefix)
 		default:
@@ -200,15 +202,15 @@ func srsName(key string, h *headless) error {
 	case key == "":
 		return nil
 	case key[0] == srsSuffix:
-		return h.add(Suffix, strings.TrimPrefix(key[1:], "."))
+		return h.add(entry.Suffix, strings.TrimPrefix(key[1:], "."))
 	case key[0] != srsBelow:
-		return h.add(Full, key)
+		return h.add(entry.Full, key)
 	case strings.HasPrefix(key[1:], "."):
-		return h.add(Below, key[2:])
+		return h.add(entry.Below, key[2:])
 	}
-	expr, reason := glob("*"+key[1:], false) // ends so, in the middle of a label too
+	expr, reason := entry.Glob("*"+key[1:], false) // ends so, in the middle of a label too
 	if reason != "" {
 		return fmt.Errorf("%w: name %q", errSRS, printable(key))
 	}
-	return h.add(Regexp, expr)
+	return h.add(entry.Regexp, expr)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"github.com/nameroute/nameroute/lists/entry"
 )
 
 // succinct is a set of byte strings as sing-box and mihomo store them: a trie whose
@@ -84,7 +86,7 @@ func (t *succinct) each(key func(reversed []byte)) error {
 	if err != nil {
 		return err
 	}
-	spelt := make([]byte, 0, 2*maxName)
+	spelt := make([]byte, 0, 2*entry.MaxName)
 	for w, word := range t.leaves {
 		for ; word != 0; word &= word - 1 {
 			node := w*64 + bits.TrailingZeros64(word)

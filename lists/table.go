@@ -3,6 +3,8 @@ package lists
 import (
 	"math/bits"
 	"runtime"
+
+	"github.com/nameroute/nameroute/gateway/pkg/pace"
 )
 
 const (
@@ -86,13 +88,13 @@ func (t *table) slot(h uint64) int {
 }
 
 // shrunk is the table at its proper size, which duplicates have made too large.
-func (t *table) shrunk(p *pace) *table {
+func (t *table) shrunk(p *pace.Pace) *table {
 	to := newTable(t.n)
 	if len(to.hashes) > len(t.hashes)*9/10 {
 		return t
 	}
 	for i, h := range t.hashes {
-		if p.at(i); h != 0 {
+		if p.At(i); h != 0 {
 			to.wide[to.slot(h)] = t.wide[i]
 		}
 	}
@@ -100,11 +102,11 @@ func (t *table) shrunk(p *pace) *table {
 }
 
 // freeze stores the values in as few bytes as the highest of them needs.
-func (t *table) freeze(highest uint32, p *pace) {
+func (t *table) freeze(highest uint32, p *pace.Pace) {
 	t.width = max(1, (bits.Len32(highest)+7)/8)
 	t.narrow = make([]byte, len(t.wide)*t.width)
 	for i, v := range t.wide {
-		p.at(i)
+		p.At(i)
 		for k := range t.width {
 			t.narrow[i*t.width+k] = byte(v >> (8 * k))
 		}

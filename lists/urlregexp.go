@@ -1,6 +1,10 @@
 package lists
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/nameroute/nameroute/lists/entry"
+)
 
 const (
 	reasonURLRegexp = "a regular expression on URLs that pins no host"
@@ -9,7 +13,7 @@ const (
 
 // urlRegexp turns a regular expression on URLs into one on hosts. It must begin
 // with the scheme; what stands behind the host's slash is dropped.
-func urlRegexp(expr string, excepted bool) (e Entry, reason string) {
+func urlRegexp(expr string, excepted bool) (e entry.Entry, reason string) {
 	expr = strings.ReplaceAll(expr, `\/`, "/")
 	var rest string
 	for _, scheme := range []string{"^https?://", "^http://", "^https://", "^http(s)?://", "^(http|https)://"} {
@@ -32,13 +36,13 @@ func urlRegexp(expr string, excepted bool) (e Entry, reason string) {
 	if len(host) < len(rest) {
 		text += "$"
 	}
-	if reason := checkRegexp(text); reason != "" {
+	if reason := entry.CheckRegexp(text); reason != "" {
 		return e, reason
 	}
-	if literals := guard(text); shortest(literals) < minGuard {
+	if literals := entry.Literals(text); entry.Shortest(literals) < minGuard {
 		return e, reasonURLRegexp
 	}
-	return Entry{Kind: Regexp, Text: text}, ""
+	return entry.Entry{Kind: entry.Regexp, Text: text}, ""
 }
 
 // cutRegexp cuts an expression at the first slash that stands outside classes; ok

@@ -1,6 +1,10 @@
 package lists
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/nameroute/nameroute/lists/entry"
+)
 
 // planes says what one list says at one node. A bit of each plane stands for a list.
 // There are three groups of planes: for the name itself, for the names below it by
@@ -17,16 +21,16 @@ const (
 	planeCount  = 3 * groupPlanes
 )
 
-func planesOf(e Entry) planes {
+func planesOf(e entry.Entry) planes {
 	exception := e.Exception
-	if exception == Specific && (e.Kind == Keyword || e.Kind == Regexp) {
-		exception = Always // these have no place among names, so none is longer
+	if exception == entry.Specific && (e.Kind == entry.Keyword || e.Kind == entry.Regexp) {
+		exception = entry.Always // these have no place among names, so none is longer
 	}
 	self := selfListed << exception
 	switch e.Kind {
-	case Suffix:
+	case entry.Suffix:
 		return self | self<<groupPlanes
-	case Below:
+	case entry.Below:
 		return self << (2 * groupPlanes)
 	default:
 		return self

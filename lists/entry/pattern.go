@@ -1,35 +1,34 @@
-package lists
+package entry
 
 import (
 	"regexp"
 	"strings"
 )
 
-// glob turns a name with a '*' inside a label (cdn*.example.com, *-a.example.com)
-// into a regular expression. A '*' stands for any run of characters, dots too. An
-// open glob begins at any label, so that names below match as well; a closed one
-// begins where the name begins.
-func glob(pattern string, open bool) (expr, reason string) {
+// Glob converts a name with a '*' inside a label (cdn*.example.com, *-a.example.com)
+// into a regular expression. A '*' matches any run of characters, dots too. An open
+// glob also matches the names below; a closed one matches from the first label on.
+func Glob(pattern string, open bool) (expr, reason string) {
 	pattern = strings.ToLower(strings.TrimSuffix(pattern, "."))
 	fixed := 0
 	for i := 0; i < len(pattern); i++ {
 		switch c := pattern[i]; {
-		case isNameByte(c):
+		case IsNameByte(c):
 			fixed++
 		case c != '*' && c != '.':
-			return "", reasonChar
+			return "", ReasonChar
 		}
 	}
 	if fixed == 0 {
-		return "", reasonEveryName
+		return "", ReasonEveryName
 	}
-	if len(pattern) > maxName {
-		return "", reasonLong
+	if len(pattern) > MaxName {
+		return "", ReasonLong
 	}
 	var b strings.Builder
 	switch {
 	case strings.HasPrefix(pattern, "*"):
-		pattern = strings.TrimLeft(pattern, "*") // the search is not anchored
+		pattern = strings.TrimLeft(pattern, "*") // expressions are not anchored
 	case open:
 		b.WriteString(`(?:^|\.)`)
 	default:
@@ -45,15 +44,15 @@ func glob(pattern string, open bool) (expr, reason string) {
 	return b.String(), ""
 }
 
-// pattern reads what a user writes for a set of names: name, .name, *.name, +.name,
-// or a name with other wildcards.
+// ParsePattern parses what users write for a set of names: name, .name, *.name, +.name,
+// or a name with other wildcards. A reason other than "" says why it is none.
 //
 //	example.com     the name and all below it
 //	.example.com    the same, as dnsmasq, Surge and Squid read it
 //	+.example.com   the same, as Clash writes it
 //	*.example.com   names below only, of any depth, as AdGuard, smartdns and dnsmasq read it
 //	a*.example.com  any run of characters for the star, and all below
-func pattern(s string) (e Entry, reason string) {
+func ParsePattern(s string) (e Entry, reason string) {
 	kind := Suffix
 	switch {
 	case strings.HasPrefix(s, "*."):
@@ -67,12 +66,12 @@ func pattern(s string) (e Entry, reason string) {
 		if kind == Below { // *.a*.example.com
 			s = "*." + s
 		}
-		expr, reason := glob(s, true)
+		expr, reason := Glob(s, true)
 		return Entry{Kind: Regexp, Text: expr}, reason
 	}
 	if s == "" {
-		return Entry{}, reasonEveryName
+		return Entry{}, ReasonEveryName
 	}
-	name, reason := canonical(s)
+	name, reason := CanonicalName(s)
 	return Entry{Kind: kind, Text: name}, reason
 }
