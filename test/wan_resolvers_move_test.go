@@ -78,13 +78,15 @@ func (g *gate) askedOnly(when string, at netip.Addr) {
 	}
 }
 
-// ownEtc gives the box an /etc of its own that can be written as a system's can.
+// ownEtc gives the box an /etc of its own that can be written as a system's can, and
+// hides what the DHCP and PPP clients of the machine that tests run on have recorded.
 func (g *gate) ownEtc() {
 	g.t.Helper()
 	g.Box.Sh(`umount /etc/resolv.conf
 		mkdir -p /run/etc/upper /run/etc/work /run/systemd/resolve
 		mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
-		rm -f /etc/resolv.conf; touch /etc/resolv.conf`)
+		rm -rf /etc/resolv.conf /etc/ppp; touch /etc/resolv.conf
+		for d in /var/lib/dhcp /var/lib/dhclient; do [ ! -d $d ] || mount -t tmpfs tmpfs $d; done`)
 }
 
 // resolvConf names a resolver in one of the ways that systems have.
