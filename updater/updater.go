@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -56,10 +57,12 @@ func New(o Options) *Updater {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Shipped = cmp.Or(o.Shipped, DefaultShipped)
 	o.Timers = o.Timers.withDefaults()
+	providers := provider.NewStore(o.State)
 	u := &Updater{
-		options: o, store: newStore(o.State), ways: wayBy, kick: make(chan struct{}, 1),
+		options: o, store: newStore(o.State), kick: make(chan struct{}, 1),
 		after: map[string]time.Time{}, instead: map[string]time.Time{}, said: map[string]string{},
 	}
+	u.ways = func(cfg *gateway.Config, s gateway.Source) (way, error) { return wayBy(providers, cfg, s) }
 	u.SetConfig(o.Config)
 	return u
 }

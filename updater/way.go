@@ -11,8 +11,8 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
-	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 // dialLimit bounds one try to connect to one address.
@@ -33,7 +33,7 @@ type way struct {
 }
 
 // wayBy looks up the way of a source as it is now.
-func wayBy(cfg *gateway.Config, s gateway.Source) (way, error) {
+func wayBy(providers *provider.Store, cfg *gateway.Config, s gateway.Source) (way, error) {
 	r, ok := cfg.Route(s.Via)
 	if !ok {
 		return way{}, fmt.Errorf("there is no route %s", s.Via)
@@ -60,22 +60,18 @@ func wayBy(cfg *gateway.Config, s gateway.Source) (way, error) {
 		return way{}, fmt.Errorf("route %s %w", r.Name, errDown)
 	}
 	if len(w.resolvers) == 0 {
-		w.resolvers, w.noNames = own(r)
+		w.resolvers, w.noNames = own(r, providers.Load(r))
 	}
 	return w, nil
 }
 
 // own are the resolvers that a route brings with it.
-func own(r gateway.Route) ([]netip.AddrPort, error) {
+func own(r gateway.Route, file *provider.File) ([]netip.AddrPort, error) {
 	var all []netip.AddrPort
-	if r.Egress.Kind == gateway.EgressWireGuard {
-		conf, err := wg.Load(r.Egress.File)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range conf.DNS {
-			all = append(all, netip.AddrPortFrom(a, 53))
-		}
+	if file.Conf != nil {
+		all = file.Conf.Resolvers()
+	} else if file.Err != nil {
+		return nil, file.Err
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("route %s has no resolvers of its own: give the list `resolvers`", r.Name)

@@ -13,7 +13,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
-	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -144,12 +144,14 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		if route.Egress.Kind != gateway.EgressWireGuard {
 			continue
 		}
-		conf, err := wg.Load(route.Egress.File)
+		conf, err := provider.Load(route.Egress.File)
 		if err == nil {
 			err = conf.CheckHooks(route.Hooks)
 		}
 		if err != nil {
-			r.wrong(exit.Host, fmt.Errorf("route %s stays closed: %w", route.Name, err))
+			for _, err := range flatten(err) {
+				r.wrong(exit.Host, fmt.Errorf("route %s stays closed: %w", route.Name, err))
+			}
 			continue
 		}
 		for _, n := range conf.Ignored {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // What WireGuard adds to a packet, in bytes: the outer IP header, 8 of UDP and 32 of
@@ -25,7 +25,7 @@ func (h *hostCheck) checkMTU(r *report) {
 	for _, route := range h.cfg.Routes {
 		switch route.Egress.Kind {
 		case gateway.EgressWireGuard:
-			conf, err := wg.Load(route.Egress.File)
+			conf, err := provider.Load(route.Egress.File)
 			if err != nil {
 				continue // said where the files are looked at
 			}
@@ -46,7 +46,7 @@ func (h *hostCheck) checkMTU(r *report) {
 
 // overhead is what a tunnel adds where all its endpoints are IPv4 addresses; a name
 // may have either kind.
-func overhead(conf *wg.Conf) int {
+func overhead(conf *provider.Conf) int {
 	for _, p := range conf.Peers {
 		if p.Endpoint.IsZero() {
 			continue

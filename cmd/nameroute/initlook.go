@@ -17,8 +17,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
-	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 // box is what `init` sees of the machine.
@@ -127,13 +127,13 @@ func (b *box) lookAtTunnelFiles(h *hostCheck) {
 	files := h.glob("/etc/wireguard/*.conf")
 	slices.Sort(files)
 	for _, f := range files {
-		conf, err := wg.Load(h.root + f)
+		conf, err := provider.Load(h.root + f)
 		if err != nil {
 			first, _, _ := strings.Cut(err.Error(), "\n")
 			b.notes = append(b.notes, first)
 			continue
 		}
-		if slices.ContainsFunc(conf.Peers, func(p wg.Peer) bool {
+		if slices.ContainsFunc(conf.Peers, func(p provider.Peer) bool {
 			return !p.Endpoint.IsZero() && slices.ContainsFunc(p.AllowedIPs, func(n netip.Prefix) bool { return n.Bits() <= 1 })
 		}) {
 			b.wireguard = append(b.wireguard, h.root+f)

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/wg"
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // Public resolvers for where neither the provider nor the system names any.
@@ -150,7 +150,7 @@ func (c choices) egress() string {
 		return fmt.Sprintf("    interface: %s\n", quoted(c.link))
 	}
 	text := fmt.Sprintf("    wireguard: %s    # as the provider gave it\n", quoted(c.file))
-	if conf, err := wg.Load(c.file); err == nil && conf.CheckHooks(false) != nil {
+	if conf, err := provider.Load(c.file); err == nil && conf.CheckHooks(false) != nil {
 		text += "    hooks: ignore              # the file has commands, which are not run\n"
 	}
 	return text
@@ -161,7 +161,7 @@ func (c choices) providerResolvers() bool {
 	if c.file == "" {
 		return false
 	}
-	conf, err := wg.Load(c.file)
+	conf, err := provider.Load(c.file)
 	return err == nil && len(conf.DNS) > 0
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -59,13 +60,14 @@ func (t *Timers) fill() {
 // Controller keeps the kernel as the configuration says. Its methods may be called by
 // several goroutines.
 type Controller struct {
-	opts    Options
-	log     *slog.Logger
-	kernel  *policy.Kernel
-	watcher *resolvers.Watcher
-	kick    chan struct{} // capacity 1
-	end     chan struct{} // closed by Down
-	began   chan struct{} // closed after the first apply
+	opts      Options
+	log       *slog.Logger
+	kernel    *policy.Kernel
+	watcher   *resolvers.Watcher
+	providers *provider.Store
+	kick      chan struct{} // capacity 1
+	end       chan struct{} // closed by Down
+	began     chan struct{} // closed after the first apply
 
 	work    sync.Mutex // held while the kernel is changed
 	tunnels map[string]*tunnel
@@ -92,7 +94,7 @@ func New(o Options) (*Controller, error) {
 	}
 	o.Timers.fill()
 	c := &Controller{
-		opts: o, log: o.Log, kernel: k, cfg: o.Config, watcher: resolvers.NewWatcher(),
+		opts: o, log: o.Log, kernel: k, providers: provider.NewStore(o.State), cfg: o.Config, watcher: resolvers.NewWatcher(),
 		kick: make(chan struct{}, 1), end: make(chan struct{}), began: make(chan struct{}),
 		tunnels: map[string]*tunnel{}, said: map[string]string{}, ready: o.TableReady == nil,
 	}
@@ -321,6 +323,6 @@ func (c *Controller) Down(ctx context.Context) error {
 	for _, t := range c.tunnels {
 		t.close()
 	}
-	errs = append(errs, c.removeLinks(func(string) bool { return false }), c.forgetProviders(func(gateway.Route) bool { return false }))
+	errs = append(errs, c.removeLinks(func(string) bool { return false }), c.providers.Prune(nil))
 	return errors.Join(append(errs, ctx.Err())...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -28,7 +29,7 @@ func (r *resolving) reset() { r.backoff, r.done = backoff{}, false }
 // resolved is the outcome of a lookup.
 type resolved struct {
 	t         *tunnel
-	conf      *wg.Conf
+	conf      *provider.Conf
 	silent    bool // it was made because the far end does not answer
 	endpoints map[wgtypes.Key]netip.AddrPort
 	err       error
@@ -73,7 +74,7 @@ func (t *tunnel) resolve(ctx context.Context, background *sync.WaitGroup, cfg *g
 
 // named: some endpoint is a name.
 func (t *tunnel) named() bool {
-	return slices.ContainsFunc(t.conf.Peers, func(p wg.Peer) bool {
+	return slices.ContainsFunc(t.conf.Peers, func(p provider.Peer) bool {
 		_, literal := p.Endpoint.Addr()
 		return !p.Endpoint.IsZero() && !literal
 	})

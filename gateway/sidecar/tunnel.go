@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -19,7 +21,8 @@ import (
 type tunnel struct {
 	c     *Controller
 	route gateway.Route
-	provider
+	file  *provider.File // nil: not read yet
+	conf  *provider.Conf // of the file in use; nil: there is none
 
 	dev     *wg.Tunnel // nil: not open
 	applied bool       // its device is as wanted, the firewall mark above all
@@ -49,20 +52,15 @@ func (b *backoff) failed(now time.Time, first, longest time.Duration) {
 
 func newTunnel(c *Controller, r gateway.Route) *tunnel {
 	return &tunnel{
-		c: c, route: r, provider: newProvider(r, c.opts.State),
+		c: c, route: r,
 		health: wg.NewHealth(c.opts.Timers.Handshake),
 	}
 }
 
 // setRoute takes over what may change without opening the tunnel again.
 func (t *tunnel) setRoute(r gateway.Route) {
-	if t.route.Egress.File != r.Egress.File || t.route.Hooks != r.Hooks {
-		t.provider = newProvider(r, t.c.opts.State)
-	}
 	t.route = r
-	if !t.read {
-		t.reload()
-	}
+	t.reload()
 }
 
 func (t *tunnel) subject(what string) string { return "route " + t.route.Name + ": " + what }
@@ -106,20 +104,22 @@ func (t *tunnel) observe(now time.Time) bool {
 
 // reload reads the provider's file again if it has changed, and says what follows.
 func (t *tunnel) reload() bool {
-	before := t.conf
-	if !t.provider.look() {
+	file := t.c.providers.Load(t.route)
+	if file == t.file {
 		return false
 	}
-	t.c.problem(t.subject("provider file"), t.bad)
-	if t.bad == nil {
-		t.c.problem(t.subject("provider file"), t.keep())
-		for _, n := range append(slices.Clone(t.conf.Ignored), t.conf.Hooks...) {
-			t.c.log.Warn("not used: "+n.String(), "route", t.route.Name)
+	t.file = file
+	t.c.problem(t.subject("provider file"), file.Err)
+	if file.Err == nil {
+		t.c.problem(t.subject("provider file"), t.c.providers.Save(t.route))
+		for _, n := range append(slices.Clone(file.Conf.Ignored), file.Conf.Hooks...) {
+			t.c.log.Warn("setting of the provider file is not used: "+n.Error(), "route", t.route.Name)
 		}
-	} else if t.conf != nil {
-		t.c.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.file)
+	} else if file.Conf != nil {
+		t.c.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.route.Egress.File)
 	}
-	if t.conf != before {
+	if file.Conf != t.conf {
+		t.conf = file.Conf
 		t.retry = backoff{}
 		t.resolver.reset()
 		t.endpoints = literals(t.conf)
@@ -127,7 +127,7 @@ func (t *tunnel) reload() bool {
 	return true
 }
 
-func literals(c *wg.Conf) map[wgtypes.Key]netip.AddrPort {
+func literals(c *provider.Conf) map[wgtypes.Key]netip.AddrPort {
 	out := map[wgtypes.Key]netip.AddrPort{}
 	for _, p := range c.Peers {
 		if a, ok := p.Endpoint.Addr(); ok {
@@ -226,6 +226,14 @@ func (t *tunnel) close() {
 	t.dev, t.applied = nil, false
 }
 
+// problem is why the provider's file is not used, on one line; "" if it is.
+func (t *tunnel) problem() string {
+	if t.file.Err == nil {
+		return ""
+	}
+	return strings.ReplaceAll(t.file.Err.Error(), "\n", "; ")
+}
+
 // closed is why the route has no default; "" if it should have one.
 func (t *tunnel) closed() string {
 	switch {
@@ -266,7 +274,7 @@ func (c *Controller) removeTunnels(cfg *gateway.Config) {
 		})
 	}
 	c.problem("remove tunnels", c.removeLinks(wanted))
-	c.problem("remove provider files", c.forgetProviders(func(gateway.Route) bool { return true }))
+	c.problem("remove provider files", c.providers.Prune(cfg.Routes))
 }
 
 func (c *Controller) removeLinks(wanted func(link string) bool) error {

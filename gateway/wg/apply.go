@@ -29,6 +29,10 @@ const tryInterval = 5 * time.Second
 // 32 WireGuard. Over IPv4 it is 20 less.
 const overhead = 80
 
+// minMTUv6 is the smallest MTU on which a link carries IPv6 (RFC 8200 section 5);
+// below it the kernel removes IPv6 from the link.
+const minMTUv6 = 1280
+
 // Apply turns the interface into what is wanted and returns what it changed, as
 // words for the log; applied twice it changes nothing the second time. Living
 // sessions are never dropped. The firewall mark is set before anything else: a

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // Want is what a tunnel's device should be. It holds secret keys, so it is never
@@ -28,42 +30,23 @@ type WantPeer struct {
 	PresharedKey wgtypes.Key
 	Endpoint     netip.AddrPort // not valid: unknown so far, the device's is left alone
 	AllowedIPs   []netip.Prefix
-	Keepalive    time.Duration // 0: the file has none; KeepaliveOff: none, on purpose
+	Keepalive    time.Duration // 0: the file has none; provider.KeepaliveOff: none, on purpose
 }
 
 // Desired turns a provider's file into what its device should be. endpoints are
 // the resolved ones, by the peer's public key.
-func Desired(c *Conf, endpoints map[wgtypes.Key]netip.AddrPort, fwmark uint32) Want {
+func Desired(c *provider.Conf, endpoints map[wgtypes.Key]netip.AddrPort, fwmark uint32) Want {
 	w := Want{
 		PrivateKey: c.PrivateKey, ListenPort: c.ListenPort, FirewallMark: fwmark,
 		Addresses: slices.Clone(c.Addresses), MTU: c.MTU,
 	}
-	owner := lastOwners(c.Peers)
-	for i, p := range c.Peers {
-		wp := WantPeer{
-			PublicKey: p.PublicKey, PresharedKey: p.PresharedKey,
+	for _, p := range c.Peers {
+		w.Peers = append(w.Peers, WantPeer{
+			PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, AllowedIPs: slices.Clone(p.AllowedIPs),
 			Endpoint: endpoints[p.PublicKey], Keepalive: p.Keepalive,
-		}
-		for _, a := range p.AllowedIPs {
-			if owner[a] == i && !slices.Contains(wp.AllowedIPs, a) {
-				wp.AllowedIPs = append(wp.AllowedIPs, a)
-			}
-		}
-		w.Peers = append(w.Peers, wp)
+		})
 	}
 	return w
-}
-
-// lastOwners tells which peer (by index) gets each prefix. WireGuard moves a
-// prefix to the peer that names it last; wanting it on both would never settle.
-func lastOwners(peers []Peer) map[netip.Prefix]int {
-	owner := map[netip.Prefix]int{}
-	for i, p := range peers {
-		for _, a := range p.AllowedIPs {
-			owner[a] = i
-		}
-	}
-	return owner
 }
 
 // Diff computes the smallest configuration that turns the current device into the
@@ -261,3 +244,6 @@ func ipNets(prefixes []netip.Prefix) []net.IPNet {
 	}
 	return out
 }
+
+// keyName shortens a public key to what tells peers apart in a log.
+func keyName(k wgtypes.Key) string { return "peer " + k.String()[:8] }

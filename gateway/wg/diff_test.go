@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // deviceOf is the device that the kernel would show for a wish that was applied.
@@ -33,7 +35,7 @@ func TestDiff(t *testing.T) {
 			PrivateKey: mustKey(t, keyOwn), ListenPort: 51820, FirewallMark: 0x7f000000,
 			Peers: []WantPeer{
 				{PublicKey: one, PresharedKey: mustKey(t, keyPSK), Endpoint: at, AllowedIPs: pfx("0.0.0.0/0", "::/0"), Keepalive: 25 * time.Second},
-				{PublicKey: two, AllowedIPs: pfx("10.0.0.0/8"), Keepalive: KeepaliveOff},
+				{PublicKey: two, AllowedIPs: pfx("10.0.0.0/8"), Keepalive: provider.KeepaliveOff},
 			},
 		}
 	}
@@ -138,6 +140,23 @@ func TestDiff(t *testing.T) {
 
 func roam(d *wgtypes.Device) {
 	d.Peers[0].Endpoint = &net.UDPAddr{IP: net.IPv4(198, 51, 100, 7), Port: 9}
+}
+
+// FuzzDesired: whatever a provider's file holds, a device that is as it asks for
+// differs in nothing.
+func FuzzDesired(f *testing.F) {
+	f.Add(head + peer)
+	f.Add(head + peer + "[Peer]\nPublicKey = " + keyTwo + "\nAllowedIPs = 0.0.0.0/0, 0.0.0.0/0\nAllowedIPs = 0.0.0.0/0\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := provider.Parse("f", []byte(text))
+		if err != nil {
+			return
+		}
+		want := Desired(c, nil, 1)
+		if cfg, changes := Diff(deviceOf(want), want, nil); len(changes) > 0 {
+			t.Errorf("not settled: %v (%d peers)", changes, len(cfg.Peers))
+		}
+	})
 }
 
 func TestSignedIsShort(t *testing.T) {

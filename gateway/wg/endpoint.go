@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // Resolver finds the addresses of an endpoint's name, of both families.
@@ -34,7 +35,7 @@ type Ask struct {
 // only, and one of a provider's machines, or the WAN's IPv6, may be dead.
 //
 // The error joins those of all names; the map has what was found.
-func Endpoints(ctx context.Context, c *Conf, ask Ask) (map[wgtypes.Key]netip.AddrPort, error) {
+func Endpoints(ctx context.Context, c *provider.Conf, ask Ask) (map[wgtypes.Key]netip.AddrPort, error) {
 	out := map[wgtypes.Key]netip.AddrPort{}
 	known := map[string][]netip.Addr{}
 	var errs []error

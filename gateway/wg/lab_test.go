@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/ipv6"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -41,7 +42,7 @@ func child(link string) int {
 		fmt.Println(err)
 		return 1
 	}
-	c, err := ParseConf(link+".conf", text)
+	c, err := provider.Parse(link+".conf", text)
 	if err != nil {
 		fmt.Println(err)
 		return 1

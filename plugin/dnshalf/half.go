@@ -16,6 +16,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
@@ -30,12 +31,13 @@ const retryAfter = time.Second
 // Half is the dns half of one gateway.yaml. Its exported methods may be called from
 // any goroutine.
 type Half struct {
-	file   string
-	config atomic.Pointer[gateway.Config]
-	lists  *lists.Library
-	names  *aliases.Store
-	kernel *nft.Kernel // nil where no block has a route
-	evict  *evictor    // as kernel
+	file      string
+	config    atomic.Pointer[gateway.Config]
+	lists     *lists.Library
+	providers *provider.Store // its copies are the sidecar's to write
+	names     *aliases.Store
+	kernel    *nft.Kernel // nil where no block has a route
+	evict     *evictor    // as kernel
 
 	mu    sync.Mutex
 	plans []*plan
@@ -71,7 +73,7 @@ func open(p *plan, state string) (_ *Half, err error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Half{
-		file: p.file, names: aliases.New(), cancel: cancel,
+		file: p.file, providers: provider.NewStore(state), names: aliases.New(), cancel: cancel,
 		plans: []*plan{p}, cells: map[string]*atomic.Pointer[Status]{}, kick: make(chan struct{}, 1),
 		whys: map[string]*why{}, state: state, rejudge: make(chan struct{}, 1),
 	}

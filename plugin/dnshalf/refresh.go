@@ -12,8 +12,8 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
-	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 // refresh reads what the sidecar shows in the kernel (each route's table) and what
@@ -40,7 +40,7 @@ func (h *Half) refresh(ctx context.Context) error {
 	var links []string
 	wanResolvers := h.resolversOfWAN(cfg)
 	for _, r := range cfg.AllRoutes() {
-		conf := provider(r)
+		conf := h.providers.Load(r).Conf
 		st := h.publish(r, conf, seen[r.Name], cfg, wanResolvers)
 		if r.Name == gateway.WAN {
 			continue
@@ -109,21 +109,8 @@ func wantsTable(plans []*plan) bool {
 	return slices.ContainsFunc(plans, (*plan).wantsTable)
 }
 
-// provider reads a tunnel's file. A bad one closes its route, which the sidecar says;
-// here it only means that nothing is known of the tunnel.
-func provider(r gateway.Route) *wg.Conf {
-	if r.Egress.Kind != gateway.EgressWireGuard {
-		return nil
-	}
-	conf, err := wg.Load(r.Egress.File)
-	if err != nil {
-		return nil
-	}
-	return conf
-}
-
 // egress tells the nft table by which links a route leaves.
-func egress(cfg *gateway.Config, r gateway.Route, conf *wg.Conf, seen policy.RouteState, wan []string) firewall.Egress {
+func egress(cfg *gateway.Config, r gateway.Route, conf *provider.Conf, seen policy.RouteState, wan []string) firewall.Egress {
 	e := firewall.Egress{Links: seen.Links, MTU: seen.MTU}
 	if r.Egress.Link != "" {
 		e.Links = []string{r.Egress.Link}
@@ -165,7 +152,7 @@ func snat(e *firewall.Egress, a netip.Addr) {
 // publish stores what is known of a route for the queries. The WAN is never down: a
 // resolver on a connected network needs no default, and before the sidecar has run
 // for the first time table main leads to all of them.
-func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *Status {
+func (h *Half) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *Status {
 	cell := h.cell(r.Name)
 	old := cell.Load()
 	st := &Status{
@@ -185,9 +172,7 @@ func (h *Half) publish(r gateway.Route, conf *wg.Conf, seen policy.RouteState, c
 	case r.Name == gateway.WAN:
 		st.Resolvers = wan
 	case conf != nil:
-		for _, a := range conf.DNS {
-			st.Resolvers = append(st.Resolvers, netip.AddrPortFrom(a, 53))
-		}
+		st.Resolvers = conf.Resolvers()
 	}
 	if r.Name != gateway.WAN && old.Down != st.Down && old.Route.Number != 0 {
 		said := "up"
@@ -216,7 +201,7 @@ func (h *Half) awaitV6(st, old *Status, now time.Time) {
 }
 
 // mayHaveV6 tells what the provider's file says; other egresses may have any family.
-func mayHaveV6(conf *wg.Conf) bool {
+func mayHaveV6(conf *provider.Conf) bool {
 	if conf == nil {
 		return true
 	}

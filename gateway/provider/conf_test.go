@@ -1,4 +1,4 @@
-package wg
+package provider
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // Keys of nobody, made for these tests.
@@ -36,7 +38,7 @@ func mustKey(t testing.TB, s string) wgtypes.Key {
 
 func mustParse(t testing.TB, text string) *Conf {
 	t.Helper()
-	c, err := ParseConf("wg0.conf", []byte(text))
+	c, err := Parse("wg0.conf", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +53,8 @@ func pfx(words ...string) []netip.Prefix {
 	return out
 }
 
-// TestParseConf reads a file with everything that real ones have.
-func TestParseConf(t *testing.T) {
+// TestParse reads a file with everything that real ones have.
+func TestParse(t *testing.T) {
 	text := "\ufeff# a provider's remark\r\n" +
 		" [ interface ] # ours\r\n" +
 		"privatekey=" + keyOwn + "\r\n" +
@@ -89,12 +91,12 @@ func TestParseConf(t *testing.T) {
 		t.Errorf("search domains %v", c.SearchDomains)
 	}
 	wantNotes := []string{
-		`wg0.conf:10: FwMark: "0xca6c": not used: every tunnel carries the mark of wan`,
-		`wg0.conf:11: Table: "off": not used: every route has a routing table of its own`,
-		`wg0.conf:12: SaveConfig: "true": not used: the provider's file is never written`,
+		`wg0.conf:10: FwMark: 0xca6c: not used: every tunnel carries the mark of wan`,
+		`wg0.conf:11: Table: off: not used: every route has a routing table of its own`,
+		`wg0.conf:12: SaveConfig: true: not used: the provider's file is never written`,
 	}
 	for i, n := range c.Ignored {
-		if i >= len(wantNotes) || n.String() != wantNotes[i] {
+		if i >= len(wantNotes) || n.Error() != wantNotes[i] {
 			t.Errorf("note %d: %s", i, n)
 		}
 	}
@@ -125,10 +127,10 @@ func TestParseConf(t *testing.T) {
 	}
 }
 
-// TestParseConfProblems asserts the exact messages: they are what the user gets.
-func TestParseConfProblems(t *testing.T) {
-	const wantEndpoint = `want host:port, as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820`
-	const wantPrefix = `want an address with a length, as 10.2.0.2/32 or fd00::2/128`
+// TestParseProblems asserts the exact messages: they are what the user gets.
+func TestParseProblems(t *testing.T) {
+	const wantEndpoint = `not an endpoint: want host:port, such as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820`
+	const wantPrefix = `not a prefix: want an address with its length, such as 10.2.0.2/32 or fd00::2/128`
 	tests := []struct{ name, text, want string }{
 		{"empty", "", "wg0.conf:1: no [Interface]: want the file as the provider gave it, with [Interface] and [Peer]"},
 		{"no keys", "[Interface]\n[Peer]\n", "wg0.conf:1: PrivateKey: missing: want the key that the provider gave for this tunnel\n" +
@@ -136,49 +138,49 @@ func TestParseConfProblems(t *testing.T) {
 			"wg0.conf:2: PublicKey: missing: want the key of the provider's end"},
 		{"no peer", head, "wg0.conf:1: no [Peer]: want the provider's end of the tunnel"},
 		{"private key", strings.Replace(head, keyOwn, "hunter2", 1) + peer,
-			"wg0.conf:2: PrivateKey: (not shown): want 44 characters of base64, as `wg genkey` prints them"},
+			"wg0.conf:2: PrivateKey: not a WireGuard key: want 44 characters of base64, as `wg genkey` prints them"},
 		{"public key in hex", head + strings.Replace(peer, keyPeer, strings.Repeat("ab", 32), 1),
-			"wg0.conf:5: PublicKey: (not shown): want 44 characters of base64, as `wg pubkey` prints them"},
+			"wg0.conf:5: PublicKey: not a WireGuard key: want 44 characters of base64, as `wg pubkey` prints them"},
 		{"endpoints", head + peer +
 			"Endpoint = foo\nEndpoint = vpn.example.net\nEndpoint = 2001:db8::1:51820\nEndpoint = 192.0.2.300:1\nEndpoint = a:0\nEndpoint = a:65536\nEndpoint = [::1%lo]:1\nEndpoint =\nEndpoint = [192.0.2.1]:1",
-			"wg0.conf:8: Endpoint: \"foo\": " + wantEndpoint + "\n" +
-				"wg0.conf:9: Endpoint: \"vpn.example.net\": " + wantEndpoint + "\n" +
-				"wg0.conf:10: Endpoint: \"2001:db8::1:51820\": " + wantEndpoint + "\n" +
-				"wg0.conf:11: Endpoint: \"192.0.2.300:1\": " + wantEndpoint + "\n" +
-				"wg0.conf:12: Endpoint: \"a:0\": " + wantEndpoint + "\n" +
-				"wg0.conf:13: Endpoint: \"a:65536\": " + wantEndpoint + "\n" +
-				"wg0.conf:14: Endpoint: \"[::1%lo]:1\": " + wantEndpoint + "\n" +
+			"wg0.conf:8: Endpoint: foo: " + wantEndpoint + "\n" +
+				"wg0.conf:9: Endpoint: vpn.example.net: " + wantEndpoint + "\n" +
+				"wg0.conf:10: Endpoint: 2001:db8::1:51820: " + wantEndpoint + "\n" +
+				"wg0.conf:11: Endpoint: 192.0.2.300:1: " + wantEndpoint + "\n" +
+				"wg0.conf:12: Endpoint: a:0: " + wantEndpoint + "\n" +
+				"wg0.conf:13: Endpoint: a:65536: " + wantEndpoint + "\n" +
+				"wg0.conf:14: Endpoint: [::1%lo]:1: " + wantEndpoint + "\n" +
 				"wg0.conf:15: Endpoint: \"\": " + wantEndpoint + "\n" +
-				"wg0.conf:16: Endpoint: \"[192.0.2.1]:1\": " + wantEndpoint},
+				"wg0.conf:16: Endpoint: [192.0.2.1]:1: " + wantEndpoint},
 		{"numbers", "[Interface]\nListenPort = 70000\nMTU = big\nFwMark = red\n" + head[len("[Interface]\n"):] + peer + "PersistentKeepalive = 70000\n",
-			"wg0.conf:2: ListenPort: \"70000\": want a number from 0 to 65535\n" +
-				"wg0.conf:3: MTU: \"big\": want a number from 576 to 65535\n" +
-				"wg0.conf:4: FwMark: \"red\": want off or a number, as 51820 or 0xca6c\n" +
-				"wg0.conf:11: PersistentKeepalive: \"70000\": want off or seconds from 0 to 65535"},
+			"wg0.conf:2: ListenPort: 70000: out of range: want 0 to 65535\n" +
+				"wg0.conf:3: MTU: big: not a whole number: want a number from 576 to 65535\n" +
+				"wg0.conf:4: FwMark: red: not a mark: want off or a number, such as 51820 or 0xca6c\n" +
+				"wg0.conf:11: PersistentKeepalive: 70000: not an interval: want off or seconds from 0 to 65535"},
 		{"prefixes", head + "Address = 10.0.0.0/33, fe80::1%eth0, ::ffff:1.2.3.4\nDNS = 1.1.1, dns_1.example, -/-\n" + peer + "AllowedIPs = all\n",
-			"wg0.conf:4: Address: \"10.0.0.0/33\": " + wantPrefix + "\n" +
-				"wg0.conf:4: Address: \"fe80::1%eth0\": " + wantPrefix + "\n" +
-				"wg0.conf:4: Address: \"::ffff:1.2.3.4\": " + wantPrefix + "\n" +
-				"wg0.conf:5: DNS: \"1.1.1\": want a resolver's address or a search domain\n" +
-				"wg0.conf:5: DNS: \"-/-\": want a resolver's address or a search domain\n" +
-				"wg0.conf:10: AllowedIPs: \"all\": " + wantPrefix},
+			"wg0.conf:4: Address: 10.0.0.0/33: " + wantPrefix + "\n" +
+				"wg0.conf:4: Address: fe80::1%eth0: " + wantPrefix + "\n" +
+				"wg0.conf:4: Address: ::ffff:1.2.3.4: " + wantPrefix + "\n" +
+				"wg0.conf:5: DNS: 1.1.1: not a resolver: want a resolver's address or a search domain\n" +
+				"wg0.conf:5: DNS: -/-: not a resolver: want a resolver's address or a search domain\n" +
+				"wg0.conf:10: AllowedIPs: all: " + wantPrefix},
 		{"amnezia", head + "Jc = 4\n" + peer,
-			`wg0.conf:4: Jc: "4": is AmneziaWG, which hides WireGuard and needs a server of its kind: want a plain WireGuard file from the provider`},
+			`wg0.conf:4: Jc: a key of AmneziaWG, which hides WireGuard and needs a server of its kind: want a plain WireGuard file from the provider`},
 		{"unknown", head + "Adress = 10.0.0.1\nEndpoint = a:1\nColour = red\n" + peer + "MTU = 1400\nAllowedIP = ::/0\n",
-			"wg0.conf:4: Adress: \"10.0.0.1\": no such key: want Address\n" +
-				"wg0.conf:5: Endpoint: \"a:1\": want it below [Peer]\n" +
-				"wg0.conf:6: Colour: \"red\": want one of PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown, PostDown\n" +
-				"wg0.conf:11: MTU: \"1400\": want it below [Interface]\n" +
-				"wg0.conf:12: AllowedIP: \"::/0\": no such key: want AllowedIPs"},
+			"wg0.conf:4: Adress: unknown key: did you mean Address?\n" +
+				"wg0.conf:5: Endpoint: in the wrong section: want it below [Peer]\n" +
+				"wg0.conf:6: Colour: unknown key: want PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown or PostDown\n" +
+				"wg0.conf:11: MTU: in the wrong section: want it below [Interface]\n" +
+				"wg0.conf:12: AllowedIP: unknown key: did you mean AllowedIPs?"},
 		{"sections", "MTU = 1\n" + head + peer + "[Proxy]\nname = x\n",
-			"wg0.conf:1: MTU: \"1\": want it below [Interface] or [Peer]\n" +
-				"wg0.conf:9: \"[Proxy]\": want [Interface] or [Peer]"},
-		{"no value", head + "Address\n" + peer, `wg0.conf:4: "Address": want KEY = VALUE`},
+			"wg0.conf:1: MTU: before the first section: want it below [Interface] or [Peer]\n" +
+				"wg0.conf:9: [Proxy]: unknown section: want [Interface] or [Peer]"},
+		{"no value", head + "Address\n" + peer, `wg0.conf:4: Address: not a setting: want KEY = VALUE`},
 		{"secret in the wrong place", head + keyPeer + "\nSecret = x " + keyPSK + "\n" + peer,
-			"wg0.conf:4: (not shown): \"\": want one of PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown, PostDown\n" +
-				"wg0.conf:5: Secret: (not shown): want one of PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown, PostDown"},
+			"wg0.conf:4: (hidden): unknown key: want PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown or PostDown\n" +
+				"wg0.conf:5: Secret: unknown key: want PrivateKey, ListenPort, Address, DNS, MTU, FwMark, Table, SaveConfig, PreUp, PostUp, PreDown or PostDown"},
 		{"same peer twice", head + peer + peer,
-			"wg0.conf:8: PublicKey: (not shown): is also that of the [Peer] of line 4: want one [Peer] for each key"},
+			"wg0.conf:8: PublicKey: is also that of the [Peer] on line 4: want one [Peer] for each key"},
 		{"no family", strings.Replace(head, "10.2.0.2/32", "fd00::2", 1) + peer,
 			"wg0.conf:1: no address family is usable: want an Address and an AllowedIPs of one family (IPv6 with an MTU of at least 1280)"},
 		{"utf-16", "\xff\xfe[\x00", "wg0.conf:1: UTF-16 text: want the file saved as UTF-8"},
@@ -186,15 +188,15 @@ func TestParseConfProblems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := ParseConf("wg0.conf", []byte(tt.text))
+			_, err := Parse("wg0.conf", []byte(tt.text))
 			if err == nil {
 				t.Fatal("no error")
 			}
 			if err.Error() != tt.want {
 				t.Errorf("got:\n%v\nwant:\n%s", err, tt.want)
 			}
-			if !errors.As(err, new(*ConfError)) {
-				t.Errorf("%T is no *ConfError", err)
+			if !errors.As(err, new(problem.Problems)) {
+				t.Errorf("%T, want problem.Problems", err)
 			}
 		})
 	}
@@ -202,8 +204,8 @@ func TestParseConfProblems(t *testing.T) {
 
 func TestOwnKeyAsPeer(t *testing.T) {
 	own := mustKey(t, keyOwn).PublicKey().String()
-	_, err := ParseConf("wg0.conf", []byte(head+strings.Replace(peer, keyPeer, own, 1)))
-	const want = "wg0.conf:4: PublicKey: (not shown): belongs to this file's own PrivateKey: want the key of the provider's end"
+	_, err := Parse("wg0.conf", []byte(head+strings.Replace(peer, keyPeer, own, 1)))
+	const want = "wg0.conf:4: PublicKey: belongs to this file's own PrivateKey: want the key of the provider's end"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -214,8 +216,8 @@ func TestHooks(t *testing.T) {
 	if err := c.CheckHooks(true); err != nil {
 		t.Errorf("with hooks: ignore: %v", err)
 	}
-	const why = ": hook commands are not run, routing and firewall are nameroute's own: want the line removed, or `hooks: ignore` on the route"
-	want := `wg0.conf:4: PreDown: "rm -rf /tmp/x"` + why + "\n" + `wg0.conf:5: PostUp: "(not shown)"` + why
+	const why = ": hook commands are not run: routing and firewall are nameroute's own: want the line removed, or hooks: ignore on the route"
+	want := `wg0.conf:4: PreDown: "rm -rf /tmp/x"` + why + "\n" + `wg0.conf:5: PostUp: (hidden)` + why
 	if err := c.CheckHooks(false); err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
@@ -246,8 +248,8 @@ func TestFamilies(t *testing.T) {
 
 func TestShadowedAllowedIPs(t *testing.T) {
 	c := mustParse(t, head+peer+"[Peer]\nPublicKey="+keyTwo+"\nAllowedIPs=0.0.0.0/0\n")
-	const want = `wg0.conf:4: AllowedIPs: "0.0.0.0/0": not used here: the [Peer] of line 8 has it too, and the last one gets it`
-	if len(c.Ignored) != 1 || c.Ignored[0].String() != want {
+	const want = `wg0.conf:4: AllowedIPs: 0.0.0.0/0: not used here: the [Peer] on line 8 has it too, and the last one gets it`
+	if len(c.Ignored) != 1 || c.Ignored[0].Error() != want {
 		t.Errorf("got %v, want %s", c.Ignored, want)
 	}
 }
@@ -265,23 +267,23 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// FuzzParseConf: whatever a file holds, it is read or refused with problems that
+// FuzzParse: whatever a file holds, it is read or refused with problems that
 // name a line, and no message repeats a key.
-func FuzzParseConf(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add(head + peer)
 	f.Add(head + "PostUp = wg set x private-key " + keyOwn + "\nJc=1\nTable = " + keyPSK + "\n" + peer)
 	f.Add("[Interface]\nAddress=1.2.3.4,,::1/0,%\n[Peer]\nEndpoint=[::]:1\nAllowedIPs=/\n")
 	f.Add("[interface\n[]\n=\n= =\nEndpoint=[:1\nFwMark=0x\nDNS=.")
 	f.Add("PrivateKey" + keyOwn + "\nEndpoint = " + keyOwn + ":1\n" + keyOwn)
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := ParseConf("f", []byte(text))
+		c, err := Parse("f", []byte(text))
 		var said []string
-		var e *ConfError
+		var all problem.Problems
 		switch {
-		case errors.As(err, &e):
-			for _, p := range e.Problems {
-				said = append(said, p.String())
-				if p.Line < 1 || p.Want == "" || p.Got == "" {
+		case errors.As(err, &all):
+			for _, p := range all {
+				said = append(said, p.Error())
+				if p.Line < 1 || p.Why == "" {
 					t.Errorf("incomplete problem %+v", p)
 				}
 			}
@@ -293,11 +295,7 @@ func FuzzParseConf(f *testing.F) {
 				t.Error("accepted without a usable family")
 			}
 			for _, n := range append(c.Ignored, c.Hooks...) {
-				said = append(said, n.String())
-			}
-			want := Desired(c, nil, 1)
-			if cfg, changes := Diff(deviceOf(want), want, nil); len(changes) > 0 {
-				t.Errorf("not settled: %v (%d peers)", changes, len(cfg.Peers))
+				said = append(said, n.Error())
 			}
 		}
 		for _, s := range said {

@@ -1,14 +1,18 @@
-package wg
+// Package provider reads the wg-quick(8) files that VPN providers give their customers.
+// It is the only reader of them: a Store remembers the last good copy of each route's
+// file, so that a file that turns bad changes nothing in any part of the program.
+package provider
 
 import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"strconv"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // maxConfSize bounds a provider's file, in bytes. Real ones have a few hundred;
@@ -16,11 +20,11 @@ import (
 const maxConfSize = 1 << 20
 
 // minMTUv6 is the smallest MTU on which a link carries IPv6 (RFC 8200 section 5);
-// below it the kernel takes IPv6 off the link.
+// below it the kernel removes IPv6 from the link.
 const minMTUv6 = 1280
 
-// KeepaliveOff is the Peer.Keepalive of a file that says off or 0, which is not
-// the same as a file that says nothing.
+// KeepaliveOff is the Peer.Keepalive of a file that has off or 0, which differs from
+// that of a file without the key.
 const KeepaliveOff time.Duration = -1
 
 // Conf is a provider's wg-quick file, checked. It is immutable once parsed. It
@@ -34,18 +38,18 @@ type Conf struct {
 	SearchDomains []string
 	MTU           int // bytes; 0 where the file has none
 	Peers         []Peer
-	Ignored       []Note // settings that are read and not used
-	Hooks         []Note // hook commands, which are never run
+	Ignored       problem.Problems // settings that are read and not used
+	Hooks         problem.Problems // hook commands, which are never run
 }
 
 // Peer is the other end of a tunnel as the file describes it.
 type Peer struct {
 	Line         int // of its [Peer]
 	PublicKey    wgtypes.Key
-	PresharedKey wgtypes.Key // zero: none
-	Endpoint     Endpoint    // zero: the peer has to find us
-	AllowedIPs   []netip.Prefix
-	Keepalive    time.Duration // 0 where the file has none; KeepaliveOff where it says so
+	PresharedKey wgtypes.Key    // zero: none
+	Endpoint     Endpoint       // zero: the peer has to find us
+	AllowedIPs   []netip.Prefix // disjoint from those of the other peers
+	Keepalive    time.Duration  // 0 where the file has none; KeepaliveOff where it turns keepalives off
 }
 
 // Endpoint is where a peer is reached.
@@ -54,7 +58,7 @@ type Endpoint struct {
 	Port uint16
 }
 
-// Addr is the endpoint's address; ok is false where the host is a name.
+// Addr returns the endpoint's address; ok is false where the host is a name.
 func (e Endpoint) Addr() (addr netip.AddrPort, ok bool) {
 	a, err := netip.ParseAddr(e.Host)
 	return netip.AddrPortFrom(a.Unmap(), e.Port), err == nil
@@ -63,33 +67,29 @@ func (e Endpoint) Addr() (addr netip.AddrPort, ok bool) {
 // IsZero reports whether the file gives no endpoint.
 func (e Endpoint) IsZero() bool { return e == Endpoint{} }
 
-// Note is a line of the file that has no effect, and why.
-type Note struct {
-	File  string
-	Line  int
-	Key   string
-	Value string
-	Why   string
-}
-
-// String prints the note as file:line: key: "value": why.
-func (n Note) String() string {
-	return fmt.Sprintf("%s:%d: %s: %s: %s", n.File, n.Line, n.Key, strconv.Quote(n.Value), n.Why)
-}
-
-// Load reads and checks a file. Its error is a *ConfError, or says why the file
-// could not be read.
+// Load reads and checks a file, without any last good copy. Its error is
+// problem.Problems, or says why the file could not be read.
 func Load(file string) (*Conf, error) {
-	f, err := os.Open(file)
+	data, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, data)
+}
+
+// readFile reads at most one byte more than a file may have. It refuses what is not a
+// regular file: reading a pipe would wait for a writer.
+func readFile(file string) ([]byte, error) {
+	f, err := statefile.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfSize+1))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read provider file: %w", err)
 	}
-	return ParseConf(file, data)
+	return data, nil
 }
 
 // Families reports for which address families the tunnel can carry packets: the
@@ -107,17 +107,20 @@ func (c *Conf) Families() (v4, v6 bool) {
 	return have4 && go4, have6 && go6 && (c.MTU == 0 || c.MTU >= minMTUv6)
 }
 
+// Resolvers returns the file's resolvers with their port.
+func (c *Conf) Resolvers() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, a := range c.DNS {
+		all = append(all, netip.AddrPortFrom(a, 53))
+	}
+	return all
+}
+
 // CheckHooks refuses a file with hook commands, unless they are to be ignored. A
 // provider's commands would run as root and undo what the gateway itself sets up.
 func (c *Conf) CheckHooks(ignore bool) error {
 	if ignore || len(c.Hooks) == 0 {
 		return nil
 	}
-	e := new(ConfError)
-	for _, h := range c.Hooks {
-		e.Problems = append(e.Problems, Problem{
-			File: h.File, Line: h.Line, Key: h.Key, Got: strconv.Quote(h.Value), Want: h.Why,
-		})
-	}
-	return e
+	return c.Hooks
 }

@@ -1,22 +1,26 @@
-package wg
+package provider
 
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // parser walks a file's lines and collects every problem instead of stopping at
 // the first.
 type parser struct {
 	conf     *Conf
-	problems []Problem
+	problems problem.Problems
 	section  string         // "interface", "peer", "" before the first, "?" in an unknown one
 	first    int            // line of the first [Interface], 0 where there is none
 	given    map[string]int // lower-case keys of the [Interface] section, with their line
-	broken   map[int]bool   // peers (by index) with a key that could not be read
+	unread   map[int]bool   // peers (by index) with a key that could not be read
 }
 
 // setting is one KEY = VALUE line.
@@ -26,19 +30,19 @@ type setting struct {
 	value string
 }
 
-// ParseConf reads a wg-quick file as providers ship it. Keys are case-insensitive,
+// Parse reads a wg-quick file as providers ship it. Keys are case-insensitive,
 // # starts a comment, lists may be comma-separated or repeated, and of a repeated
-// single value the last counts, as wg(8) has it. The error is a *ConfError with
-// every problem at once. Neither it nor the notes contain a key.
-func ParseConf(file string, data []byte) (*Conf, error) {
-	p := &parser{conf: &Conf{File: file}, given: map[string]int{}, broken: map[int]bool{}}
+// single value the last counts, as wg(8) has it. The error is problem.Problems with
+// every problem at once. Neither it nor what is ignored contains a key.
+func Parse(file string, data []byte) (*Conf, error) {
+	p := &parser{conf: &Conf{File: file}, given: map[string]int{}, unread: map[int]bool{}}
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
-		p.problem(setting{line: 1}, "UTF-16 text", "want the file saved as UTF-8")
-		return nil, &ConfError{p.problems}
+		p.problem(setting{line: 1}, "", "UTF-16 text", "want the file saved as UTF-8")
+		return nil, p.problems
 	}
 	if len(data) > maxConfSize {
-		p.problem(setting{line: 1}, "too big", fmt.Sprintf("want a WireGuard file of at most %d bytes", maxConfSize))
-		return nil, &ConfError{p.problems}
+		p.problem(setting{line: 1}, "", "too big", fmt.Sprintf("want a WireGuard file of at most %d bytes", maxConfSize))
+		return nil, p.problems
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	for i, line := range strings.Split(string(data), "\n") {
@@ -47,11 +51,11 @@ func ParseConf(file string, data []byte) (*Conf, error) {
 			p.line(i+1, line)
 		}
 	}
-	p.whole()
+	p.checkFile()
 	if len(p.problems) > 0 {
-		return nil, &ConfError{p.problems}
+		return nil, p.problems
 	}
-	p.shadowed()
+	p.dropShadowed()
 	return p.conf, nil
 }
 
@@ -65,17 +69,17 @@ func (p *parser) line(n int, text string) {
 	switch {
 	case p.section == "?": // its header was reported, which says enough
 	case !ok || s.key == "":
-		p.problem(setting{line: n}, show("", text), "want KEY = VALUE")
+		p.problem(setting{line: n}, show("", text), "not a setting", "want KEY = VALUE")
 	case p.section == "":
-		p.problem(s, show(s.key, s.value), "want it below [Interface] or [Peer]")
+		p.problem(s, "", "before the first section", "want it below [Interface] or [Peer]")
 	case p.section == "interface":
 		p.given[strings.ToLower(s.key)] = n
 		if !p.interfaceKey(s) {
-			p.unknown(s)
+			p.unknownKey(s)
 		}
 	default:
 		if !p.peerKey(s, &p.conf.Peers[len(p.conf.Peers)-1]) {
-			p.unknown(s)
+			p.unknownKey(s)
 		}
 	}
 }
@@ -92,7 +96,7 @@ func (p *parser) header(n int, text string) {
 		p.conf.Peers = append(p.conf.Peers, Peer{Line: n})
 	default:
 		p.section = "?"
-		p.problem(setting{line: n}, show("", text), "want [Interface] or [Peer]")
+		p.problem(setting{line: n}, show("", text), "unknown section", "want [Interface] or [Peer]")
 	}
 }
 
@@ -110,15 +114,14 @@ func (p *parser) interfaceKey(s setting) bool {
 	case "mtu":
 		c.MTU = p.number(s, 576, 65535)
 	case "fwmark":
-		p.mark(s)
+		p.fwMark(s)
 		c.Ignored = append(c.Ignored, p.note(s, "not used: every tunnel carries the mark of wan"))
 	case "table":
 		c.Ignored = append(c.Ignored, p.note(s, "not used: every route has a routing table of its own"))
 	case "saveconfig":
 		c.Ignored = append(c.Ignored, p.note(s, "not used: the provider's file is never written"))
 	case "preup", "postup", "predown", "postdown":
-		c.Hooks = append(c.Hooks, p.note(s, "hook commands are not run, routing and firewall are nameroute's own: "+
-			"want the line removed, or `hooks: ignore` on the route"))
+		c.Hooks = append(c.Hooks, p.hook(s))
 	default:
 		return false
 	}
@@ -129,12 +132,16 @@ func (p *parser) peerKey(s setting, peer *Peer) bool {
 	switch strings.ToLower(s.key) {
 	case "publickey":
 		if !p.key(s, &peer.PublicKey, "wg pubkey") {
-			p.broken[len(p.conf.Peers)-1] = true
+			p.unread[len(p.conf.Peers)-1] = true
 		}
 	case "presharedkey":
 		p.key(s, &peer.PresharedKey, "wg genpsk")
 	case "allowedips":
-		peer.AllowedIPs = append(peer.AllowedIPs, p.prefixes(s, true)...)
+		for _, a := range p.prefixes(s, true) {
+			if !slices.Contains(peer.AllowedIPs, a) {
+				peer.AllowedIPs = append(peer.AllowedIPs, a)
+			}
+		}
 	case "endpoint":
 		p.endpoint(s, &peer.Endpoint)
 	case "persistentkeepalive":
@@ -145,12 +152,12 @@ func (p *parser) peerKey(s setting, peer *Peer) bool {
 	return true
 }
 
-// whole checks what no single line shows.
-func (p *parser) whole() {
+// checkFile checks what no single line shows.
+func (p *parser) checkFile() {
 	c := p.conf
 	at := setting{line: max(p.first, 1)}
 	if p.first == 0 {
-		p.problem(at, "no [Interface]", "want the file as the provider gave it, with [Interface] and [Peer]")
+		p.problem(at, "", "no [Interface]", "want the file as the provider gave it, with [Interface] and [Peer]")
 		return
 	}
 	if p.given["privatekey"] == 0 {
@@ -160,62 +167,78 @@ func (p *parser) whole() {
 		p.missing(at, "Address", "want the address that the provider gave for this tunnel")
 	}
 	if len(c.Peers) == 0 {
-		p.problem(at, "no [Peer]", "want the provider's end of the tunnel")
+		p.problem(at, "", "no [Peer]", "want the provider's end of the tunnel")
 	}
-	p.wholePeers()
+	p.checkPeers()
 	v4, v6 := c.Families()
 	if len(p.problems) == 0 && !v4 && !v6 {
-		p.problem(at, "no address family is usable",
+		p.problem(at, "", "no address family is usable",
 			"want an Address and an AllowedIPs of one family (IPv6 with an MTU of at least 1280)")
 	}
 }
 
-func (p *parser) wholePeers() {
+func (p *parser) checkPeers() {
 	seen := map[wgtypes.Key]int{}
 	own := p.conf.PrivateKey.PublicKey()
 	for i, peer := range p.conf.Peers {
 		at := setting{line: peer.Line, key: "PublicKey"}
-		switch first, twice := seen[peer.PublicKey]; {
-		case p.broken[i]:
+		switch first, duplicate := seen[peer.PublicKey]; {
+		case p.unread[i]:
 		case peer.PublicKey == wgtypes.Key{}:
 			p.missing(at, "PublicKey", "want the key of the provider's end")
 		case peer.PublicKey == own:
-			p.problem(at, notShown, "belongs to this file's own PrivateKey: want the key of the provider's end")
-		case twice:
-			p.problem(at, notShown, fmt.Sprintf("is also that of the [Peer] of line %d: want one [Peer] for each key", first))
+			p.problem(at, "", "belongs to this file's own PrivateKey", "want the key of the provider's end")
+		case duplicate:
+			p.problem(at, "", fmt.Sprintf("is also that of the [Peer] on line %d", first), "want one [Peer] for each key")
 		}
 		seen[peer.PublicKey] = peer.Line
 	}
 }
 
-// shadowed notes AllowedIPs that a later peer takes over: WireGuard gives a prefix
+// dropShadowed removes AllowedIPs that a later peer has too: WireGuard gives a prefix
 // to one peer only, the last that names it.
-func (p *parser) shadowed() {
-	owner := lastOwners(p.conf.Peers)
+func (p *parser) dropShadowed() {
+	owner := map[netip.Prefix]int{}
 	for i, peer := range p.conf.Peers {
 		for _, a := range peer.AllowedIPs {
-			if o := owner[a]; o != i {
-				p.conf.Ignored = append(p.conf.Ignored, p.note(
-					setting{peer.Line, "AllowedIPs", a.String()},
-					fmt.Sprintf("not used here: the [Peer] of line %d has it too, and the last one gets it", p.conf.Peers[o].Line)))
-			}
+			owner[a] = i
 		}
+	}
+	for i := range p.conf.Peers {
+		peer := &p.conf.Peers[i]
+		peer.AllowedIPs = slices.DeleteFunc(peer.AllowedIPs, func(a netip.Prefix) bool {
+			last := owner[a]
+			if last != i {
+				p.conf.Ignored = append(p.conf.Ignored, p.note(setting{peer.Line, "AllowedIPs", a.String()},
+					fmt.Sprintf("not used here: the [Peer] on line %d has it too, and the last one gets it", p.conf.Peers[last].Line)))
+			}
+			return last != i
+		})
 	}
 }
 
-func (p *parser) problem(s setting, got, want string) {
-	p.problems = append(p.problems, Problem{p.conf.File, s.line, showName(s.key), got, want})
+func (p *parser) problem(s setting, value, why, want string) {
+	p.problems = append(p.problems, problem.Problem{
+		File: p.conf.File, Line: s.line, Key: showKey(s.key), Value: value, Why: why, Want: want,
+	})
 }
 
 func (p *parser) missing(at setting, key, want string) {
 	at.key = key
-	p.problem(at, "missing", want)
+	p.problem(at, "", "missing", want)
 }
 
-func (p *parser) note(s setting, why string) Note {
+// note describes a setting that has no effect.
+func (p *parser) note(s setting, why string) problem.Problem {
 	value := s.value
 	if hasSecret(value) {
-		value = notShown
+		value = hidden
 	}
-	return Note{p.conf.File, s.line, s.key, value, why}
+	return problem.Problem{File: p.conf.File, Line: s.line, Key: s.key, Value: value, Why: why}
+}
+
+func (p *parser) hook(s setting) problem.Problem {
+	n := p.note(s, "hook commands are not run: routing and firewall are nameroute's own")
+	n.Want = "want the line removed, or hooks: ignore on the route"
+	return n
 }

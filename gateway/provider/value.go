@@ -1,6 +1,7 @@
-package wg
+package provider
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ import (
 func (p *parser) key(s setting, to *wgtypes.Key, tool string) bool {
 	k, err := wgtypes.ParseKey(s.value)
 	if err != nil || k == (wgtypes.Key{}) {
-		p.problem(s, notShown, "want 44 characters of base64, as `"+tool+"` prints them")
+		p.problem(s, "", "not a WireGuard key", "want 44 characters of base64, as `"+tool+"` prints them")
 		return false
 	}
 	*to = k
@@ -24,19 +25,23 @@ func (p *parser) key(s setting, to *wgtypes.Key, tool string) bool {
 
 func (p *parser) number(s setting, low, high int) int {
 	n, err := strconv.Atoi(s.value)
-	if err != nil || n < low || n > high {
-		p.problem(s, show(s.key, s.value), fmt.Sprintf("want a number from %d to %d", low, high))
-		return 0
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		p.problem(s, show(s.key, s.value), "not a whole number", fmt.Sprintf("want a number from %d to %d", low, high))
+	case err != nil || n < low || n > high:
+		p.problem(s, show(s.key, s.value), "out of range", fmt.Sprintf("want %d to %d", low, high))
+	default:
+		return n
 	}
-	return n
+	return 0
 }
 
-func (p *parser) mark(s setting) {
+func (p *parser) fwMark(s setting) {
 	if strings.EqualFold(s.value, "off") {
 		return
 	}
 	if _, err := strconv.ParseUint(s.value, 0, 32); err != nil {
-		p.problem(s, show(s.key, s.value), "want off or a number, as 51820 or 0xca6c")
+		p.problem(s, show(s.key, s.value), "not a mark", "want off or a number, such as 51820 or 0xca6c")
 	}
 }
 
@@ -48,7 +53,7 @@ func (p *parser) keepalive(s setting, peer *Peer) {
 	n, err := strconv.ParseUint(s.value, 10, 16)
 	switch {
 	case err != nil:
-		p.problem(s, show(s.key, s.value), "want off or seconds from 0 to 65535")
+		p.problem(s, show(s.key, s.value), "not an interval", "want off or seconds from 0 to 65535")
 	case n == 0:
 		peer.Keepalive = KeepaliveOff
 	default:
@@ -56,14 +61,14 @@ func (p *parser) keepalive(s setting, peer *Peer) {
 	}
 }
 
-// prefixes reads a comma list of addresses, each with or without a length.
-// Networks lose their host bits, as wg(8) does it; interface addresses keep them.
+// prefixes reads a comma list of addresses, each with or without a length. As wg(8)
+// does, it clears the host bits of networks and keeps those of interface addresses.
 func (p *parser) prefixes(s setting, network bool) []netip.Prefix {
 	var out []netip.Prefix
-	for _, word := range list(s.value) {
+	for _, word := range splitList(s.value) {
 		prefix, err := parsePrefix(word)
 		if err != nil {
-			p.problem(s, show(s.key, word), "want an address with a length, as 10.2.0.2/32 or fd00::2/128")
+			p.problem(s, show(s.key, word), "not a prefix", "want an address with its length, such as 10.2.0.2/32 or fd00::2/128")
 			continue
 		}
 		if network {
@@ -91,10 +96,10 @@ func parsePrefix(word string) (netip.Prefix, error) {
 	return prefix, err
 }
 
-// dns reads resolvers; words that are no addresses are search domains, as
-// wg-quick(8) has it.
+// dns reads resolvers; as for wg-quick(8), words that are no addresses are search
+// domains.
 func (p *parser) dns(s setting) {
-	for _, word := range list(s.value) {
+	for _, word := range splitList(s.value) {
 		a, err := netip.ParseAddr(word)
 		switch {
 		case err == nil && a.Zone() == "":
@@ -102,22 +107,22 @@ func (p *parser) dns(s setting) {
 		case isHostName(word) && !looksNumeric(word):
 			p.conf.SearchDomains = append(p.conf.SearchDomains, word)
 		default:
-			p.problem(s, show(s.key, word), "want a resolver's address or a search domain")
+			p.problem(s, show(s.key, word), "not a resolver", "want a resolver's address or a search domain")
 		}
 	}
 }
 
 func (p *parser) endpoint(s setting, to *Endpoint) {
-	const want = "want host:port, as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820"
+	const want = "want host:port, such as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820"
 	colon := strings.LastIndexByte(s.value, ':')
 	if colon < 0 {
-		p.problem(s, show(s.key, s.value), want)
+		p.problem(s, show(s.key, s.value), "not an endpoint", want)
 		return
 	}
 	host, digits := s.value[:colon], s.value[colon+1:]
 	port, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || port == 0 || !isEndpointHost(host) {
-		p.problem(s, show(s.key, s.value), want)
+		p.problem(s, show(s.key, s.value), "not an endpoint", want)
 		return
 	}
 	*to = Endpoint{strings.Trim(host, "[]"), uint16(port)}
@@ -161,8 +166,8 @@ func looksNumeric(name string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// list splits a comma list; empty words are nothing, as for wg(8).
-func list(value string) []string {
+// splitList splits a comma list and skips empty words, as wg(8) does.
+func splitList(value string) []string {
 	var out []string
 	for word := range strings.SplitSeq(value, ",") {
 		if word = strings.TrimSpace(word); word != "" {
