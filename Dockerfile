@@ -16,9 +16,12 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG TARGETOS TARGETARCH VERSION=unknown
+# The build date is SOURCE_DATE_EPOCH, in seconds since 1970; without it, now: the history
+# is not copied.
+ARG TARGETOS TARGETARCH VERSION=unknown SOURCE_DATE_EPOCH
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
-    -ldflags "-s -w -X main.version=$VERSION" -o /nameroute ./cmd/nameroute
+    -ldflags "-s -w -X main.version=$VERSION -X main.buildDate=${SOURCE_DATE_EPOCH:-$(date +%s)}" \
+    -o /nameroute ./cmd/nameroute
 RUN mkdir -p /root-of-image/etc/ssl/certs /root-of-image/etc/nameroute /root-of-image/var/lib/nameroute \
         /root-of-image/run/nameroute /root-of-image/run/wireguard /root-of-image/tmp \
     && ln -s ../run /root-of-image/var/run \

@@ -32,6 +32,14 @@ export NETLAB
 
 VERSION ?= $(shell $(AS_OWNER) git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
+# The build date, by which the program can tell that a clock is wrong, in seconds since
+# 1970 (https://reproducible-builds.org/specs/source-date-epoch/): the commit's.
+export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell $(AS_OWNER) git log -1 --format=%ct 2>/dev/null || date +%s))
+STAMP = -X main.version=$(VERSION) -X main.buildDate=$(SOURCE_DATE_EPOCH)
+
+# What `make build` makes.
+PROGRAM ?= bin/nameroute
+
 PREFIX ?= /usr/local
 
 .PHONY: build demo test test-packages test-e2e test-race race format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
@@ -39,7 +47,7 @@ PREFIX ?= /usr/local
 
 build: need-go
 	$(AS_OWNER) mkdir -p bin
-	$(AS_OWNER) env CGO_ENABLED=0 $(GOCMD) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/nameroute ./cmd/nameroute
+	$(AS_OWNER) env CGO_ENABLED=0 $(GOCMD) build -trimpath -ldflags '-s -w $(STAMP)' -o $(PROGRAM) ./cmd/nameroute
 
 help:
 	@echo "build         bin/nameroute"
@@ -124,8 +132,7 @@ soak: need-go
 # Manual pages from the commands. The program that writes them is not the one that runs.
 man: need-go
 	@$(AS_OWNER) mkdir -p bin/man
-	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$($(AS_OWNER) git log -1 --format=%ct 2>/dev/null || date +%s)} && export SOURCE_DATE_EPOCH && \
-	$(GO_USER) run -tags man -ldflags '-X main.version=$(VERSION)' ./cmd/nameroute bin/man
+	@$(AS_OWNER) env SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GOCMD) run -tags man -ldflags '$(STAMP)' ./cmd/nameroute bin/man
 
 completion: build
 	@$(AS_OWNER) mkdir -p bin/completion

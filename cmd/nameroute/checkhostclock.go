@@ -1,7 +1,6 @@
 package main
 
 import (
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,21 +17,4 @@ func (h *hostCheck) checkClock(r *report, now, built time.Time) {
 	case err == nil && (state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0):
 		r.warn("nothing keeps the clock right: timedatectl set-ntp true, or install chrony (in a container: on the host)")
 	}
-}
-
-// buildTime is that of the commit which this was built from; zero where it is not known.
-func buildTime() time.Time {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return time.Time{}
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.time" {
-			t, err := time.Parse(time.RFC3339, s.Value)
-			if err == nil {
-				return t
-			}
-		}
-	}
-	return time.Time{}
 }
