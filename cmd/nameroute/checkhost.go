@@ -81,7 +81,11 @@ func checkLinks(cfg *gateway.Config, r *report) {
 	case len(defaults) == 0:
 		r.warn("there is no default route by the WAN now; it is waited for")
 	default:
-		r.ok("WAN: %s", strings.Join(defaults, ", "))
+		var lines []string
+		for _, d := range defaults {
+			lines = append(lines, d.String())
+		}
+		r.ok("WAN: %s", strings.Join(lines, ", "))
 	}
 }
 

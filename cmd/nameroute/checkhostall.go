@@ -22,8 +22,8 @@ type hostCheck struct {
 	cfg      *gateway.Config
 	lan      []string // interfaces that are there now
 	wan      []string
-	egresses []string // of routes
-	defaults []string // of the WAN, as ip(8) prints them
+	egresses []string             // of routes
+	defaults []policy.KernelRoute // of the WAN
 	own      map[netip.Addr]bool
 	rules    *ruleset
 }
@@ -68,23 +68,9 @@ func newHostCheck(cfg *gateway.Config) *hostCheck {
 		}
 	}
 	h.defaults, _ = policy.WANDefaults(cfg) // said where the interfaces are looked at
-	h.wan = linksOf(h.defaults)
+	h.wan = policy.LinksOf(h.defaults)
 	h.own, _ = policy.OwnAddrs() // as above
 	return h
-}
-
-// linksOf are the interfaces in kernel routes as ip(8) prints them.
-func linksOf(lines []string) []string {
-	var links []string
-	for _, l := range lines {
-		words := strings.Fields(l)
-		for i := 1; i < len(words); i++ {
-			if words[i-1] == "dev" && !slices.Contains(links, words[i]) {
-				links = append(links, words[i])
-			}
-		}
-	}
-	return links
 }
 
 func (h *hostCheck) read(path string) (string, bool) {

@@ -4,12 +4,14 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // checkIPv6 finds IPv6 that is there on one side only. Clients try it first and wait.
 func (h *hostCheck) checkIPv6(r *report) {
-	wan := slices.ContainsFunc(h.defaults, func(l string) bool { return strings.HasPrefix(l, "IPv6 ") })
+	wan := slices.ContainsFunc(h.defaults, func(d policy.KernelRoute) bool { return d.Family == gateway.V6 })
 	for _, lan := range h.lan {
 		has := hasIPv6(lan)
 		switch {

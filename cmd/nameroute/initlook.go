@@ -57,7 +57,7 @@ func lookAtBox(root string) (*box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the WAN's default route: %w", err)
 	}
-	b.wan = linksOf(defaults)
+	b.wan = policy.LinksOf(defaults)
 	_, err = resolvers.Find(cfg)
 	b.resolvers = err == nil // it is asked for, or public ones are written
 	if err := b.lookAtLinks(); err != nil {

@@ -1,15 +1,14 @@
 package policy
 
 import (
-	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// WANDefaults are the default kernel routes that the WAN is followed by now, as
-// ip(8) prints them, for `check`. It changes nothing.
-func WANDefaults(cfg *gateway.Config) ([]string, error) {
+// WANDefaults returns the default kernel routes of table main that the WAN follows now.
+// It changes nothing.
+func WANDefaults(cfg *gateway.Config) ([]KernelRoute, error) {
 	k, err := newReader()
 	if err != nil {
 		return nil, err
@@ -28,11 +27,18 @@ func WANDefaults(cfg *gateway.Config) ([]string, error) {
 		in.Defaults = append(in.Defaults, defaults...)
 	}
 	routes, _ := wanDefaults(cfg, in)
-	var lines []string
+	return routes, nil
+}
+
+// LinksOf returns the interfaces that kernel routes leave by.
+func LinksOf(routes []KernelRoute) []string {
+	var links []string
 	for _, r := range routes {
-		// Those of table main are not ours, and text prints ours.
-		text := strings.Replace(r.text(), fmt.Sprintf(" proto %d", gateway.Protocol), "", 1)
-		lines = append(lines, fmt.Sprintf("IPv%d %s", r.Family, text))
+		for _, l := range r.Links() {
+			if !slices.Contains(links, l) {
+				links = append(links, l)
+			}
+		}
 	}
-	return lines, nil
+	return links
 }

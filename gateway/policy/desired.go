@@ -13,7 +13,7 @@ import (
 // fills Links, Defaults and NextHops from the kernel.
 type Inputs struct {
 	Links    []Link                // every link of the box
-	Defaults []Route               // default kernel routes of table main that are not ours
+	Defaults []KernelRoute         // default kernel routes of table main that are not ours
 	NextHops map[netip.Addr]string // the configured next hops that are reached directly, and by which link
 
 	Closed   map[string]string           // routes whose defaults are withdrawn, and why
@@ -56,15 +56,15 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 	for _, r := range cfg.AllRoutes() {
 		for _, f := range gateway.Families {
 			s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
-			s.Routes = append(s.Routes, Route{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
+			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
 		}
 		defaults, why := defaults(cfg, r, in)
 		if len(defaults) == 0 {
 			s.Waiting[r.Name] = why
 		}
-		s.Routes = append(s.Routes, defaults...)
+		s.KernelRoutes = append(s.KernelRoutes, defaults...)
 	}
-	s.Sysctls = sysctls(cfg, in, s.Routes)
+	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
 	s.sort()
 	return s
 }
@@ -86,7 +86,7 @@ func localRule(cfg *gateway.Config, f gateway.Family) Rule {
 }
 
 // defaults are the default kernel routes of one route, or why it has none.
-func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []Route, why string) {
+func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
 	if why, closed := in.Closed[r.Name]; closed {
 		return nil, why
 	}
@@ -106,7 +106,7 @@ func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []Route, 
 
 // linkDefaults leave by an interface: by the gateway that table main has there,
 // else by the link itself where it needs no gateway.
-func linkDefaults(r gateway.Route, in Inputs) (routes []Route, why string) {
+func linkDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
 	name := r.Egress.Link
 	l, ok := in.link(name)
 	ours := r.Egress.Kind == gateway.EgressWireGuard
@@ -125,7 +125,7 @@ func linkDefaults(r gateway.Route, in Inputs) (routes []Route, why string) {
 			d.Metric = gateway.DefaultMetric
 			routes = append(routes, d)
 		case l.Direct && in.carries(r.Name, l, f):
-			routes = append(routes, Route{
+			routes = append(routes, KernelRoute{
 				Family: f, Metric: gateway.DefaultMetric,
 				Hops: []Hop{{Link: l.Name, Index: l.Index, Weight: 1}},
 			})
@@ -140,8 +140,8 @@ func linkDefaults(r gateway.Route, in Inputs) (routes []Route, why string) {
 }
 
 // bestBy is the default of table main by one link that the kernel would take first.
-func bestBy(defaults []Route, f gateway.Family, link string) (Route, bool) {
-	var best Route
+func bestBy(defaults []KernelRoute, f gateway.Family, link string) (KernelRoute, bool) {
+	var best KernelRoute
 	for _, d := range onLinks(defaults, func(name string) bool { return name == link }) {
 		if d.Family == f && (best.Hops == nil || d.Metric < best.Metric) {
 			best = d
@@ -150,7 +150,7 @@ func bestBy(defaults []Route, f gateway.Family, link string) (Route, bool) {
 	return best, best.Hops != nil
 }
 
-func nextHopDefaults(r gateway.Route, in Inputs) (routes []Route, why string) {
+func nextHopDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
 	var missing []string
 	for _, hop := range r.Egress.NextHops {
 		name, ok := in.NextHops[hop]
@@ -163,7 +163,7 @@ func nextHopDefaults(r gateway.Route, in Inputs) (routes []Route, why string) {
 			why = fmt.Sprintf("interface %s: down", name)
 			continue
 		}
-		routes = append(routes, Route{
+		routes = append(routes, KernelRoute{
 			Family: gateway.FamilyOf(hop), Metric: gateway.DefaultMetric,
 			Hops: []Hop{{Via: hop, Link: l.Name, Index: l.Index, Weight: 1}},
 		})

@@ -90,7 +90,7 @@ func TestFamilies(t *testing.T) {
 		{map[string][]gateway.Family{"vpn": {}}, nil},
 	} {
 		var got []gateway.Family
-		for _, r := range Desired(cfg, Inputs{Links: links, Families: c.families}).Routes {
+		for _, r := range Desired(cfg, Inputs{Links: links, Families: c.families}).KernelRoutes {
 			if r.Table == cfg.Routes[0].Table && !r.Unreachable {
 				got = append(got, r.Family)
 			}
@@ -105,12 +105,12 @@ func TestFamilies(t *testing.T) {
 func TestDesiredWithoutAnything(t *testing.T) {
 	cfg := config(wireguard("vpn", "wg0"), byNextHop("lab", "", "192.0.2.9"))
 	s := Desired(cfg, Inputs{})
-	for _, r := range s.Routes {
+	for _, r := range s.KernelRoutes {
 		if !r.Unreachable {
 			t.Errorf("wanted: %s", r.text())
 		}
 	}
-	if len(s.Rules) != 2*4 || len(s.Routes) != 2*3 || len(s.Sysctls) != 0 {
+	if len(s.Rules) != 2*4 || len(s.KernelRoutes) != 2*3 || len(s.Sysctls) != 0 {
 		t.Errorf("wanted:\n%s", s)
 	}
 	if len(s.Waiting) != 3 {

@@ -96,13 +96,13 @@ type change struct {
 
 func difference(have, want State) []change {
 	haveRules, wantRules := texts(have.Rules, ruleText), texts(want.Rules, ruleText)
-	haveRoutes, wantRoutes := texts(have.Routes, routeText), texts(want.Routes, routeText)
+	haveRoutes, wantRoutes := texts(have.KernelRoutes, routeText), texts(want.KernelRoutes, routeText)
 	keys := map[key]bool{}
-	for _, r := range have.Routes {
+	for _, r := range have.KernelRoutes {
 		keys[r.key()] = true
 	}
 	var backstops, rules, routes, gone []change
-	for _, r := range want.Routes {
+	for _, r := range want.KernelRoutes {
 		switch {
 		case haveRoutes[routeText(r)]:
 		case r.Unreachable:
@@ -122,7 +122,7 @@ func difference(have, want State) []change {
 			gone = append(gone, change{"del " + ruleText(r), func(k *Kernel) error { return k.h.RuleDel(r.netlink()) }})
 		}
 	}
-	for _, r := range have.Routes {
+	for _, r := range have.KernelRoutes {
 		// What has a wanted route's key was replaced by it.
 		if keys[r.key()] && !wantRoutes[routeText(r)] {
 			gone = append(gone, change{"del " + routeText(r), func(*Kernel) error { return send(r.request(unix.RTM_DELROUTE, 0)) }})
@@ -133,7 +133,7 @@ func difference(have, want State) []change {
 
 // addRoute replaces only where the old one is ours: a foreign route with the same
 // key is never overwritten, the kernel then says "file exists".
-func addRoute(r Route, replace bool) change {
+func addRoute(r KernelRoute, replace bool) change {
 	flags, verb := unix.NLM_F_CREATE|unix.NLM_F_EXCL, "add "
 	if replace {
 		flags, verb = unix.NLM_F_CREATE|unix.NLM_F_REPLACE, "replace "
@@ -150,7 +150,7 @@ func ruleText(r Rule) string {
 	return fmt.Sprintf("-%d rule %s", r.Family, strings.Replace(r.text(), "\t", " ", 1))
 }
 
-func routeText(r Route) string {
+func routeText(r KernelRoute) string {
 	return fmt.Sprintf("-%d route %s table %d", r.Family, r.text(), r.Table)
 }
 

@@ -62,7 +62,7 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 	return states, nil
 }
 
-func (s *RouteState) add(r Route, mtus map[string]int) {
+func (s *RouteState) add(r KernelRoute, mtus map[string]int) {
 	s.Default4 = s.Default4 || r.Family == gateway.V4
 	s.Default6 = s.Default6 || r.Family == gateway.V6
 	for _, link := range r.Links() {

@@ -76,8 +76,8 @@ func (k *reader) links() ([]Link, error) {
 }
 
 // mainDefaults are the defaults of table main, without copies of our own making.
-func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]Route, error) {
-	var defaults []Route
+func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]KernelRoute, error) {
+	var defaults []KernelRoute
 	filter := &netlink.Route{Table: mainTable}
 	err := k.each(f, filter, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
 		if !isDefault(n) || n.Protocol == gateway.Protocol {

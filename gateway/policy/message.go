@@ -51,7 +51,7 @@ func ruleOf(n netlink.Rule) Rule {
 // request is the netlink message that adds or deletes a route. It is built here
 // and not by the library, whose Priority is an int that a metric of 4294967295
 // does not fit on 32-bit machines, and which sends an output interface of 0 along.
-func (r Route) request(command, flags int) *nl.NetlinkRequest {
+func (r KernelRoute) request(command, flags int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(command, flags|unix.NLM_F_ACK)
 	msg := nl.NewRtMsg()
 	msg.Family = uint8(familyNumber(r.Family))
@@ -91,7 +91,7 @@ func (r Route) request(command, flags int) *nl.NetlinkRequest {
 	return req
 }
 
-func (r Route) metrics() *nl.RtAttr {
+func (r KernelRoute) metrics() *nl.RtAttr {
 	attr := nl.NewRtAttr(unix.RTA_METRICS, nil)
 	attr.AddRtAttr(unix.RTAX_MTU, nl.Uint32Attr(uint32(r.MTU)))
 	if r.LockMTU {
@@ -100,7 +100,7 @@ func (r Route) metrics() *nl.RtAttr {
 	return attr
 }
 
-func (r Route) multipath() *nl.RtAttr {
+func (r KernelRoute) multipath() *nl.RtAttr {
 	var buf []byte
 	for _, h := range r.Hops {
 		hop := &nl.RtNexthop{RtNexthop: unix.RtNexthop{
@@ -133,8 +133,8 @@ func (h Hop) gateway(f gateway.Family) *nl.RtAttr {
 
 // routeOf reads a default kernel route. ok is false for kinds that are neither
 // ours nor worth following: with a type of service, encapsulated, only dead hops.
-func routeOf(n netlink.Route, names map[int]string) (r Route, ok bool) {
-	r = Route{
+func routeOf(n netlink.Route, names map[int]string) (r KernelRoute, ok bool) {
+	r = KernelRoute{
 		Family: familyOf(n.Family), Table: n.Table, Metric: uint32(n.Priority),
 		MTU: n.MTU, LockMTU: n.MTULock, Unreachable: n.Type == unix.RTN_UNREACHABLE,
 	}

@@ -76,7 +76,7 @@ func (k *reader) read() (State, error) {
 		}
 		for _, n := range routes {
 			if r, ok := routeOf(n, links); ok && isDefault(n) {
-				s.Routes = append(s.Routes, r)
+				s.KernelRoutes = append(s.KernelRoutes, r)
 			}
 		}
 	}

@@ -21,11 +21,11 @@ const mainTable = 254
 // State is everything of ours in the kernel's policy routing, as values. Two
 // states are the same if String prints the same.
 type State struct {
-	Rules   []Rule
-	Routes  []Route
-	Sysctls []Sysctl          // wanted only: Read leaves it empty
-	Waiting map[string]string // routes without any default, and why; wanted only
-	NoMain  []gateway.Family  // no rule of others leads to table main; read only
+	Rules        []Rule
+	KernelRoutes []KernelRoute
+	Sysctls      []Sysctl          // wanted only: Read leaves it empty
+	Waiting      map[string]string // routes without any default, and why; wanted only
+	NoMain       []gateway.Family  // no rule of others leads to table main; read only
 }
 
 // Rule is a policy rule.
@@ -38,9 +38,9 @@ type Rule struct {
 	Suppress int // suppress_prefixlength; -1 is none
 }
 
-// Route is a default kernel route in one of our tables. Nothing else than
+// KernelRoute is a default kernel route in one of our routing tables. Nothing else than
 // defaults ever stands there.
-type Route struct {
+type KernelRoute struct {
 	Family      gateway.Family
 	Table       int
 	Metric      uint32
@@ -67,10 +67,10 @@ type key struct {
 	metric uint32
 }
 
-func (r Route) key() key { return key{r.Family, r.Table, r.Metric} }
+func (r KernelRoute) key() key { return key{r.Family, r.Table, r.Metric} }
 
 // Links names the interfaces that the route leaves by.
-func (r Route) Links() []string {
+func (r KernelRoute) Links() []string {
 	var names []string
 	for _, h := range r.Hops {
 		if !slices.Contains(names, h.Link) {
@@ -83,9 +83,9 @@ func (r Route) Links() []string {
 // Doors is the part of the state that keeps doors closed: rules and backstops.
 func (s State) Doors() State {
 	doors := State{Rules: s.Rules}
-	for _, r := range s.Routes {
+	for _, r := range s.KernelRoutes {
 		if r.Unreachable {
-			doors.Routes = append(doors.Routes, r)
+			doors.KernelRoutes = append(doors.KernelRoutes, r)
 		}
 	}
 	return doors
@@ -94,15 +94,15 @@ func (s State) Doors() State {
 // of is the part of the state in these families.
 func (s State) of(families []gateway.Family) State {
 	s.Rules = slices.DeleteFunc(slices.Clone(s.Rules), func(r Rule) bool { return !slices.Contains(families, r.Family) })
-	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return !slices.Contains(families, r.Family) })
+	s.KernelRoutes = slices.DeleteFunc(slices.Clone(s.KernelRoutes), func(r KernelRoute) bool { return !slices.Contains(families, r.Family) })
 	return s
 }
 
 // With adds what another state has besides, so that applying it takes nothing away.
 func (s State) With(other State) State {
 	rules, keys := texts(s.Rules, ruleText), map[key]bool{}
-	s.Rules, s.Routes = slices.Clone(s.Rules), slices.Clone(s.Routes)
-	for _, r := range s.Routes {
+	s.Rules, s.KernelRoutes = slices.Clone(s.Rules), slices.Clone(s.KernelRoutes)
+	for _, r := range s.KernelRoutes {
 		keys[r.key()] = true
 	}
 	for _, r := range other.Rules {
@@ -110,9 +110,9 @@ func (s State) With(other State) State {
 			s.Rules = append(s.Rules, r)
 		}
 	}
-	for _, r := range other.Routes {
+	for _, r := range other.KernelRoutes {
 		if !keys[r.key()] {
-			s.Routes = append(s.Routes, r)
+			s.KernelRoutes = append(s.KernelRoutes, r)
 		}
 	}
 	return s
@@ -123,7 +123,7 @@ func (s *State) sort() {
 	slices.SortFunc(s.Rules, func(a, b Rule) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.text(), b.text()))
 	})
-	slices.SortFunc(s.Routes, func(a, b Route) int {
+	slices.SortFunc(s.KernelRoutes, func(a, b KernelRoute) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.text(), b.text()))
 	})
 }

@@ -41,7 +41,7 @@ func (s Sysctl) text() string {
 }
 
 // sysctls are those of every interface that a wanted route leaves by.
-func sysctls(cfg *gateway.Config, in Inputs, routes []Route) []Sysctl {
+func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	var out []Sysctl
 	add := func(link string, loose Loose) {
 		if _, ok := in.link(link); ok && !slices.ContainsFunc(out, func(s Sysctl) bool { return s.Link == link }) {

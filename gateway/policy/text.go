@@ -10,7 +10,7 @@ import (
 // String prints the state as `ip rule` and `ip route show table N` print it, each
 // part under the command that shows it, then the sysctls.
 func (s State) String() string {
-	s.Rules, s.Routes = append([]Rule(nil), s.Rules...), append([]Route(nil), s.Routes...)
+	s.Rules, s.KernelRoutes = append([]Rule(nil), s.Rules...), append([]KernelRoute(nil), s.KernelRoutes...)
 	s.sort()
 	var b strings.Builder
 	for _, f := range gateway.Families {
@@ -23,7 +23,7 @@ func (s State) String() string {
 		}
 	}
 	last := ""
-	for _, r := range s.Routes {
+	for _, r := range s.KernelRoutes {
 		if title := fmt.Sprintf("# ip -%d route show table %d\n", r.Family, r.Table); title != last {
 			b.WriteString(title)
 			last = title
@@ -68,7 +68,15 @@ func tableText(table int) string {
 	return fmt.Sprint(table)
 }
 
-func (r Route) text() string {
+// String prints the family and the kernel route as ip(8) does, as one of table main.
+func (r KernelRoute) String() string {
+	return fmt.Sprintf("IPv%d %s", r.Family, r.format(""))
+}
+
+// text prints the kernel route as ip(8) does, as one of ours.
+func (r KernelRoute) text() string { return r.format(fmt.Sprintf("proto %d", gateway.Protocol)) }
+
+func (r KernelRoute) format(protocol string) string {
 	var w []string
 	if r.Unreachable {
 		w = append(w, "unreachable")
@@ -80,7 +88,9 @@ func (r Route) text() string {
 	case len(r.Hops) == 1:
 		w = append(w, r.Hops[0].way(r.Family))
 	}
-	w = append(w, fmt.Sprintf("proto %d", gateway.Protocol))
+	if protocol != "" {
+		w = append(w, protocol)
+	}
 	if r.scopeLink() {
 		w = append(w, "scope link")
 	}
@@ -107,7 +117,7 @@ func (r Route) text() string {
 	return strings.ReplaceAll(strings.Join(w, " "), " \n", "\n")
 }
 
-func (r Route) mtuText() string {
+func (r KernelRoute) mtuText() string {
 	if r.LockMTU {
 		return fmt.Sprintf("mtu lock %d", r.MTU)
 	}
@@ -115,7 +125,7 @@ func (r Route) mtuText() string {
 }
 
 // scopeLink: an IPv4 route without a gateway reaches its hosts on the link itself.
-func (r Route) scopeLink() bool {
+func (r KernelRoute) scopeLink() bool {
 	return r.Family == gateway.V4 && len(r.Hops) == 1 && !r.Hops[0].Via.IsValid()
 }
 

@@ -11,7 +11,7 @@ import (
 // wanDefaults are the default kernel routes of table main that the WAN is followed
 // by, metrics and all: every one that does not leave by an egress of ours, or those
 // of the interface that the user names.
-func wanDefaults(cfg *gateway.Config, in Inputs) (routes []Route, why string) {
+func wanDefaults(cfg *gateway.Config, in Inputs) (routes []KernelRoute, why string) {
 	if cfg.WANLink != "" {
 		routes = onLinks(in.Defaults, func(link string) bool { return link == cfg.WANLink })
 		return routes, fmt.Sprintf("interface %s: table main has no default by it", cfg.WANLink)
@@ -39,8 +39,8 @@ func EgressLinks(cfg *gateway.Config) []string {
 
 // onLinks are the routes by the links that are wanted; a multipath route keeps
 // those of its hops.
-func onLinks(routes []Route, want func(link string) bool) []Route {
-	var out []Route
+func onLinks(routes []KernelRoute, want func(link string) bool) []KernelRoute {
+	var out []KernelRoute
 	for _, r := range routes {
 		r.Hops = slices.DeleteFunc(slices.Clone(r.Hops), func(h Hop) bool { return !want(h.Link) })
 		if len(r.Hops) > 0 {
@@ -54,10 +54,10 @@ func onLinks(routes []Route, want func(link string) bool) []Route {
 // holds it. The IPv6 of table main has them beside each other where several
 // routers advertise themselves; in the copy they become one multipath route, of
 // which the kernel skips hops that are unreachable. IPv4's first one hides the others.
-func canonical(routes []Route) []Route {
-	var out []Route
+func canonical(routes []KernelRoute) []KernelRoute {
+	var out []KernelRoute
 	for _, r := range routes {
-		i := slices.IndexFunc(out, func(o Route) bool { return o.key() == r.key() })
+		i := slices.IndexFunc(out, func(o KernelRoute) bool { return o.key() == r.key() })
 		switch {
 		case i < 0:
 			r.Hops = slices.Clone(r.Hops)
@@ -70,7 +70,7 @@ func canonical(routes []Route) []Route {
 		out[i].Hops = joinable(out[i].Family, out[i].Hops)
 		sortHops(out[i].Hops)
 	}
-	slices.SortFunc(out, func(a, b Route) int {
+	slices.SortFunc(out, func(a, b KernelRoute) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Metric, b.Metric))
 	})
 	return out

@@ -7,9 +7,13 @@ import (
 
 func TestWANDefaults(t *testing.T) {
 	lab(t)
-	got, err := WANDefaults(config(wireguard("vpn", "wg0")))
+	defaults, err := WANDefaults(config(wireguard("vpn", "wg0")))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range defaults {
+		got = append(got, d.String())
 	}
 	want := []string{
 		"IPv4 default via 192.0.2.1 dev wan0",
@@ -17,5 +21,8 @@ func TestWANDefaults(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+	if links := LinksOf(defaults); !slices.Equal(links, []string{"wan0"}) {
+		t.Errorf("interfaces %v, want wan0", links)
 	}
 }

@@ -130,9 +130,9 @@ func (c *Controller) inputs(in policy.Inputs) policy.Inputs {
 // followed notices that the WAN is another one than before.
 func (c *Controller) followed(cfg *gateway.Config, want policy.State) {
 	wan := policy.State{}
-	for _, r := range want.Routes {
+	for _, r := range want.KernelRoutes {
 		if r.Table == cfg.WANRoute().Table && !r.Unreachable {
-			wan.Routes = append(wan.Routes, r)
+			wan.KernelRoutes = append(wan.KernelRoutes, r)
 		}
 	}
 	if text := wan.String(); text != c.wan {

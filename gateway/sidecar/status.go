@@ -60,7 +60,7 @@ func (c *Controller) remember(cfg *gateway.Config, want policy.State) {
 	var routes []RouteStatus
 	for _, r := range cfg.AllRoutes() {
 		s := RouteStatus{Name: r.Name, Egress: r.Egress.Kind, Why: want.Waiting[r.Name], Since: time.Now()}
-		for _, kr := range want.Routes {
+		for _, kr := range want.KernelRoutes {
 			if kr.Table != r.Table || kr.Unreachable {
 				continue
 			}

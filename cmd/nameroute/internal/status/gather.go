@@ -45,16 +45,17 @@ func (d *Doc) route(name string) *Route {
 }
 
 func (d *Doc) addWAN(cfg *gateway.Config) {
-	var err error
-	if d.WAN.Defaults, err = policy.WANDefaults(cfg); err != nil {
+	defaults, err := policy.WANDefaults(cfg)
+	if err != nil {
 		d.Problem(fmt.Errorf("read the WAN's default route: %w", err))
+	}
+	d.WAN.Defaults = []string{}
+	for _, r := range defaults {
+		d.WAN.Defaults = append(d.WAN.Defaults, r.String())
 	}
 	found, err := resolvers.Find(cfg)
 	d.WAN.Resolvers = found.Servers
 	d.Problem(err)
-	if d.WAN.Defaults == nil {
-		d.WAN.Defaults = []string{}
-	}
 	if d.WAN.Resolvers == nil {
 		d.WAN.Resolvers = []netip.AddrPort{}
 	}
