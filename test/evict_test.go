@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // When a name joins a list and is asked for, flows to its addresses that are older go on
@@ -34,7 +35,7 @@ func TestEvict(t *testing.T) {
 				// Later than the listing by more than it takes until an eviction would be done.
 				for _, a := range addrs {
 					netlab.Eventually(t, 5*time.Second, func() error {
-						n := len(g.ISP.Clear(netlab.To(a), since(listed.Add(evictedWithin))))
+						n := len(g.ISP.Clear(wire.To(a), since(listed.Add(evictedWithin))))
 						return netlab.Check(n > 0, "no packet to %s by the WAN: a flow that is older than the listing was evicted", a)
 					})
 				}
@@ -169,7 +170,7 @@ func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
 		}
 	}
 	time.Sleep(time.Until(joined.Add(bound + 500*time.Millisecond)))
-	clear := g.ISP.Clear(netlab.To(addrs...))
+	clear := g.ISP.Clear(wire.To(addrs...))
 	if len(clear) == 0 {
 		g.t.Fatal("no packet went by the WAN at all: that none does now would prove nothing")
 	}
@@ -179,7 +180,7 @@ func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
 	}
 	g.t.Logf("the last of %d packets by the WAN left %v after the addresses had joined the route", len(clear), last.When.Sub(joined).Round(time.Millisecond))
 	for _, a := range addrs {
-		if n := len(g.Tunnel.Inside(netlab.To(a), since(last.When))); n == 0 {
+		if n := len(g.Tunnel.Inside(wire.To(a), since(last.When))); n == 0 {
 			g.t.Errorf("no packet to %s in the tunnel", a)
 		}
 	}
@@ -188,8 +189,8 @@ func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
 }
 
 // since chooses packets from a moment on.
-func since(at time.Time) netlab.Filter {
-	return func(p netlab.Packet) bool { return p.When.After(at) }
+func since(at time.Time) wire.Filter {
+	return func(p wire.Packet) bool { return p.When.After(at) }
 }
 
 // inboundFlow has a host of the internet connect to the box by the WAN, and returns what

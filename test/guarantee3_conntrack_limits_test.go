@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // A kernel whose table of connections is full drops what would need a new entry: new
@@ -101,7 +102,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 	opened := g.flood(netlab.ByVPN, addrs...)
 	for _, a := range addrs {
 		netlab.Eventually(t, 10*time.Second, func() error {
-			n := tunnel.Count(netlab.To(a))
+			n := tunnel.Count(wire.To(a))
 			return netlab.Check(n >= 20, "only %d packets to %s that nobody tracks went into the tunnel: that proves nothing", n, a)
 		})
 	}

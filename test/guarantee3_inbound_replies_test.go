@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Ports of servers that the internet reaches.
@@ -60,7 +61,7 @@ func TestInboundIsAnsweredTheWayItCame(t *testing.T) {
 						}
 					}
 					g.Settle()
-					byWAN, byVPN := len(g.ISP.Clear(netlab.To(source))), len(g.Tunnel.Inside(netlab.To(source)))
+					byWAN, byVPN := len(g.ISP.Clear(wire.To(source))), len(g.Tunnel.Inside(wire.To(source)))
 					if byWAN > 0 != (way == netlab.ByWAN) || byVPN > 0 != (way == netlab.ByVPN) {
 						t.Errorf("%s, by %s, port %d: answered by %d packets by the WAN and %d by the tunnel", who.name, way, port, byWAN, byVPN)
 					}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // What conntrack knows no connection for is not translated, and so does not leave by
@@ -21,7 +22,7 @@ func TestNothingUntranslatedEntersTheTunnel(t *testing.T) {
 	}
 	g.wantWay(g.Box.Host, netlab.ByVPN, addrs...) // and by now they would have arrived
 	g.Settle()
-	for _, p := range g.Tunnel.Inside(netlab.To(addrs...)) {
+	for _, p := range g.Tunnel.Inside(wire.To(addrs...)) {
 		if p.Src.Port() == 4242 {
 			t.Errorf("a packet of no connection entered the tunnel: %s", p)
 		}

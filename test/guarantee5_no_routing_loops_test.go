@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Guarantee 5: no routing loops.
@@ -70,7 +71,7 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	if len(g.ISP.Encrypted()) == 0 {
 		t.Error("no packet went to the endpoint")
 	}
-	inside := func(p netlab.Packet) bool {
+	inside := func(p wire.Packet) bool {
 		return p.Dst.Port() == g.Tunnel.Port && g.Tunnel.Endpoint.Has(p.Dst.Addr())
 	}
 	if looped := g.Tunnel.Inside(inside); len(looped) > 0 {
@@ -113,7 +114,7 @@ func TestPrivateAddressesOfAnOffice(t *testing.T) {
 	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
 		g.wantWay(from, netlab.ByVPN, office...)
 	}
-	if out := g.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.To(office...)); len(out) > 0 {
+	if out := g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(office...)); len(out) > 0 {
 		t.Errorf("%d packets to the office left by the WAN, the first: %s", len(out), out[0])
 	}
 	for _, at := range g.BoxLAN.All() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // manyLearned is how many names are learned before the ruleset is flushed.
@@ -187,7 +188,7 @@ func (g *gaps) clearWithin(from, to time.Time, addrs ...netip.Addr) (count int, 
 	g.t.Helper()
 	g.Settle()
 	bad := false
-	for _, p := range g.ISP.Clear(netlab.To(addrs...)) {
+	for _, p := range g.ISP.Clear(wire.To(addrs...)) {
 		flow := [2]netip.AddrPort{p.Src, p.Dst}
 		late := p.When.Before(from) || p.When.After(to)
 		switch {

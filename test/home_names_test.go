@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // neighbour is one more machine on the LAN, with addresses that end in n.
@@ -110,7 +111,7 @@ func TestNamesStayHome(t *testing.T) {
 	if asked := g.World.Queries(); len(asked) > 0 {
 		t.Errorf("%d questions left the home, the first: %s", len(asked), asked[0])
 	}
-	if leaked := g.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.Asks("printer")); len(leaked) > 0 {
+	if leaked := g.ISP.Tap.Packets(wire.Went(wire.In), wire.Asks("printer")); len(leaked) > 0 {
 		t.Errorf("%d questions seen at the ISP", len(leaked))
 	}
 	// What others must answer is asked: top-level domains, and the proof that the home's

@@ -50,10 +50,11 @@ var mayImport = map[string][]string{
 	"plugin/*":                 {"gateway", "gateway/nft", "gateway/policy", "lists", "plugin/dnshalf", "plugin/pkg/*"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
-	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
-	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
+	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
+	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
+	"test/netlab":              {"test/netlab/*"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
-	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab"},
+	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
 }
 
 // tools are small packages that know nothing of ours but values; everything may import

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // swift are the arguments of a nameroute that takes a tunnel for down after 2 s
@@ -160,7 +161,7 @@ func (g *gate) wantClosed(from *netlab.Host, addrs ...netip.Addr) {
 func (g *gate) wantNoneClear(addrs ...netip.Addr) {
 	g.t.Helper()
 	g.Settle()
-	if leaked := g.ISP.Clear(netlab.To(addrs...)); len(leaked) > 0 {
+	if leaked := g.ISP.Clear(wire.To(addrs...)); len(leaked) > 0 {
 		g.t.Errorf("%d packets to listed names left in the clear, the first: %s", len(leaked), leaked[0])
 	}
 }
@@ -175,7 +176,7 @@ func (g *gate) wantNoQueryByWAN(domain string) {
 			g.t.Errorf("asked by the WAN: %s", q)
 		}
 	}
-	if leaked := g.ISP.FromBox(netlab.Asks(domain)); len(leaked) > 0 {
+	if leaked := g.ISP.FromBox(wire.Asks(domain)); len(leaked) > 0 {
 		g.t.Errorf("%d questions about %s seen at the ISP, the first: %s", len(leaked), domain, leaked[0])
 	}
 }

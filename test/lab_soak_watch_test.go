@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 const (
@@ -99,7 +100,7 @@ func (s *soak) run(e soakEvent) {
 // pure wants that nothing of listed names has left by the WAN since the last time.
 func (s *soak) pure(what string) {
 	s.Settle()
-	listed := func(p netlab.Packet) bool { return isListed(s.World.Owner(p.Dst.Addr())) }
+	listed := func(p wire.Packet) bool { return isListed(s.World.Owner(p.Dst.Addr())) }
 	if leaked := s.ISP.Clear(listed); len(leaked) > 0 {
 		s.fault("%s: %d packets to listed names in the clear, the first: %s", what, len(leaked), leaked[0])
 	}
@@ -109,7 +110,7 @@ func (s *soak) pure(what string) {
 			break
 		}
 	}
-	if leaked := s.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.Asks("listed.example")); len(leaked) > 0 {
+	if leaked := s.ISP.Tap.Packets(wire.Went(wire.In), wire.Asks("listed.example")); len(leaked) > 0 {
 		s.fault("%s: %d questions about listed names at the ISP, the first: %s", what, len(leaked), leaked[0])
 	}
 	s.Reset()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // prefixGate is a gateway whose route vpn takes the prefixes of lists, each with its file.
@@ -89,15 +90,15 @@ func TestPrefixesThatWouldHarm(t *testing.T) {
 			t.Errorf("the client at %s: %v\n%s", a, err, out)
 		}
 	}
-	if local := g.Tunnel.Inside(func(p netlab.Packet) bool {
-		return p.Passes(netlab.To(append(g.Plan.Client.All(), g.Plan.ISP.All()...)...))
+	if local := g.Tunnel.Inside(func(p wire.Packet) bool {
+		return p.Passes(wire.To(append(g.Plan.Client.All(), g.Plan.ISP.All()...)...))
 	}); len(local) > 0 {
 		t.Errorf("%d packets to local networks went into the tunnel, the first: %s", len(local), local[0])
 	}
 	if len(g.ISP.Encrypted()) == 0 {
 		t.Error("no packet went to the endpoint")
 	}
-	if looped := g.Tunnel.Inside(func(p netlab.Packet) bool {
+	if looped := g.Tunnel.Inside(func(p wire.Packet) bool {
 		return p.Dst.Port() == g.Tunnel.Port && g.Tunnel.Endpoint.Has(p.Dst.Addr())
 	}); len(looped) > 0 {
 		t.Errorf("%d packets of the tunnel went into the tunnel, the first: %s", len(looped), looped[0])

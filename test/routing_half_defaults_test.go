@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Half-defaults are how OpenVPN's redirect-gateway outbids the default route of table
@@ -58,12 +59,12 @@ func TestHalfDefaults(t *testing.T) {
 			}
 			g.wantNoneClear(addrs...)
 			ours := append(append(append(addrs, g.Plan.World.All()...), g.World2.All()...), g.Tunnel.Endpoint.All()...)
-			if caught := nowhere.Packets(netlab.To(ours...)); len(caught) > 0 {
+			if caught := nowhere.Packets(wire.To(ours...)); len(caught) > 0 {
 				t.Errorf("%d packets were caught by the half-defaults, the first: %s", len(caught), caught[0])
 			}
 			// They are what other traffic takes, or the test would prove nothing.
 			g.wantClosed(g.Client, other...)
-			if len(nowhere.Packets(netlab.To(other...))) == 0 {
+			if len(nowhere.Packets(wire.To(other...))) == 0 {
 				t.Error("no packet to another name took the half-defaults")
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // The main job: a listed name goes by the tunnel and any other by the WAN, whichever
@@ -33,7 +34,7 @@ func TestListedByTunnelOthersByWAN(t *testing.T) {
 	g.wantLearned("vpn", listed...)
 	g.wantNotLearned("vpn", others...)
 	g.wantNoneClear(listed...)
-	if inside := g.Tunnel.Inside(netlab.To(others...)); len(inside) > 0 {
+	if inside := g.Tunnel.Inside(wire.To(others...)); len(inside) > 0 {
 		t.Errorf("%d packets to other addresses went through the tunnel, first %v", len(inside), inside[0])
 	}
 	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 const publisher = "lists.publisher.example"
@@ -310,7 +311,7 @@ func TestListUpdateByWAN(t *testing.T) {
 	p.wantServed(netlab.ByWAN, "200")
 	g.wantAsked(netlab.ByWAN, g.World.Queries(publisher))
 	// Of the connections that were made before, the last packets may come late.
-	if inside := g.Tunnel.Inside(netlab.To(addrs...), netlab.ToPort(8443)); len(inside) > 0 {
+	if inside := g.Tunnel.Inside(wire.To(addrs...), wire.ToPort(8443)); len(inside) > 0 {
 		t.Errorf("%d packets went through the tunnel, the first: %s", len(inside), inside[0])
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // upstreams of a block as the Corefile has them, by what they are.
@@ -69,7 +70,7 @@ func TestQuestionsStayOnTheirSide(t *testing.T) {
 			g.wantAsked(netlab.ByVPN, g.askedOfResolvers("listed.example"))
 			g.wantAsked(netlab.ByWAN, g.askedOfResolvers("other.example"))
 			g.wantNoQueryByWAN("listed.example")
-			if inside := g.Tunnel.Tap.Packets(netlab.Asks("other.example")); len(inside) > 0 {
+			if inside := g.Tunnel.Tap.Packets(wire.Asks("other.example")); len(inside) > 0 {
 				t.Errorf("%d questions of other names in the tunnel, the first: %s", len(inside), inside[0])
 			}
 			g.wantOnlyTo(c.vpn, c.wan)
@@ -105,10 +106,10 @@ func (g *gate) wantOnlyTo(vpn, wan string) {
 	if len(at(vpn)) > 0 && len(at(wan)) > 0 && at(vpn)[0] == at(wan)[0] {
 		return // the same resolver is asked on both sides
 	}
-	if out := g.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.To(at(vpn)...)); len(out) > 0 {
+	if out := g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(at(vpn)...)); len(out) > 0 {
 		g.t.Errorf("%d packets to %s left by the WAN, the first: %s", len(out), vpn, out[0])
 	}
-	if in := g.Tunnel.Inside(netlab.To(at(wan)...)); len(in) > 0 {
+	if in := g.Tunnel.Inside(wire.To(at(wan)...)); len(in) > 0 {
 		g.t.Errorf("%d packets to %s went into the tunnel, the first: %s", len(in), wan, in[0])
 	}
 }
@@ -141,7 +142,7 @@ www  CNAME host
 	}
 	g.wantWay(g.Client, netlab.ByVPN, host.All()...)
 	g.wantNoneClear(append(host.All(), g.Plan.Knot.All()...)...)
-	if asked := g.Tunnel.Inside(netlab.To(g.Plan.Knot.All()...)); len(asked) == 0 {
+	if asked := g.Tunnel.Inside(wire.To(g.Plan.Knot.All()...)); len(asked) == 0 {
 		t.Error("knot was not asked through the tunnel")
 	}
 	g.wantNoQueryByWAN("corp.example")
@@ -169,15 +170,15 @@ func TestLateRepliesAreNotToldByTheWAN(t *testing.T) {
 	// Every query has its reply in the tunnel, and the box has complained about at least one.
 	netlab.Eventually(t, 5*time.Second, func() error {
 		asked := len(g.World.Queries("late.listed.example"))
-		late := g.Tunnel.Tap.Count(netlab.Went(netlab.Out), netlab.Asks("late.listed.example"))
+		late := g.Tunnel.Tap.Count(wire.Went(wire.Out), wire.Asks("late.listed.example"))
 		return netlab.Check(asked > 0 && late == asked, "%d queries, %d late replies", asked, late)
 	})
-	told := func(p netlab.Packet) bool { return p.Proto == unix.IPPROTO_ICMP || p.Proto == unix.IPPROTO_ICMPV6 }
+	told := func(p wire.Packet) bool { return p.Proto == unix.IPPROTO_ICMP || p.Proto == unix.IPPROTO_ICMPV6 }
 	netlab.Eventually(t, 2*time.Second, func() error {
 		return netlab.Check(len(g.Tunnel.Inside(told)) > 0, "the box told the resolver nothing, so nothing is shown")
 	})
 	g.Settle()
-	for _, p := range g.ISP.Tap.Packets(netlab.Went(netlab.In), netlab.To(append(g.Plan.World.All(), g.Tunnel.Far.All()...)...)) {
+	for _, p := range g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(append(g.Plan.World.All(), g.Tunnel.Far.All()...)...)) {
 		t.Errorf("left by the WAN: %s", p)
 	}
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {

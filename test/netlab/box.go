@@ -111,7 +111,7 @@ func (b *Box) Launch(binary string, args ...string) *Process {
 }
 
 // Env is what the product needs in its environment to trust the lab's CA.
-func (b *Box) Env() []string { return []string{"SSL_CERT_FILE=" + b.lab.ca.file} }
+func (b *Box) Env() []string { return []string{"SSL_CERT_FILE=" + b.lab.ca.File} }
 
 // StartProduct is Launch, and waits until it answers the client's queries over UDP;
 // if that takes over 15 s, or it ends before, the test ends.

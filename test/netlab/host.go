@@ -15,7 +15,12 @@ import (
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/test/netlab/hosts"
 )
+
+// EchoPort is where every host of the lab tells a client its source address.
+const EchoPort = hosts.EchoPort
 
 // Host is a machine of the lab with what a person at its keyboard does: look names
 // up, connect, fetch. All methods may be called from any goroutine.
@@ -203,7 +208,7 @@ func (h *Host) Flood(to netip.Addr, count, size int, pause time.Duration) (int, 
 func (h *Host) Curl(url string, args ...string) (Way, error) {
 	h.t.Helper()
 	Need(h.t, "curl")
-	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "4", "--cacert", h.lab.ca.file}, args...)
+	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "4", "--cacert", h.lab.ca.File}, args...)
 	out, err := h.Exec(append(command, url)...)
 	if err != nil {
 		return "", err

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"github.com/nameroute/nameroute/test/netlab/hosts"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Options chooses what a lab has. The zero value is what most tests want: a router
@@ -41,7 +44,7 @@ type Lab struct {
 	Dir      string    // temporary files of this lab
 
 	t       TB
-	ca      *authority
+	ca      *hosts.Authority
 	servers []*NameServer
 	tunnels int
 	marks   atomic.Int64 // markers that Settle has sent
@@ -57,7 +60,7 @@ func New(t TB, o Options) *Lab {
 	}
 	l := &Lab{Plan: NewPlan(), t: t, tunnels: max(o.Tunnels, 1)}
 	l.Dir = tempDir(t)
-	l.ca = newAuthority(t, l.Dir)
+	l.ca = hosts.NewAuthority(t, l.Dir)
 	l.Client, l.Internet = l.host("client"), l.host("internet")
 	l.ISP = &ISP{Host: l.host("isp")}
 	l.Box = newBox(l)
@@ -152,8 +155,8 @@ func forward(n *Namespace) {
 }
 
 func (l *Lab) serve(o Options) {
-	l.ca.serveHosts(l.Internet.Namespace)
-	l.ca.serveHosts(l.ISP.Namespace)
+	l.ca.Serve(l.Internet.Namespace)
+	l.ca.Serve(l.ISP.Namespace)
 	for _, at := range []Pair{l.Plan.World, l.World2, authoritative()} {
 		l.serveWorld(l.Internet.Namespace, at, l.ca)
 	}
@@ -178,12 +181,12 @@ func (l *Lab) await() {
 }
 
 // CAFile is the certificate, in PEM, that the lab's TLS servers are trusted by.
-func (l *Lab) CAFile() string { return l.ca.file }
+func (l *Lab) CAFile() string { return l.ca.File }
 
 // Reset forgets all packets and queries so far.
 func (l *Lab) Reset() {
 	l.t.Helper()
-	for _, tap := range append([]*Tap{l.ISP.Tap}, l.ISP.more...) {
+	for _, tap := range append([]*wire.Tap{l.ISP.Tap}, l.ISP.more...) {
 		tap.Reset()
 	}
 	for _, tunnel := range l.Tunnels {

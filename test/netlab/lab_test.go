@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // checkWAN checks that the client reaches a fresh host by the WAN, both families, TCP and
@@ -24,13 +26,13 @@ func checkWAN(t *testing.T, l *Lab) {
 		if err != nil || way != ByWAN {
 			t.Errorf("UDP to %s: by %q (%v), want wan", to, way, err)
 		}
-		if n := len(l.ISP.Clear(To(to), Proto(unix.IPPROTO_UDP))); n != 1 {
+		if n := len(l.ISP.Clear(wire.To(to), wire.Proto(unix.IPPROTO_UDP))); n != 1 {
 			t.Errorf("%d clear UDP packets to %s, want 1", n, to)
 		}
-		if n := len(l.ISP.Clear(To(to), Proto(unix.IPPROTO_TCP))); n < 3 {
+		if n := len(l.ISP.Clear(wire.To(to), wire.Proto(unix.IPPROTO_TCP))); n < 3 {
 			t.Errorf("%d clear TCP packets to %s, want a handshake", n, to)
 		}
-		if p := l.Tunnel.Inside(To(to)); len(p) != 0 {
+		if p := l.Tunnel.Inside(wire.To(to)); len(p) != 0 {
 			t.Errorf("in the tunnel: %v", p)
 		}
 	}
@@ -54,7 +56,7 @@ func TestNoWANNAT(t *testing.T) {
 	if way, err := l.Client.AskWithin(to, 100*time.Millisecond); err == nil {
 		t.Errorf("an answer without NAT, by %s", way)
 	}
-	if n := len(l.ISP.Foreign(To(to), From(l.Plan.Client.V4))); n != 1 {
+	if n := len(l.ISP.Foreign(wire.To(to), wire.From(l.Plan.Client.V4))); n != 1 {
 		t.Errorf("%d packets with the client's address, want 1", n)
 	}
 }
@@ -129,7 +131,7 @@ func TestTunnelByHand(t *testing.T) {
 					t.Errorf("%s to %s: by %q (%v), want %s", kind, to, way, err, ByTunnel(n))
 				}
 			}
-			if n := len(l.Tunnels[n].Inside(To(to), Proto(unix.IPPROTO_UDP))); n != 1 {
+			if n := len(l.Tunnels[n].Inside(wire.To(to), wire.Proto(unix.IPPROTO_UDP))); n != 1 {
 				t.Errorf("%d UDP packets to %s in the tunnel, want 1", n, to)
 			}
 			if p := l.ISP.Clear(); len(p) != 0 {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Cable joins two namespaces by a veth pair, whose ends it names and sets up. A
@@ -31,6 +33,12 @@ func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
 		n.Sysctl("net/ipv4/neigh/"+link+"/retrans_time_ms=50", "net/ipv6/neigh/"+link+"/retrans_time_ms=50")
 		n.Up(link)
 	}
+}
+
+// NewTap begins to record a link of the namespace.
+func NewTap(n *Namespace, link string) *wire.Tap {
+	n.t.Helper()
+	return wire.NewTap(n.t, n.Name, n.on, link)
 }
 
 // IP runs lines of ip(8) commands, without the word ip, in one ip process:

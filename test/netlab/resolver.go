@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // UnboundServerName is in the certificate of the lab's unbound.
@@ -34,7 +36,7 @@ type Resolver struct {
 func (l *Lab) startUnbound() *Resolver {
 	l.t.Helper()
 	at := l.Plan.Unbound
-	cert, key := l.ca.files(UnboundServerName, at.All()...)
+	cert, key := l.ca.Files(UnboundServerName, at.All()...)
 	conf := l.write("unbound.conf", fmt.Sprintf(`
 server:
 	interface: %[1]s
@@ -146,7 +148,7 @@ func (r *Resolver) parse(line string) (Query, bool) {
 	if err != nil {
 		return Query{}, false
 	}
-	return Query{Name: canonical(name), Type: dns.StringToType[kind], From: netip.AddrPortFrom(from, 0)}, true
+	return Query{Name: wire.Canonical(name), Type: dns.StringToType[kind], From: netip.AddrPortFrom(from, 0)}, true
 }
 
 // Reset forgets the questions so far.

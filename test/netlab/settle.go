@@ -5,16 +5,12 @@ package netlab
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 const (
-	// markPort is where markers go: discard (RFC 863).
-	markPort = 9
-	markText = "netlab marker "
 	// quiet is how long a program may take to send what it has decided to send.
 	quiet = 50 * time.Millisecond
 	// markLimit bounds the wait for markers that cannot come, as the WAN is down or the
@@ -26,7 +22,7 @@ const (
 func (l *Lab) takeMarks() {
 	l.t.Helper()
 	for _, a := range l.Plan.ISP.All() {
-		c, err := l.ISP.ListenPacket("udp", netip.AddrPortFrom(a, markPort).String())
+		c, err := l.ISP.ListenPacket("udp", netip.AddrPortFrom(a, wire.MarkerPort).String())
 		if err != nil {
 			l.t.Fatalf("netlab: port for markers: %v", err)
 		}
@@ -43,8 +39,8 @@ func (l *Lab) Settle() {
 	var sent []string
 	for _, from := range []*Host{l.Client, l.Box.Host} {
 		for _, to := range l.Plan.ISP.All() {
-			mark := fmt.Sprintf("%s%d", markText, l.marks.Add(1))
-			conn, err := from.Dial("udp", netip.AddrPortFrom(to, markPort).String())
+			mark := wire.Marker(l.marks.Add(1))
+			conn, err := from.Dial("udp", netip.AddrPortFrom(to, wire.MarkerPort).String())
 			if err != nil {
 				continue // no kernel route: nothing else is on its way there either
 			}
@@ -56,19 +52,10 @@ func (l *Lab) Settle() {
 	}
 	_ = Poll(markLimit, func() error {
 		for _, mark := range sent {
-			if !l.ISP.Tap.marked(mark) {
+			if !l.ISP.Tap.Marked(mark) {
 				return fmt.Errorf("no %s", mark)
 			}
 		}
 		return nil
 	})
-}
-
-// mark returns the text of a marker; it reports false for any other packet.
-func (p Packet) mark() (string, bool) {
-	if p.Proto != unix.IPPROTO_UDP || p.Dst.Port() != markPort {
-		return "", false
-	}
-	text := string(p.Payload())
-	return text, strings.HasPrefix(text, markText)
 }

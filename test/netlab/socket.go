@@ -4,6 +4,7 @@ package netlab
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 )
@@ -41,3 +42,6 @@ func (n *Namespace) ListenPacket(network, address string) (c net.PacketConn, err
 	n.on(func() { c, err = lc.ListenPacket(context.Background(), network, address) })
 	return c, err
 }
+
+// closeQuietly closes what is no longer used, at the end of a test or of an exchange.
+func closeQuietly(c io.Closer) { _ = c.Close() }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // TestManyAtOnce connects to 400 hosts of both families at once, and counts each.
@@ -25,7 +27,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("800 connections in %v", time.Since(start))
-	syn := func(p Packet) bool { return p.SYN() }
+	syn := func(p wire.Packet) bool { return p.SYN() }
 	seen := map[string]bool{}
 	for _, p := range l.ISP.Clear(syn) {
 		seen[p.Dst.String()] = true

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Tunnel is one VPN provider: the far end of a WireGuard tunnel, which is not our
@@ -19,9 +21,9 @@ import (
 type Tunnel struct {
 	*Host
 	TunnelPlan
-	Number int    // from 0
-	Domain string // the endpoint's name: vpn.provider.example, vpn2.provider.example, ...
-	Tap    *Tap   // inside the tunnel: what has been decrypted and what will be encrypted
+	Number int       // from 0
+	Domain string    // the endpoint's name: vpn.provider.example, vpn2.provider.example, ...
+	Tap    *wire.Tap // inside the tunnel: what has been decrypted and what will be encrypted
 
 	private, boxPrivate, shared wgtypes.Key
 }
@@ -36,7 +38,7 @@ func (l *Lab) newTunnel(number int) *Tunnel {
 	l.World.Add(fmt.Sprintf("%s. 60 IN A %s", v.Domain, v.Endpoint.V4), fmt.Sprintf("%s. 60 IN AAAA %s", v.Domain, v.Endpoint.V6))
 	v.Tap = NewTap(v.Namespace, "wg0")
 	l.serveWorld(v.Namespace, v.Far, nil)
-	l.ca.serveHosts(v.Namespace)
+	l.ca.Serve(v.Namespace)
 	return v
 }
 
@@ -202,7 +204,7 @@ func (v *Tunnel) Forward(port uint16) {
 
 // Inside is the packets that the box sent through the tunnel, as the far end
 // decrypted them.
-func (v *Tunnel) Inside(filters ...Filter) []Packet {
+func (v *Tunnel) Inside(filters ...wire.Filter) []wire.Packet {
 	v.t.Helper()
-	return v.Tap.Packets(append([]Filter{Went(In)}, filters...)...)
+	return v.Tap.Packets(append([]wire.Filter{wire.Went(wire.In)}, filters...)...)
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // defaultTTL of what the world answers, in seconds.
@@ -81,7 +83,7 @@ func (w *World) Add(records ...string) {
 		if err != nil || rr == nil {
 			w.t.Fatalf("netlab: world: record %q: %v", text, err)
 		}
-		name := canonical(rr.Header().Name)
+		name := wire.Canonical(rr.Header().Name)
 		w.records[name] = append(w.records[name], rr)
 	}
 }
@@ -90,7 +92,7 @@ func (w *World) Add(records ...string) {
 func (w *World) Remove(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	name = canonical(name)
+	name = wire.Canonical(name)
 	delete(w.records, name)
 	delete(w.manners, name)
 	delete(w.ttls, name)
@@ -100,7 +102,7 @@ func (w *World) Remove(name string) {
 func (w *World) Behave(name string, m Manner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.manners[canonical(name)] = m
+	w.manners[wire.Canonical(name)] = m
 }
 
 // TTL sets the TTL, in seconds, of the addresses that a name and all below it have
@@ -108,14 +110,14 @@ func (w *World) Behave(name string, m Manner) {
 func (w *World) TTL(name string, seconds uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ttls[canonical(name)] = seconds
+	w.ttls[wire.Canonical(name)] = seconds
 }
 
 // Addresses returns the addresses that a name has of itself.
 func (w *World) Addresses(name string) Pair {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.host(canonical(name), 0)
+	return w.host(wire.Canonical(name), 0)
 }
 
 // Owner returns the name whose own address this is; empty where none is.
@@ -155,7 +157,7 @@ func (w *World) resolve(name string, qtype uint16) (answer []dns.RR, soa dns.RR)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for range 16 { // a loop of CNAMEs ends here
-		own := w.records[canonical(name)]
+		own := w.records[wire.Canonical(name)]
 		var next string
 		for _, rr := range own {
 			cname, is := rr.(*dns.CNAME)
@@ -189,7 +191,7 @@ func (w *World) addresses(name string, qtype uint16, own []dns.RR) (answer []dns
 	if scripted || (qtype != dns.TypeA && qtype != dns.TypeAAAA) {
 		return nil
 	}
-	key := canonical(name)
+	key := wire.Canonical(name)
 	ttl, ok := nearest(w.ttls, key)
 	if !ok {
 		ttl = defaultTTL
@@ -211,7 +213,7 @@ func (w *World) addresses(name string, qtype uint16, own []dns.RR) (answer []dns
 func (w *World) manner(name string) Manner {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m, _ := nearest(w.manners, canonical(name))
+	m, _ := nearest(w.manners, wire.Canonical(name))
 	return m
 }
 
@@ -242,7 +244,7 @@ func chooseQueries(log []Query, names []string) []Query {
 	var chosen []Query
 	for _, q := range log {
 		about := func(name string) bool {
-			name = canonical(name)
+			name = wire.Canonical(name)
 			return q.Name == name || strings.HasSuffix(q.Name, "."+name)
 		}
 		if len(names) == 0 || slices.ContainsFunc(names, about) {

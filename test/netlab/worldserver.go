@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab/hosts"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // WorldServerName is in the certificates of the world's own resolvers.
@@ -43,14 +46,14 @@ func (l *Lab) Server(at netip.Addr) *NameServer {
 }
 
 // serveWorld lets the world answer at two more addresses of a namespace.
-func (l *Lab) serveWorld(n *Namespace, at Pair, ca *authority) {
+func (l *Lab) serveWorld(n *Namespace, at Pair, ca *hosts.Authority) {
 	l.t.Helper()
 	l.servers = append(l.servers, l.World.serve(n, at, ca))
 }
 
 // serve answers for the world at both addresses over UDP and TCP port 53, and DoT on
 // port 853 unless ca is nil.
-func (w *World) serve(n *Namespace, at Pair, ca *authority) *NameServer {
+func (w *World) serve(n *Namespace, at Pair, ca *hosts.Authority) *NameServer {
 	w.t.Helper()
 	s := &NameServer{Pair: at}
 	for _, addr := range at.All() {
@@ -61,7 +64,7 @@ func (w *World) serve(n *Namespace, at Pair, ca *authority) *NameServer {
 		w.run(&dns.Server{PacketConn: pc}, s, addr, "udp")
 		w.run(&dns.Server{Listener: w.listen(n, addr, 53)}, s, addr, "tcp")
 		if ca != nil {
-			l := tls.NewListener(w.listen(n, addr, 853), ca.tls(WorldServerName, at.All()...))
+			l := tls.NewListener(w.listen(n, addr, 853), ca.TLS(WorldServerName, at.All()...))
 			w.run(&dns.Server{Listener: l}, s, addr, "tls")
 		}
 	}
@@ -125,7 +128,7 @@ func (w *World) note(question dns.Question, source net.Addr, at netip.Addr, prot
 		return err
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	q := Query{When: time.Now(), Name: canonical(question.Name), Type: question.Qtype,
+	q := Query{When: time.Now(), Name: wire.Canonical(question.Name), Type: question.Qtype,
 		Proto: proto, From: from, Server: at, Way: w.way(from.Addr())}
 	if ours(q.Name) {
 		return nil

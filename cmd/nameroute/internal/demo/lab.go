@@ -16,6 +16,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // demo is one showing.
@@ -137,7 +138,7 @@ func (d *demo) clear(addrs ...netip.Addr) int {
 	if len(addrs) == 0 {
 		return len(d.lab.ISP.Clear())
 	}
-	return len(d.lab.ISP.Clear(netlab.To(addrs...)))
+	return len(d.lab.ISP.Clear(wire.To(addrs...)))
 }
 
 // start runs nameroute on the box and waits until it answers and its tunnel is up.

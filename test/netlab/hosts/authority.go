@@ -1,6 +1,6 @@
 //go:build linux
 
-package netlab
+package hosts
 
 import (
 	"crypto/ecdsa"
@@ -19,11 +19,20 @@ import (
 	"time"
 )
 
-// authority is the lab's certificate authority: every TLS server of the lab has a
-// certificate of it, for whatever name it is asked by.
-type authority struct {
+// TB is the part of testing.TB that servers need.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// Authority is the lab's certificate authority: it issues the certificate of every TLS
+// server of the lab, for whatever name a client asks for.
+type Authority struct {
+	File string // the CA's certificate in PEM
+
 	t    TB
-	file string // the CA's certificate in PEM
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 
@@ -31,9 +40,10 @@ type authority struct {
 	issued map[string]*tls.Certificate
 }
 
-func newAuthority(t TB, dir string) *authority {
+// NewAuthority makes an authority that keeps its files in dir.
+func NewAuthority(t TB, dir string) *Authority {
 	t.Helper()
-	a := &authority{t: t, file: filepath.Join(dir, "ca.pem"), issued: map[string]*tls.Certificate{}}
+	a := &Authority{t: t, File: filepath.Join(dir, "ca.pem"), issued: map[string]*tls.Certificate{}}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "netlab"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -51,12 +61,12 @@ func newAuthority(t TB, dir string) *authority {
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
 		t.Fatalf("netlab: CA certificate: %v", err)
 	}
-	writePEM(t, a.file, "CERTIFICATE", der)
+	writePEM(t, a.File, "CERTIFICATE", der)
 	return a
 }
 
 // issue makes a certificate for a name and addresses.
-func (a *authority) issue(name string, addrs ...netip.Addr) (*tls.Certificate, error) {
+func (a *Authority) issue(name string, addrs ...netip.Addr) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.issued[name]; c != nil {
@@ -78,9 +88,9 @@ func (a *authority) issue(name string, addrs ...netip.Addr) (*tls.Certificate, e
 	return a.issued[name], nil
 }
 
-// tls is a server's configuration; a client that names no server gets a certificate
+// TLS is a server's configuration; a client that names no server gets a certificate
 // for fallback and addrs.
-func (a *authority) tls(fallback string, addrs ...netip.Addr) *tls.Config {
+func (a *Authority) TLS(fallback string, addrs ...netip.Addr) *tls.Config {
 	return &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if hello.ServerName == "" || hello.ServerName == fallback {
 			return a.issue(fallback, addrs...)
@@ -89,8 +99,8 @@ func (a *authority) tls(fallback string, addrs ...netip.Addr) *tls.Config {
 	}}
 }
 
-// files writes a certificate and its key for servers that are not ours.
-func (a *authority) files(name string, addrs ...netip.Addr) (cert, key string) {
+// Files writes a certificate and its key for servers that are not ours.
+func (a *Authority) Files(name string, addrs ...netip.Addr) (cert, key string) {
 	a.t.Helper()
 	c, err := a.issue(name, addrs...)
 	if err != nil {
@@ -100,7 +110,7 @@ func (a *authority) files(name string, addrs ...netip.Addr) (cert, key string) {
 	if err != nil {
 		a.t.Fatalf("netlab: key for %s: %v", name, err)
 	}
-	base := filepath.Join(filepath.Dir(a.file), name)
+	base := filepath.Join(filepath.Dir(a.File), name)
 	writePEM(a.t, base+".crt", "CERTIFICATE", c.Certificate[0])
 	writePEM(a.t, base+".key", "PRIVATE KEY", der)
 	return base + ".crt", base + ".key"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package netlab
+package wire
 
 import (
 	"errors"
@@ -35,26 +35,35 @@ type Tap struct {
 
 	mu      sync.Mutex
 	packets []Packet
-	marks   map[string]bool // markers of Settle that came by; they are no packets of the lab
+	marks   map[string]bool // markers that came by
 	missed  int
 	err     error
 	closed  bool
 }
 
-// NewTap begins to record a link of the namespace.
-func NewTap(n *Namespace, link string) *Tap {
-	n.t.Helper()
-	tap := &Tap{t: n.t, name: n.Name + "/" + link, marks: map[string]bool{}}
+// TB is the part of testing.TB that a tap needs.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// NewTap begins to record a link of the namespace that inside runs a function in. The
+// namespace's name is for messages.
+func NewTap(t TB, namespace string, inside func(func()), link string) *Tap {
+	t.Helper()
+	tap := &Tap{t: t, name: namespace + "/" + link, marks: map[string]bool{}}
 	var err error
-	n.on(func() { tap.file, err = packetSocket(link) })
+	inside(func() { tap.file, err = packetSocket(link) })
 	if err == nil {
 		tap.raw, err = tap.file.SyscallConn()
 	}
 	if err != nil {
-		n.t.Fatalf("netlab: tap %s: %v", tap.name, err)
+		t.Fatalf("netlab: tap %s: %v", tap.name, err)
 	}
 	go tap.record()
-	n.t.Cleanup(tap.close)
+	t.Cleanup(tap.close)
 	return tap
 }
 
@@ -209,8 +218,8 @@ func (t *Tap) Packets(filters ...Filter) []Packet {
 	return chosen
 }
 
-// marked reports whether a marker came by.
-func (t *Tap) marked(mark string) bool {
+// Marked reports whether a marker came by.
+func (t *Tap) Marked(mark string) bool {
 	t.read()
 	t.mu.Lock()
 	defer t.mu.Unlock()

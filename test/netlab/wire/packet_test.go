@@ -1,4 +1,4 @@
-package netlab
+package wire
 
 import (
 	"encoding/hex"

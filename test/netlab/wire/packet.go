@@ -1,6 +1,8 @@
 //go:build linux
 
-package netlab
+// Package wire reads packets: taps record all that a link of a namespace carries, filters
+// choose from it.
+package wire
 
 import (
 	"encoding/binary"
@@ -118,7 +120,7 @@ func (p Packet) Question() string {
 	if err != nil {
 		return ""
 	}
-	return canonical(name)
+	return Canonical(name)
 }
 
 // SYN reports whether the packet opens a TCP connection (the first SYN or its answer).
@@ -134,7 +136,7 @@ func (p Packet) MSS() int {
 	}
 	rest := p.Data[p.payload:]
 	start := min(20, len(rest))
-	options := rest[start:max(start, min(int(rest[12]>>4)*4, len(rest)))] // the length may be a lie
+	options := rest[start:max(start, min(int(rest[12]>>4)*4, len(rest)))] // the length may be wrong
 	for len(options) >= 2 && options[0] != 0 {
 		switch length := int(options[1]); {
 		case options[0] == 1: // no-operation has no length
@@ -170,7 +172,9 @@ func ToPort(ports ...uint16) Filter {
 
 // ToPrefix chooses packets to an address in one of these prefixes.
 func ToPrefix(prefixes ...netip.Prefix) Filter {
-	return func(p Packet) bool { return within(prefixes, p.Dst.Addr()) }
+	return func(p Packet) bool {
+		return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(p.Dst.Addr()) })
+	}
 }
 
 // Proto chooses packets of an IP protocol (unix.IPPROTO_TCP and so on).
@@ -188,7 +192,7 @@ func Not(f Filter) Filter { return func(p Packet) bool { return !f(p) } }
 // Asks chooses DNS questions and answers, in the clear over UDP, about a name or
 // what is below it.
 func Asks(name string) Filter {
-	name = canonical(name)
+	name = Canonical(name)
 	return func(p Packet) bool {
 		q := p.Question()
 		return q != "" && (q == name || strings.HasSuffix(q, "."+name))
@@ -205,6 +209,6 @@ func (p Packet) Passes(filters ...Filter) bool {
 	return true
 }
 
-// canonical is the form in which names are compared and shown: lower case, without
+// Canonical is the form in which names are compared and shown: lower case, without
 // the last dot.
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+func Canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

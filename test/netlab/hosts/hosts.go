@@ -1,6 +1,8 @@
 //go:build linux
 
-package netlab
+// Package hosts serves what the lab's internet hosts answer: their clients' source
+// addresses, over TCP, UDP, HTTP and HTTPS, with certificates of the lab's own authority.
+package hosts
 
 import (
 	"crypto/tls"
@@ -22,32 +24,38 @@ const (
 	HTTPSPort = 443 // the same; also UDP, as on EchoPort
 )
 
-// serveHosts answers on all addresses that the namespace owns.
-func (a *authority) serveHosts(n *Namespace) {
-	n.t.Helper()
+// Namespace is a machine that hosts are served on.
+type Namespace interface {
+	Listen(network, address string) (net.Listener, error)
+	ListenPacket(network, address string) (net.PacketConn, error)
+}
+
+// Serve answers on all addresses that the namespace owns.
+func (a *Authority) Serve(n Namespace) {
+	a.t.Helper()
 	for _, port := range []int{EchoPort, HTTPPort, HTTPSPort} {
 		l, err := n.Listen("tcp", fmt.Sprintf("[::]:%d", port))
 		if err != nil {
-			n.t.Fatalf("netlab: %s: %v", n.Name, err)
+			a.t.Fatalf("netlab: hosts: %v", err)
 		}
 		switch port {
 		case EchoPort:
 			go echoStreams(l)
-			n.t.Cleanup(func() { closeQuietly(l) })
+			a.t.Cleanup(func() { closeQuietly(l) })
 			continue
 		case HTTPSPort:
-			l = tls.NewListener(l, a.tls("internet.example"))
+			l = tls.NewListener(l, a.TLS("internet.example"))
 		}
 		server := &http.Server{Handler: http.HandlerFunc(tellSource), ErrorLog: log.New(io.Discard, "", 0)}
 		go func() { _ = server.Serve(l) }() // until it is closed
-		n.t.Cleanup(func() { closeQuietly(server) })
+		a.t.Cleanup(func() { closeQuietly(server) })
 	}
 	for _, port := range []int{EchoPort, HTTPSPort} {
-		echoDatagrams(n, port)
+		a.echoDatagrams(n, port)
 	}
 }
 
-// closeQuietly closes at the end of a test what nobody uses any more.
+// closeQuietly closes what is no longer used at the end of a test.
 func closeQuietly(c io.Closer) { _ = c.Close() }
 
 func tellSource(w http.ResponseWriter, r *http.Request) {
@@ -74,18 +82,18 @@ func echoStreams(l net.Listener) {
 
 // echoDatagrams answers from the address that was asked: a host with millions of
 // addresses has no other way to be recognised.
-func echoDatagrams(n *Namespace, port int) {
-	n.t.Helper()
+func (a *Authority) echoDatagrams(n Namespace, port int) {
+	a.t.Helper()
 	c4, err4 := n.ListenPacket("udp4", fmt.Sprintf("0.0.0.0:%d", port))
 	c6, err6 := n.ListenPacket("udp6", fmt.Sprintf("[::]:%d", port))
 	if err := errors.Join(err4, err6); err != nil {
-		n.t.Fatalf("netlab: %s: %v", n.Name, err)
+		a.t.Fatalf("netlab: hosts: %v", err)
 	}
-	n.t.Cleanup(func() { closeQuietly(c4); closeQuietly(c6) })
+	a.t.Cleanup(func() { closeQuietly(c4); closeQuietly(c6) })
 	p4, p6 := ipv4.NewPacketConn(c4), ipv6.NewPacketConn(c6)
 	err := errors.Join(p4.SetControlMessage(ipv4.FlagDst, true), p6.SetControlMessage(ipv6.FlagDst, true))
 	if err != nil {
-		n.t.Fatalf("netlab: %s: %v", n.Name, err)
+		a.t.Fatalf("netlab: hosts: %v", err)
 	}
 	go echoLoop(func(b []byte) (int, func([]byte), net.Addr, error) {
 		k, cm, from, err := p4.ReadFrom(b)
