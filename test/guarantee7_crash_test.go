@@ -102,7 +102,7 @@ func (g *gate) linkIndex() string {
 func (g *gate) kernelState() string {
 	g.t.Helper()
 	state := g.Box.Sh(`nft --stateless --terse list table inet nameroute
-		for set in keep4 keep6 special4 special6 vpn4p vpn6p; do nft list set inet nameroute $set; done
+		for set in exclude4 exclude6 special4 special6 vpn4p vpn6p; do nft list set inet nameroute $set; done
 		ip rule; ip -6 rule
 		ip -4 route show table all proto 110; ip -6 route show table all proto 110
 		ip -o addr show dev wg0 | sed 's/valid_lft.*//'

@@ -25,10 +25,10 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	addrs := g.learnMany()
 	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
 	before := g.elements()
-	twins := strings.Contains(g.Box.Run("nft", "list", "tables"), "nameroute_twin")
+	replica := strings.Contains(g.Box.Run("nft", "list", "tables"), "nameroute_replica")
 	own := "nameroute"
-	if twins {
-		own = "nameroute_twin"
+	if replica {
+		own = "nameroute_replica"
 	}
 	g.Reset()
 	flood := g.flood(netlab.ByVPN, addrs[2:4]...)
@@ -43,7 +43,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 		}
 		time.Sleep(30 * time.Millisecond)
 	}
-	if twins {
+	if replica {
 		_ = netlab.Poll(time.Second, func() error { return netlab.Check(subset(before, g.elements()), "not yet") })
 	}
 	g.wantSubset(before, g.elements())
@@ -53,8 +53,8 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.wantNoneClear(addrs...)
-	if reported := strings.Contains(g.p.Output(), "another program changed"); reported != twins {
-		t.Errorf("a change was reported: %v, want %v", reported, twins)
+	if reported := strings.Contains(g.p.Output(), "another program changed"); reported != replica {
+		t.Errorf("a change was reported: %v, want %v", reported, replica)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestPlainTableIsPutBack(t *testing.T) {
 	gap := gaps{g, map[[2]netip.AddrPort]bool{}}
 	for _, remove := range []string{
 		"flush ruleset", "delete table inet nameroute", "flush table inet nameroute",
-		"flush chain inet nameroute closed_door", "flush chain inet nameroute classify",
+		"flush chain inet nameroute kill_switch", "flush chain inet nameroute classify",
 	} {
 		for range 3 {
 			g.Reset()

@@ -15,31 +15,30 @@ func Pair(r gateway.Route) nft.SetPair {
 	return nft.SetPair{Set4: ref(gateway.V4), Set6: ref(gateway.V6)}
 }
 
-// Counts are what the rules of the table have counted since it was made. Without a
-// table all are zero.
+// Counts holds the counters of the table since it was made, all zero without a table.
 type Counts struct {
-	Stopped    map[string]nft.Counter // by each route's closed door, by route name
-	Redirected nft.Counter            // flows of questions of lan's clients to others, sent on to us
-	Refused    nft.Counter            // packets of theirs in DNS over TLS or QUIC
+	Dropped    map[string]nft.Counter // by each route's kill switch, by route name
+	Redirected nft.Counter            // flows of queries of lan to other resolvers, redirected to us
+	Refused    nft.Counter            // packets of DNS over TLS or QUIC from lan, rejected
 }
 
-// ReadCounts reads the counters. A packet is dropped or sent on by one of two twins, so
-// what both counted is added.
+// ReadCounts reads the counters. Where the table has a replica, a packet is counted by one
+// of the two, and their counters are added.
 func ReadCounts() (Counts, error) {
-	out := Counts{Stopped: map[string]nft.Counter{}}
+	out := Counts{Dropped: map[string]nft.Counter{}}
 	rules, err := nft.ReadCounters(gateway.TableName)
 	if err != nil {
 		return out, err
 	}
 	for _, r := range rules {
 		switch r.Chain {
-		case chainDoor:
-			if route, ok := strings.CutSuffix(r.Comment, doorSuffix); ok {
-				out.Stopped[route] = out.Stopped[route].Add(r.Counter)
+		case chainKillSwitch:
+			if route, ok := strings.CutSuffix(r.Comment, killSwitchSuffix); ok {
+				out.Dropped[route] = out.Dropped[route].Add(r.Counter)
 			}
-		case chainToUs:
+		case chainDNSRedirect:
 			out.Redirected = out.Redirected.Add(r.Counter)
-		case chainRefuse:
+		case chainDoTReject:
 			out.Refused = out.Refused.Add(r.Counter)
 		}
 	}

@@ -8,39 +8,38 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// Spec is what Desired makes the table from: the configuration and what is known
-// of the box now.
+// Spec is the input of Desired: the configuration, and the state of the box.
 type Spec struct {
 	Config    *gateway.Config
 	Egress    map[string]Egress         // by route name; a route without an entry has no links yet
-	WANLinks  []string                  // interfaces that the WAN's default kernel routes leave by
+	WANLinks  []string                  // interfaces of the WAN's default kernel routes
 	Local     []netip.Prefix            // the box's own addresses and connected networks
-	Prefixes  map[string][]netip.Prefix // from lists, by route name
+	Prefixes  map[string][]netip.Prefix // from the lists, by route name
 	Listeners []Listener                // sockets that only lan and the box itself may reach
-	Gone      []gateway.Mark            // of routes that were removed a moment ago
+	Removed   []gateway.Mark            // of routes whose flows have not been deleted yet
 }
 
-// Egress is what is known of a route's egress.
+// Egress is the state of a route's egress.
 type Egress struct {
-	Links      []string   // interfaces that the route leaves by
-	Inbound    bool       // connections that come in by Links belong to the route; false where a link is lan's or the WAN's, too
+	Links      []string   // interfaces
+	Inbound    bool       // connections that come in through Links belong to the route; false where lan or the WAN shares a link
 	SNAT4      netip.Addr // source address on Links; invalid: none
 	SNAT6      netip.Addr
 	Masquerade bool // for egresses whose address changes
-	MTU        int  // of Links, in bytes; 0 is unknown and clamps nothing
-	Down       bool // the route's table has no default now
+	MTU        int  // of Links, in bytes; 0: unknown, clamps nothing
+	Down       bool // the routing table has no default
 }
 
-// Listener is a socket of ours that answers queries.
+// Listener is a socket on which the resolver answers queries.
 type Listener struct {
-	Addr  netip.Addr // invalid or unspecified is every address
+	Addr  netip.Addr // invalid or unspecified: every address
 	Proto string     // udp or tcp
 	Port  uint16
-	DNS   bool // plain DNS, which lan's questions to others may be sent on to
+	DNS   bool // plain DNS, to which queries of lan to other resolvers can be redirected
 }
 
-// plain is the listener with one form of each address, the zero one for all.
-func (l Listener) plain() Listener {
+// normalized returns the listener with one form of each address: the zero one for all.
+func (l Listener) normalized() Listener {
 	l.Addr = l.Addr.Unmap().WithZone("")
 	if !l.Addr.IsValid() || l.Addr.IsUnspecified() {
 		l.Addr = netip.Addr{}
@@ -48,18 +47,18 @@ func (l Listener) plain() Listener {
 	return l
 }
 
-// The chains, and the sets that no route owns. A chain cannot be called snat:
-// nft(8) takes that for a keyword, and nobody could list or restore it.
+// The chains, and the sets that no route owns. No chain is called snat:
+// that is a keyword of nft(8), which could neither list nor restore it.
 const (
-	chainClassify = "classify"
-	chainDoor     = "closed_door"
-	setKeep       = "keep"
-	setSpecial    = "special"
+	chainClassify   = "classify"
+	chainKillSwitch = "kill_switch"
+	setExclude      = "exclude"
+	setSpecial      = "special"
 )
 
-// Desired computes the table from the spec. It is pure.
+// Desired computes the table from the spec. It is a pure function.
 func Desired(s Spec) *nft.Table {
-	d := desire{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]nft.Set{}}
+	d := builder{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]nft.Set{}}
 	for _, r := range s.Config.Routes {
 		for _, f := range gateway.Families {
 			name := r.PrefixSet(f)
@@ -72,27 +71,28 @@ func Desired(s Spec) *nft.Table {
 		Chains: append([]nft.Chain{
 			{Name: chainClassify, Rules: d.classify()},
 			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityMangle, Rules: d.prerouting()},
-			{Name: "sent_on", Type: "filter", Hook: "prerouting", Priority: nft.PriorityDstNAT + 1, Rules: d.sentOn()},
+			{Name: "unmark_dnat", Type: "filter", Hook: "prerouting", Priority: nft.PriorityDstNAT + 1, Rules: d.unmarkDNAT()},
 			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityMangle, Rules: d.output()},
-			{Name: chainDoor, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.closedDoor()},
+			{Name: chainKillSwitch, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.killSwitch()},
 			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PrioritySrcNAT, Rules: d.sourceNAT()},
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(nft.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(nft.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, slices.Concat(d.leftOver(), d.redirect())...),
+		}, slices.Concat(d.evictedStray(), d.redirectChains())...),
 	}
 }
 
-type desire struct {
+// builder makes the parts of the table.
+type builder struct {
 	Spec
 	mask     uint32
 	wan      gateway.Mark
-	prefixes map[string][]nft.Set // of routes, by the name that they have in one piece
+	prefixes map[string][]nft.Set // of routes, by the name of the set before it is split
 }
 
-// links are a route's interfaces, sorted, so that the table does not depend on the
-// order in which they were found.
-func (d *desire) links(r gateway.Route) []string { return sortedLinks(d.Egress[r.Name].Links) }
+// links returns a route's interfaces, sorted: the table must not depend on the order in
+// which they were found.
+func (d *builder) links(r gateway.Route) []string { return sortedLinks(d.Egress[r.Name].Links) }
 
 func sortedLinks(links []string) []string {
 	out := slices.Clone(links)
@@ -102,15 +102,15 @@ func sortedLinks(links []string) []string {
 	})
 }
 
-func (d *desire) sets() []nft.Set {
+func (d *builder) sets() []nft.Set {
 	var sets []nft.Set
 	for _, f := range gateway.Families {
-		sets = append(sets, nft.Set{Name: familySet(setKeep, f), Family: f, Ranges: d.Kept(f), Required: true})
+		sets = append(sets, nft.Set{Name: familySet(setExclude, f), Family: f, Ranges: d.Excluded(f), Required: true})
 	}
 	for _, f := range gateway.Families {
 		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(specialPrefixes[:], f), Required: true})
 	}
-	sets = append(append(sets, d.exceptSets()...), d.movedSets()...)
+	sets = append(append(sets, d.dnsExemptSets()...), d.evictedSets()...)
 	for _, r := range d.Config.Routes {
 		for _, f := range gateway.Families {
 			sets = append(sets, nft.Set{Name: r.Set(f), Family: f, Timeout: true, Size: d.Config.SetSize})
@@ -122,17 +122,17 @@ func (d *desire) sets() []nft.Set {
 	return sets
 }
 
-// familySet names a set that no route owns as a route of that name would.
+// familySet names a set that no route owns, in the form of a route's sets.
 func familySet(name string, f gateway.Family) string { return gateway.Route{Name: name}.Set(f) }
 
-// prerouting: what comes in by a way out belongs to it, so that its replies go
-// back there; everything else is classified.
-func (d *desire) prerouting() []nft.Rule {
-	rules := d.fromMoved()
+// prerouting marks connections that come in through an egress, so that their replies
+// leave through it. All other packets are classified.
+func (d *builder) prerouting() []nft.Rule {
+	rules := d.evictedHosts()
 	arrive := func(link, name string, m gateway.Mark) {
 		rules = append(rules,
-			nft.NewRule(name+": replies go back by it", nft.Iifname(link), nft.CtNew(), nft.SetCtMark(m)),
-			nft.NewRule(name+": came in by it", nft.Iifname(link), nft.Accept()))
+			nft.NewRule(name+": replies go back through its egress", nft.Iifname(link), nft.CtNew(), nft.SetCtMark(m)),
+			nft.NewRule(name+": came in through its egress", nft.Iifname(link), nft.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		if !d.Egress[r.Name].Inbound {
@@ -147,38 +147,38 @@ func (d *desire) prerouting() []nft.Rule {
 			arrive(link, gateway.WAN, d.wan)
 		}
 	}
-	return append(rules, nft.NewRule("everything else", nft.Jump(chainClassify)))
+	return append(rules, nft.NewRule("everything else is classified", nft.Jump(chainClassify)))
 }
 
-// wanInbound reports whether what comes in by the WAN's links is the WAN's alone. On
-// a box with one interface for both, lan's packets come in there and must be classified.
-func (d *desire) wanInbound() bool {
+// wanInbound reports whether the WAN's links carry only the WAN. On a box with one
+// interface for both, packets from lan arrive there and must be classified.
+func (d *builder) wanInbound() bool {
 	return !slices.ContainsFunc(d.WANLinks, func(l string) bool { return slices.Contains(d.Config.LAN, l) })
 }
 
-// output: a socket that has chosen a route gives it to its flow, for what the kernel
-// sends in its place and without its mark: a port unreachable quotes the answer that
-// came too late, and would leave by the WAN.
-func (d *desire) output() []nft.Rule {
+// output stores the route that a socket chose by its mark in the flow. The kernel replies
+// in place of a closed socket, and without its mark: a port unreachable, which quotes the
+// late answer, would leave by the WAN.
+func (d *builder) output() []nft.Rule {
 	var rules []nft.Rule
-	chose := func(name string, m gateway.Mark) {
-		rules = append(rules, nft.NewRule(name+": the socket chose", nft.MarkIs(m), nft.SetCtMark(m), nft.Accept()))
+	chosen := func(name string, m gateway.Mark) {
+		rules = append(rules, nft.NewRule(name+": chosen by the socket's mark", nft.MarkIs(m), nft.SetCtMark(m), nft.Accept()))
 	}
 	for _, r := range d.Config.Routes {
-		chose(r.Name, r.Mark)
+		chosen(r.Name, r.Mark)
 	}
-	chose(gateway.WAN, d.wan)
+	chosen(gateway.WAN, d.wan)
 	return append(rules,
-		nft.NewRule("the socket chose", nft.MarkIsSet(d.mask), nft.Accept()),
-		nft.NewRule("the box's own", nft.Jump(chainClassify)))
+		nft.NewRule("chosen by the socket's mark", nft.MarkIsSet(d.mask), nft.Accept()),
+		nft.NewRule("the box's own packets are classified", nft.Jump(chainClassify)))
 }
 
-func (d *desire) sourceNAT() []nft.Rule {
+func (d *builder) sourceNAT() []nft.Rule {
 	var rules []nft.Rule
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			add := func(p nft.Part) { rules = append(rules, nft.NewRule(r.Name, append(d.leaves(r, link), p)...)) }
+			add := func(p nft.Part) { rules = append(rules, nft.NewRule(r.Name, append(d.leavingBy(r, link), p)...)) }
 			if e.Masquerade {
 				add(nft.Masquerade())
 				continue
@@ -193,10 +193,9 @@ func (d *desire) sourceNAT() []nft.Rule {
 	return rules
 }
 
-// mss clamps the segments of connections to what the egress can carry, in one
-// direction: SYNs that come in by it (forward), or leave by it, our own among them
-// (postrouting).
-func (d *desire) mss(direction func(link string) nft.Part) []nft.Rule {
+// mss clamps the MSS to the egress's MTU in one direction: of SYNs that come in through
+// it (forward) or leave through it, the box's own included (postrouting).
+func (d *builder) mss(direction func(link string) nft.Part) []nft.Rule {
 	headers := map[gateway.Family]int{gateway.V4: 20 + 20, gateway.V6: 40 + 20} // RFC 6691, RFC 8200 8.3
 	var rules []nft.Rule
 	for _, r := range d.Config.Routes {
@@ -206,7 +205,7 @@ func (d *desire) mss(direction func(link string) nft.Part) []nft.Rule {
 				if size <= 0 || size > 65535 {
 					continue
 				}
-				rules = append(rules, nft.NewRule(r.Name+": fits its MTU",
+				rules = append(rules, nft.NewRule(r.Name+": MSS fits its MTU",
 					nft.NFProto(f), direction(link), nft.TCPSYN(), nft.MaxSegment(uint16(size))))
 			}
 		}
@@ -214,16 +213,16 @@ func (d *desire) mss(direction func(link string) nft.Part) []nft.Rule {
 	return rules
 }
 
-// input: our resolver answers lan and the box itself, nobody else.
-func (d *desire) input() []nft.Rule {
+// input keeps the resolver from being an open one: only lan and the box reach it.
+func (d *builder) input() []nft.Rule {
 	rules := []nft.Rule{nft.NewRule("the box itself", nft.Iifname("lo"), nft.Accept())}
 	for _, link := range sortedLinks(d.Config.LAN) {
 		rules = append(rules, nft.NewRule("lan", nft.Iifname(link), nft.Accept()))
 	}
 	seen := map[Listener]bool{}
 	for _, l := range d.Listeners {
-		l = l.plain()
-		l.DNS = false // the same socket all the same
+		l = l.normalized()
+		l.DNS = false // not part of the socket's identity
 		if seen[l] || (l.Proto != "udp" && l.Proto != "tcp") {
 			continue
 		}
@@ -232,7 +231,7 @@ func (d *desire) input() []nft.Rule {
 		if l.Addr.IsValid() {
 			parts = append([]nft.Part{nft.DaddrIs(l.Addr)}, parts...)
 		}
-		rules = append(rules, nft.NewRule("nobody else's resolver", parts...))
+		rules = append(rules, nft.NewRule("no open resolver", parts...))
 	}
 	return rules
 }

@@ -71,8 +71,8 @@ func TestGolden(t *testing.T) {
 		spec       Spec
 	}{
 		{"full.nft", "table inet nameroute {", full()},
-		{"redirect.nft", "\tchain left_alone {", redirecting()},
-		{"narrow.nft", "\tchain left_alone {", narrow},
+		{"redirect.nft", "\tchain dns_exempt {", redirecting()},
+		{"narrow.nft", "\tchain dns_exempt {", narrow},
 	} {
 		golden, err := os.ReadFile("testdata/" + c.file)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestDesired(t *testing.T) {
 		{
 			name: "a route without links yet is a closed door",
 			spec: Spec{Config: config(vpn)},
-			has: []string{`meta mark & 0x7f000000 == 0x01000000 oifname != "lo" counter packets 0 bytes 0 drop comment "vpn: closed door"`,
+			has: []string{`meta mark & 0x7f000000 == 0x01000000 oifname != "lo" counter packets 0 bytes 0 drop comment "vpn: kill switch"`,
 				`ct direction original ct mark & 0x7f000000 == 0x01000000 meta mark set`},
 			lack: []string{"ct state new", "snat ", "masquerade"},
 		},
@@ -111,7 +111,7 @@ func TestDesired(t *testing.T) {
 		{
 			name: "down with on_down: wan marks new flows for the WAN and keeps old ones closed",
 			spec: Spec{Config: config(fallback), Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, Down: true}}},
-			has: []string{`ip daddr @vpn4 meta mark set meta mark | 0x7f000000 ct mark set ct mark | 0x7f000000 accept comment "vpn: down, by the wan"`,
+			has: []string{`ip daddr @vpn4 meta mark set meta mark | 0x7f000000 ct mark set ct mark | 0x7f000000 accept comment "vpn: down, via wan"`,
 				`ip6 daddr @vpn6p meta mark set meta mark | 0x7f000000`,
 				`ct mark & 0x7f000000 == 0x01000000 meta mark set meta mark & 0x81ffffff | 0x01000000 accept`},
 			lack: []string{`ip daddr @vpn4 meta mark set meta mark & 0x81ffffff`},
@@ -138,9 +138,9 @@ func TestDesired(t *testing.T) {
 			spec: Spec{Config: config(), Listeners: []Listener{
 				{Addr: netip.IPv6Unspecified(), Proto: "udp", Port: 53}, {Addr: netip.IPv4Unspecified(), Proto: "udp", Port: 53},
 				{Addr: addr("::ffff:192.0.2.1"), Proto: "tcp", Port: 53}, {Addr: addr("fe80::1%eth0"), Proto: "udp", Port: 53}, {Proto: "sctp", Port: 53}}},
-			has: []string{"\t\tudp dport 53 counter packets 0 bytes 0 drop comment \"nobody else's resolver\"\n" +
-				"\t\tip daddr 192.0.2.1 tcp dport 53 counter packets 0 bytes 0 drop comment \"nobody else's resolver\"\n" +
-				"\t\tip6 daddr fe80::1 udp dport 53 counter packets 0 bytes 0 drop comment \"nobody else's resolver\"\n\t}\n"},
+			has: []string{"\t\tudp dport 53 counter packets 0 bytes 0 drop comment \"no open resolver\"\n" +
+				"\t\tip daddr 192.0.2.1 tcp dport 53 counter packets 0 bytes 0 drop comment \"no open resolver\"\n" +
+				"\t\tip6 daddr fe80::1 udp dport 53 counter packets 0 bytes 0 drop comment \"no open resolver\"\n\t}\n"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

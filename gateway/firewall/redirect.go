@@ -9,44 +9,44 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// The chains of `redirect_dns`, and what counts in them. nft(8) knows the word redirect,
-// so none is called that.
+// The chains and the set of `redirect_dns`, and the comments of the rules that count.
+// Redirect alone is a keyword of nft(8).
 const (
-	chainRedirect = "questions"      // lan's questions to others, on their way in
-	chainToUs     = "ask_us"         // where they are sent on to our listener
-	chainDoT      = "encrypted"      // lan's questions in DNS over TLS or QUIC, on their way through
-	chainRefuse   = "refuse"         // where they are refused
-	chainAlone    = "left_alone"     // ends the chain that jumps to it, for what is not ours to touch
-	setExcept     = "except"         // of redirect_dns
-	askedUs       = "asked of us"    // comments of what counts redirected questions
-	askInstead    = "ask us instead" // and of what counts refused ones
+	chainDNSIn        = "dns_in"       // queries of lan to other resolvers, on arrival
+	chainDNSRedirect  = "dns_redirect" // redirects them to our listener
+	chainDoTIn        = "dot_in"       // DNS over TLS or QUIC from lan, forwarded
+	chainDoTReject    = "dot_reject"   // rejects it
+	chainDNSExempt    = "dns_exempt"   // accepts what is exempt, which ends the base chain
+	setDNSExempt      = "dns_exempt"   // clients and resolvers that the user exempts
+	commentRedirected = "redirected"   // redirected queries, by family and protocol
+	commentRejected   = "rejected"     // rejected packets, by protocol
 )
 
-// PortDNS is where questions are asked that `redirect_dns` redirects.
+// PortDNS is the port of the queries that `redirect_dns` redirects.
 const PortDNS = 53
 
 const portDoT = 853 // RFC 7858, RFC 9250
 
-// redirect are the chains of `redirect_dns`, none where it is off. Only what comes in
-// by lan's links is meant: the box's own questions are not.
-func (d *desire) redirect() []nft.Chain {
+// redirectChains returns the chains of `redirect_dns`, none where it is off. They see
+// only what comes in from lan, not the box's own queries.
+func (d *builder) redirectChains() []nft.Chain {
 	if !d.Config.Redirect.On {
 		return nil
 	}
 	chains := []nft.Chain{
-		{Name: chainAlone, Rules: d.leftAlone()},
-		{Name: chainToUs, Rules: d.toUs()},
-		{Name: chainRedirect, Type: "nat", Hook: "prerouting", Priority: nft.PriorityDstNAT, Rules: d.fromLAN(PortDNS, chainToUs)},
+		{Name: chainDNSExempt, Rules: d.dnsExempt()},
+		{Name: chainDNSRedirect, Rules: d.dnsRedirect()},
+		{Name: chainDNSIn, Type: "nat", Hook: "prerouting", Priority: nft.PriorityDstNAT, Rules: d.fromLAN(PortDNS, chainDNSRedirect)},
 	}
 	if d.Config.Redirect.Refuse {
 		chains = append(chains,
-			nft.Chain{Name: chainRefuse, Rules: refuse()},
-			nft.Chain{Name: chainDoT, Type: "filter", Hook: "forward", Priority: nft.PriorityFilter, Rules: d.fromLAN(portDoT, chainRefuse)})
+			nft.Chain{Name: chainDoTReject, Rules: rejectDoT()},
+			nft.Chain{Name: chainDoTIn, Type: "filter", Hook: "forward", Priority: nft.PriorityFilter, Rules: d.fromLAN(portDoT, chainDoTReject)})
 	}
 	return chains
 }
 
-func (d *desire) fromLAN(port uint16, to string) []nft.Rule {
+func (d *builder) fromLAN(port uint16, to string) []nft.Rule {
 	var rules []nft.Rule
 	for _, link := range sortedLinks(d.Config.LAN) {
 		for _, proto := range protocols {
@@ -58,35 +58,35 @@ func (d *desire) fromLAN(port uint16, to string) []nft.Rule {
 
 var protocols = [...]string{"udp", "tcp"}
 
-// leftAlone: what goes to the box itself, to a connected network or an address that the
-// user keeps is no question to the internet (a resolver on lan, whose questions cross
-// the box where bridges are filtered); and what is excepted.
-func (d *desire) leftAlone() []nft.Rule {
+// dnsExempt accepts queries to excluded addresses, which are not on the internet (of a
+// resolver on lan they cross the box where bridges are filtered), and those of exempt
+// clients or to exempt resolvers.
+func (d *builder) dnsExempt() []nft.Rule {
 	var rules []nft.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("its own resolver", nft.DaddrIn(f, familySet(setKeep, f)), nft.Accept()))
+		rules = append(rules, nft.NewRule("excluded", nft.DaddrIn(f, familySet(setExclude, f)), nft.Accept()))
 	}
 	for _, f := range gateway.Families {
 		if len(nft.Merge(d.Config.Redirect.Except, f)) == 0 {
 			continue
 		}
-		name := familySet(setExcept, f)
-		rules = append(rules, nft.NewRule("an excepted client", nft.SaddrIn(f, name), nft.Accept()),
-			nft.NewRule("an excepted resolver", nft.DaddrIn(f, name), nft.Accept()))
+		name := familySet(setDNSExempt, f)
+		rules = append(rules, nft.NewRule("exempt client", nft.SaddrIn(f, name), nft.Accept()),
+			nft.NewRule("exempt resolver", nft.DaddrIn(f, name), nft.Accept()))
 	}
 	return rules
 }
 
-// toUs sends questions on to the listener that answers them.
-func (d *desire) toUs() []nft.Rule {
-	rules := []nft.Rule{nft.NewRule("exceptions", nft.Jump(chainAlone))}
+// dnsRedirect redirects queries to the listener that answers them.
+func (d *builder) dnsRedirect() []nft.Rule {
+	rules := []nft.Rule{nft.NewRule("exemptions", nft.Jump(chainDNSExempt))}
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
-			l, ok := d.answering(f, proto)
+			l, ok := d.listenerFor(f, proto)
 			if !ok {
 				continue
 			}
-			r := nft.NewRule(askedUs+": "+questionsBy(f, proto), nft.L4ProtoOf(f, proto), nft.Count(), sendTo(l))
+			r := nft.NewRule(commentRedirected+": "+queriesOver(f, proto), nft.L4ProtoOf(f, proto), nft.Count(), translateTo(l))
 			r.KeepCounter = true
 			rules = append(rules, r)
 		}
@@ -94,10 +94,10 @@ func (d *desire) toUs() []nft.Rule {
 	return rules
 }
 
-// answering finds the listener for questions of a family and protocol: one on port 53
+// listenerFor finds the listener for queries of a family and protocol: one on port 53
 // rather than another, and one on all addresses rather than on one, because the address
-// by which lan reaches the box may change.
-func (s Spec) answering(f gateway.Family, proto string) (best Listener, ok bool) {
+// at which lan reaches the box may change.
+func (s Spec) listenerFor(f gateway.Family, proto string) (best Listener, ok bool) {
 	rank := func(l Listener) (n int) {
 		if l.Port != PortDNS {
 			n += 2
@@ -108,7 +108,7 @@ func (s Spec) answering(f gateway.Family, proto string) (best Listener, ok bool)
 		return n
 	}
 	for _, l := range s.Listeners {
-		l = l.plain()
+		l = l.normalized()
 		if !l.DNS || l.Proto != proto || l.Addr.IsValid() && (gateway.FamilyOf(l.Addr) != f || l.Addr.IsLoopback() || l.Addr.IsLinkLocalUnicast()) {
 			continue
 		}
@@ -119,8 +119,8 @@ func (s Spec) answering(f gateway.Family, proto string) (best Listener, ok bool)
 	return best, ok
 }
 
-// Unanswered lists the questions that `redirect_dns` cannot redirect, because no listener
-// answers them: "UDP over IPv4". It is empty where the redirection is off.
+// Unanswered lists the queries that `redirect_dns` cannot redirect because no listener
+// answers them, such as "UDP over IPv4". It is empty where the redirection is off.
 func (s Spec) Unanswered() []string {
 	if !s.Config.Redirect.On {
 		return nil
@@ -128,59 +128,59 @@ func (s Spec) Unanswered() []string {
 	var all []string
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
-			if _, ok := s.answering(f, proto); !ok {
-				all = append(all, questionsBy(f, proto))
+			if _, ok := s.listenerFor(f, proto); !ok {
+				all = append(all, queriesOver(f, proto))
 			}
 		}
 	}
 	return all
 }
 
-func questionsBy(f gateway.Family, proto string) string {
+func queriesOver(f gateway.Family, proto string) string {
 	return fmt.Sprintf("%s over IPv%d", strings.ToUpper(proto), f)
 }
 
-// refuse answers as a host where nothing listens, so that the client tries port 53 at once.
-func refuse() []nft.Rule {
-	tcp := nft.NewRule(askInstead+": TCP", nft.L4Proto("tcp"), nft.Count(), nft.RejectTCPReset())
-	udp := nft.NewRule(askInstead+": UDP", nft.L4Proto("udp"), nft.Count(), nft.RejectPort())
+// rejectDoT answers as a host without a listener does: the client then tries port 53 at once.
+func rejectDoT() []nft.Rule {
+	tcp := nft.NewRule(commentRejected+": TCP", nft.L4Proto("tcp"), nft.Count(), nft.RejectTCPReset())
+	udp := nft.NewRule(commentRejected+": UDP", nft.L4Proto("udp"), nft.Count(), nft.RejectPort())
 	tcp.KeepCounter, udp.KeepCounter = true, true
-	return []nft.Rule{nft.NewRule("exceptions", nft.Jump(chainAlone)), tcp, udp}
+	return []nft.Rule{nft.NewRule("exemptions", nft.Jump(chainDNSExempt)), tcp, udp}
 }
 
-// exceptSets are empty where nothing is excepted, and then not there.
-func (d *desire) exceptSets() []nft.Set {
+// dnsExemptSets returns the sets of exempt prefixes, none for a family without any.
+func (d *builder) dnsExemptSets() []nft.Set {
 	var sets []nft.Set
 	if !d.Config.Redirect.On {
 		return nil
 	}
 	for _, f := range gateway.Families {
 		if ranges := nft.Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {
-			sets = append(sets, nft.Set{Name: familySet(setExcept, f), Family: f, Ranges: ranges, Required: true})
+			sets = append(sets, nft.Set{Name: familySet(setDNSExempt, f), Family: f, Ranges: ranges, Required: true})
 		}
 	}
 	return sets
 }
 
-// sentOn takes the route's mark off what was classified by where it was sent, and is
-// then sent on to an address that is never rerouted: a question to a resolver that a
-// listed name has shown to be routed, which we or another program redirect to the box or
-// to a host on lan. It would be dropped by the closed door, or answered into the tunnel.
-// It stands behind all translation of destinations, and concerns nothing that came in by
-// a way out, because that has no mark of its packets.
-func (d *desire) sentOn() []nft.Rule {
+// unmarkDNAT removes the route's mark from packets that were classified by their original
+// destination and then translated to an excluded address: a query to a resolver whose
+// address is routed, which we or another program redirect to the box or to a host on lan.
+// The kill switch would drop it, or its answer would go into the tunnel. The chain follows
+// all destination NAT. Packets that came in through an egress have no mark and do not
+// match.
+func (d *builder) unmarkDNAT() []nft.Rule {
 	none := gateway.Mark{Mask: d.mask}
 	var rules []nft.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("never rerouted", nft.MarkIsSet(d.mask), nft.CtOriginal(), nft.CtDNAT(),
-			nft.DaddrIn(f, familySet(setKeep, f)), nft.SetMark(none), nft.SetCtMark(none)))
+		rules = append(rules, nft.NewRule("translated to an excluded address", nft.MarkIsSet(d.mask), nft.CtOriginal(), nft.CtDNAT(),
+			nft.DaddrIn(f, familySet(setExclude, f)), nft.SetMark(none), nft.SetCtMark(none)))
 	}
 	return rules
 }
 
-// sendTo changes where a packet goes: to the address of the link that it came in by, or
-// to the one that is listened on.
-func sendTo(l Listener) nft.Part {
+// translateTo translates the destination to the listener: at the address of the
+// interface that the packet came in by, or at the one address it listens on.
+func translateTo(l Listener) nft.Part {
 	if !l.Addr.IsValid() {
 		return nft.Redirect(l.Port)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// maxRanges bounds what one interval set holds. A transaction on such a set takes time
-// that grows with the set, however little it changes, and answers that have something to
-// learn wait meanwhile: on Linux 6.18, with 50,000 ranges, 7 ms of the processor's time,
+// maxRanges bounds the ranges of one interval set. A transaction on such a set takes time
+// that grows with the set, however little it changes, and answers that have addresses to
+// learn wait for it: on Linux 6.18, with 50,000 ranges, 7 ms of the processor's time,
 // with these a quarter of one (BenchmarkIntervalSet).
 const maxRanges = 8192
 
@@ -20,10 +20,9 @@ type region struct {
 	ranges []nft.Range
 }
 
-// regions cuts the ranges of one family, merged, into parts of at most limit each, by
-// halving the address space wherever it holds more. So a change moves nothing but what
-// is in a half that grew too large or small; a packet's address is in one part only,
-// and what is written to the others does not matter to it.
+// regions splits the merged ranges of one family into parts of at most limit each, by
+// halving the address space wherever it holds more. A change then moves only what is in a
+// half that became too large or small. Each address is in one part only.
 func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
 	if len(ranges) == 0 {
 		return nil
@@ -53,8 +52,8 @@ func halves(p netip.Prefix) (low, high netip.Prefix) {
 	return netip.PrefixFrom(p.Addr(), bits+1), netip.PrefixFrom(upper, bits+1)
 }
 
-// prefixSets are the sets of a route's prefixes of one family. A small list is in one,
-// which is there while it is empty, too.
+// prefixSets returns the sets of a route's prefixes of one family: one set for a short
+// list, which exists even while it is empty.
 func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit int) []nft.Set {
 	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	if f == gateway.V6 {

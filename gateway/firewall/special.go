@@ -8,8 +8,8 @@ import "net/netip"
 //
 // Blocks that the registries mark as globally reachable, or as neither (Teredo
 // 2001::/32, 6to4 2002::/16), are not here, nor is the well-known NAT64 prefix
-// 64:ff9b::/96: they can hold somebody's server on the internet, and a listed name
-// that answers with such an address must not leave by the WAN. For the same reason
+// 64:ff9b::/96: they can be the address of a server on the internet, and packets to one
+// that a listed name answers with must not leave by the WAN. For the same reason
 // 2001::/23 is not here as a whole, but only its blocks that are surely local.
 var specialUse = [...]string{
 	"0.0.0.0/8",         // this network, RFC 791
@@ -42,11 +42,11 @@ var specialUse = [...]string{
 	"ff00::/8",          // multicast, RFC 4291
 }
 
-// linkOnly is the part of specialUse that means something on one link or box only, and
+// linkScoped returns the part of specialUse that means something on one link or box only, and
 // that no route takes, not even with `private: learn`: neighbour discovery (RFC 4861)
 // is packets to link-local and multicast addresses, and a list with ::/0 on it, or an
 // answer, would end it.
-func linkOnly() []netip.Prefix {
+func linkScoped() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
 		netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),

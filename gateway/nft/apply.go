@@ -168,7 +168,7 @@ func (k *Kernel) Remove(ctx context.Context, name string) error {
 		}
 		defer r.close()
 		b := k.begin()
-		for _, name := range []string{name, twinOf(name)} {
+		for _, name := range []string{name, replicaOf(name)} {
 			t, err := r.table(unix.NFPROTO_INET, name)
 			if err != nil {
 				return err

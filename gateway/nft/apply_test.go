@@ -40,19 +40,19 @@ func TestApplyTwice(t *testing.T) {
 // Apply restores exactly what is wanted, and learned elements stay.
 func TestApplyRepairs(t *testing.T) {
 	for _, c := range []struct{ name, by string }{
-		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*never rerouted.*handle //p' | head -1)`},
-		{"rule altered, comment kept", `nft replace rule inet nameroute closed_door handle $(nft -a list chain inet nameroute closed_door | sed -n 's/.*handle //p' | tail -1) 'counter accept comment "vpn: closed door"'`},
+		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*excluded.*handle //p' | head -1)`},
+		{"rule altered, comment kept", `nft replace rule inet nameroute kill_switch handle $(nft -a list chain inet nameroute kill_switch | sed -n 's/.*handle //p' | tail -1) 'counter accept comment "vpn: kill switch"'`},
 		{"rule inserted", `nft insert rule inet nameroute output accept`},
 		{"rule added", `nft add rule inet nameroute input counter`},
-		{"rules swapped", `nft -a list chain inet nameroute prerouting; H=$(nft -a list chain inet nameroute prerouting | sed -n 's/.*jump.*handle //p'); nft delete rule inet nameroute prerouting handle $H; nft insert rule inet nameroute prerouting jump classify comment '"everything else"'`},
+		{"rules swapped", `nft -a list chain inet nameroute prerouting; H=$(nft -a list chain inet nameroute prerouting | sed -n 's/.*jump.*handle //p'); nft delete rule inet nameroute prerouting handle $H; nft insert rule inet nameroute prerouting jump classify comment '"everything else is classified"'`},
 		{"chain flushed", `nft flush chain inet nameroute classify`},
 		{"chain deleted", `nft flush chain inet nameroute input; nft delete chain inet nameroute input`},
 		{"policy drop", `nft chain inet nameroute input '{ policy drop; }'`},
 		{"chain of another hook", `nft flush chain inet nameroute mss_in; nft delete chain inet nameroute mss_in; nft add chain inet nameroute mss_in '{ type filter hook input priority 5; }'`},
 		{"foreign chain and rules", `nft add chain inet nameroute theirs; nft add chain inet nameroute more; nft add rule inet nameroute theirs jump more; nft add rule inet nameroute more tcp dport '{ 1, 2 }' drop`},
 		{"foreign set and a rule that uses it", `nft add set inet nameroute theirs '{ type ipv4_addr; }'; nft add rule inet nameroute input ip saddr @theirs drop`},
-		{"keep emptied", `nft flush set inet nameroute keep4`},
-		{"prefix widened", `nft delete element inet nameroute keep4 '{ 192.168.1.0/24 }'; nft add element inet nameroute keep4 '{ 192.168.0.0/16, 1.0.0.0/8 }'`},
+		{"keep emptied", `nft flush set inet nameroute exclude4`},
+		{"prefix widened", `nft delete element inet nameroute exclude4 '{ 192.168.1.0/24 }'; nft add element inet nameroute exclude4 '{ 192.168.0.0/16, 1.0.0.0/8 }'`},
 		{"prefix inside a prefix", `nft delete element inet nameroute special4 '{ 10.0.0.0/8 }'; nft add element inet nameroute special4 '{ 10.1.0.0/16, 10.3.0.0/16 }'`},
 		{"set of another type", `nft flush chain inet nameroute classify; nft delete set inet nameroute vpn4p; nft add set inet nameroute vpn4p '{ type ether_addr; }'`},
 		{"learned set of another size", `nft flush chain inet nameroute classify; nft delete set inet nameroute vpn6; nft add set inet nameroute vpn6 '{ type ipv6_addr; flags timeout; size 7; }'`},
@@ -105,7 +105,7 @@ func TestApplyChanges(t *testing.T) {
 		applyTwice(t, k, s)
 		learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
 		handle := func() string {
-			return sh(t, `nft -a list chain inet nameroute closed_door | sed -n 's/.*vpn: .*handle //p'`)
+			return sh(t, `nft -a list chain inet nameroute kill_switch | sed -n 's/.*vpn: .*handle //p'`)
 		}
 		before := handle()
 
@@ -183,7 +183,7 @@ func TestOwned(t *testing.T) {
 	learn(t, k, vpn, 90*time.Second, "8.8.4.4")
 	for _, by := range []string{
 		"nft delete table inet nameroute", "nft add element inet nameroute vpn4 '{ 1.1.1.1 }'",
-		"nft delete element inet nameroute vpn4 '{ 8.8.8.8 }'", "nft flush chain inet nameroute closed_door",
+		"nft delete element inet nameroute vpn4 '{ 8.8.8.8 }'", "nft flush chain inet nameroute kill_switch",
 		"nft add table inet nameroute '{ flags dormant; }'",
 	} {
 		if out, err := try("%s", by); err == nil || !strings.Contains(out, "not permitted") && !strings.Contains(out, "not supported") {
@@ -236,7 +236,7 @@ func TestModeChange(t *testing.T) {
 	applyTwice(t, first, full())
 	guarded := ModeOwned
 	if !first.Features().Persist {
-		guarded = ModeTwins
+		guarded = ModeReplica
 	}
 	pair := Pair(full().Config.Routes[0])
 	var as []netip.Addr

@@ -69,7 +69,7 @@ func benchmarkMiss(b *testing.B, o Options) {
 func BenchmarkLearnMiss(b *testing.B)      { benchmarkMiss(b, Options{}) }
 func BenchmarkLearnMissPlain(b *testing.B) { benchmarkMiss(b, Options{Force: ModePlain}) }
 func BenchmarkLearnMissTwins(b *testing.B) {
-	benchmarkMiss(b, Options{Force: ModeTwins, NoUpdate: true})
+	benchmarkMiss(b, Options{Force: ModeReplica, NoUpdate: true})
 }
 func BenchmarkLearnMissOld(b *testing.B) { benchmarkMiss(b, Options{NoUpdate: true}) }
 

@@ -15,7 +15,7 @@ func init() {
 }
 
 func spec(s nft.Spec) firewall.Spec {
-	out := firewall.Spec{Config: s.Config, WANLinks: s.WANLinks, Local: s.Local, Prefixes: s.Prefixes, Gone: s.Gone, Egress: map[string]firewall.Egress{}}
+	out := firewall.Spec{Config: s.Config, WANLinks: s.WANLinks, Local: s.Local, Prefixes: s.Prefixes, Removed: s.Removed, Egress: map[string]firewall.Egress{}}
 	for name, e := range s.Egress {
 		out.Egress[name] = firewall.Egress(e)
 	}

@@ -17,7 +17,7 @@ type (
 		Local     []netip.Prefix
 		Prefixes  map[string][]netip.Prefix
 		Listeners []Listener
-		Gone      []gateway.Mark
+		Removed   []gateway.Mark
 	}
 	// Egress is firewall.Egress.
 	Egress struct {
@@ -37,7 +37,7 @@ type (
 	}
 	// Counts is firewall.Counts.
 	Counts struct {
-		Stopped    map[string]Counter
+		Dropped    map[string]Counter
 		Redirected Counter
 		Refused    Counter
 	}

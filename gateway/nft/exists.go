@@ -10,7 +10,7 @@ func TableExists(name string) (bool, error) {
 		return false, err
 	}
 	defer r.close()
-	for _, name := range []string{name, twinOf(name)} {
+	for _, name := range []string{name, replicaOf(name)} {
 		if t, err := r.table(unix.NFPROTO_INET, name); err != nil || t.exists {
 			return t.exists, err
 		}

@@ -24,8 +24,8 @@ func TestForget(t *testing.T) {
 		}
 		for a, stays := range map[string]bool{"8.8.8.8": false, "8.8.4.4": true, "9.9.9.9": true, "2606:4700::1": false, "1.2.3.4": false} {
 			refs := []SetRef{*vpn.of(addr(a))}
-			if m == ModeTwins {
-				refs = append(refs, SetRef{"inet", "nameroute_twin", refs[0].Name})
+			if m == ModeReplica {
+				refs = append(refs, SetRef{"inet", "nameroute_replica", refs[0].Name})
 			}
 			for _, ref := range refs {
 				if in := inKernel(t, k, ref, a) > 0; in != stays {

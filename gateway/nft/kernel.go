@@ -18,13 +18,13 @@ type Mode string
 
 // ModeOwned is a table with the flags owner and persist: nobody else can change it
 // while we live, and it outlives us. ModeTwins is an ordinary table and one with the
-// flag owner, inet nameroute_twin, of the same content: others' flushes take only the
+// flag owner, inet nameroute_replica, of the same content: others' flushes take only the
 // one, our death only the other. ModePlain is an ordinary table, whose loss the watch
 // notices.
 const (
-	ModeOwned Mode = "owned"
-	ModeTwins Mode = "twins"
-	ModePlain Mode = "plain"
+	ModeOwned   Mode = "owned"
+	ModeReplica Mode = "replica"
+	ModePlain   Mode = "plain"
 )
 
 // Options are how a Kernel works. Nothing but Table has to be set.
@@ -126,7 +126,7 @@ func Open(o Options) (*Kernel, error) {
 	case features.Persist:
 		features.Mode = ModeOwned
 	default:
-		features.Mode = ModeTwins
+		features.Mode = ModeReplica
 	}
 	if o.Force != "" {
 		features.Mode = o.Force

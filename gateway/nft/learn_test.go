@@ -17,7 +17,7 @@ import (
 // paths runs a test with both ways to prolong an element.
 func paths(t *testing.T, test func(t *testing.T, o Options)) {
 	for name, o := range map[string]Options{
-		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: ModePlain}, "twins, add, delete, add": {Force: ModeTwins, NoUpdate: true},
+		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: ModePlain}, "twins, add, delete, add": {Force: ModeReplica, NoUpdate: true},
 	} {
 		t.Run(name, func(t *testing.T) { test(t, o) })
 	}
@@ -187,7 +187,7 @@ func TestLearnLongest(t *testing.T) {
 // prolonging old ones, and harms neither neighbours nor other sets.
 func TestFull(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
-		k := open(t, Options{Force: m, NoUpdate: m == ModeTwins})
+		k := open(t, Options{Force: m, NoUpdate: m == ModeReplica})
 		s := small()
 		s.Config.SetSize = 10
 		apply(t, k, s)

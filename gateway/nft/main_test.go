@@ -57,7 +57,7 @@ func openMore(t testing.TB, o Options) *Kernel {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.Close() })
-	if f := k.Features(); (o.Force == ModeOwned && !f.Persist) || (o.Force == ModeTwins && !f.Owner) {
+	if f := k.Features(); (o.Force == ModeOwned && !f.Persist) || (o.Force == ModeReplica && !f.Owner) {
 		t.Skipf("this kernel cannot: %+v", f)
 	}
 	return k
@@ -84,7 +84,7 @@ func applyTwice(t testing.TB, k *Kernel, s Spec) {
 // stoppedBy is what the closed doors have dropped.
 func stoppedBy(k *Kernel) (map[string]Counter, error) {
 	c, err := ReadCounts()
-	return c.Stopped, err
+	return c.Dropped, err
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -122,7 +122,7 @@ func config(routes ...gateway.Route) *gateway.Config {
 }
 
 func modes(t *testing.T, test func(t *testing.T, m Mode)) {
-	for _, m := range []Mode{ModeOwned, ModeTwins, ModePlain} {
+	for _, m := range []Mode{ModeOwned, ModeReplica, ModePlain} {
 		t.Run(string(m), func(t *testing.T) { test(t, m) })
 	}
 }

@@ -27,7 +27,7 @@ func TestHundredThousandPrefixes(t *testing.T) {
 	const n = 100_000
 	k := open(t, Options{})
 	places := 1
-	if k.Features().Mode == ModeTwins {
+	if k.Features().Mode == ModeReplica {
 		places = 2
 	}
 	s := small()

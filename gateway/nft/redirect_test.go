@@ -101,7 +101,7 @@ func TestPacketsRedirected(t *testing.T) {
 		}
 		for _, f := range families {
 			expect(t, "client", f.listed, "vpn "+f.tunnel)         // another port
-			expect(t, "client", at(f.other, 53), "isp "+f.client)  // an excepted resolver
+			expect(t, "client", at(f.other, 53), "isp "+f.client)  // exempt resolver
 			expect(t, "client", at(f.other, 853), "isp "+f.client) //
 			expect(t, "guest", at(f.listed, 53), "vpn "+f.tunnel)  // not lan
 			expect(t, "guest", at(f.listed, 853), "vpn "+f.tunnel) //
@@ -112,9 +112,9 @@ func TestPacketsRedirected(t *testing.T) {
 		expect(t, "client", "192.168.2.10:853", "guest 192.168.1.10")
 		expect(t, "client", "192.168.1.5:53", "vpnbox 192.168.1.10")
 		sh(t, "ip -n vpnbox addr del 8.8.8.8/32 dev lo; ip -n vpnbox route add default via 192.168.1.1")
-		expect(t, "vpnbox", "8.8.8.8:53", "vpn 10.2.0.2") // an excepted client
+		expect(t, "vpnbox", "8.8.8.8:53", "vpn 10.2.0.2") // exempt client
 		c, err := ReadCounts()
-		if err != nil || c.Redirected.Packets != 8 || c.Refused.Packets != 8 || c.Stopped["vpn"].Packets != 0 {
+		if err != nil || c.Redirected.Packets != 8 || c.Refused.Packets != 8 || c.Dropped["vpn"].Packets != 0 {
 			t.Errorf("counted %+v, %v", c, err)
 		}
 

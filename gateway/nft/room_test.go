@@ -85,7 +85,7 @@ func TestRoom(t *testing.T) {
 // TestManyAtOnce: 10,000 addresses of 10,000 answers in a second, from 100 clients.
 func TestManyAtOnce(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
-		k := open(t, Options{Force: m, NoUpdate: m == ModeTwins})
+		k := open(t, Options{Force: m, NoUpdate: m == ModeReplica})
 		apply(t, k, small())
 		began := time.Now()
 		var wg sync.WaitGroup

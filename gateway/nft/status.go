@@ -77,7 +77,7 @@ func ReadCounters(table string) ([]RuleCounter, error) {
 	}
 	defer r.close()
 	var out []RuleCounter
-	for _, name := range []string{table, twinOf(table)} {
+	for _, name := range []string{table, replicaOf(table)} {
 		rules, err := r.rules(unix.NFPROTO_INET, name)
 		if err != nil && !errors.Is(err, ErrNoSet) {
 			return nil, err

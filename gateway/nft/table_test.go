@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
@@ -44,6 +45,39 @@ func TestPrintedTable(t *testing.T) {
 		// nft 1.0.6 shows neither the flag persist nor the owner's name.
 		got := strings.Replace(listTable(t), fmt.Sprintf("table inet nameroute { # progname %s\n\tflags owner\n\n", progname()), "table inet nameroute {\n", 1)
 		if diff := cmp.Diff(want.String(), got); diff != "" {
+			t.Errorf("-Table.String() +nft list table:\n%s", diff)
+		}
+	})
+}
+
+// TestUpgrade: the table that commit 107f16b made, with other names for chains and sets,
+// becomes ours, and no learned address is lost.
+func TestUpgrade(t *testing.T) {
+	modes(t, func(t *testing.T, m Mode) {
+		k := open(t, Options{Force: m})
+		sh(t, "nft -f testdata/107f16b.nft")
+		applyTwice(t, k, full())
+		vpn, office := Pair(full().Config.Routes[0]), Pair(full().Config.Routes[1])
+		for _, want := range []struct {
+			set  SetRef
+			addr string
+			left time.Duration
+		}{
+			{vpn.Set4, "8.8.8.8", 50 * time.Minute}, {vpn.Set4, "8.8.4.4", 20 * time.Hour},
+			{vpn.Set6, "2606:4700::1", 59 * time.Minute}, {office.Set4, "10.9.8.7", 90 * time.Minute},
+		} {
+			if left, ok := k.Remaining(want.set, addr(want.addr)); !ok || !about(left, want.left) {
+				t.Errorf("%s in set %s: %v %v, want %v", want.addr, want.set, left, ok, want.left)
+			}
+			if left := inKernel(t, k, want.set, want.addr); !about(left, want.left) {
+				t.Errorf("%s in the kernel's set %s: %v, want %v", want.addr, want.set, left, want.left)
+			}
+			sh(t, "nft delete element inet nameroute %s '{ %s }' || :", want.set.Name, want.addr)
+		}
+		if m != ModePlain {
+			return // an owned table's elements cannot be deleted
+		}
+		if diff := cmp.Diff(blocks(Desired(full()).String()), blocks(listTable(t))); diff != "" {
 			t.Errorf("-Table.String() +nft list table:\n%s", diff)
 		}
 	})

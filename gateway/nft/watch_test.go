@@ -45,10 +45,10 @@ func TestLoss(t *testing.T) {
 		{"set deleted with the rules", "nft 'flush chain inet nameroute classify; delete set inet nameroute vpn4; delete set inet nameroute vpn6'"},
 		{"sets emptied and made again", "nft 'flush chain inet nameroute classify; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }; delete set inet nameroute vpn6; add set inet nameroute vpn6 { type ipv6_addr; flags timeout; size 65536; }'"},
 		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*handle //p' | tail -1)`},
-		{"chain flushed", "nft flush chain inet nameroute closed_door"},
+		{"chain flushed", "nft flush chain inet nameroute kill_switch"},
 		{"policy changed", "nft 'add chain inet nameroute input { policy drop; }'"},
 		{"table put to sleep", "nft 'add table inet nameroute { flags dormant; }'"},
-		{"kept addresses deleted", "nft flush chain inet nameroute input; nft flush set inet nameroute keep4"},
+		{"kept addresses deleted", "nft flush chain inet nameroute input; nft flush set inet nameroute exclude4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var told losses
@@ -99,7 +99,7 @@ func TestLossWhileRestoring(t *testing.T) {
 		sh(t, "nft flush set inet nameroute vpn4p")
 		for range 3 {
 			time.Sleep(3 * time.Millisecond)
-			sh(t, "nft flush set inet nameroute keep4")
+			sh(t, "nft flush set inet nameroute exclude4")
 		}
 		becomes(t, 20*restored, want) // of 8000 ranges
 		if t.Failed() {
@@ -155,7 +155,7 @@ func TestLossWhileLearning(t *testing.T) {
 		if m == ModeOwned {
 			return // others cannot touch it
 		}
-		k := open(t, Options{Force: m, NoUpdate: m == ModeTwins})
+		k := open(t, Options{Force: m, NoUpdate: m == ModeReplica})
 		apply(t, k, small())
 		var stop atomic.Bool
 		var wg sync.WaitGroup
@@ -294,7 +294,7 @@ func TestMissedEvents(t *testing.T) {
 	// The watch may be quick enough even with the smallest buffer; then once more.
 	for tries := 1; ; tries++ {
 		before := len(told.seen())
-		sh(t, `(echo 'add table ip other; delete table ip other; add table ip other; add chain ip other c'; for i in $(seq 3000); do echo "add rule ip other c ip saddr 1.2.3.4 counter"; done; echo "flush chain inet nameroute closed_door"; echo "flush chain inet nameroute classify"; echo "delete set inet nameroute vpn4") | nft -f -`)
+		sh(t, `(echo 'add table ip other; delete table ip other; add table ip other; add chain ip other c'; for i in $(seq 3000); do echo "add rule ip other c ip saddr 1.2.3.4 counter"; done; echo "flush chain inet nameroute kill_switch"; echo "flush chain inet nameroute classify"; echo "delete set inet nameroute vpn4") | nft -f -`)
 		eventually(t, time.Second*slack, func() bool { return len(told.seen()) > before })
 		if slices.Equal(told.seen()[before].What, []string{"events were lost"}) {
 			break

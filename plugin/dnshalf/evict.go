@@ -112,7 +112,7 @@ func (e *evictor) applied(s firewall.Spec) {
 			routes[r.Name] = &evicting{route: r, covered: ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}}
 		}
 	}
-	kept := ranges{s.Kept(gateway.V4), s.Kept(gateway.V6)}
+	kept := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
 	e.mu.Lock() // which those who learn wait for: nothing long from here on
 	defer e.mu.Unlock()
 	old := e.routes
@@ -244,7 +244,7 @@ func (e *evictor) evict(ctx context.Context, w work) error {
 			addrs = append(addrs, a)
 		}
 		for part := range slices.Chunk(addrs, justifyBatch) {
-			if err := e.kernel.Learn(ctx, firewall.Moved(), part, movedFor-time.Minute, movedFor); err != nil {
+			if err := e.kernel.Learn(ctx, firewall.EvictedPair(), part, movedFor-time.Minute, movedFor); err != nil {
 				return err
 			}
 		}

@@ -58,7 +58,7 @@ func (h *Half) turnQuestions(s firewall.Spec) error {
 	if err != nil {
 		return err
 	}
-	kept := ranges{s.Kept(gateway.V4), s.Kept(gateway.V6)}
+	kept := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
 	_, err = conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
 		return f.Port == firewall.PortDNS && !own[f.Src] && !kept.has(f.Dst)
 	})

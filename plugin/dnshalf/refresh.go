@@ -36,7 +36,7 @@ func (h *Half) refresh(ctx context.Context) error {
 		wan = []string{cfg.WANLink}
 	}
 
-	spec := firewall.Spec{Config: cfg, WANLinks: wan, Egress: map[string]firewall.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Gone: h.goneMarks(cfg, time.Now())}
+	spec := firewall.Spec{Config: cfg, WANLinks: wan, Egress: map[string]firewall.Egress{}, Prefixes: map[string][]netip.Prefix{}, Listeners: listeners(plans), Removed: h.goneMarks(cfg, time.Now())}
 	var links []string
 	wanResolvers := h.resolversOfWAN(cfg)
 	for _, r := range cfg.AllRoutes() {

@@ -93,7 +93,7 @@ func (h *Half) Snapshot() (Snapshot, error) {
 		s.Sets = h.sets(p, cfg)
 	}
 	for _, r := range cfg.AllRoutes() {
-		s.Routes = append(s.Routes, h.routeSnapshot(r, s.Counts.Stopped[r.Name]))
+		s.Routes = append(s.Routes, h.routeSnapshot(r, s.Counts.Dropped[r.Name]))
 	}
 	for _, f := range p.reports {
 		s.Upstreams = append(s.Upstreams, f()...)

@@ -52,7 +52,7 @@ type Route struct {
 	RX        *int64           `json:"rx,omitempty"`       // bytes: of the tunnel, else of the interfaces, all traffic
 	TX        *int64           `json:"tx,omitempty"`       //
 	Tunnel    *Tunnel          `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
-	Stopped   *Counter         `json:"stopped,omitempty"`  // by the closed door, since the nft table was made
+	Stopped   *Counter         `json:"stopped,omitempty"`  // by the kill switch, since the nft table was made
 	Resolvers []netip.AddrPort `json:"resolvers,omitzero"` // its own
 }
 
@@ -127,7 +127,7 @@ type Redirect struct {
 
 // Kernel is what of the kernel is in use.
 type Kernel struct {
-	Table     string   `json:"table,omitempty"`     // owned, twins, plain; missing: there is none
+	Table     string   `json:"table,omitempty"`     // owned, replica, plain; missing: there is none
 	Owner     bool     `json:"owner"`               // the kernel knows tables with one owner
 	Persist   bool     `json:"persist"`             // that outlive it
 	Update    bool     `json:"update"`              // and elements whose time changes in place

@@ -168,8 +168,8 @@ func kernelText(w io.Writer, k Kernel) {
 	switch k.Table {
 	case "owned":
 		words = append(words, "the nft table is owned and outlives us")
-	case "twins":
-		words = append(words, "the nft table is a pair of twins, one of them owned")
+	case "replica":
+		words = append(words, "the nft table has an owned replica")
 	case "plain":
 		words = append(words, "the nft table is an ordinary one, and watched")
 	}

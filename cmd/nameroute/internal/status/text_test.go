@@ -91,7 +91,7 @@ func TestStatusText(t *testing.T) {
 	dns.Processes[0].Parts = []control.Part{control.DNS}
 	dns.Processes[0].LastGood = "/etc/nameroute/gateway.yaml:3: unknown key: lans: did you mean lan?"
 	dns.Kernel.WireGuard, dns.Problems, dns.Upstreams = nil, []string{"no resolver of the WAN is known"}, nil
-	dns.Kernel.Table, dns.Kernel.Update = "twins", false
+	dns.Kernel.Table, dns.Kernel.Update = "replica", false
 	for i := range dns.Routes {
 		r := &dns.Routes[i]
 		r.Since, r.Why, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil

@@ -18,13 +18,13 @@ import (
 // twinList is the twin's listing as if it were the ordinary table's.
 func twinList(t *testing.T) string {
 	t.Helper()
-	out := sh(t, "nft list table inet nameroute_twin | sed '/flags owner/d; s/nameroute_twin.*{.*/nameroute {/'")
+	out := sh(t, "nft list table inet nameroute_replica | sed '/flags owner/d; s/nameroute_replica.*{.*/nameroute {/'")
 	return strings.Replace(out, "{\n\n", "{\n", 1)
 }
 
 func TestTwins(t *testing.T) {
 	var told losses
-	k := open(t, Options{Force: ModeTwins, OnLoss: told.add})
+	k := open(t, Options{Force: ModeReplica, OnLoss: told.add})
 	if !k.Features().Owner {
 		t.Skip("this kernel has no owned tables")
 	}
@@ -39,7 +39,7 @@ func TestTwins(t *testing.T) {
 	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
 	both := func() {
 		t.Helper()
-		for _, table := range []string{"nameroute", "nameroute_twin"} {
+		for _, table := range []string{"nameroute", "nameroute_replica"} {
 			for set, a := range map[string]string{"vpn4": "8.8.8.8", "vpn6": "2606:4700::1"} {
 				if got := inKernel(t, k, SetRef{"inet", table, set}, a); !about(got, time.Hour) {
 					t.Errorf("%s lives %v in table %s", a, got, table)
@@ -48,7 +48,7 @@ func TestTwins(t *testing.T) {
 		}
 	}
 	both()
-	if out, err := try("nft delete table inet nameroute_twin"); err == nil {
+	if out, err := try("nft delete table inet nameroute_replica"); err == nil {
 		t.Errorf("the twin can be deleted: %s", out)
 	}
 	for i, by := range []string{"nft flush ruleset", "nft delete table inet nameroute", "nft flush chain inet nameroute classify"} {
@@ -75,7 +75,7 @@ func TestTwins(t *testing.T) {
 	if out := sh(t, "nft list tables"); out != "table inet nameroute\n" {
 		t.Errorf("after the end there is: %s", out)
 	}
-	heir := openMore(t, Options{Force: ModeTwins})
+	heir := openMore(t, Options{Force: ModeReplica})
 	applyTwice(t, heir, small())
 	k = heir
 	both()
@@ -92,9 +92,9 @@ func TestTwins(t *testing.T) {
 func TestStaleTwin(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
 		k := open(t, Options{Force: m})
-		sh(t, "nft add table inet nameroute_twin; nft add set inet nameroute_twin vpn4 '{ type ipv4_addr; flags timeout; }'")
+		sh(t, "nft add table inet nameroute_replica; nft add set inet nameroute_replica vpn4 '{ type ipv4_addr; flags timeout; }'")
 		applyTwice(t, k, small())
-		out, err := try("nft list set inet nameroute_twin vpn4; nft add table inet nameroute_twin")
+		out, err := try("nft list set inet nameroute_replica vpn4; nft add table inet nameroute_replica")
 		if err == nil {
 			t.Errorf("the stale twin is still there:\n%s", out)
 		}
@@ -108,7 +108,7 @@ func TestStaleTwin(t *testing.T) {
 // socket only the other.
 func TestTwinsOfMany(t *testing.T) {
 	var told losses
-	k := open(t, Options{Force: ModeTwins, OnLoss: told.add})
+	k := open(t, Options{Force: ModeReplica, OnLoss: told.add})
 	apply(t, k, small())
 	const n = 9000
 	learnMany(t, k, 8, n)
@@ -123,7 +123,7 @@ func TestTwinsOfMany(t *testing.T) {
 	} {
 		lose()
 		eventually(t, time.Second*slack, func() bool { return len(told.seen()) > i })
-		for _, table := range []string{"nameroute", "nameroute_twin"} {
+		for _, table := range []string{"nameroute", "nameroute_replica"} {
 			awaitElements(t, k, SetRef{"inet", table, "vpn4"}, n)
 		}
 	}
@@ -131,7 +131,7 @@ func TestTwinsOfMany(t *testing.T) {
 
 // TestStoppedTwice: what a door of two tables stopped is counted once.
 func TestStoppedTwice(t *testing.T) {
-	k := open(t, Options{Force: ModeTwins})
+	k := open(t, Options{Force: ModeReplica})
 	apply(t, k, small())
 	sh(t, `ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up; ip addr add 198.18.0.1/24 dev d0; ip route add default via 198.18.0.2; ip neigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev d0`)
 	t.Cleanup(func() { sh(t, "ip link del d0") })
@@ -146,7 +146,7 @@ func TestStoppedTwice(t *testing.T) {
 // TestPacketsTwins: everything that a packet can meet, it can meet twice.
 func TestPacketsTwins(t *testing.T) {
 	lab(t)
-	k := open(t, Options{Force: ModeTwins})
+	k := open(t, Options{Force: ModeReplica})
 	s := labSpec()
 	s.Config = config(route("vpn", 1), route("office", 3))
 	s.Egress["office"] = Egress{Links: []string{"br-lan"}, Masquerade: true}
@@ -167,7 +167,7 @@ func TestPacketsTwins(t *testing.T) {
 // again, while new flows start all the time: not one packet leaves by the WAN. Twins
 // promise that for losses one at a time: each waits until they are two again.
 func TestLossUnderTraffic(t *testing.T) {
-	for _, m := range []Mode{ModeOwned, ModeTwins} {
+	for _, m := range []Mode{ModeOwned, ModeReplica} {
 		t.Run(string(m), func(t *testing.T) {
 			lab(t)
 			probed := open(t, Options{}).Features()

@@ -17,8 +17,8 @@ import (
 // counters add up; of two chains of source NAT the first that decides wins; a segment
 // size that was lowered is not lowered again.
 
-// twinOf names the owned twin of a table: inet nameroute_twin.
-func twinOf(table string) string { return table + "_twin" }
+// twinOf names the owned twin of a table: inet nameroute_replica.
+func replicaOf(table string) string { return table + "_replica" }
 
 // side is one of the tables that hold our content.
 type side struct {
@@ -31,14 +31,14 @@ type side struct {
 // stands, else nil. It is put back before anything else is looked at: what the other
 // one holds may take long to read, and until then our death would leave nothing.
 func (k *Kernel) flushed(r *reader, t *Table) ([]side, error) {
-	if k.features.Mode != ModeTwins {
+	if k.features.Mode != ModeReplica {
 		return nil, nil
 	}
 	ordinary, err := r.table(unix.NFPROTO_INET, t.Name)
 	if err != nil || ordinary.exists {
 		return nil, err
 	}
-	owned, err := r.table(unix.NFPROTO_INET, twinOf(t.Name))
+	owned, err := r.table(unix.NFPROTO_INET, replicaOf(t.Name))
 	if err != nil || !owned.exists || k.mayWrite(owned) != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (k *Kernel) sides(r *reader, t *Table, replace bool, skip int) ([]side, err
 	switch k.features.Mode {
 	case ModeOwned:
 		flags[0] = flagOwner | flagPersist
-	case ModeTwins:
-		names, flags = append(names, twinOf(t.Name)), append(flags, flagOwner)
+	case ModeReplica:
+		names, flags = append(names, replicaOf(t.Name)), append(flags, flagOwner)
 	}
 	var sides []side
 	for i, name := range names {
@@ -82,14 +82,14 @@ func (k *Kernel) sides(r *reader, t *Table, replace bool, skip int) ([]side, err
 		}
 		sides = append(sides, side{name, have, p})
 	}
-	if k.features.Mode == ModeTwins {
+	if k.features.Mode == ModeReplica {
 		return sides, nil
 	}
-	twin, err := r.table(unix.NFPROTO_INET, twinOf(t.Name))
+	twin, err := r.table(unix.NFPROTO_INET, replicaOf(t.Name))
 	if err != nil || !twin.exists {
 		return sides, err
 	}
-	return append(sides, side{twinOf(t.Name), &state{table: twin}, &plan{drop: true}}), k.mayWrite(twin)
+	return append(sides, side{replicaOf(t.Name), &state{table: twin}, &plan{drop: true}}), k.mayWrite(twin)
 }
 
 // mayWrite is an error for a table that another socket owns.
@@ -103,8 +103,8 @@ func (k *Kernel) mayWrite(t tableState) error {
 // refs are the sets that hold the elements of a learned set of the table.
 func (k *Kernel) refs(t *Table, name string) []SetRef {
 	refs := []SetRef{t.ref(name)}
-	if k.features.Mode == ModeTwins {
-		refs = append(refs, SetRef{Family: "inet", Table: twinOf(t.Name), Name: name})
+	if k.features.Mode == ModeReplica {
+		refs = append(refs, SetRef{Family: "inet", Table: replicaOf(t.Name), Name: name})
 	}
 	return refs
 }

@@ -1,0 +1,65 @@
+package firewall
+
+import (
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+)
+
+// When a flow is evicted from the WAN (`evict: true`), the far host does not know it yet
+// and goes on sending to the WAN's address. The box would answer with a RST or a port
+// unreachable, by the WAN, to an address that must not be reached by it any more. So
+// packets from there that belong to no connection are dropped, unless they open one.
+const (
+	setEvicted        = "evicted"
+	chainEvictedStray = "evicted_stray"
+)
+
+// EvictedPair names the sets of far hosts whose flows were evicted. They exist where a
+// route has `evict: true`.
+func EvictedPair() nft.SetPair { return Pair(gateway.Route{Name: setEvicted}) }
+
+func (d *builder) evicts() bool {
+	return slices.ContainsFunc(d.Config.Routes, func(r gateway.Route) bool { return r.Evict })
+}
+
+func (d *builder) evictedSets() []nft.Set {
+	if !d.evicts() {
+		return nil
+	}
+	var sets []nft.Set
+	for _, f := range gateway.Families {
+		sets = append(sets, nft.Set{Name: familySet(setEvicted, f), Family: f, Timeout: true, Size: d.Config.SetSize})
+	}
+	return sets
+}
+
+// evictedHosts precedes the rules that accept what comes in by the WAN.
+func (d *builder) evictedHosts() []nft.Rule {
+	if !d.evicts() {
+		return nil
+	}
+	var rules []nft.Rule
+	for _, link := range sortedLinks(d.WANLinks) {
+		for _, f := range gateway.Families {
+			rules = append(rules, nft.NewRule("may be a stray of an evicted flow", nft.Iifname(link), nft.CtInvalidOrNew(), nft.SaddrIn(f, familySet(setEvicted, f)), nft.Jump(chainEvictedStray)))
+		}
+	}
+	return rules
+}
+
+func (d *builder) evictedStray() []nft.Chain {
+	if !d.evicts() {
+		return nil
+	}
+	return []nft.Chain{{Name: chainEvictedStray, Rules: []nft.Rule{
+		nft.NewRule("a new connection", nft.TCPOpens(), nft.Return()),
+		nft.NewRule("stray of an evicted flow", nft.Drop()),
+	}}}
+}
+
+// Excluded returns the addresses of one family that are never rerouted.
+func (s Spec) Excluded(f gateway.Family) []nft.Range {
+	return nft.Merge(slices.Concat(s.Config.Keep, s.Local, linkScoped()), f)
+}

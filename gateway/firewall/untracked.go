@@ -1,0 +1,50 @@
+package firewall
+
+import (
+	"net/netip"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+)
+
+// untracked drops packets that would leave by the WAN with a private source because
+// conntrack knows no connection of theirs: a segment that is late or out of window. Those
+// of a routed flow have no mark, and once the flow has outlived its element nothing else
+// tells them apart. On a link that lan shares, replies may take another path, and
+// conntrack knows none of the connections.
+func (d *builder) untracked() []nft.Rule {
+	if !d.wanInbound() {
+		return nil
+	}
+	var rules []nft.Rule
+	for _, link := range sortedLinks(d.WANLinks) {
+		for _, f := range gateway.Families {
+			rules = append(rules, nft.NewRule("unknown to conntrack, would leave untranslated", nft.Oifname(link), nft.SaddrIn(f, familySet(setSpecial, f)), nft.CtInvalid(), nft.Drop()))
+		}
+	}
+	return rules
+}
+
+// notForwarded drops packets to the box that came in through a route's egress and would be
+// forwarded to the WAN because their destination is no longer an address of the box: an
+// answer about a listed name, in the clear. Conntrack knows them as replies of the route's
+// flows; where it has forgotten those, the tunnel's address tells. Replies to connections
+// that came in by the WAN carry the WAN's mark and go there.
+func (d *builder) notForwarded(r gateway.Route) []nft.Rule {
+	e := d.Egress[r.Name]
+	if !e.Inbound || !d.wanInbound() {
+		return nil
+	}
+	var rules []nft.Rule
+	for _, wan := range sortedLinks(d.WANLinks) {
+		for _, link := range d.links(r) {
+			rules = append(rules, nft.NewRule(r.Name+": reply to the box, not forwarded", nft.Iifname(link), nft.Oifname(wan), nft.CtMarkIs(r.Mark), nft.CtReply(), nft.Drop()))
+		}
+		for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
+			if a.IsValid() {
+				rules = append(rules, nft.NewRule(r.Name+": to the box, not forwarded", nft.Oifname(wan), nft.DaddrIs(a), nft.Drop()))
+			}
+		}
+	}
+	return rules
+}
