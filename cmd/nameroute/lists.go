@@ -17,7 +17,7 @@ import (
 // listsCommand is `lists`, which shows them, with what can be done to one below it.
 func listsCommand(o *options) *cobra.Command {
 	c := listsTableCommand(o)
-	c.AddCommand(rollbackCommand(o), listsConvertCommand(), listsTestCommand(o))
+	c.AddCommand(graceful(rollbackCommand(o)), listsConvertCommand(), listsTestCommand(o))
 	return c
 }
 

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -87,10 +84,8 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 			if err != nil {
 				return exit.With(exit.Config, err)
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-			defer stop()
 			u := updater.New(updater.Options{Config: cfg, State: o.State})
-			if err := u.Rollback(ctx, args[0]); err != nil {
+			if err := u.Rollback(cmd.Context(), args[0]); err != nil {
 				return exit.With(exit.List, err)
 			}
 			for _, s := range updater.Look(cfg, o.State) {

@@ -6,12 +6,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile/plugins"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
+
+// endSignals end a command.
+var endSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 
 // run executes one command line and returns the exit code.
 func run(args []string) int {
@@ -21,7 +26,9 @@ func run(args []string) int {
 	}
 	root := rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(context.Background())
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
+	defer stop()
+	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exit.OK
 	}

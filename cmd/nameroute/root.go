@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os/signal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
@@ -16,6 +18,15 @@ type options struct {
 	logFormat string
 }
 
+// graceful marks a command that ends by its context. The others have nothing to clean up:
+// a signal ends them at once.
+func graceful(c *cobra.Command) *cobra.Command {
+	c.Annotations = map[string]string{gracefulKey: "true"}
+	return c
+}
+
+const gracefulKey = "graceful"
+
 func rootCommand() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
@@ -30,7 +41,10 @@ names take which route).`,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		// The plugins read their gateway.yaml even where a Corefile is only checked.
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Annotations[gracefulKey] == "" {
+				signal.Reset(endSignals...)
+			}
 			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.Config, State: o.State})
 			return exit.With(exit.Usage, logging.SetFormat(o.logFormat))
 		},
@@ -47,9 +61,9 @@ names take which route).`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.With(exit.Usage, err) })
 	root.AddCommand(
-		runCommand(o), dnsCommand(o), gatewayCommand(o),
-		initCommand(o), checkCommand(o), statusCommand(o), reloadCommand(o), downCommand(o),
-		listsCommand(o), updateCommand(o), importCommand(),
+		graceful(runCommand(o)), graceful(dnsCommand(o)), graceful(gatewayCommand(o)),
+		initCommand(o), checkCommand(o), graceful(statusCommand(o)), reloadCommand(o), graceful(downCommand(o)),
+		listsCommand(o), graceful(updateCommand(o)), importCommand(),
 		demoCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exit.Help},
 	)

@@ -13,7 +13,7 @@ import (
 )
 
 func runCommand(o *options) *cobra.Command {
-	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", control.DNS, control.Gateway)
+	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", control.DNS, control.Gateway, control.Update)
 }
 
 func dnsCommand(o *options) *cobra.Command {
@@ -34,7 +34,7 @@ func partCommand(o *options, use, short string, parts ...control.Part) *cobra.Co
 It ends on SIGTERM and SIGINT and leaves everything in place, with the door closed;
 'nameroute down' takes out what is ours. SIGHUP has it read its files again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return daemon.Run(cmd.Context(), daemon.Options{Paths: o.Paths, Parts: parts, Timers: timers, Version: version})
+			return daemon.Run(cmd.Context(), daemon.Options{Paths: o.Paths, Parts: parts, Sidecar: timers, Version: version})
 		},
 	}
 	f := c.Flags()

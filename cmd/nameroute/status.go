@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"os/signal"
-	"syscall"
-
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
@@ -26,9 +22,7 @@ one is down, and 1 where nothing runs.`,
 				show = status.PrintJSON
 			}
 			if watch {
-				ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-				defer stop()
-				return status.Watch(ctx, o.Run, cmd.OutOrStdout(), show)
+				return status.Watch(cmd.Context(), o.Run, cmd.OutOrStdout(), show)
 			}
 			d, err := status.Read(o.Run)
 			if err != nil {

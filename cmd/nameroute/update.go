@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/daemon"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
@@ -23,7 +21,7 @@ import (
 
 func updateCommand(o *options) *cobra.Command {
 	var flags updater.Flags
-	var daemon bool
+	var daemonize bool
 	var every time.Duration
 	c := &cobra.Command{
 		Use:   "update [NAME...]",
@@ -35,65 +33,31 @@ With --daemon it stays and fetches each list when it is due, as 'nameroute run' 
 itself. SIGHUP has it read gateway.yaml again.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if daemon && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
+			if daemonize && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
 				return exit.With(exit.Usage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))
 			}
 			if err := privilege.Need(); err != nil {
 				return err
 			}
+			if daemonize {
+				return daemon.Run(cmd.Context(), daemon.Options{
+					Paths: o.Paths, Parts: []control.Part{control.Update}, Version: version, Updater: updater.Timers{Every: every},
+				})
+			}
 			cfg, err := o.Gateway()
 			if err != nil {
 				return exit.With(exit.Config, err)
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-			defer stop()
-			if daemon {
-				return updateDaemon(ctx, o, cfg, every)
-			}
-			return updateOnce(ctx, cmd.OutOrStdout(), o, cfg, names, flags)
+			return updateOnce(cmd.Context(), cmd.OutOrStdout(), o, cfg, names, flags)
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "fetch and check, and change nothing")
 	f.BoolVar(&flags.Force, "force", false, "fetch what has not changed too, and let lists shrink")
 	f.BoolVar(&flags.Diff, "diff", false, "print the names that came and went")
-	f.BoolVar(&daemon, "daemon", false, "stay, and fetch each list when it is due")
+	f.BoolVar(&daemonize, "daemon", false, "stay, and fetch each list when it is due")
 	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
 	return c
-}
-
-// updateDaemon keeps the lists fresh until a signal ends it.
-func updateDaemon(ctx context.Context, o *options, cfg *gateway.Config, every time.Duration) error {
-	l, err := control.TakeLock(o.Run, control.Update)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	log := logging.New("updater")
-	u := updater.New(updater.Options{Config: cfg, State: o.State, Log: log, Timers: updater.Timers{Every: every}})
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		u.Run(ctx)
-	}()
-	log.Info("nameroute "+version+" keeps lists fresh", "lists", len(cfg.Sources))
-	for {
-		select {
-		case <-ended:
-			return nil
-		case <-reload:
-			cfg, err := o.Gateway()
-			if err != nil {
-				log.Error("reload: what was known goes on", "why", err)
-				continue
-			}
-			u.SetConfig(cfg)
-			log.Info("files read again", "lists", len(cfg.Sources))
-		}
-	}
 }
 
 // updateOnce fetches and tells what became of each list.

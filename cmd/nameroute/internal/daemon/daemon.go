@@ -1,11 +1,10 @@
-// Package daemon runs nameroute: the parts in one process, their reload, their control
+// Package daemon runs nameroute: its parts in one process, their reload, the control
 // socket and what systemd is told.
 package daemon
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -26,201 +25,231 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/sidecar"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
 	"github.com/nameroute/nameroute/updater"
 )
-
-// process is one running nameroute.
-type process struct {
-	o       Options
-	parts   []control.Part
-	log     *slog.Logger
-	server  *server             // nil without the dns half
-	sidecar *sidecar.Controller // nil without the sidecar
-	lists   *updater.Updater    // nil where the parts run apart: `update --daemon` is one of them then
-	ended   chan error          // the sidecar's end
-	quit    chan error          // how `down` went
-	alive   chan struct{}       // the main loop takes from it whenever it is free
-	ending  atomic.Bool         // `down` is at work
-	began   time.Time
-	inUse   atomic.Pointer[files]
-
-	reloads  *reloads
-	changing sync.Mutex             // a reload or `down` is at work
-	seen     atomic.Pointer[digest] // of the files when they were last read
-	failing  atomic.Bool            // they could not be taken up
-
-	updating sync.WaitGroup
-}
 
 // Options are what a process is started with.
 type Options struct {
 	paths.Paths
-	Parts   []control.Part
-	Timers  sidecar.Timers // of the sidecar
+	Parts   []control.Part // what runs in this process
 	Version string         // of the program
+	Sidecar sidecar.Timers
+	Updater updater.Timers
 }
 
-// Run runs the parts until a signal or `down` ends it.
-func Run(ctx context.Context, o Options) (err error) {
-	spare()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+func (o Options) has(p control.Part) bool { return slices.Contains(o.Parts, p) }
 
-	p := &process{o: o, parts: o.Parts, log: logging.New("gateway"), ended: make(chan error, 1), quit: make(chan error, 1), alive: make(chan struct{}), began: time.Now(), reloads: newReloads()}
+// served returns the parts that commands reach by the control socket: the updater
+// listens to signals and files alone.
+func (o Options) served() []control.Part {
+	return slices.DeleteFunc(slices.Clone(o.Parts), func(p control.Part) bool { return p == control.Update })
+}
+
+// process is one running nameroute.
+type process struct {
+	o       Options
+	log     *slog.Logger
+	loader  loader
+	members []member // they start in this order and stop in the reverse one
+	group   group
+	began   time.Time
+
+	reloads  *reloads
+	quit     chan error             // how `down` went
+	alive    chan struct{}          // the main loop reads it whenever it is idle
+	ending   atomic.Bool            // `down` is at work
+	changing sync.Mutex             // a reload or `down` is at work
+	inUse    atomic.Pointer[files]  //
+	seen     atomic.Pointer[digest] // of the files when they were last read
+	failing  atomic.Bool            // they are not in use
+}
+
+func newProcess(o Options) *process {
+	return &process{
+		o: o, log: logging.New("gateway"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
+		group: group{ended: make(chan error, 1)}, reloads: newReloads(), quit: make(chan error, 1), alive: make(chan struct{}),
+	}
+}
+
+// Run runs the parts until ctx ends or `down` ends them. SIGHUP has it read its files
+// again.
+func Run(ctx context.Context, o Options) (err error) {
+	addThreads()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	if err := privilege.Need(); err != nil {
 		return err
 	}
-	locks := p.parts
-	if p.whole() {
-		locks = append(slices.Clone(p.parts), control.Update)
-	}
-	for _, q := range locks {
-		l, err := control.TakeLock(o.Run, q)
+	for _, part := range o.Parts {
+		l, err := control.TakeLock(o.Run, part)
 		if err != nil {
 			return err
 		}
 		defer l.Release()
 	}
-	f, err := o.load(p.parts)
+	p := newProcess(o)
+	f, err := p.loader.load()
 	if err != nil {
 		return err
 	}
-	if err := p.ports(f); err != nil {
+	if err := p.checkPorts(f); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer func() { err = errors.Join(err, p.group.stop()) }()
 	if err := p.start(ctx, f); err != nil {
-		return errors.Join(err, p.stop(cancel))
+		return err
 	}
-	c, err := control.Serve(control.Socket(o.Run, p.parts), map[string]func(context.Context) error{
+	closeControl, err := p.serveControl()
+	if err != nil {
+		return err
+	}
+	p.announce()
+	background, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go p.feedWatchdog(background)
+	go p.watchFiles(background)
+	err = p.wait(ctx, hangup)
+	p.reloads.close(errors.New("nameroute is stopping"))
+	p.notify(daemon.SdNotifyStopping)
+	closeControl()
+	return err
+}
+
+// checkPorts returns an error for each listener whose port another program holds,
+// before anything is changed.
+func (p *process) checkPorts(f *files) error {
+	if !p.loader.resolver {
+		return nil
+	}
+	all, err := corecheck.Listeners(p.o.Input(f.corefile))
+	if err != nil {
+		return exit.With(exit.Corefile, err)
+	}
+	return errors.Join(ports.InUse(all)...)
+}
+
+// start starts the parts and returns when all are ready.
+func (p *process) start(ctx context.Context, f *files) error {
+	p.inUse.Store(f)
+	p.saw(f.read)
+	if err := p.compose(f); err != nil {
+		return err
+	}
+	for _, m := range p.members {
+		p.group.start(ctx, m)
+	}
+	if err := p.group.awaitReady(ctx); err != nil {
+		return err
+	}
+	f = p.inUse.Load()
+	p.failing.Store(f.old != nil)
+	if f.old != nil {
+		p.log.Error("the files as they are cannot be used; the last good state runs instead", "error", f.old)
+		return nil
+	}
+	p.save(f)
+	return nil
+}
+
+// compose makes the members. The sidecar starts first and enables forwarding last, when
+// the nft table exists.
+func (p *process) compose(f *files) error {
+	var dns *resolver
+	var table <-chan struct{} // closed when the nft table exists; nil: another process makes it
+	if p.o.has(control.DNS) {
+		dns = newResolver(p.o.Paths, f, p.look, p.fallBack)
+		table = dns.Ready()
+	}
+	if p.o.has(control.Gateway) {
+		s, err := newSidecar(p.o, f, p.log, table)
+		if err != nil {
+			return err
+		}
+		p.members = append(p.members, s)
+	}
+	if p.o.has(control.Update) {
+		p.members = append(p.members, newUpdater(p.o, f, logging.New("updater"), table))
+	}
+	if p.o.has(control.DNS) {
+		p.members = append(p.members, &dataplanePart{p.o.Config, dns.Ready()}, dns)
+	}
+	return nil
+}
+
+// fallBack has all parts use the last good files, because a list that is new in the
+// first ones cannot be used.
+func (p *process) fallBack(reason error) (*files, error) {
+	good, err := p.loader.lastGood(reason)
+	if err != nil {
+		return nil, err
+	}
+	p.inUse.Store(good)
+	for _, m := range p.members {
+		if _, ok := m.(*resolver); !ok {
+			m.Use(good)
+		}
+	}
+	return good, nil
+}
+
+// save stores files that work. A start or reload does not fail over it.
+func (p *process) save(f *files) {
+	if err := p.loader.save(f); err != nil {
+		p.log.Warn("the next start could not fall back to these files", "error", err)
+	}
+}
+
+// serveControl opens the control socket, unless only the updater runs here.
+func (p *process) serveControl() (close func(), err error) {
+	served := p.o.served()
+	if len(served) == 0 {
+		return func() {}, nil
+	}
+	c, err := control.Serve(control.Socket(p.o.Run, served), map[string]func(context.Context) error{
 		"reload": p.reloadNow,
 		"down":   p.down,
 	}, func() any { return p.status() })
 	if err != nil {
-		return errors.Join(err, p.stop(cancel))
+		return nil, err
 	}
-	p.announce(f)
-	go p.feedWatchdog(ctx)
-	go p.watchFiles(ctx)
-	err = p.wait(signals)
-	p.reloads.close(errors.New("nameroute is ending"))
-	p.tell(daemon.SdNotifyStopping)
-	c.Close()
-	return errors.Join(err, p.stop(cancel))
+	return c.Close, nil
 }
 
-// start brings up the parts. The sidecar goes first and switches forwarding on last,
-// when the nft table stands.
-func (p *process) start(ctx context.Context, f *files) error {
-	table := make(chan struct{})
-	if slices.Contains(p.parts, control.Gateway) {
-		controller, err := sidecar.New(sidecar.Options{
-			Config: f.config, State: p.o.State, Log: p.log, TableReady: p.tableReady(table), Timers: p.o.Timers,
-		})
-		if err != nil {
-			return err
-		}
-		p.sidecar = controller
-		go func() { p.ended <- controller.Run(ctx) }()
-	}
-	if slices.Contains(p.parts, control.DNS) {
-		p.server = newServer(p.o, p.look)
-		var err error
-		if f, err = p.startServer(f); err != nil {
-			return err
-		}
-	}
-	close(table)
-	p.inUse.Store(f)
-	p.saw(f.seen)
-	p.failing.Store(f.old != nil)
-	if p.whole() {
-		p.keepLists(ctx, f)
-	}
-	if f.old != nil {
-		p.log.Error("the files as they are cannot be used; the last good state runs instead", "why", f.old)
-		return nil
-	}
-	p.keep(f)
-	return nil
-}
-
-// keep stores files that work. That they cannot be stored stops nothing.
-func (p *process) keep(f *files) {
-	if err := f.keep(p.o); err != nil {
-		p.log.Warn("the next start could not fall back to these files", "why", err)
-	}
-}
-
-// startServer starts the dns half, with the last good state where a list that is new
-// in the files cannot be used.
-func (p *process) startServer(f *files) (*files, error) {
-	err := p.server.start(f)
-	if err == nil || f.old != nil || exit.Code(err) != exit.List {
-		return f, err
-	}
-	good, goodErr := p.o.loadGood(p.parts, err)
-	if goodErr != nil {
-		return f, err
-	}
-	good.seen = f.seen
-	if p.sidecar != nil {
-		p.sidecar.SetConfig(good.config)
-	}
-	return good, p.server.start(good)
-}
-
-// whole: all parts run in this process, the updater too.
-func (p *process) whole() bool { return len(p.parts) > 1 }
-
-// keepLists keeps the lists that have a URL fresh. No start waits for a download.
-func (p *process) keepLists(ctx context.Context, f *files) {
-	p.lists = updater.New(updater.Options{Config: f.config, State: p.o.State, Log: logging.New("updater")})
-	p.updating.Go(func() { p.lists.Run(ctx) })
-}
-
-// announce says once what runs.
-func (p *process) announce(f *files) {
+// announce logs once what runs.
+func (p *process) announce() {
+	cfg := p.inUse.Load().config
 	var routes []string
-	for _, r := range f.config.Routes {
+	for _, r := range cfg.Routes {
 		routes = append(routes, r.Name)
 	}
-	p.log.Info("nameroute "+p.o.Version+" runs", "parts", p.parts, "lan", f.config.LAN, "routes", routes)
-	p.tell(daemon.SdNotifyReady)
+	p.log.Info("nameroute "+p.o.Version+" runs", "parts", p.o.Parts, "lan", cfg.LAN, "routes", routes)
+	p.notify(daemon.SdNotifyReady)
 }
 
 // wait returns when the process is to end.
-func (p *process) wait(signals <-chan os.Signal) error {
+func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 	for {
 		select {
+		case <-ctx.Done():
+			p.log.Info("ends; everything stays in place and the door stays closed", "cause", context.Cause(ctx))
+			return nil
 		case <-p.alive:
-		case s := <-signals:
-			if s != syscall.SIGHUP {
-				p.log.Info("ends; everything stays in place and the door stays closed", "signal", s.String())
-				return nil
-			}
+		case <-hangup:
 			p.reloads.ask()
 		case <-p.reloads.due:
 			p.serveReload()
-		case err := <-p.ended:
-			p.ended <- nil // for stop
-			if p.ending.Load() {
-				return <-p.quit
+		case err := <-p.group.ended:
+			if !p.ending.Load() {
+				return err
 			}
-			if err != nil {
-				return fmt.Errorf("the sidecar ended: %w", err)
-			}
-			return errors.New("the sidecar ended")
 		case err := <-p.quit:
 			return err
 		}
 	}
 }
 
-// down takes out what is ours and has the process end.
+// down removes all that is ours and has the process end.
 func (p *process) down(ctx context.Context) error {
 	if p.ending.Swap(true) {
 		return errors.New("it is going down already")
@@ -228,11 +257,8 @@ func (p *process) down(ctx context.Context) error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
 	var errs []error
-	if p.sidecar != nil {
-		errs = append(errs, p.sidecar.Down(ctx))
-	}
-	if p.server != nil {
-		errs = append(errs, p.server.remove(ctx))
+	for _, m := range p.members {
+		errs = append(errs, m.Down(ctx))
 	}
 	err := errors.Join(errs...)
 	if err == nil {
@@ -242,50 +268,17 @@ func (p *process) down(ctx context.Context) error {
 	return err
 }
 
-// stop ends the parts, tunnels last.
-func (p *process) stop(cancel context.CancelFunc) error {
-	var err error
-	if p.server != nil {
-		err = p.server.stop()
-	}
-	cancel()
-	p.updating.Wait()
-	if p.sidecar != nil {
-		<-p.ended
-	}
-	return err
-}
-
-// status is what this process knows.
+// status returns what this process knows.
 func (p *process) status() status.Doc {
 	f := p.inUse.Load()
-	me := status.Process{PID: os.Getpid(), Version: p.o.Version, Parts: p.parts, Since: p.began}
+	me := status.Process{PID: os.Getpid(), Version: p.o.Version, Parts: p.o.served(), Since: p.began}
 	if f.old != nil {
 		me.LastGood = f.old.Error()
 	}
 	d := status.New(me, f.config)
-	if p.server != nil {
-		if h := dnshalf.Running(p.o.Config); h != nil {
-			s, err := h.Snapshot()
-			d.Problem(err)
-			d.AddDNS(s)
-		}
-	}
-	if p.sidecar != nil {
-		d.AddSidecar(p.sidecar.Status())
+	for _, m := range slices.Backward(p.members) { // the sidecar last: it decides about routes
+		m.Report(&d)
 	}
 	d.CountLinks()
 	return d
-}
-
-// ports finds listeners that another program holds, before anything is changed.
-func (p *process) ports(f *files) error {
-	if !slices.Contains(p.parts, control.DNS) {
-		return nil
-	}
-	all, err := corecheck.Listeners(p.o.Input(f.corefile))
-	if err != nil {
-		return exit.With(exit.Corefile, err)
-	}
-	return errors.Join(ports.InUse(all)...)
 }

@@ -5,187 +5,218 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/google/renameio/v2"
-
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
-// files are the user's two files as they are used, which may be an older, good
-// state of them.
+// files are the user's two files as they are used, which may be their last good state.
 type files struct {
 	config     *gateway.Config
 	configText []byte
 	corefile   []byte         // with the files that it imports in their places
 	text       *corefile.Text // knows where its lines come from
-	seen       digest         // of what lay there
-	old        error          // why the last good state is used; nil: the files as they lie there
+	read       digest         // of the user's files when they were read
+	old        error          // why the last good state is used; nil: the files as they are
 }
 
-// goodDir holds the two files as they were when they last worked.
-func (o Options) goodDir() string { return filepath.Join(o.State, "good") }
-
-// load reads both files. Where one is wrong and an earlier start worked, it returns
-// what worked then, both files together because they name the same routes and lists.
-func (o Options) load(parts []control.Part) (*files, error) {
-	lying := o.snapshot(parts)
-	f, err := o.read(lying)
-	if err == nil {
-		return f, nil
-	}
-	good, goodErr := o.loadGood(parts, err)
-	if goodErr != nil {
-		return nil, err // the first start, or nothing that still works
-	}
-	good.seen = lying.sum()
-	return good, nil
+// loader reads the user's two files.
+type loader struct {
+	paths.Paths
+	resolver bool // it is a part of this process, so that the Corefile counts
 }
 
-// loadGood returns the files that last worked, to be used because of why.
-func (o Options) loadGood(parts []control.Part, why error) (*files, error) {
-	f, err := o.read(o.lie(filepath.Join(o.goodDir(), "gateway.yaml"), filepath.Join(o.goodDir(), "Corefile"), parts))
-	if err != nil {
-		return nil, err
-	}
-	f.old = why
-	return f, nil
+// source is one text that decides what runs, as it was read.
+type source struct {
+	name string
+	data []byte
+	err  error
 }
 
-// digest is a sum of files' content.
+// rawFiles is what the files hold at one moment, valid or not.
+type rawFiles struct {
+	config   source
+	corefile source         // as it is written
+	expanded source         // with what it imports
+	text     *corefile.Text // the same; nil with an error
+}
+
+// digest is a hash of files' content.
 type digest [sha256.Size]byte
 
-// lying is what the two files hold at one moment, right or wrong.
-type lying struct {
-	dns      bool // the Corefile counts
-	config   []byte
-	corefile []byte         // as it is written
-	text     *corefile.Text // with what it imports
-	errs     [3]error       // of the config, the Corefile, its imports
-}
-
-// lie reads the two files. Paths in them are relative to the user's files, of which
+// readRaw reads two files. Paths in them are relative to the user's files, of which
 // these may be copies.
-func (o Options) lie(config, core string, parts []control.Part) lying {
-	l := lying{dns: slices.Contains(parts, control.DNS)}
-	if l.config, l.errs[0] = os.ReadFile(config); l.errs[0] != nil {
-		l.errs[0] = paths.ReadError("gateway.yaml", "config", config, l.errs[0])
+func (l loader) readRaw(config, core string) rawFiles {
+	r := rawFiles{config: readSource(config, "gateway.yaml", "config")}
+	if !l.resolver {
+		return r
 	}
-	if !l.dns {
-		return l
+	r.corefile = readSource(core, "Corefile", "corefile")
+	if r.corefile.err != nil {
+		return r
 	}
-	if l.corefile, l.errs[1] = os.ReadFile(core); l.errs[1] != nil {
-		l.errs[1] = paths.ReadError("Corefile", "corefile", core, l.errs[1])
-		return l
+	r.expanded.name = core
+	if r.text, r.expanded.err = corefile.Expand(l.Corefile, r.corefile.data); r.expanded.err == nil {
+		r.expanded.data = r.text.Body
 	}
-	l.text, l.errs[2] = corefile.Expand(o.Corefile, l.corefile)
-	return l
+	return r
 }
 
-// sum tells whether two looks saw the same.
-func (l lying) sum() digest {
+func readSource(name, what, flag string) source {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return source{name: name, err: paths.ReadError(what, flag, name, err)}
+	}
+	return source{name: name, data: data}
+}
+
+// hash is equal for two reads that found the same.
+func (r rawFiles) hash() digest {
 	h := sha256.New()
-	parts := [][]byte{l.config, l.corefile}
-	if l.text != nil {
-		parts = append(parts, l.text.Body)
-	}
-	for _, part := range parts {
-		one := sha256.Sum256(part)
-		h.Write(one[:])
-	}
-	for _, err := range l.errs {
-		if err != nil {
-			fmt.Fprintln(h, err)
+	for _, s := range []source{r.config, r.corefile, r.expanded} {
+		sum := sha256.Sum256(s.data)
+		h.Write(sum[:])
+		if s.err != nil {
+			fmt.Fprintln(h, s.err)
 		}
 	}
 	return digest(h.Sum(nil))
 }
+
+// consistent reports whether what the Corefile imports is still what was read.
+func (r rawFiles) consistent() bool {
+	return r.text == nil || r.text.Verify(r.corefile.data) == nil
+}
+
+// now reads the user's files once.
+func (l loader) now() rawFiles { return l.readRaw(l.Config, l.Corefile) }
 
 const (
 	snapshotTries = 10
 	snapshotPause = 20 * time.Millisecond
 )
 
-// snapshot reads the user's files as they are at one moment: until two looks in a row
-// see the same. Files that never rest are taken as the last look saw them.
-func (o Options) snapshot(parts []control.Part) lying {
-	l := o.lie(o.Config, o.Corefile, parts)
+// snapshot reads the user's files as they are at one moment: until two reads in a row
+// find the same. Of files that never stop changing it returns the last read.
+func (l loader) snapshot() rawFiles {
+	r := l.now()
 	for range snapshotTries {
-		again := o.lie(o.Config, o.Corefile, parts)
-		if again.sum() == l.sum() && (l.text == nil || l.text.Verify(l.corefile) == nil) {
+		again := l.now()
+		if again.hash() == r.hash() && r.consistent() {
 			break
 		}
-		l = again
+		r = again
 		time.Sleep(snapshotPause)
 	}
-	return l
+	return r
 }
 
-// read checks what the two files hold, and reports what is wrong with both.
-func (o Options) read(l lying) (*files, error) {
-	if l.errs[0] != nil {
-		return nil, exit.With(exit.Config, l.errs[0])
+// parse checks what the files hold, and reports everything that is wrong with both.
+func (l loader) parse(r rawFiles) (*files, error) {
+	if r.config.err != nil {
+		return nil, exit.With(exit.Config, r.config.err)
 	}
-	f := &files{configText: l.config, seen: l.sum()}
+	f := &files{configText: r.config.data, read: r.hash()}
 	// A copy is parsed under the name of the original, which its paths are relative to.
 	var err error
-	if f.config, err = config.Parse(o.Config, f.configText); err != nil {
+	if f.config, err = config.Parse(l.Config, f.configText); err != nil {
 		err = exit.With(exit.Config, err)
 	} else {
-		f.config = f.config.WithState(o.State)
+		f.config = f.config.WithState(l.State)
 	}
-	if !l.dns {
+	if !l.resolver {
 		return f, err
 	}
-	if coreErr := errors.Join(l.errs[1], l.errs[2]); coreErr != nil {
+	if coreErr := errors.Join(r.corefile.err, r.expanded.err); coreErr != nil {
 		return nil, errors.Join(err, exit.With(exit.Corefile, coreErr))
 	}
 	if err != nil {
-		return nil, err // the Corefile can only be checked against a gateway.yaml that is right
+		return nil, err // the Corefile can only be checked against a valid gateway.yaml
 	}
-	if err := l.text.Verify(l.corefile); err != nil {
+	if err := r.text.Verify(r.corefile.data); err != nil {
 		return nil, exit.With(exit.Corefile, err)
 	}
-	f.corefile, f.text = l.text.Body, l.text
+	f.corefile, f.text = r.text.Body, r.text
 	if problems := corecheck.Check(f.text, f.config); len(problems) > 0 {
 		return nil, exit.With(exit.Corefile, errors.Join(problems...))
 	}
-	if err := corecheck.NewLists(f.config, f.text, o.State); err != nil {
+	if err := corecheck.NewLists(f.config, f.text, l.State); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// keep stores the two files as the last good state.
-func (f *files) keep(o Options) error {
+// load reads both files. Where one is wrong and an earlier start worked, it returns
+// what worked then: both files together, because they name the same routes and lists.
+func (l loader) load() (*files, error) {
+	raw := l.snapshot()
+	f, err := l.parse(raw)
+	if err == nil {
+		return f, nil
+	}
+	good, goodErr := l.lastGood(err)
+	if goodErr != nil {
+		return nil, err // the first start, or nothing that still works
+	}
+	good.read = raw.hash()
+	return good, nil
+}
+
+// goodDir holds the two files as they were when they last worked.
+func (l loader) goodDir() string { return filepath.Join(l.State, "good") }
+
+func (l loader) goodFiles() (config, core string) {
+	return filepath.Join(l.goodDir(), "gateway.yaml"), filepath.Join(l.goodDir(), "Corefile")
+}
+
+// lastGood returns the files that last worked, to be used for a reason.
+func (l loader) lastGood(reason error) (*files, error) {
+	f, err := l.parse(l.readRaw(l.goodFiles()))
+	if err != nil {
+		return nil, err
+	}
+	f.old = reason
+	return f, nil
+}
+
+// save stores files that work as the last good state.
+func (l loader) save(f *files) error {
 	if f.old != nil {
 		return nil
 	}
-	if err := os.MkdirAll(o.goodDir(), 0o700); err != nil {
-		return fmt.Errorf("keep the last good state: %w", err)
+	if err := os.MkdirAll(l.goodDir(), 0o700); err != nil {
+		return fmt.Errorf("save the last good state: %w", err)
 	}
-	var errs []error
-	for name, text := range map[string][]byte{"gateway.yaml": f.configText, "Corefile": f.corefile} {
-		to := filepath.Join(o.goodDir(), name)
-		if have, err := os.ReadFile(to); text == nil || err == nil && bytes.Equal(have, text) {
-			continue
-		}
-		if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
-			errs = append(errs, os.Rename(to, to+".bad")) // nothing can be put in its place
-		}
-		errs = append(errs, renameio.WriteFile(to, text, 0o600))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("keep the last good state: %w", err)
+	config, core := l.goodFiles()
+	if err := errors.Join(saveFile(config, f.configText), saveFile(core, f.corefile)); err != nil {
+		return fmt.Errorf("save the last good state: %w", err)
 	}
 	return nil
+}
+
+// saveFile replaces a file unless it holds that text already. A nil text is one that
+// this process does not use.
+func saveFile(name string, text []byte) error {
+	if have, err := os.ReadFile(name); text == nil || err == nil && bytes.Equal(have, text) {
+		return nil
+	}
+	var errs []error
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		_, err := statefile.SetAside(name) // nothing can be put in its place
+		errs = append(errs, err)
+	}
+	errs = append(errs, statefile.Replace(name, 0o600, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}))
+	return errors.Join(errs...)
 }

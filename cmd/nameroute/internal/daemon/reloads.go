@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -99,9 +100,9 @@ func (p *process) serveReload() {
 		p.log.Info("the files are read again")
 	case !loud: // it was said before
 	case listsOnly:
-		p.log.Error("the files are read again, but a list is not taken up", "why", err)
+		p.log.Error("the files are read again, but a list is not taken up", "error", err)
 	default:
-		p.log.Error("the files are not taken up, what ran goes on", "why", err)
+		p.log.Error("the files are not taken up, what ran goes on", "error", err)
 	}
 	if err != nil && loud {
 		reloadFailed.Inc()
@@ -116,29 +117,23 @@ func (p *process) reload() error {
 	if p.ending.Load() {
 		return errors.New("it is going down")
 	}
-	p.tell(reloading())
-	defer p.tell(daemon.SdNotifyReady)
-	lying := p.o.snapshot(p.parts)
-	p.saw(lying.sum())
-	f, err := p.o.read(lying)
+	p.notify(reloading())
+	defer p.notify(daemon.SdNotifyReady)
+	raw := p.loader.snapshot()
+	p.saw(raw.hash())
+	f, err := p.loader.parse(raw)
 	if err != nil {
 		return err
 	}
-	var lists error // of those the last good content stays
-	if p.server != nil {
-		if err := p.server.reload(f); errors.Is(err, dnshalf.ErrList) {
+	var lists error                                // of those the last good content stays in use
+	for _, m := range slices.Backward(p.members) { // the resolver first: it may refuse them
+		if err := m.Use(f); errors.Is(err, dnshalf.ErrList) {
 			lists = err
 		} else if err != nil {
 			return err
 		}
 	}
-	if p.sidecar != nil {
-		p.sidecar.SetConfig(f.config)
-	}
-	if p.lists != nil {
-		p.lists.SetConfig(f.config)
-	}
 	p.inUse.Store(f)
-	p.keep(f)
+	p.save(f)
 	return lists
 }

@@ -12,11 +12,11 @@ const (
 	spareThreads = 2
 )
 
-// spare makes room for answers while lists are compiled and memory is collected, which
+// addThreads makes room for answers while lists are compiled and memory is collected, which
 // on a machine with two cores take both. Go would look for packets 10 ms later
-// (runtime/proc.go, sysmon); the kernel shares out cores by the millisecond. Who sets
-// GOMAXPROCS knows better.
-func spare() {
+// (runtime/proc.go, sysmon); the kernel shares out cores by the millisecond. GOMAXPROCS in the
+// environment overrules it.
+func addThreads() {
 	if n := runtime.GOMAXPROCS(0); n <= fewCores && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(n + spareThreads)
 	}

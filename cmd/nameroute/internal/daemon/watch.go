@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
 )
 
@@ -23,8 +24,8 @@ func (p *process) saw(sum digest) { p.seen.Store(&sum) }
 // look asks for a reload where gateway.yaml, the Corefile or a file that it imports is
 // another than when they were last read, right or wrong.
 func (p *process) look() {
-	l := p.o.lie(p.o.Config, p.o.Corefile, p.parts)
-	if seen := p.seen.Load(); seen != nil && l.sum() != *seen {
+	raw := p.loader.now()
+	if seen := p.seen.Load(); seen != nil && raw.hash() != *seen {
 		p.reloads.ask()
 	}
 }
@@ -35,12 +36,12 @@ func (p *process) watchFiles(ctx context.Context) {
 	go p.retryFailed(ctx)
 	var imports []string // of the last Corefile whose imports could be read
 	files := func() []string {
-		l := p.o.lie(p.o.Config, p.o.Corefile, p.parts)
-		if l.text != nil {
-			imports = importsOf(l)
+		raw := p.loader.now()
+		if raw.text != nil {
+			imports = importsOf(raw.text)
 		}
 		all := append([]string{p.o.Config}, imports...)
-		if l.dns {
+		if p.loader.resolver {
 			all = append(all, p.o.Corefile)
 		}
 		return all
@@ -53,9 +54,9 @@ func (p *process) watchFiles(ctx context.Context) {
 
 // importsOf are the files that a Corefile imports, and in each folder that its
 // patterns reach into one for those that may come.
-func importsOf(l lying) []string {
-	files := append([]string(nil), l.text.Files...)
-	for _, dir := range l.text.Dirs {
+func importsOf(t *corefile.Text) []string {
+	files := append([]string(nil), t.Files...)
+	for _, dir := range t.Dirs {
 		files = append(files, filepath.Join(dir, "*"))
 	}
 	return files

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
@@ -122,7 +123,7 @@ func TestListenersAnswer(t *testing.T) {
 	defer silent.Close()
 	udpServer, tcpServer := serveChaos(t, "udp", nil, c), serveChaos(t, "tcp", tcp, nil)
 	mute := silent.LocalAddr().(*net.UDPAddr).AddrPort()
-	l := &listening{answered: map[netip.AddrPort]bool{}, now: func() ([]firewall.Listener, error) {
+	l := &listenerHealth{answered: map[netip.AddrPort]bool{}, current: func() ([]firewall.Listener, error) {
 		return []firewall.Listener{
 			{Proto: "udp", Port: at.Port()}, {Proto: "tcp", Port: at.Port()},
 			{Proto: "udp", Addr: mute.Addr(), Port: mute.Port()},
@@ -131,7 +132,7 @@ func TestListenersAnswer(t *testing.T) {
 	ask := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
 		defer cancel()
-		return l.answer(ctx)
+		return l.check(ctx)
 	}
 	if err := ask(); err != nil {
 		t.Fatalf("both answer, but: %v", err)
@@ -149,11 +150,11 @@ func TestListenersAnswer(t *testing.T) {
 	if err := ask(); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	l.now = func() ([]firewall.Listener, error) { return nil, nil }
+	l.current = func() ([]firewall.Listener, error) { return nil, nil }
 	if err := ask(); err != nil {
 		t.Fatalf("a listener that the Corefile no longer has is missed: %v", err)
 	}
-	l.now = func() ([]firewall.Listener, error) { return nil, errors.New("no server runs") }
+	l.current = func() ([]firewall.Listener, error) { return nil, errors.New("no server runs") }
 	if err := ask(); err == nil {
 		t.Error("without a server it answers")
 	}

@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+// resolver runs CoreDNS. Run and Use are never called at the same time: two restarts at
+// once would leak references.
+type resolver struct {
+	paths  paths.Paths
+	first  *files // to start with
+	inst   atomic.Pointer[caddy.Instance]
+	ready  chan struct{}
+	health listenerHealth
+
+	// fallBack returns the last good files where the first ones name a list that cannot
+	// be used.
+	fallBack func(reason error) (*files, error)
+}
+
+// errReloadsItself is what CoreDNS's reload plugin gets for a Corefile at each tick. It
+// skips the tick then and never restarts anything itself.
+var errReloadsItself = errors.New("nameroute does the reload")
+
+// newResolver prepares the process for CoreDNS, once. tick is called at each tick of
+// CoreDNS's reload plugin. (Without a registered loader the plugin would replace the
+// server by CoreDNS's default one.)
+func newResolver(p paths.Paths, f *files, tick func(), fallBack func(error) (*files, error)) *resolver {
+	dnsserver.Quiet = true // our own line says what it would print
+	caddy.RegisterCaddyfileLoader("nameroute", caddy.LoaderFunc(func(string) (caddy.Input, error) {
+		tick()
+		return nil, errReloadsItself
+	}))
+	r := &resolver{paths: p, first: f, ready: make(chan struct{}), fallBack: fallBack}
+	r.health = listenerHealth{current: r.listeners, answered: map[netip.AddrPort]bool{}}
+	return r
+}
+
+func (r *resolver) String() string         { return "resolver" }
+func (r *resolver) Ready() <-chan struct{} { return r.ready }
+
+// Run serves until ctx ends. It is ready when the nft table exists and the listeners
+// are open; a stop leaves the table as it is.
+func (r *resolver) Run(ctx context.Context) error {
+	err := r.start(r.first)
+	if exit.Code(err) == exit.List && r.first.old == nil {
+		if good, goodErr := r.fallBack(err); goodErr == nil {
+			err = r.start(good)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	close(r.ready)
+	<-ctx.Done()
+	inst := r.inst.Load()
+	errs := inst.ShutdownCallbacks()
+	errs = append(errs, inst.Stop())
+	inst.Wait()
+	return errors.Join(errs...)
+}
+
+func (r *resolver) start(f *files) error {
+	defer dnshalf.UseConfig(f.config)()
+	inst, err := caddy.Start(r.paths.Input(f.corefile))
+	if err == nil {
+		r.inst.Store(inst)
+		return nil
+	}
+	err = f.text.Explain(err)
+	if errors.Is(err, dnshalf.ErrList) {
+		return exit.With(exit.List, err)
+	}
+	return ports.Explain(err)
+}
+
+// Use applies changed files. Only a changed Corefile restarts CoreDNS's servers.
+func (r *resolver) Use(f *files) error {
+	defer dnshalf.UseConfig(f.config)()
+	inst := r.inst.Load()
+	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
+		if h := dnshalf.Running(r.paths.Config); h != nil {
+			return h.Reload()
+		}
+		return nil
+	}
+	if err := r.restart(inst, f); err != nil {
+		return fmt.Errorf("keeping the running Corefile: %w", f.text.Explain(err))
+	}
+	countRestart(f.corefile)
+	return nil
+}
+
+// restart has a new instance take over the listeners of the old one.
+func (r *resolver) restart(old *caddy.Instance, f *files) error {
+	in := r.paths.Input(f.corefile)
+	if err := openable(in, old.Caddyfile()); err != nil {
+		return err
+	}
+	next, err := old.Restart(in)
+	if err == nil && next != nil {
+		r.inst.Store(next)
+		return nil
+	}
+	// It may have failed after the new one took over, while the old one ended.
+	if all := caddy.Instances(); len(all) > 0 && !slices.Contains(all, old) {
+		r.inst.Store(all[len(all)-1])
+	}
+	if err == nil {
+		err = errors.New("a plugin panicked, see the log")
+	}
+	return err
+}
+
+// openable returns an error for each new listener that cannot be opened. A restart that
+// fails at one would leave those open that it opened before.
+func openable(next, old caddy.Input) error {
+	want, err := corecheck.Listeners(next)
+	if err != nil {
+		return err
+	}
+	have, err := corecheck.Listeners(old)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range want {
+		ours := slices.ContainsFunc(have, func(h firewall.Listener) bool { return h.Port == l.Port && h.Proto == l.Proto })
+		if slices.Contains(have, l) {
+			continue
+		}
+		if err := ports.Try(l); err != nil && !(ours && ports.IsInUse(err)) {
+			errs = append(errs, ports.Explain(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Down removes nothing: the nft table is the dataplane's.
+func (r *resolver) Down(context.Context) error { return nil }
+
+// Report adds nothing: the dataplane knows the blocks and upstreams.
+func (r *resolver) Report(*status.Doc) {}
+
+// Check queries the listeners.
+func (r *resolver) Check(ctx context.Context) error { return r.health.check(ctx) }
+
+// listeners returns those of the Corefile that is served now.
+func (r *resolver) listeners() ([]firewall.Listener, error) {
+	inst := r.inst.Load()
+	if inst == nil {
+		return nil, errors.New("no server runs")
+	}
+	return corecheck.Listeners(inst.Caddyfile())
+}

@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// tell sends systemd a state. Where no systemd started us it does nothing.
+func (p *process) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		p.log.Warn("tell systemd", "state", state, "error", err)
+	}
+}
+
+// reloading is what systemd wants to hear before a reload; READY=1 ends it.
+func reloading() string { return daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec() }
+
+// feedWatchdog tells systemd's watchdog that this process answers, for as long as it
+// does. It returns at once where the unit has no WatchdogSec=, else when ctx ends.
+func (p *process) feedWatchdog(ctx context.Context) {
+	limit, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		p.log.Warn("systemd's watchdog is not fed", "error", err)
+		return
+	}
+	if limit == 0 {
+		return
+	}
+	checks := []func(context.Context) error{p.checkMainLoop}
+	for _, m := range p.members {
+		checks = append(checks, m.Check)
+	}
+	pause := limit / 4 // several misses in a row, not one, end the process
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		if err := within(ctx, pause, checks); err != nil {
+			if ctx.Err() == nil {
+				p.log.Error("this process does not answer; systemd restarts it unless it soon does", "error", err, "limit", limit)
+			}
+			continue
+		}
+		p.notify(daemon.SdNotifyWatchdog)
+	}
+}
+
+// within runs the checks with one limit for all of them.
+func within(ctx context.Context, limit time.Duration, checks []func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for _, check := range checks {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMainLoop asks the main loop, which a reload that never ends would block.
+func (p *process) checkMainLoop(ctx context.Context) error {
+	select {
+	case p.alive <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the main loop is stuck")
+	}
+}
