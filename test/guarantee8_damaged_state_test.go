@@ -147,12 +147,12 @@ func TestDiskFull(t *testing.T) {
 			g.wantWay(g.Client, netlab.ByVPN, addrs...)
 
 			full := g.p.Output()
-			for _, what := range []string{"names that listed names led to cannot be stored", "what sysctls"} {
+			for _, what := range []string{"aliases cannot be stored", "what sysctls"} {
 				if n := linesWith(full, what); n > 1 {
 					t.Errorf("%d lines say: %s", n, what)
 				}
 			}
-			if n := linesWith(full, "names that listed names led to cannot be stored"); n != 1 {
+			if n := linesWith(full, "aliases cannot be stored"); n != 1 {
 				t.Errorf("%d lines say that names cannot be stored", n)
 			}
 			if n := linesWith(full, "the files are not taken up"); n != 0 {
@@ -160,7 +160,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			sh(c.free)
 			freed := time.Now()
-			g.p.WaitOutput("names that listed names led to are stored again", 10*time.Second)
+			g.p.WaitOutput("aliases are stored again", 10*time.Second)
 			t.Logf("names are stored again %v after there was room", time.Since(freed).Round(time.Millisecond))
 			listed.wantAllAnswered(g)
 			others.wantAllAnswered(g)
