@@ -46,7 +46,7 @@ type Config struct {
 	Routes       []Route           // in the order of the file, which is their precedence; without wan
 	Lists        []List            // in the order of the file
 	Sources      []Source          // of the lists with url, in the order of the file
-	Keep         []netip.Prefix    // never rerouted, besides what always is kept
+	Exclude      []netip.Prefix    // never rerouted, as the box's own addresses and connected networks
 	Mask         Mask              // the bits of the fwmark that are ours
 	Priority     int               // priority of the first policy rule
 	SetSize      int               // elements, for each learned set

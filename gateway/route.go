@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,13 @@ type Route struct {
 	Prefixes []string // lists whose addresses and prefixes take the route, without any question
 	Evict    bool     // flows to an address that joins the route are moved to it
 }
+
+// reserved are the names of sets that are not a route's, and those whose sets nft(8)
+// could not name: ip6 and icmpv6 are words of its grammar.
+var reserved = []string{WAN, "exclude", "special", "dns_exempt", "evicted", "ip", "icmpv"}
+
+// Reserved reports whether no route of gateway.yaml can have this name.
+func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
 // Egress is what a route leaves by.
 type Egress struct {

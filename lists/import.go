@@ -122,7 +122,7 @@ func word(s string) string {
 		}
 		return '-'
 	}, s)
-	if s == "" || s[0] < 'a' || s[0] > 'z' || s == gateway.WAN || s == "keep" {
+	if s == "" || s[0] < 'a' || s[0] > 'z' || gateway.Reserved(s) {
 		s = "set-" + s
 	}
 	return s

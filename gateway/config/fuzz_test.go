@@ -58,7 +58,7 @@ func checkConfig(t *testing.T, c *gateway.Config) {
 	wan := c.WANRoute()
 	numbers, tables, priorities := []int{wan.Number}, []int{wan.Table}, []int{c.Priority, wan.Priority}
 	for _, r := range c.Routes {
-		if why, _ := badName(r.Name); why != "" || slices.Contains(reserved, r.Name) {
+		if why, _ := badName(r.Name); why != "" || gateway.Reserved(r.Name) {
 			t.Fatalf("route %q: %s", r.Name, why)
 		}
 		if r.Number < 1 || r.Mark != c.Mask.Mark(r.Number) || slices.Contains(numbers, r.Number) {

@@ -148,7 +148,8 @@ func (c *builder) fields() []field {
 		{key: "wan", read: c.readWAN},
 		{key: "wan_resolvers", read: func(v value) { c.WANResolvers = v.resolvers() }},
 		{key: "mask", read: c.readMask},
-		{key: "keep", read: c.readKeep},
+		{key: "exclude", read: c.readExclude},
+		{key: "keep", renamed: "exclude"},
 		{key: "priority", read: func(v value) { set(&c.Priority)(v.number(1, lastPriority)) }},
 		{key: "set_size", read: func(v value) { set(&c.SetSize)(v.number(1, maxSetSize)) }},
 		{key: "lifetime", read: func(v value) { v.fields(lifetimeFields(&c.Lifetime)) }},
@@ -209,17 +210,17 @@ func (c *builder) readMask(v value) {
 	c.Mask = gateway.Mask(n)
 }
 
-func (c *builder) readKeep(v value) {
+func (c *builder) readExclude(v value) {
 	for _, item := range v.items("want a list of prefixes and addresses") {
 		p, ok := item.prefix()
 		switch {
 		case !ok:
 		case p.Bits() == 0:
-			item.problem("keeps every address: no route would ever be used", "want a smaller prefix")
-		case slices.Contains(c.Keep, p):
+			item.problem("excludes every address: no route would ever be used", "want a smaller prefix")
+		case slices.Contains(c.Exclude, p):
 			item.problem("named twice", "")
 		default:
-			c.Keep = append(c.Keep, p)
+			c.Exclude = append(c.Exclude, p)
 		}
 	}
 }

@@ -20,7 +20,7 @@ const everyKey = `lan: [br-lan]
 wan: eth0
 wan_resolvers: [192.0.2.53, "[2001:db8::53]:5353", "192.0.2.1:53", "fe80::1%eth0"]
 mask: 0x7f000000
-keep: [198.51.100.0/24, 2001:db8::1]
+exclude: [198.51.100.0/24, 2001:db8::1]
 priority: 7100
 set_size: 1024
 lifetime: {floor: 30m, grace: 90s, ceiling: 12h}
@@ -91,7 +91,7 @@ func TestParseEveryKey(t *testing.T) {
 			netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("[fe80::1%eth0]:53"),
 		},
 		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: gateway.OwnerOff,
-		Keep: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		Exclude: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
 		Redirect: gateway.Redirect{On: true, Refuse: true, Except: []netip.Prefix{
 			netip.MustParsePrefix("192.168.1.5/32"), netip.MustParsePrefix("9.9.9.0/24"), netip.MustParsePrefix("2620:fe::fe/128")}},
 		Lifetime: gateway.Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
@@ -137,9 +137,9 @@ func TestParseDefaults(t *testing.T) {
 		"empty documents": "---\n---\n",
 		"null":            "~\n",
 		"byte order mark": "\ufeff# nothing\n",
-		"keys without values": "lan:\nwan:\nwan_resolvers:\nmask:\nkeep:\npriority:\nset_size:\n" +
+		"keys without values": "lan:\nwan:\nwan_resolvers:\nmask:\nexclude:\npriority:\nset_size:\n" +
 			"lifetime: {floor: , grace: ~, ceiling: null}\nowner:\nroutes:\nlists:\n",
-		"empty lists":   "lan: []\nwan: auto\nwan_resolvers: []\nkeep: []\nlifetime: {}\nroutes: {}\nlists: {}\n",
+		"empty lists":   "lan: []\nwan: auto\nwan_resolvers: []\nexclude: []\nlifetime: {}\nroutes: {}\nlists: {}\n",
 		"windows lines": "lan: []\r\nwan: auto\r\n",
 		"one document":  "---\nwan: auto\n...\n",
 	} {
@@ -268,7 +268,7 @@ lists: {mine: {file: "my list: 1.txt"}}`))
 wan: auto
 wan_resolvers: []
 mask: 0x7f000000
-keep: []
+exclude: []
 priority: 7200
 set_size: 65536
 lifetime:

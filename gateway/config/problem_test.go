@@ -45,7 +45,7 @@ wam: eth0
 wan: br-lan
 wan_resolvers: [one.one.one.one, 0.0.0.0, "192.0.2.1:0", "fe80::1", "192.0.2.1:99999", 192.0.2.2, 192.0.2.2, "ff02::1"]
 mask: 0x5000
-keep: [198.51.100.7/24, 0.0.0.0/0, nope, "::ffff:192.0.2.0/120", 10.0.0.0/8, 10.0.0.0/8]
+exclude: [198.51.100.7/24, 0.0.0.0/0, nope, "::ffff:192.0.2.0/120", 10.0.0.0/8, 10.0.0.0/8]
 priority: 0
 set_size: lots
 lifetime: {floor: 2d, grace: -5m, ceiling: 0s, ceil: 1h}
@@ -94,11 +94,11 @@ gateway.yaml:4:69: wan_resolvers: 192.0.2.1:99999: not the address of a resolver
 gateway.yaml:4:99: wan_resolvers: 192.0.2.2: named twice
 gateway.yaml:4:110: wan_resolvers: ff02::1: is a multicast address: want an address, or address:port with an IPv6 address in brackets
 gateway.yaml:5:7: mask: 0x5000: not a usable mask: want one run of 2 to 14 bits in 32, such as 0x7f000000
-gateway.yaml:6:8: keep: 198.51.100.7/24: has bits behind its prefix length: want 198.51.100.0/24
-gateway.yaml:6:25: keep: 0.0.0.0/0: keeps every address: no route would ever be used: want a smaller prefix
-gateway.yaml:6:36: keep: nope: not a prefix or an address: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
-gateway.yaml:6:42: keep: ::ffff:192.0.2.0/120: is an IPv4-mapped prefix: want it as IPv4
-gateway.yaml:6:78: keep: 10.0.0.0/8: named twice
+gateway.yaml:6:11: exclude: 198.51.100.7/24: has bits behind its prefix length: want 198.51.100.0/24
+gateway.yaml:6:28: exclude: 0.0.0.0/0: excludes every address: no route would ever be used: want a smaller prefix
+gateway.yaml:6:39: exclude: nope: not a prefix or an address: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:6:45: exclude: ::ffff:192.0.2.0/120: is an IPv4-mapped prefix: want it as IPv4
+gateway.yaml:6:81: exclude: 10.0.0.0/8: named twice
 gateway.yaml:7:11: priority: 0: out of range: want 1 to 32765
 gateway.yaml:8:11: set_size: lots: not a whole number: want a whole number from 1 to 16777216
 gateway.yaml:9:19: lifetime.floor: 2d: not a duration: want a number with its unit, such as 90s, 10m or 24h
@@ -231,15 +231,15 @@ gateway.yaml:2:6: lan: x: has the tag !!foo: want the name of an interface
 `, `gateway.yaml:1:3: has a key that is not a word
 `},
 	{"an anchor that contains itself", `lan: &x [*x]
-keep: &y [*y]
+exclude: &y [*y]
 `, `gateway.yaml:1:6: lan: is a list: want the name of an interface
-gateway.yaml:2:7: keep: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:2:10: exclude: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
 `},
 	{"the wrong shape", `lan: {a: b}
 wan: [a]
 wan_resolvers: {a: b}
 mask: [1]
-keep: [[10.0.0.0/8]]
+exclude: [[10.0.0.0/8]]
 priority: {}
 lifetime: 5m
 owner: [auto]
@@ -249,7 +249,7 @@ lists: {a: x.txt}
 gateway.yaml:2:6: wan: is a list: want auto or the name of an interface
 gateway.yaml:3:16: wan_resolvers: is a mapping: want a list of resolvers, such as [192.0.2.53]
 gateway.yaml:4:7: mask: is a list: want one run of 2 to 14 bits in 32, such as 0x7f000000
-gateway.yaml:5:8: keep: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:5:11: exclude: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
 gateway.yaml:6:11: priority: is a mapping: want a whole number from 1 to 32765
 gateway.yaml:7:11: lifetime: 5m: is a single value: want keys such as floor:
 gateway.yaml:8:8: owner: is a list: want auto or off
@@ -291,12 +291,12 @@ wan: c
 `, `gateway.yaml:2:1: wan: given twice, first on line 1: keep one
 gateway.yaml:3:1: wan: given twice, first on line 1: keep one
 `},
-	{"names", "routes: {\"a b\": {}, \"\": {}, 1a: {}, keep: {}, special: {}, abcdefghijklmnopqrstuvwxyz0123456: {}}\n", `gateway.yaml:1:10: "routes.a b": not a name: want a lower-case letter, then lower-case letters, digits, - or _
+	{"names", "routes: {\"a b\": {}, \"\": {}, 1a: {}, exclude: {}, special: {}, abcdefghijklmnopqrstuvwxyz0123456: {}}\n", `gateway.yaml:1:10: "routes.a b": not a name: want a lower-case letter, then lower-case letters, digits, - or _
 gateway.yaml:1:21: routes.: an empty name: want a lower-case letter, then lower-case letters, digits, - or _
 gateway.yaml:1:29: routes.1a: not a name: want a lower-case letter, then lower-case letters, digits, - or _
-gateway.yaml:1:37: routes.keep: a reserved name: choose another
-gateway.yaml:1:47: routes.special: a reserved name: choose another
-gateway.yaml:1:60: routes.abcdefghijklmnopqrstuvwxyz0123456: a name of 33 bytes: want at most 32
+gateway.yaml:1:37: routes.exclude: a reserved name: choose another
+gateway.yaml:1:50: routes.special: a reserved name: choose another
+gateway.yaml:1:63: routes.abcdefghijklmnopqrstuvwxyz0123456: a name of 33 bytes: want at most 32
 `},
 	{"a lifetime against the defaults", "lifetime: {ceiling: 5m}\n", `gateway.yaml:1:11: lifetime.floor: 1h (the default) is above the ceiling of 5m
 gateway.yaml:1:11: lifetime.grace: 10m (the default) is not below the ceiling of 5m
@@ -338,9 +338,13 @@ gateway.yaml:1:98: redirect_dns.dot: drop: unknown value: want allow or reject
 `},
 	{"a redirection that is a list", "redirect_dns: [on]\n", `gateway.yaml:1:15: redirect_dns: is a list: want on, off, or the keys except: and dot:
 `},
-	{"eviction", "routes: {a: {interface: t, evict: 1}, except: {interface: u}, moved: {interface: v}}\n", `gateway.yaml:1:35: routes.a.evict: 1: unknown value: want true or false
-gateway.yaml:1:39: routes.except: a reserved name: choose another
-gateway.yaml:1:63: routes.moved: a reserved name: choose another
+	{"eviction", "routes: {a: {interface: t, evict: 1}, dns_exempt: {interface: u}, evicted: {interface: v}}\n", `gateway.yaml:1:35: routes.a.evict: 1: unknown value: want true or false
+gateway.yaml:1:39: routes.dns_exempt: a reserved name: choose another
+gateway.yaml:1:67: routes.evicted: a reserved name: choose another
+`},
+	{"a key that was renamed", "keep: [10.0.0.0/8]\nkep: []\nexclud: []\n", `gateway.yaml:1:1: keep: was renamed: want exclude
+gateway.yaml:2:1: kep: unknown key: want lan, wan, wan_resolvers, mask, exclude, priority, set_size, lifetime, owner, routes, lists or redirect_dns
+gateway.yaml:3:1: exclud: unknown key: did you mean exclude?
 `},
 	{"prefixes without any list", "routes: {a: {interface: t, prefixes: [mine]}}\n", `gateway.yaml:1:39: routes.a.prefixes: mine: there is no such list: add it to lists
 `},

@@ -42,9 +42,10 @@ func (r *reader) given(key string) bool { return r.positions.Has(key) || r.wrong
 // field is one key that a mapping may have. Without a value it means its default,
 // unless want says what it must have.
 type field struct {
-	key  string
-	read func(value)
-	want string
+	key     string
+	read    func(value)
+	want    string
+	renamed string // its new name: the key is an error
 }
 
 // value is one place in the tree, with its dotted path.
@@ -99,9 +100,11 @@ func (v value) isMapping() bool { return v.empty() || v.node.Kind == yaml.Mappin
 
 // fields reads a mapping whose keys are known. An empty one has only defaults.
 func (v value) fields(fields []field) {
-	known := make([]string, len(fields))
-	for i, f := range fields {
-		known[i] = f.key
+	var known []string
+	for _, f := range fields {
+		if f.renamed == "" {
+			known = append(known, f.key)
+		}
 	}
 	v.entries("keys such as "+known[0]+":", func(name string, key, child value) {
 		for _, f := range fields {
@@ -109,6 +112,8 @@ func (v value) fields(fields []field) {
 				continue
 			}
 			switch {
+			case f.renamed != "":
+				key.problemWith("", "was renamed", "want "+f.renamed)
 			case !child.empty():
 				f.read(child)
 			case f.want != "":

@@ -18,13 +18,9 @@ type routeReader struct {
 	via string // interface:
 }
 
-// reserved are names that sets, marks and chains of our own already have, and those
-// whose sets nft(8) could not name: ip6 and icmpv6 are words of its grammar.
-var reserved = []string{gateway.WAN, "keep", "special", "except", "moved", "ip", "icmpv"}
-
 func (c *builder) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {
-		if slices.Contains(reserved, name) {
+		if gateway.Reserved(name) {
 			v.r.problem(v.key, "", "a reserved name", "choose another")
 			return
 		}

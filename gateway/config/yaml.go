@@ -34,7 +34,7 @@ func YAML(c *gateway.Config) string {
 		"wan", wan,
 		"wan_resolvers", flow(words(c.WANResolvers)),
 		"mask", hex(uint32(c.Mask)),
-		"keep", flow(words(c.Keep)),
+		"exclude", flow(words(c.Exclude)),
 		"priority", c.Priority,
 		"set_size", c.SetSize,
 		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),

@@ -102,7 +102,7 @@ func TestPacketsNeverRerouted(t *testing.T) {
 	lab(t)
 	k := open(t, Options{})
 	s := labSpec()
-	s.Config.Keep = prefixes("9.9.9.0/24", "2620:fe::/48")
+	s.Config.Exclude = prefixes("9.9.9.0/24", "2620:fe::/48")
 	s.Prefixes = map[string][]netip.Prefix{"vpn": prefixes("8.8.0.0/16", "2606:4700::/32", "192.168.0.0/16", "9.0.0.0/8", "2620::/16", "198.18.0.0/15", "2001:db8::/32")}
 	apply(t, k, s)
 	learn(t, k, vpn, time.Hour, "9.9.9.9", "2620:fe::9", "198.19.0.9", "2001:db8::9", "192.168.2.10", "192.168.1.1", "5.5.5.1", "fd00:5::1")

@@ -19,7 +19,7 @@ func full() Spec {
 	office.Private = true
 	office.Evict = true
 	c := config(vpn, office, shared)
-	c.Keep = prefixes("9.9.9.0/24", "2620:fe::/48")
+	c.Exclude = prefixes("9.9.9.0/24", "2620:fe::/48")
 	return Spec{
 		Config: c,
 		Egress: map[string]Egress{
