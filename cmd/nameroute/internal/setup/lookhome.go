@@ -1,10 +1,12 @@
-package main
+package setup
 
 import (
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
 )
 
 // leaseFiles are where dnsmasq and Kea keep what their clients have.
@@ -17,23 +19,23 @@ var leaseFiles = []string{
 var dnsmasqDomain = regexp.MustCompile(`(?m)^\s*domain\s*=\s*([A-Za-z0-9][A-Za-z0-9.-]*)`)
 
 // lookAtHome looks for what the names of the home come from.
-func (b *box) lookAtHome(h *hostCheck) {
+func (b *box) lookAtHome(h hostfs.Root) {
 	for _, f := range leaseFiles {
-		if h.exists(f) {
+		if h.Exists(f) {
 			b.leases = append(b.leases, f)
 		}
 	}
-	if slices.Contains(b.leases, "/tmp/dhcp.leases") && h.exists("/run/systemd/system") {
+	if slices.Contains(b.leases, "/tmp/dhcp.leases") && h.Exists("/run/systemd/system") {
 		b.notes = append(b.notes, "/tmp/dhcp.leases: the units have a /tmp of their own: have dnsmasq keep its leases elsewhere (dhcp-leasefile=)")
 	}
 	b.domain = "lan"
-	for _, f := range append([]string{"/etc/dnsmasq.conf"}, h.glob("/etc/dnsmasq.d/*.conf")...) {
-		text, _ := h.read(f)
+	for _, f := range append([]string{"/etc/dnsmasq.conf"}, h.Glob("/etc/dnsmasq.d/*.conf")...) {
+		text, _ := h.Read(f)
 		if m := dnsmasqDomain.FindStringSubmatch(text); m != nil {
 			b.domain = strings.ToLower(strings.Trim(m[1], "."))
 		}
 	}
-	hosts, _ := h.read("/etc/hosts")
+	hosts, _ := h.Read("/etc/hosts")
 	hostname, err := os.Hostname()
 	if err == nil && loopbackIn(hosts, hostname) {
 		b.notes = append(b.notes, "/etc/hosts gives "+hostname+" a loopback address, and clients would be told it: write this box's address in the LAN there")

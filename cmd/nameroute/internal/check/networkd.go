@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"bufio"
@@ -11,8 +11,8 @@ import (
 // its own whenever it reconfigures a link, unless it is told not to (networkd.conf(5)).
 // NetworkManager leaves alone what stands in other tables and has another protocol
 // number than its own.
-func (h *hostCheck) checkForeign(r *report) {
-	if !h.runs("systemd-network") {
+func (h *host) checkForeign(r *report) {
+	if !h.Runs("systemd-network") {
 		return
 	}
 	var bad []string
@@ -29,18 +29,18 @@ func (h *hostCheck) checkForeign(r *report) {
 // networkd finds a key of section Network: the last one counts, files of the folders
 // in the order of their names after the main one, and of two files of one name that
 // in /etc, then /run, then /usr/local/lib, then /usr/lib (systemd.syntax(7)).
-func (h *hostCheck) networkd(key string) string {
+func (h *host) networkd(key string) string {
 	folders := []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"}
 	var files []string
 	for _, f := range folders {
-		if main := path.Join(f, "networkd.conf"); h.exists(main) {
+		if main := path.Join(f, "networkd.conf"); h.Exists(main) {
 			files = append(files, main)
 			break
 		}
 	}
 	byName := map[string]string{}
 	for _, f := range slices.Backward(folders) {
-		for _, drop := range h.glob(path.Join(f, "networkd.conf.d/*.conf")) {
+		for _, drop := range h.Glob(path.Join(f, "networkd.conf.d/*.conf")) {
 			byName[path.Base(drop)] = drop
 		}
 	}
@@ -54,7 +54,7 @@ func (h *hostCheck) networkd(key string) string {
 	}
 	value := ""
 	for _, f := range files {
-		text, _ := h.read(f)
+		text, _ := h.Read(f)
 		if v, ok := iniValue(text, "Network", key); ok {
 			value = v
 		}

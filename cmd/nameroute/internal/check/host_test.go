@@ -1,47 +1,26 @@
-package main
+package check
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/testbox"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// machine is a router with a LAN, a WAN and an OpenVPN link, as much as `check` sees.
-type machine struct {
-	*netlab.Namespace
-	t *testing.T
-}
-
-func newMachine(t *testing.T) machine {
-	t.Helper()
-	netlab.Need(t, "ip", "nft")
-	m := machine{netlab.NewNamespace(t, "router"), t}
-	m.Sysctl("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1", "net/ipv4/conf/all/rp_filter=0")
-	m.IP(
-		"link add br-lan type bridge", "addr add 192.168.7.1/24 dev br-lan", "link set br-lan up",
-		"link add wan0 type veth peer name isp0", "addr add 198.51.100.2/24 dev wan0", "link set wan0 up", "link set isp0 up",
-		"route add default via 198.51.100.1", "tuntap add tun0 mode tun", "link set tun0 up",
-	)
-	return m
-}
-
-// masquerade is the firewall that a plain router has.
-const masquerade = "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname wan0 masquerade; } }\n"
+// machine is a router whose pitfalls are asked for.
+type machine struct{ testbox.Box }
 
 func parsed(t *testing.T, more string) *gateway.Config {
 	t.Helper()
@@ -55,18 +34,18 @@ func parsed(t *testing.T, more string) *gateway.Config {
 // pitfalls is what `check` says about the machine, without the clock, which is not the
 // namespace's.
 func (m machine) pitfalls(cfg *gateway.Config) []string {
-	m.t.Helper()
+	m.T.Helper()
 	var out bytes.Buffer
 	m.Do(func() {
-		checkPitfalls(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, &report{out: &out})
+		checkPitfalls(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, time.Time{}, &report{out: &out})
 	})
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
 }
 
 func (m machine) want(cfg *gateway.Config, want ...string) {
-	m.t.Helper()
+	m.T.Helper()
 	if got := m.pitfalls(cfg); !slices.Equal(got, want) {
-		m.t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		m.T.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
 
@@ -81,24 +60,24 @@ type pitfall struct {
 
 func firewallPitfalls() map[string]pitfall {
 	return map[string]pitfall{
-		"nothing": {rules: masquerade},
+		"nothing": {rules: testbox.Masquerade},
 		"forwarding": {
-			rules: masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
 			want: []string{
 				"ok       net.ipv4.ip_forward is 0: nameroute switches it on, when the nft table stands",
 				"ok       net.ipv6.conf.all.forwarding is 0: nameroute switches it on, when the nft table stands",
 			},
 		},
 		"reverse path": {
-			rules: masquerade, sh: "sysctl -qw net.ipv4.conf.tun0.rp_filter=1 net.ipv4.conf.wan0.rp_filter=2",
+			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.conf.tun0.rp_filter=1 net.ipv4.conf.wan0.rp_filter=2",
 			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
 		},
 		"reverse path of all": {
-			rules: masquerade, sh: "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tun0.rp_filter=0 net.ipv4.conf.wan0.rp_filter=2",
+			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tun0.rp_filter=0 net.ipv4.conf.wan0.rp_filter=2",
 			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
 		},
 		"a container": {
-			rules: masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.tun0.rp_filter=1; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
+			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.tun0.rp_filter=1; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
 			want: []string{
 				"warning  net.ipv4.ip_forward is 0 and /proc/sys is read-only here: nothing is forwarded: set it on the host (docker: --sysctl net.ipv4.ip_forward=1)",
 				"warning  rp_filter is 1 (strict) on tun0 and /proc/sys is read-only here: replies that come in by it are dropped: set net.ipv4.conf.tun0.rp_filter=2 on the host",
@@ -108,9 +87,9 @@ func firewallPitfalls() map[string]pitfall {
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 			want:  []string{"warning  nobody translates the sources of br-lan (192.168.7.0/24) at wan0, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed where the router behind wan0 has a route back)"},
 		},
-		"redirected": {rules: masquerade, yaml: "redirect_dns: on\n"},
+		"redirected": {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},
 		"redirected by another table": {
-			rules: masquerade + `table inet fw4 {
+			rules: testbox.Masquerade + `table inet fw4 {
 				chain dstnat { type nat hook prerouting priority dstnat; iifname "br-lan" jump dstnat_lan; }
 				chain dstnat_lan { ip saddr != 192.168.7.5 udp dport 53 redirect to :53; tcp dport 80 dnat ip to 192.168.7.5; }
 			}`,
@@ -118,7 +97,7 @@ func firewallPitfalls() map[string]pitfall {
 			want: []string{"warning  nft chain inet fw4 dstnat_lan (fw4) sends the questions of br-lan on, too, and which of it and redirect_dns wins depends on their order: keep one of the two"},
 		},
 		"redirected by others for others": {
-			rules: masquerade + `table inet fw4 {
+			rules: testbox.Masquerade + `table inet fw4 {
 				chain dstnat { type nat hook prerouting priority dstnat; iifname "wan0" udp dport 53 redirect to :53; iifname "br-lan" tcp dport 80 dnat ip to 192.168.7.5; }
 			}`,
 			yaml: "redirect_dns: on\n",
@@ -133,22 +112,22 @@ func firewallPitfalls() map[string]pitfall {
 			sh: "iptables-nft -t nat -A POSTROUTING -o wan+ -m comment --comment home -j MASQUERADE",
 		},
 		"Docker": {
-			rules: masquerade,
+			rules: testbox.Masquerade,
 			sh: `iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
 			     iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT`,
 			want: []string{"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: Docker sets that policy: iptables -I DOCKER-USER -i br-lan -j ACCEPT; iptables -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
 		"Docker, with its remedy": {
-			rules: masquerade,
+			rules: testbox.Masquerade,
 			sh: `iptables-nft -N DOCKER-USER; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
 			     iptables-nft -I DOCKER-USER -i br-lan -j ACCEPT; iptables-nft -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
 		},
 		"iptables lets new connections of the LAN": {
-			rules: masquerade,
+			rules: testbox.Masquerade,
 			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i br-lan -m conntrack --ctstate NEW -j ACCEPT",
 		},
 		"iptables lets none": {
-			rules: masquerade,
+			rules: testbox.Masquerade,
 			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT",
 			want: []string{
 				"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: iptables -I FORWARD -i br-lan -j ACCEPT; iptables -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)",
@@ -160,7 +139,7 @@ func firewallPitfalls() map[string]pitfall {
 			want: []string{"warning  firewall: chain FORWARD of the old iptables drops what br-lan sends: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
 		"nftables.service": {
-			rules: masquerade + `table inet filter {
+			rules: testbox.Masquerade + `table inet filter {
 				chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; iifname br-lan tcp dport { 22, 53 } accept; }
 				chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; iifname br-lan oifname wan0 accept; } }`,
 			want: []string{
@@ -169,24 +148,24 @@ func firewallPitfalls() map[string]pitfall {
 			},
 		},
 		"rules of which nothing sure can be said": {
-			rules: masquerade + `table inet filter {
+			rules: testbox.Masquerade + `table inet filter {
 				chain input { type filter hook input priority filter; policy drop; ip saddr 192.168.0.0/16 accept; ip6 saddr fe80::/10 accept; }
 				chain forward { type filter hook forward priority filter; policy drop; meta mark 7 accept; } }`,
 		},
 		"a map of verdicts": {
-			rules: masquerade + `table inet filter {
+			rules: testbox.Masquerade + `table inet filter {
 				chain lan { accept; }
 				chain forward { type filter hook forward priority filter; iifname vmap { "br-lan" : jump lan, "isp0" : drop }; reject; } }`,
 		},
 		"firewalld": {
-			rules: masquerade + `table inet firewalld {
+			rules: testbox.Masquerade + `table inet firewalld {
 				chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state { established, related } accept; jump filter_FORWARD_POLICIES; reject with icmpx admin-prohibited; }
 				chain filter_FORWARD_POLICIES { iifname "br-lan" oifname "wan0" jump filter_FWD_home; iifname "br-lan" reject; }
 				chain filter_FWD_home { accept; } }`,
 			want: []string{"warning  firewall: chain inet firewalld filter_FORWARD drops what br-lan sends by tun0: put tun0 into a zone (firewall-cmd --permanent --zone=external --add-interface=tun0) and let a policy with target ACCEPT lead from the zone of br-lan to it"},
 		},
 		"ufw": {
-			rules: masquerade + `table ip filter {
+			rules: testbox.Masquerade + `table ip filter {
 				chain ufw-before-forward { }
 				chain FORWARD { type filter hook forward priority filter; policy drop; jump ufw-before-forward; } 
 				chain INPUT { type filter hook input priority filter; policy drop; jump ufw-before-forward; } }`,
@@ -196,7 +175,7 @@ func firewallPitfalls() map[string]pitfall {
 			},
 		},
 		"fw4": {
-			rules: masquerade + `table inet fw4 {
+			rules: testbox.Masquerade + `table inet fw4 {
 				chain forward { type filter hook forward priority filter; policy drop; iifname "br-lan" jump forward_lan; }
 				chain forward_lan { oifname "wan0" accept; } }`,
 			want: []string{"warning  firewall: chain inet fw4 forward drops what br-lan sends by tun0: in /etc/config/firewall give tun0 a zone, and forwarding from the zone of br-lan to it"},
@@ -207,23 +186,23 @@ func firewallPitfalls() map[string]pitfall {
 func otherPitfalls() map[string]pitfall {
 	return map[string]pitfall{
 		"a rule on our bits": {
-			rules: masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
+			rules: testbox.Masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
 			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it looks at bits of the mark that are ours (mask 0x7f000000): choose others with mask: in /etc/nameroute/gateway.yaml"},
 		},
 		"rules of well-behaved programs": {
-			rules: masquerade,
+			rules: testbox.Masquerade,
 			ip:    []string{"rule add not fwmark 0xca6c lookup 51820 priority 32764", "rule add fwmark 0x80000/0xff0000 lookup 52 priority 5210", "rule add from 10.0.0.0/8 lookup 90 priority 100"},
 		},
 		"a rule before ours": {
-			rules: masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
+			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
 			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it stands before ours and decides first: choose a priority: under 5000 in /etc/nameroute/gateway.yaml"},
 		},
 		"a rule among ours": {
-			rules: masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
+			rules: testbox.Masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
 			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): it stands among ours (7200 to 7327): choose another place with priority: in /etc/nameroute/gateway.yaml"},
 		},
 		"our table": {
-			rules: masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",
+			rules: testbox.Masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",
 			ip: []string{"route add 203.0.113.0/24 dev wan0 table 7000", "rule add from 10.1.0.0/16 lookup 7000 priority 31000"},
 			want: []string{
 				"warning  ip -4 rule 31000 of another program (from 10.1.0.0/16 lookup 7000): it sends packets to the table of route office: give the route another with table:",
@@ -231,19 +210,19 @@ func otherPitfalls() map[string]pitfall {
 			},
 		},
 		"MTU of an interface": {
-			rules: masquerade, ip: []string{"link set wan0 mtu 1400"},
+			rules: testbox.Masquerade, ip: []string{"link set wan0 mtu 1400"},
 			want: []string{"warning  route vpn: the MTU of tun0 (1500) is larger than the WAN's of 1400: ip link set tun0 mtu 1400, or less for what the tunnel adds"},
 		},
 		"wg-quick was there before": {
-			rules: masquerade, yaml: "  wg: {wireguard: /nowhere/wg0.conf}\n", ip: []string{"link add wg0 type bridge"},
+			rules: testbox.Masquerade, yaml: "  wg: {wireguard: /nowhere/wg0.conf}\n", ip: []string{"link add wg0 type bridge"},
 			want: []string{"warning  route wg: there is an interface wg0 that is not ours, so that the route stays closed: systemctl disable --now wg-quick@wg0, or ip link delete wg0"},
 		},
 		"IPv6 in the LAN only": {
-			rules: masquerade, ip: []string{"addr add 2001:db8:7::1/64 dev br-lan nodad"},
+			rules: testbox.Masquerade, ip: []string{"addr add 2001:db8:7::1/64 dev br-lan nodad"},
 			want: []string{"warning  IPv6: br-lan has addresses and the WAN has no default route: clients try IPv6 first and wait: stop announcing it on br-lan, or have the WAN's router advertisements accepted (sysctl net.ipv6.conf.wan0.accept_ra=2)"},
 		},
 		"IPv6 at the WAN only": {
-			rules: masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
+			rules: testbox.Masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
 			want: []string{"ok       IPv6: the WAN has it and br-lan has no address of it, so that clients use IPv4 only"},
 		},
 	}
@@ -255,7 +234,7 @@ func TestPitfalls(t *testing.T) {
 	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t)
+			m := machine{testbox.New(t)}
 			if strings.Contains(c.sh, "iptables-legacy") {
 				netlab.Need(t, "iptables-legacy")
 			}
@@ -277,12 +256,12 @@ func TestPitfalls(t *testing.T) {
 // Files are looked at below a folder of the test's.
 func TestPitfallsInFiles(t *testing.T) {
 	lan := netip.MustParseAddr("192.168.7.1")
-	networkd := func(h *hostCheck, r *report) { h.checkForeign(r) }
-	dhcp := func(h *hostCheck, r *report) { h.checkDHCP(r) }
-	kernel := func(h *hostCheck, r *report) { h.checkKernel(r, func() (bool, error) { return true, nil }) }
+	networkd := func(h *host, r *report) { h.checkForeign(r) }
+	dhcp := func(h *host, r *report) { h.checkDHCP(r) }
+	kernel := func(h *host, r *report) { h.checkKernel(r, func() (bool, error) { return true, nil }) }
 	runs := "/proc/321/comm"
 	for name, c := range map[string]struct {
-		look  func(*hostCheck, *report)
+		look  func(*host, *report)
 		files map[string]string
 		want  string
 	}{
@@ -312,16 +291,16 @@ func TestPitfallsInFiles(t *testing.T) {
 
 		"no conntrack": {kernel, nil, "warning  conntrack is not in the kernel, and no module of it can be loaded from here: flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
 		"conntrack":    {kernel, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"}, ""},
-		"no nftables": {func(h *hostCheck, r *report) { h.checkKernel(r, func() (bool, error) { return false, os.ErrNotExist }) }, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"},
+		"no nftables": {func(h *host, r *report) { h.checkKernel(r, func() (bool, error) { return false, os.ErrNotExist }) }, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"},
 			"wrong    nf_tables: the kernel cannot be asked for nft tables: file does not exist: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &hostCheck{root: t.TempDir(), own: map[netip.Addr]bool{lan: true}}
+			h := &host{Root: hostfs.Root(t.TempDir()), own: map[netip.Addr]bool{lan: true}}
 			for file, text := range c.files {
-				if err := os.MkdirAll(filepath.Join(h.root, filepath.Dir(file)), 0o755); err != nil {
+				if err := os.MkdirAll(filepath.Join(string(h.Root), filepath.Dir(file)), 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(h.root, file), []byte(text), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(string(h.Root), file), []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -336,7 +315,7 @@ func TestPitfallsInFiles(t *testing.T) {
 
 func TestClockBeforeTheBuild(t *testing.T) {
 	var out bytes.Buffer
-	(&hostCheck{}).checkClock(&report{out: &out}, time.Unix(0, 0), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	(&host{}).checkClock(&report{out: &out}, time.Unix(0, 0), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	if want := "warning  the clock says 1970-01-01 00:00:00, and this program was made on 2026-03-01: set it (timedatectl set-ntp true, or install chrony)\n"; out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}
@@ -345,8 +324,8 @@ func TestClockBeforeTheBuild(t *testing.T) {
 // A tunnel's packets must fit into the WAN's with what WireGuard adds: 60 bytes to an
 // IPv4 endpoint, 80 to one of IPv6 or with a name.
 func TestTunnelMTU(t *testing.T) {
-	m := newMachine(t)
-	m.NFT(strings.ReplaceAll(masquerade, "} }", "}\n}"))
+	m := machine{testbox.New(t)}
+	m.NFT(strings.ReplaceAll(testbox.Masquerade, "} }", "}\n}"))
 	for _, c := range []struct {
 		file, endpoint, yaml, want string
 	}{
@@ -374,53 +353,6 @@ func TestTunnelMTU(t *testing.T) {
 		}
 		m.want(cfg, want...)
 	}
-}
-
-// fakeStub is a program with the name of systemd-resolved that holds its address.
-func fakeStub(t *testing.T) (pid int) {
-	t.Helper()
-	netlab.Need(t, "nc")
-	nc, err := exec.LookPath("nc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake := filepath.Join(t.TempDir(), "systemd-resolve")
-	if err := os.WriteFile(fake, program, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	stub := exec.Command(fake, "-l", "-u", "127.0.0.53", "53")
-	if err := stub.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = stub.Process.Kill(); _ = stub.Wait() })
-	for range 500 {
-		if len(ports.Holders(53)) > 0 {
-			return stub.Process.Pid
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("nc does not listen")
-	return 0
-}
-
-// The stub of systemd-resolved, or what has its name, is told by name.
-func TestPortIsHeld(t *testing.T) {
-	pid := fakeStub(t)
-	all := []firewall.Listener{{Proto: "udp", Port: 53}, {Proto: "udp", Port: 53, Addr: netip.MustParseAddr("127.0.0.1")}}
-	errs := ports.InUse(all)
-	want := fmt.Sprintf("listen udp :53: bind: address already in use: port 53 is held by systemd-resolve (process %d): either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)", pid)
-	if len(errs) != 1 || errs[0].Error() != want || exit.Code(errs[0]) != exit.Port {
-		t.Errorf("got  %v\nwant %s", errs, want)
-	}
-}
-
-func FuzzVerdict(f *testing.F) {
-	f.Add([]byte{8, 0, 1, 0, 0xff, 0xff, 0xff, 0xfd, 8, 0, 2, 0, 'l', 'a', 'n', 0})
-	f.Fuzz(func(_ *testing.T, data []byte) { verdictOf(data) })
 }
 
 func FuzzHostFiles(f *testing.F) {

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 
 // checkOverlap finds policy rules and routing tables of others that get in the way of
 // ours: rules on bits of our mask, rules among ours or before them, routes in our tables.
-func (h *hostCheck) checkOverlap(r *report) {
+func (h *host) checkOverlap(r *report) {
 	routes := h.cfg.AllRoutes()
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]

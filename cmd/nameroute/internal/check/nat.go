@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"bufio"
@@ -8,21 +8,18 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 )
 
 // checkNAT looks for somebody who translates the LAN's sources to the WAN's address.
 // That is the box's own firewall's business; without it answers never come back.
-func (h *hostCheck) checkNAT(r *report) {
+func (h *host) checkNAT(r *report) {
 	for _, lan := range h.lan {
 		private := privateNetworks(lan)
 		if len(private) == 0 {
 			continue
 		}
 		for _, wan := range h.wan {
-			if wan == lan || h.rules.translates(wan) || h.legacyTranslates(wan) {
+			if wan == lan || h.rules.TranslatesSource(wan) || h.legacyTranslates(wan) {
 				continue
 			}
 			r.warn("nobody translates the sources of %s (%s) at %s, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname %s masquerade (not needed where the router behind %s has a route back)",
@@ -53,40 +50,10 @@ func privateNetworks(link string) []string {
 	return private
 }
 
-// translates reports whether some rule may translate the sources of what leaves by an
-// interface. Where a rule's other conditions are not known, it is taken to hold.
-func (rs *ruleset) translates(out string) bool {
-	for _, c := range rs.chains {
-		if c.family == nftables.TableFamilyIPv6 {
-			continue
-		}
-		for _, r := range c.rules {
-			if slices.ContainsFunc(r.Exprs, isSourceNAT) {
-				if match, _ := rs.eval(c, r, flow{oif: out}); match != no {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-func isSourceNAT(e expr.Any) bool {
-	switch e := e.(type) {
-	case *expr.Masq:
-		return true
-	case *expr.NAT:
-		return e.Type == expr.NATTypeSourceNAT
-	case *expr.Target:
-		return e.Name == "MASQUERADE" || e.Name == "SNAT" || e.Name == "NETMAP"
-	}
-	return false
-}
-
 // legacyTranslates asks the old iptables, which nftables does not show. Where it is
 // in use and cannot be asked, nothing is claimed.
-func (h *hostCheck) legacyTranslates(out string) bool {
-	tables, _ := h.read("/proc/thread-self/net/ip_tables_names") // no file: not in use
+func (h *host) legacyTranslates(out string) bool {
+	tables, _ := h.Read("/proc/thread-self/net/ip_tables_names") // no file: not in use
 	if !slices.Contains(strings.Fields(tables), "nat") {
 		return false
 	}
@@ -129,8 +96,8 @@ func wordAfter(words []string, flag string) string {
 }
 
 // checkLegacyForward finds a closed FORWARD chain of the old iptables.
-func (h *hostCheck) checkLegacyForward(r *report) {
-	tables, _ := h.read("/proc/thread-self/net/ip_tables_names")
+func (h *host) checkLegacyForward(r *report) {
+	tables, _ := h.Read("/proc/thread-self/net/ip_tables_names")
 	if !slices.Contains(strings.Fields(tables), "filter") {
 		return
 	}

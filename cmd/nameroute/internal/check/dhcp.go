@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"bufio"
@@ -10,12 +10,12 @@ import (
 
 // checkDHCP looks whether the DHCP server on this box announces this box as the
 // resolver. Names of clients that ask another one are not seen.
-func (h *hostCheck) checkDHCP(r *report) {
+func (h *host) checkDHCP(r *report) {
 	h.checkDnsmasq(r)
 	for _, k := range []struct{ file, option string }{
 		{"/etc/kea/kea-dhcp4.conf", "domain-name-servers"}, {"/etc/kea/kea-dhcp6.conf", "dns-servers"},
 	} {
-		text, ok := h.read(k.file)
+		text, ok := h.Read(k.file)
 		if !ok {
 			continue
 		}
@@ -31,7 +31,7 @@ func (h *hostCheck) checkDHCP(r *report) {
 }
 
 // others warns of announced resolvers that are not this box.
-func (h *hostCheck) others(r *report, file string, servers []string, remedy string) {
+func (h *host) others(r *report, file string, servers []string, remedy string) {
 	for _, s := range servers {
 		a, err := netip.ParseAddr(s)
 		if err == nil && !a.IsUnspecified() && !h.own[a] { // unspecified: the box that dnsmasq runs on
@@ -41,11 +41,11 @@ func (h *hostCheck) others(r *report, file string, servers []string, remedy stri
 	}
 }
 
-func (h *hostCheck) checkDnsmasq(r *report) {
+func (h *host) checkDnsmasq(r *report) {
 	var d dnsmasq
-	files := append([]string{"/etc/dnsmasq.conf"}, h.glob("/etc/dnsmasq.d/*")...)
-	for _, f := range append(files, h.glob("/var/etc/dnsmasq.conf*")...) { // OpenWrt's
-		if text, ok := h.read(f); ok {
+	files := append([]string{"/etc/dnsmasq.conf"}, h.Glob("/etc/dnsmasq.d/*")...)
+	for _, f := range append(files, h.Glob("/var/etc/dnsmasq.conf*")...) { // OpenWrt's
+		if text, ok := h.Read(f); ok {
 			d.parse(f, text)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"bufio"
@@ -24,15 +24,6 @@ type choices struct {
 	public bool   // public resolvers for the WAN
 	leases []string
 	domain string // of the clients in them
-}
-
-// initFlags are what the user said at once; "" and empty is what is asked or seen.
-type initFlags struct {
-	lan       []string
-	wan       string
-	wireguard string
-	list      string
-	yes       bool
 }
 
 // dialogue asks, or with --yes takes what is plain.
@@ -77,22 +68,22 @@ func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
 }
 
 // decide puts together what was seen, said and asked.
-func (d *dialogue) decide(b *box, f initFlags) (choices, error) {
+func (d *dialogue) decide(b *box, o Options) (choices, error) {
 	var c choices
 	var err error
 	c.public = !b.resolvers
 	c.leases, c.domain = b.leases, b.domain
 	c.bind = slices.ContainsFunc(b.port53, func(h string) bool { return strings.HasPrefix(h, "systemd-resolve") })
-	if c.wan, err = d.wan(b, f); err != nil {
+	if c.wan, err = d.wan(b, o); err != nil {
 		return c, err
 	}
-	if c.lan, err = d.lan(b, f); err != nil {
+	if c.lan, err = d.lan(b, o); err != nil {
 		return c, err
 	}
-	if err := d.tunnel(b, f, &c); err != nil {
+	if err := d.tunnel(b, o, &c); err != nil {
 		return c, err
 	}
-	c.list = f.list
+	c.list = o.List
 	if c.list == "" && !d.yes {
 		c.list, err = d.choose("Your list, a file or a URL", "list", []string{"mine.txt"})
 	}
@@ -102,12 +93,12 @@ func (d *dialogue) decide(b *box, f initFlags) (choices, error) {
 	return c, err
 }
 
-func (d *dialogue) wan(b *box, f initFlags) (string, error) {
+func (d *dialogue) wan(b *box, o Options) (string, error) {
 	switch {
-	case f.wan == "auto" || f.wan == "" && len(b.wan) <= 1:
+	case o.WAN == "auto" || o.WAN == "" && len(b.wan) <= 1:
 		return "", nil // followed, whatever it is
-	case f.wan != "":
-		return f.wan, nil
+	case o.WAN != "":
+		return o.WAN, nil
 	}
 	answer, err := d.choose("Interface of the WAN", "wan", b.wan)
 	if answer == "auto" {
@@ -116,8 +107,8 @@ func (d *dialogue) wan(b *box, f initFlags) (string, error) {
 	return answer, err
 }
 
-func (d *dialogue) lan(b *box, f initFlags) ([]candidate, error) {
-	names := f.lan
+func (d *dialogue) lan(b *box, o Options) ([]candidate, error) {
+	names := o.LAN
 	if len(names) == 0 {
 		var bridges, seen []string
 		for _, c := range b.lan {
@@ -147,8 +138,8 @@ func (d *dialogue) lan(b *box, f initFlags) ([]candidate, error) {
 	return all, nil
 }
 
-func (d *dialogue) tunnel(b *box, f initFlags, c *choices) error {
-	answer := f.wireguard
+func (d *dialogue) tunnel(b *box, o Options, c *choices) error {
+	answer := o.WireGuard
 	if answer == "" {
 		var err error
 		if answer, err = d.choose("Your tunnel: a provider's WireGuard file, or an interface", "wireguard", slices.Concat(b.wireguard, b.tunnels)); err != nil {

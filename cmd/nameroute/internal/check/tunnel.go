@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"slices"
@@ -11,16 +11,16 @@ import (
 
 // checkTunnels finds an interface of a tunnel's name that is somebody else's, as
 // wg-quick makes it of the same file. It is never taken over, and its route stays closed.
-func (h *hostCheck) checkTunnels(r *report) {
+func (h *host) checkTunnels(r *report) {
 	for _, route := range h.cfg.Routes {
-		if route.Egress.Kind == gateway.EgressWireGuard && foreignLink(route.Egress.Link) {
+		if route.Egress.Kind == gateway.EgressWireGuard && IsForeignLink(route.Egress.Link) {
 			r.warn("route %[1]s: there is an interface %[2]s that is not ours, so that the route stays closed: systemctl disable --now wg-quick@%[2]s, or ip link delete %[2]s", route.Name, route.Egress.Link)
 		}
 	}
 }
 
-// foreignLink reports whether an interface is there that nameroute has not made.
-func foreignLink(name string) bool {
+// IsForeignLink reports whether there is an interface that nameroute has not made.
+func IsForeignLink(name string) bool {
 	if _, err := netlink.LinkByName(name); err != nil {
 		return false
 	}

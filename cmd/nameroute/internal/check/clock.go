@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"time"
@@ -8,7 +8,7 @@ import (
 
 // checkClock: with a wrong clock no certificate of a resolver holds, WireGuard's far
 // end takes our handshakes for old ones, and what is stored looks lapsed.
-func (h *hostCheck) checkClock(r *report, now, built time.Time) {
+func (h *host) checkClock(r *report, now, built time.Time) {
 	var t unix.Timex // Modes 0: it only reads
 	state, err := unix.Adjtimex(&t)
 	switch {

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 )
 
 // checkForwarding: a box that does not forward serves nobody but itself.
-func (h *hostCheck) checkForwarding(r *report) {
+func (h *host) checkForwarding(r *report) {
 	for _, s := range []struct{ key, docker string }{
 		{"net.ipv4.ip_forward", "net.ipv4.ip_forward=1"},
 		{"net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.forwarding=1"},
@@ -27,7 +27,7 @@ func (h *hostCheck) checkForwarding(r *report) {
 // checkReversePath: with a strict reverse-path filter (rp_filter 1) an interface drops
 // the replies of a route's flows. The larger of all's and the interface's value counts
 // (Documentation/networking/ip-sysctl).
-func (h *hostCheck) checkReversePath(r *report) {
+func (h *host) checkReversePath(r *report) {
 	all, _ := h.sysctl("net.ipv4.conf.all.rp_filter")
 	for _, link := range slices.Concat(h.egresses, h.wan) {
 		own, ok := h.sysctl("net.ipv4.conf." + sysctlName(link) + ".rp_filter")
@@ -46,13 +46,13 @@ func (h *hostCheck) checkReversePath(r *report) {
 func sysctlName(link string) string { return strings.ReplaceAll(link, ".", "/") }
 
 // sysctl reads net.ipv4.conf.eth0/1.rp_filter, as sysctl(8) writes it.
-func (h *hostCheck) sysctl(key string) (string, bool) {
+func (h *host) sysctl(key string) (string, bool) {
 	path := strings.NewReplacer(".", "/", "/", ".").Replace(key)
-	text, ok := h.read("/proc/sys/" + path)
+	text, ok := h.Read("/proc/sys/" + path)
 	return strings.TrimSpace(text), ok
 }
 
 // sysctlsReadOnly: as in most containers.
-func (h *hostCheck) sysctlsReadOnly() bool {
-	return unix.Access(h.root+"/proc/sys/net/ipv4/ip_forward", unix.W_OK) != nil
+func (h *host) sysctlsReadOnly() bool {
+	return unix.Access(string(h.Root)+"/proc/sys/net/ipv4/ip_forward", unix.W_OK) != nil
 }

@@ -1,4 +1,6 @@
-package main
+// Package nftsim reads the nftables rules of other programs and tells what they do to a
+// packet, as far as that can be known without sending one.
+package nftsim
 
 import (
 	"fmt"
@@ -10,35 +12,38 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// ruleset is everybody else's firewall, as far as nftables has it: what iptables
-// writes today stands there too.
-type ruleset struct {
-	chains map[chainKey]*chain
-	bases  []*chain // in the order in which packets meet them
-	sets   map[chainKey][]nftables.SetElement
+// Ruleset holds the rules of other programs: nft's, and those that iptables-nft writes.
+type Ruleset struct {
+	chains map[Key]*Chain
+	bases  []*Chain // in the order in which packets pass them
+	sets   map[Key][]nftables.SetElement
 }
 
-// chainKey names a chain, or a set, of one table.
-type chainKey struct {
+// Key names a chain or a set.
+type Key struct {
 	family nftables.TableFamily
 	table  string
 	name   string
 }
 
-type chain struct {
-	chainKey
-	base  *nftables.Chain
+// Chain is a chain with its rules.
+type Chain struct {
+	Key
+	base  *nftables.Chain // nil unless it is a base chain
 	rules []*nftables.Rule
 }
 
-// String names a chain as nft(8) does.
-func (k chainKey) String() string {
+// Name returns the name of the chain within its table.
+func (k Key) Name() string { return k.name }
+
+// String returns the name as nft(8) writes it: inet filter forward.
+func (k Key) String() string {
 	family := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet"}[k.family]
 	return fmt.Sprintf("%s %s %s", family, k.table, k.name)
 }
 
-// readRuleset reads the tables for IPv4 and IPv6 but ours.
-func readRuleset() (*ruleset, error) {
+// Read reads the tables of the families ip, ip6 and inet, but for nameroute's own.
+func Read() (*Ruleset, error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, err
@@ -47,13 +52,13 @@ func readRuleset() (*ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nft list chains: %w", err)
 	}
-	rs := &ruleset{chains: map[chainKey]*chain{}, sets: map[chainKey][]nftables.SetElement{}}
-	tables := map[chainKey]*nftables.Table{}
+	rs := &Ruleset{chains: map[Key]*Chain{}, sets: map[Key][]nftables.SetElement{}}
+	tables := map[Key]*nftables.Table{}
 	for _, n := range all {
 		if !slices.Contains([]nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyINet}, n.Table.Family) || isOurTable(n.Table) {
 			continue
 		}
-		ch := &chain{chainKey: chainKey{n.Table.Family, n.Table.Name, n.Name}}
+		ch := &Chain{Key: Key{n.Table.Family, n.Table.Name, n.Name}}
 		if ch.rules, err = c.GetRules(n.Table, n); err != nil {
 			return nil, fmt.Errorf("nft list chain %s: %w", ch, err)
 		}
@@ -61,21 +66,21 @@ func readRuleset() (*ruleset, error) {
 			ch.base = n
 			rs.bases = append(rs.bases, ch)
 		}
-		rs.chains[ch.chainKey] = ch
-		tables[chainKey{n.Table.Family, n.Table.Name, ""}] = n.Table
+		rs.chains[ch.Key] = ch
+		tables[Key{n.Table.Family, n.Table.Name, ""}] = n.Table
 	}
 	for key, t := range tables {
 		if err := rs.readSets(c, key, t); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(rs.bases, func(a, b *chain) int { return int(*a.base.Priority) - int(*b.base.Priority) })
+	slices.SortStableFunc(rs.bases, func(a, b *Chain) int { return int(*a.base.Priority) - int(*b.base.Priority) })
 	return rs, nil
 }
 
-// readSets reads what a rule may look into: sets of single keys. A rule with another
-// set counts as one of which nothing is known.
-func (rs *ruleset) readSets(c *nftables.Conn, key chainKey, t *nftables.Table) error {
+// readSets reads a table's sets of single keys. Whether a lookup in any other set
+// succeeds is not known.
+func (rs *Ruleset) readSets(c *nftables.Conn, key Key, t *nftables.Table) error {
 	sets, err := c.GetSets(t)
 	if err != nil {
 		return fmt.Errorf("nft list sets of %s: %w", key, err)
@@ -94,12 +99,30 @@ func (rs *ruleset) readSets(c *nftables.Conn, key chainKey, t *nftables.Table) e
 	return nil
 }
 
+// isOurTable reports whether a table is nameroute's, the replica included.
 func isOurTable(t *nftables.Table) bool {
 	return t.Family == nftables.TableFamilyINet && (t.Name == gateway.TableName || strings.HasPrefix(t.Name, gateway.TableName+"_"))
 }
 
-// manager names who keeps a table, for the remedy; "" is somebody who writes rules by hand.
-func (rs *ruleset) manager(k chainKey) string {
+// Managers returns the programs that manage tables, each once; tables without one are
+// nftables'.
+func (rs *Ruleset) Managers() []string {
+	var all []string
+	for key := range rs.chains {
+		name := rs.Manager(key)
+		if name == "" {
+			name = "nftables"
+		}
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Manager returns the program that manages the table of a chain, "" where there is none.
+func (rs *Ruleset) Manager(k Key) string {
 	has := func(prefix string) bool {
 		for o := range rs.chains {
 			if o.family == k.family && o.table == k.table && strings.HasPrefix(o.name, prefix) {

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"fmt"
@@ -12,22 +12,22 @@ import (
 
 // checkKernel looks for what the kernel must have. A kernel with modules loads
 // conntrack by itself when the nft table is made.
-func (h *hostCheck) checkKernel(r *report, stands func() (bool, error)) {
+func (h *host) checkKernel(r *report, stands func() (bool, error)) {
 	if _, err := stands(); err != nil {
 		r.wrong(exit.Host, fmt.Errorf("nf_tables: the kernel cannot be asked for nft tables: %w: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET", err))
 	}
-	if _, ok := h.read("/proc/sys/net/netfilter/nf_conntrack_max"); ok || h.hasModules() {
+	if _, ok := h.Read("/proc/sys/net/netfilter/nf_conntrack_max"); ok || h.hasModules() {
 		return
 	}
 	r.warn("conntrack is not in the kernel, and no module of it can be loaded from here: flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)")
 }
 
 // hasModules reports whether the running kernel's modules lie here.
-func (h *hostCheck) hasModules() bool {
+func (h *host) hasModules() bool {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(h.root, "/lib/modules", unix.ByteSliceToString(u.Release[:])))
+	_, err := os.Stat(filepath.Join(string(h.Root), "/lib/modules", unix.ByteSliceToString(u.Release[:])))
 	return err == nil
 }

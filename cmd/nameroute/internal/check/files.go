@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -25,7 +25,7 @@ import (
 
 // checkCorefile checks the Corefile and returns it parsed, nil where that fails. Without a
 // valid gateway.yaml only its form is checked.
-func checkCorefile(o *options, cfg *gateway.Config, r *report) *corefile.File {
+func checkCorefile(o Options, cfg *gateway.Config, r *report) *corefile.File {
 	raw, err := os.ReadFile(o.Corefile)
 	if err != nil {
 		r.wrong(exit.Corefile, paths.ReadError("Corefile", "corefile", o.Corefile, err))
@@ -90,7 +90,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 }
 
 // checkHost looks at what the kernel and other programs must allow.
-func checkHost(o *options, f *corefile.File, r *report) {
+func checkHost(o Options, f *corefile.File, r *report) {
 	if err := privilege.Need(); err != nil {
 		r.wrong(exit.Denied, err)
 	}

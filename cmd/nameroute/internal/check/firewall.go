@@ -1,33 +1,35 @@
-package main
+package check
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/nftsim"
+	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
 // checkForward finds the firewall that would not let the LAN's packets out by a route.
 // Of each chain it is said once.
-func (h *hostCheck) checkForward(r *report) {
+func (h *host) checkForward(r *report) {
 	for _, lan := range h.lan {
-		var seen []chainKey
+		var seen []nftsim.Key
 		for _, out := range h.ways() {
 			for _, v6 := range []bool{false, true} {
-				c := h.rules.stops(*nftables.ChainHookForward, flow{iif: lan, oif: out, v6: v6})
-				if c == nil || slices.Contains(seen, c.chainKey) {
+				c := h.rules.Drops(*nftables.ChainHookForward, nftsim.Flow{In: lan, Out: out, IPv6: v6})
+				if c == nil || slices.Contains(seen, c.Key) {
 					continue
 				}
-				seen = append(seen, c.chainKey)
-				r.warn("firewall: chain %s drops what %s sends by %s: %s", c, lan, out, forwardRemedy(h.rules.manager(c.chainKey), c, lan, out))
+				seen = append(seen, c.Key)
+				r.warn("firewall: chain %s drops what %s sends by %s: %s", c, lan, out, forwardRemedy(h.rules.Manager(c.Key), c, lan, out))
 			}
 		}
 	}
 }
 
-func forwardRemedy(manager string, c *chain, lan, out string) string {
+func forwardRemedy(manager string, c *nftsim.Chain, lan, out string) string {
 	switch manager {
 	case "Docker":
 		return fmt.Sprintf("Docker sets that policy: iptables -I DOCKER-USER -i %[1]s -j ACCEPT; iptables -I DOCKER-USER -o %[1]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", lan)
@@ -38,15 +40,15 @@ func forwardRemedy(manager string, c *chain, lan, out string) string {
 	case "fw4":
 		return fmt.Sprintf("in /etc/config/firewall give %s a zone, and forwarding from the zone of %s to it", out, lan)
 	case "iptables":
-		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -j ACCEPT; iptables -I %[1]s -o %[2]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)", c.name, lan)
+		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -j ACCEPT; iptables -I %[1]s -o %[2]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)", c.Name(), lan)
 	}
 	return fmt.Sprintf("nft insert rule %[1]s iifname %[2]s accept; nft insert rule %[1]s oifname %[2]s ct state established,related accept; and in its file", c, lan)
 }
 
 // checkInput finds the firewall that would not let the LAN's questions in.
-func (h *hostCheck) checkInput(r *report, listeners []firewall.Listener) {
+func (h *host) checkInput(r *report, listeners []firewall.Listener) {
 	for _, lan := range h.lan {
-		var seen []chainKey
+		var seen []nftsim.Key
 		for _, l := range listeners {
 			if l.Addr.IsValid() && l.Addr.IsLoopback() {
 				continue
@@ -56,18 +58,18 @@ func (h *hostCheck) checkInput(r *report, listeners []firewall.Listener) {
 				proto = unix.IPPROTO_UDP
 			}
 			for _, v6 := range []bool{false, true} {
-				c := h.rules.stops(*nftables.ChainHookInput, flow{iif: lan, v6: v6, proto: proto, dport: l.Port})
-				if c == nil || slices.Contains(seen, c.chainKey) || l.Addr.IsValid() && l.Addr.Is6() != v6 {
+				c := h.rules.Drops(*nftables.ChainHookInput, nftsim.Flow{In: lan, IPv6: v6, Proto: proto, Port: l.Port})
+				if c == nil || slices.Contains(seen, c.Key) || l.Addr.IsValid() && l.Addr.Is6() != v6 {
 					continue
 				}
-				seen = append(seen, c.chainKey)
-				r.warn("firewall: chain %s drops questions of %s to %s port %d: %s", c, lan, l.Proto, l.Port, inputRemedy(h.rules.manager(c.chainKey), c, lan, l.Port))
+				seen = append(seen, c.Key)
+				r.warn("firewall: chain %s drops questions of %s to %s port %d: %s", c, lan, l.Proto, l.Port, inputRemedy(h.rules.Manager(c.Key), c, lan, l.Port))
 			}
 		}
 	}
 }
 
-func inputRemedy(manager string, c *chain, lan string, port uint16) string {
+func inputRemedy(manager string, c *nftsim.Chain, lan string, port uint16) string {
 	switch manager {
 	case "ufw":
 		return fmt.Sprintf("ufw allow in on %s to any port %d", lan, port)
@@ -76,13 +78,13 @@ func inputRemedy(manager string, c *chain, lan string, port uint16) string {
 	case "fw4":
 		return fmt.Sprintf("in /etc/config/firewall let the zone of %s have `option input ACCEPT`", lan)
 	case "iptables", "Docker":
-		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -p udp --dport %[3]d -j ACCEPT; iptables -I %[1]s -i %[2]s -p tcp --dport %[3]d -j ACCEPT (and ip6tables)", c.name, lan, port)
+		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -p udp --dport %[3]d -j ACCEPT; iptables -I %[1]s -i %[2]s -p tcp --dport %[3]d -j ACCEPT (and ip6tables)", c.Name(), lan, port)
 	}
 	return fmt.Sprintf("nft insert rule %s iifname %s meta l4proto { tcp, udp } th dport %d accept; and in its file", c, lan, port)
 }
 
 // ways are the interfaces that the LAN's packets leave by, those of the routes first.
-func (h *hostCheck) ways() []string {
+func (h *host) ways() []string {
 	var out []string
 	for _, l := range slices.Concat(h.egresses, h.wan) {
 		if !slices.Contains(out, l) && !slices.Contains(h.lan, l) {

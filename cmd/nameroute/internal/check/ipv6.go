@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"net"
@@ -10,7 +10,7 @@ import (
 )
 
 // checkIPv6 finds IPv6 that is there on one side only. Clients try it first and wait.
-func (h *hostCheck) checkIPv6(r *report) {
+func (h *host) checkIPv6(r *report) {
 	wan := slices.ContainsFunc(h.defaults, func(d policy.KernelRoute) bool { return d.Family == gateway.V6 })
 	for _, lan := range h.lan {
 		has := hasIPv6(lan)

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"net"
@@ -17,7 +17,7 @@ const (
 
 // checkMTU finds a tunnel whose packets do not fit into the WAN's. They would be sent
 // in fragments, which many networks drop.
-func (h *hostCheck) checkMTU(r *report) {
+func (h *host) checkMTU(r *report) {
 	wan := smallestMTU(h.wan)
 	if wan == 0 {
 		return

@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"fmt"
@@ -12,6 +12,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/check"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/nftsim"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
@@ -46,8 +49,7 @@ type candidate struct {
 var othersBridges = regexp.MustCompile(`^(docker|br-[0-9a-f]{12}$|virbr|lxc|podman|cni|veth|vnet|tap)`)
 
 // lookAtBox looks at this machine. root stands before the paths of files, for tests.
-func lookAtBox(root string) (*box, error) {
-	h := &hostCheck{root: root}
+func lookAtBox(h hostfs.Root) (*box, error) {
 	b := &box{}
 	cfg, err := config.Parse(gateway.DefaultFile, nil)
 	if err != nil {
@@ -72,7 +74,7 @@ func lookAtBox(root string) (*box, error) {
 		"NetworkManager":  "NetworkManager runs: it leaves alone what nameroute makes",
 		"systemd-network": "systemd-networkd runs: `nameroute check` tells what it must be told",
 	} {
-		if h.runs(process) {
+		if h.Runs(process) {
 			b.notes = append(b.notes, note)
 		}
 	}
@@ -123,11 +125,11 @@ func (b *box) lookAtLinks() error {
 
 // lookAtTunnelFiles takes the files that have an endpoint and route more than a few
 // networks: a provider's, and not those of a server for road warriors.
-func (b *box) lookAtTunnelFiles(h *hostCheck) {
-	files := h.glob("/etc/wireguard/*.conf")
+func (b *box) lookAtTunnelFiles(h hostfs.Root) {
+	files := h.Glob("/etc/wireguard/*.conf")
 	slices.Sort(files)
 	for _, f := range files {
-		conf, err := provider.Load(h.root + f)
+		conf, err := provider.Load(string(h) + f)
 		if err != nil {
 			first, _, _ := strings.Cut(err.Error(), "\n")
 			b.notes = append(b.notes, first)
@@ -136,7 +138,7 @@ func (b *box) lookAtTunnelFiles(h *hostCheck) {
 		if slices.ContainsFunc(conf.Peers, func(p provider.Peer) bool {
 			return !p.Endpoint.IsZero() && slices.ContainsFunc(p.AllowedIPs, func(n netip.Prefix) bool { return n.Bits() <= 1 })
 		}) {
-			b.wireguard = append(b.wireguard, h.root+f)
+			b.wireguard = append(b.wireguard, string(h)+f)
 		} else {
 			b.notes = append(b.notes, f+" leads to no internet (no endpoint, or no AllowedIPs like 0.0.0.0/0)")
 		}
@@ -144,24 +146,16 @@ func (b *box) lookAtTunnelFiles(h *hostCheck) {
 }
 
 // lookAtFirewalls names who manages rules here.
-func (b *box) lookAtFirewalls(h *hostCheck) {
-	if rs, err := readRuleset(); err == nil {
-		for key := range rs.chains {
-			name := rs.manager(key)
-			if name == "" {
-				name = "nftables"
-			}
-			if !slices.Contains(b.firewalls, name) {
-				b.firewalls = append(b.firewalls, name)
-			}
-		}
+func (b *box) lookAtFirewalls(h hostfs.Root) {
+	if rs, err := nftsim.Read(); err == nil {
+		b.firewalls = rs.Managers()
 	} else {
 		b.notes = append(b.notes, fmt.Sprintf("the firewall's rules cannot be read: %v", err))
 	}
-	enabled, _ := h.read("/etc/ufw/ufw.conf")
+	enabled, _ := h.Read("/etc/ufw/ufw.conf")
 	for name, found := range map[string]bool{
-		"firewalld": h.runs("firewalld"), "ufw": strings.Contains("\n"+enabled, "\nENABLED=yes"),
-		"nftables.service": len(h.glob("/etc/systemd/system/*.wants/nftables.service")) > 0,
+		"firewalld": h.Runs("firewalld"), "ufw": strings.Contains("\n"+enabled, "\nENABLED=yes"),
+		"nftables.service": len(h.Glob("/etc/systemd/system/*.wants/nftables.service")) > 0,
 	} {
 		if found && !slices.Contains(b.firewalls, name) {
 			b.firewalls = append(b.firewalls, name)
@@ -174,5 +168,5 @@ func (b *box) lookAtFirewalls(h *hostCheck) {
 // refused.
 func wgQuick(file string) (link string, up bool) {
 	link = strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".conf")
-	return link, foreignLink(link)
+	return link, check.IsForeignLink(link)
 }

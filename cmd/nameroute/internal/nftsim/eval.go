@@ -1,4 +1,4 @@
-package main
+package nftsim
 
 import (
 	"bytes"
@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answer to whether a rule matches.
-type answer int
+// match tells whether a rule matches a flow.
+type match int
 
 const (
-	yes answer = iota
+	yes match = iota
 	maybe
 	no
 )
 
-// eval runs a rule's expressions for a flow, with the registers that they fill; nil
-// is a value that is not known. Data in registers lies as in the kernel.
-func (rs *ruleset) eval(c *chain, r *nftables.Rule, f flow) (answer, *expr.Verdict) {
+// eval runs a rule's expressions for a flow and returns the rule's verdict, nil without
+// one. Registers hold data as the kernel's do; nil is a value that is not known.
+func (rs *Ruleset) eval(c *Chain, r *nftables.Rule, f Flow) (match, *expr.Verdict) {
 	regs := map[uint32][]byte{}
 	var verdict *expr.Verdict
 	all := yes
@@ -40,7 +40,7 @@ func (rs *ruleset) eval(c *chain, r *nftables.Rule, f flow) (answer, *expr.Verdi
 			}
 		case *expr.Ct:
 			if !e.SourceRegister {
-				regs[e.Register] = ctOf(e.Key)
+				regs[e.Register] = ctValue(e.Key)
 			}
 		case *expr.Bitwise:
 			regs[e.DestRegister] = bitwise(regs[e.SourceRegister], e)
@@ -70,15 +70,15 @@ func (rs *ruleset) eval(c *chain, r *nftables.Rule, f flow) (answer, *expr.Verdi
 	return all, verdict
 }
 
-// xtConntrackState is XT_CONNTRACK_STATE, which says that the state is looked at, and
+// xtConntrackState is XT_CONNTRACK_STATE, which says that the rule matches the state, and
 // xtStateNew the bit of a new connection (XT_CONNTRACK_STATE_BIT of IP_CT_NEW).
 const (
 	xtConntrackState = 1
 	xtStateNew       = 8
 )
 
-// xtMatch is a match of iptables.
-func xtMatch(e *expr.Match) answer {
+// xtMatch evaluates a match of iptables.
+func xtMatch(e *expr.Match) match {
 	if e.Name == "comment" {
 		return yes
 	}
@@ -95,7 +95,8 @@ func xtMatch(e *expr.Match) answer {
 	return yes
 }
 
-func (f flow) meta(key expr.MetaKey) []byte {
+// meta returns the value of a meta key, nil where it is not known.
+func (f Flow) meta(key expr.MetaKey) []byte {
 	name := func(s string) []byte {
 		if s == "" {
 			return nil
@@ -104,28 +105,28 @@ func (f flow) meta(key expr.MetaKey) []byte {
 	}
 	switch key {
 	case expr.MetaKeyIIFNAME:
-		return name(f.iif)
+		return name(f.In)
 	case expr.MetaKeyOIFNAME:
-		return name(f.oif)
+		return name(f.Out)
 	case expr.MetaKeyIIF:
-		return indexOf(f.iif)
+		return linkIndex(f.In)
 	case expr.MetaKeyOIF:
-		return indexOf(f.oif)
+		return linkIndex(f.Out)
 	case expr.MetaKeyNFPROTO:
-		if f.v6 {
+		if f.IPv6 {
 			return []byte{unix.NFPROTO_IPV6}
 		}
 		return []byte{unix.NFPROTO_IPV4}
 	case expr.MetaKeyL4PROTO:
-		if f.proto != 0 {
-			return []byte{f.proto}
+		if f.Proto != 0 {
+			return []byte{f.Proto}
 		}
 	}
 	return nil
 }
 
-// indexOf is an interface's number as a register holds it.
-func indexOf(link string) []byte {
+// linkIndex returns an interface's index as a register holds it.
+func linkIndex(link string) []byte {
 	i, err := net.InterfaceByName(link)
 	if err != nil {
 		return nil
@@ -133,19 +134,20 @@ func indexOf(link string) []byte {
 	return binary.NativeEndian.AppendUint32(nil, uint32(i.Index))
 }
 
-// payload knows the protocol in the IPv4 header and the port that a packet goes to.
-func (f flow) payload(e *expr.Payload) []byte {
+// payload returns what is known of a packet: the protocol in its IP header and its
+// destination port.
+func (f Flow) payload(e *expr.Payload) []byte {
 	switch {
-	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == 2 && e.Len == 2 && f.dport != 0:
-		return binary.BigEndian.AppendUint16(nil, f.dport)
-	case e.Base == expr.PayloadBaseNetworkHeader && e.Len == 1 && f.proto != 0 && (!f.v6 && e.Offset == 9 || f.v6 && e.Offset == 6):
-		return []byte{f.proto}
+	case e.Base == expr.PayloadBaseTransportHeader && e.Offset == 2 && e.Len == 2 && f.Port != 0:
+		return binary.BigEndian.AppendUint16(nil, f.Port)
+	case e.Base == expr.PayloadBaseNetworkHeader && e.Len == 1 && f.Proto != 0 && (!f.IPv6 && e.Offset == 9 || f.IPv6 && e.Offset == 6):
+		return []byte{f.Proto}
 	}
 	return nil
 }
 
-// ctOf: the connection is a new one.
-func ctOf(key expr.CtKey) []byte {
+// ctValue returns the value of a conntrack key: the connection is new.
+func ctValue(key expr.CtKey) []byte {
 	if key == expr.CtKeySTATE {
 		return binary.NativeEndian.AppendUint32(nil, expr.CtStateBitNEW)
 	}
@@ -163,8 +165,9 @@ func bitwise(v []byte, e *expr.Bitwise) []byte {
 	return out
 }
 
-// compare: the data of a name with a wildcard is shorter than the register.
-func compare(v []byte, e *expr.Cmp) answer {
+// compare evaluates a comparison. The data of a name with a wildcard is shorter than
+// the register.
+func compare(v []byte, e *expr.Cmp) match {
 	if v == nil || len(e.Data) > len(v) {
 		return maybe
 	}
@@ -179,9 +182,9 @@ func compare(v []byte, e *expr.Cmp) answer {
 	return no
 }
 
-// lookup finds a value in a set, or in a map of verdicts, whose verdict it returns.
-func (rs *ruleset) lookup(c *chain, v []byte, e *expr.Lookup, old *expr.Verdict) (answer, *expr.Verdict) {
-	elems, known := rs.sets[chainKey{c.family, c.table, e.SetName}]
+// lookup looks a value up in a set or a verdict map, and returns the map's verdict for it.
+func (rs *Ruleset) lookup(c *Chain, v []byte, e *expr.Lookup, old *expr.Verdict) (match, *expr.Verdict) {
+	elems, known := rs.sets[Key{c.family, c.table, e.SetName}]
 	if v == nil || !known {
 		if e.IsDestRegSet && e.DestRegister == unix.NFT_REG_VERDICT {
 			return maybe, &expr.Verdict{Kind: expr.VerdictAccept} // one of its verdicts may be
@@ -196,9 +199,9 @@ func (rs *ruleset) lookup(c *chain, v []byte, e *expr.Lookup, old *expr.Verdict)
 		case e.Invert:
 			return no, nil
 		case e.IsDestRegSet && e.DestRegister != unix.NFT_REG_VERDICT:
-			return maybe, nil // it goes into a register of which nothing is known
+			return maybe, nil // it fills a register with data that is not known
 		case e.IsDestRegSet:
-			return yes, verdictOf(el.Val)
+			return yes, parseVerdict(el.Val)
 		}
 		return yes, old
 	}
@@ -208,9 +211,9 @@ func (rs *ruleset) lookup(c *chain, v []byte, e *expr.Lookup, old *expr.Verdict)
 	return no, nil
 }
 
-// verdictOf reads a verdict in a map (NFTA_VERDICT_CODE and NFTA_VERDICT_CHAIN), which
+// parseVerdict parses a verdict in a map (NFTA_VERDICT_CODE and NFTA_VERDICT_CHAIN), which
 // the library leaves as bytes; nil for what is none.
-func verdictOf(data []byte) *expr.Verdict {
+func parseVerdict(data []byte) *expr.Verdict {
 	d, err := netlink.NewAttributeDecoder(data)
 	if err != nil {
 		return nil

@@ -1,14 +1,13 @@
-package main
+package check
 
 import (
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/nftsim"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -17,22 +16,22 @@ import (
 
 // hostCheck is this machine, as far as its pitfalls go. Everything is looked at once
 // and nothing is changed.
-type hostCheck struct {
-	root     string // before every path, for tests; "" is the machine itself
+type host struct {
+	hostfs.Root
 	cfg      *gateway.Config
 	lan      []string // interfaces that are there now
 	wan      []string
 	egresses []string             // of routes
 	defaults []policy.KernelRoute // of the WAN
 	own      map[netip.Addr]bool
-	rules    *ruleset
+	rules    *nftsim.Ruleset
 }
 
 // checkPitfalls looks for what else on this machine would get in the way.
-func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, r *report) {
-	h := newHostCheck(cfg)
+func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, built time.Time, r *report) {
+	h := newHost(cfg)
 	var err error
-	if h.rules, err = readRuleset(); err != nil {
+	if h.rules, err = nftsim.Read(); err != nil {
 		r.warn("firewall: %v: other programs' rules are not looked at", err)
 	}
 	h.checkKernel(r, func() (bool, error) { return nft.TableExists(gateway.TableName) })
@@ -51,11 +50,11 @@ func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, r *report
 	h.checkMTU(r)
 	h.checkIPv6(r)
 	h.checkDHCP(r)
-	h.checkClock(r, time.Now(), buildTime())
+	h.checkClock(r, time.Now(), built)
 }
 
-func newHostCheck(cfg *gateway.Config) *hostCheck {
-	h := &hostCheck{cfg: cfg}
+func newHost(cfg *gateway.Config) *host {
+	h := &host{cfg: cfg}
 	there := func(link string) bool { _, err := net.InterfaceByName(link); return err == nil }
 	for _, l := range cfg.LAN {
 		if there(l) {
@@ -71,33 +70,4 @@ func newHostCheck(cfg *gateway.Config) *hostCheck {
 	h.wan = policy.LinksOf(h.defaults)
 	h.own, _ = policy.OwnAddrs() // as above
 	return h
-}
-
-func (h *hostCheck) read(path string) (string, bool) {
-	text, err := os.ReadFile(h.root + path)
-	return string(text), err == nil
-}
-
-func (h *hostCheck) exists(path string) bool {
-	_, err := os.Stat(h.root + path)
-	return err == nil
-}
-
-// glob finds files, by their names without root.
-func (h *hostCheck) glob(pattern string) []string {
-	found, _ := filepath.Glob(h.root + pattern) // the patterns are ours and well formed
-	for i := range found {
-		found[i] = strings.TrimPrefix(found[i], h.root)
-	}
-	return found
-}
-
-// runs reports whether a process of that name runs. The kernel cuts names to 15 bytes.
-func (h *hostCheck) runs(name string) bool {
-	for _, comm := range h.glob("/proc/[0-9]*/comm") {
-		if text, ok := h.read(comm); ok && strings.TrimSpace(text) == name {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,161 @@
+// Package setup writes gateway.yaml and a Corefile: from what it sees of this machine, or
+// from another program's configuration.
+package setup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway/config"
+)
+
+// Options are the files to write, and what the user chose beforehand. What is empty is
+// asked for, or seen.
+type Options struct {
+	paths.Paths
+	LAN       []string
+	WAN       string // an interface, or auto
+	WireGuard string // a provider's file, or another tunnel's interface
+	List      string // a file or a URL
+	Yes       bool   // ask nothing
+
+	In  io.Reader
+	Out io.Writer
+
+	root hostfs.Root
+}
+
+// Init looks at this machine, asks for what it cannot see, and writes gateway.yaml, a
+// Corefile and an empty list. It replaces no file.
+func Init(o Options) error {
+	for _, name := range []string{o.Config, o.Corefile} {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("%s is there already: nothing is written; `nameroute check` says whether it is right", name)
+		}
+	}
+	b, err := lookAtBox(o.root)
+	if err != nil {
+		return err
+	}
+	b.tell(o.Out)
+	d := &dialogue{in: bufio.NewReader(o.In), out: o.Out, yes: o.Yes}
+	c, err := d.decide(b, o)
+	if err != nil {
+		return err
+	}
+	files := c.compose(filepath.Dir(o.Config))
+	if err := o.checkComposed(files); err != nil {
+		return err
+	}
+	if err := o.writeInit(files); err != nil {
+		return err
+	}
+	o.nextSteps(b, c, files)
+	return nil
+}
+
+// tell says what was seen.
+func (b *box) tell(out io.Writer) {
+	var lan []string
+	for _, c := range b.lan {
+		var addrs []string
+		for _, a := range c.addrs {
+			addrs = append(addrs, a.String())
+		}
+		lan = append(lan, fmt.Sprintf("%s (%s)", c.name, strings.Join(addrs, ", ")))
+	}
+	for _, line := range [][2]string{
+		{"WAN", strings.Join(b.wan, ", ")},
+		{"LAN", strings.Join(lan, ", ")},
+		{"WireGuard files", strings.Join(b.wireguard, ", ")},
+		{"other tunnels", strings.Join(b.tunnels, ", ")},
+		{"port 53", strings.Join(b.port53, ", ")},
+		{"firewall", strings.Join(b.firewalls, ", ")},
+		{"DHCP leases", strings.Join(b.leases, ", ")},
+	} {
+		if line[1] == "" {
+			line[1] = "none"
+		}
+		fmt.Fprintf(out, "%-16s %s\n", line[0]+":", line[1])
+	}
+	for _, n := range b.notes {
+		fmt.Fprintf(out, "%-16s %s\n", "note:", n)
+	}
+	fmt.Fprintln(out)
+}
+
+// checkComposed reads the files as a start would, so that an answer that cannot be
+// right is refused before anything is written.
+func (o Options) checkComposed(f initFiles) error {
+	cfg, err := config.Parse(o.Config, []byte(f.gateway))
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	text, err := corefile.Expand(o.Corefile, []byte(f.corefile))
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	if problems := corecheck.Check(text, cfg); len(problems) > 0 {
+		return exit.With(exit.Usage, errors.Join(problems...))
+	}
+	return nil
+}
+
+// writeInit writes the files, each only where there is none. A list that is there is
+// the user's, and is used.
+func (o Options) writeInit(f initFiles) error {
+	for _, w := range []struct{ name, text string }{{f.listFile, f.list}, {o.Config, f.gateway}, {o.Corefile, f.corefile}} {
+		if w.text == "" {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(w.name), 0o755); err != nil {
+			return err
+		}
+		file, err := os.OpenFile(w.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) && w.name == f.listFile {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		_, err = file.WriteString(w.text)
+		if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", w.name, err)
+		}
+		fmt.Fprintf(o.Out, "wrote %s\n", w.name)
+	}
+	return nil
+}
+
+// nextSteps are the three things that are left to do.
+func (o Options) nextSteps(b *box, c choices, f initFiles) {
+	fmt.Fprintln(o.Out, "\nNext:")
+	first := "look through the two files"
+	if f.list != "" {
+		first = "write the names that are to go through the tunnel into " + f.listFile
+	}
+	fmt.Fprintf(o.Out, "  1. %s\n", first)
+	fmt.Fprintln(o.Out, "  2. sudo nameroute check, and do what it says")
+	if link, up := wgQuick(c.file); c.file != "" && up {
+		fmt.Fprintf(o.Out, "     (%[1]s is up, by wg-quick as it seems: systemctl disable --now wg-quick@%[1]s, or wg-quick down %[1]s)\n", link)
+	}
+	if len(b.port53) > 0 && !c.bind {
+		fmt.Fprintf(o.Out, "     (port 53 is held by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
+	}
+	fmt.Fprintf(o.Out, "  3. sudo nameroute run (or systemctl enable --now nameroute), and have your DHCP\n     server announce %s as the resolver\n", c.lanAddress())
+}

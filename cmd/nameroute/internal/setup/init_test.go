@@ -1,0 +1,229 @@
+package setup
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/check"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/testbox"
+	"github.com/nameroute/nameroute/plugin/dnshalf"
+)
+
+const initWireGuard = "[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nAddress = 10.9.0.2/32\n%s" +
+	"[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = %s\nEndpoint = 192.0.2.1:51820\n"
+
+// fresh is a machine before anything of ours is there.
+type fresh struct {
+	testbox.Box
+	o    Options
+	root string
+}
+
+func newFresh(t *testing.T, files map[string]string) fresh {
+	t.Helper()
+	b := testbox.New(t)
+	dir := t.TempDir()
+	f := fresh{b, Options{Paths: paths.Paths{Config: filepath.Join(dir, "etc", "gateway.yaml"), Corefile: filepath.Join(dir, "etc", "Corefile"), State: dir, Run: dir}}, filepath.Join(dir, "root")}
+	f.o.root = hostfs.Root(f.root)
+	files["/etc/resolv.conf"] = "nameserver 198.51.100.53\n"
+	for name, text := range files {
+		f.write(name, text)
+	}
+	f.Sh("mount --bind " + filepath.Join(f.root, "etc/resolv.conf") + " /etc/resolv.conf")
+	return f
+}
+
+func (f fresh) write(name, text string) {
+	f.T.Helper()
+	name = filepath.Join(f.root, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		f.T.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		f.T.Fatal(err)
+	}
+}
+
+// init runs it and returns what it printed, or why it ended.
+func (f fresh) init(o Options, answers string) (string, error) {
+	f.T.Helper()
+	dnshalf.SetDefaults(dnshalf.Defaults{Config: f.o.Config, State: f.o.State}) // as every command does
+	var out bytes.Buffer
+	var err error
+	o.Paths, o.root, o.In, o.Out = f.o.Paths, f.o.root, strings.NewReader(answers), &out
+	f.Do(func() { err = Init(o) })
+	return f.clean(out.String()), err
+}
+
+// clean takes the test's own folder out of a text.
+func (f fresh) clean(text string) string {
+	text = strings.ReplaceAll(text, f.root, "")
+	return strings.ReplaceAll(text, filepath.Dir(f.o.Config), "/etc/nameroute")
+}
+
+// written are the files as they were written, one after another.
+func (f fresh) written() string {
+	f.T.Helper()
+	var all strings.Builder
+	for _, name := range []string{f.o.Config, f.o.Corefile, filepath.Join(filepath.Dir(f.o.Config), "mine.txt")} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			text = []byte("not there\n")
+		}
+		fmt.Fprintf(&all, "--- %s\n%s", filepath.Base(name), f.clean(string(text)))
+	}
+	return all.String()
+}
+
+// check: what is written is right for `check`.
+func (f fresh) check() string {
+	f.T.Helper()
+	var out bytes.Buffer
+	var err error
+	f.Do(func() { err = check.Files(check.Options{Paths: f.o.Paths, Out: &out}) })
+	if err != nil {
+		f.T.Errorf("what init wrote is wrong:\n%s%s", out.String(), f.written())
+	}
+	return out.String()
+}
+
+func TestInitWithoutQuestions(t *testing.T) {
+	f := newFresh(t, map[string]string{
+		"/etc/wireguard/wg0.conf":    fmt.Sprintf(initWireGuard, "DNS = 10.9.0.1\n", "0.0.0.0/0, ::/0"),
+		"/etc/wireguard/office.conf": fmt.Sprintf(initWireGuard, "", "10.0.0.0/8"),
+		"/etc/wireguard/bad.conf":    "[Interface]\nPrivateKey = x\n",
+		"/etc/ufw/ufw.conf":          "ENABLED=yes\n",
+
+		"/var/lib/misc/dnsmasq.leases": "", "/tmp/dhcp.leases": "", "/run/systemd/system/x": "",
+		"/etc/dnsmasq.d/lan.conf": "# domain=no.example\n domain = Home.Example\n",
+	})
+	f.NFT("table ip filter {\nchain DOCKER { }\n}\n")
+	f.IP("link del tun0")
+	said, err := f.init(Options{Yes: true}, "")
+	if err != nil {
+		t.Fatal(err, said)
+	}
+	golden(t, "init.txt", said+f.written())
+	f.check()
+
+	before := f.written()
+	if said, err := f.init(Options{Yes: true}, ""); err == nil || f.clean(err.Error()) != "/etc/nameroute/gateway.yaml is there already: nothing is written; `nameroute check` says whether it is right" || said != "" {
+		t.Errorf("again: %q, %v", said, err)
+	}
+	if after := f.written(); after != before {
+		t.Errorf("the second time changed files:\n%s", after)
+	}
+	if err := os.Remove(f.o.Config); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.init(Options{Yes: true}, ""); err == nil || !strings.Contains(err.Error(), "Corefile is there already") {
+		t.Errorf("with a Corefile: %v", err)
+	}
+	if _, err := os.Stat(f.o.Config); err == nil {
+		t.Error("gateway.yaml was written beside a Corefile that was there")
+	}
+}
+
+func TestInitAsks(t *testing.T) {
+	f := newFresh(t, map[string]string{
+		"/etc/wireguard/a.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0"),
+		"/etc/wireguard/b.conf": fmt.Sprintf(initWireGuard, "PostUp = echo\n", "0.0.0.0/0"),
+	})
+	f.IP("link add lan2 type veth peer name lan2p", "addr add 10.2.0.1/24 dev lan2", "addr add fd00:2::1/64 dev lan2 nodad", "link set lan2 up",
+		"route add default via 198.51.100.9 dev isp0 metric 900 onlink")
+	f.Sh("echo 'nameserver 127.0.0.1' > " + filepath.Join(f.root, "etc/resolv.conf"))
+	list := filepath.Join(f.root, "Gfw List.txt")
+	f.write("Gfw List.txt", "example.com\n")
+	said, err := f.init(Options{}, "wan0\n\n"+f.root+"/etc/wireguard/b.conf\n"+list+"\n")
+	if err != nil {
+		t.Fatal(err, said)
+	}
+	golden(t, "init-asks.txt", said+f.written())
+	f.check()
+}
+
+// With systemd-resolved's stub on 127.0.0.53 both can stay: we take the LAN's address.
+func TestInitBesideAStub(t *testing.T) {
+	pid := testbox.StubResolver(t)
+	f := newFresh(t, map[string]string{})
+	said, err := f.init(Options{Yes: true, List: "https://lists.example/gfw.txt"}, "")
+	if err != nil {
+		t.Fatal(err, said)
+	}
+	golden(t, "init-stub.txt", strings.ReplaceAll(said, fmt.Sprint("process ", pid), "process 123")+f.written())
+	const want = "warning  list gfw: not fetched yet from https://lists.example/gfw.txt; what runs does it by itself, or `nameroute update gfw`\n"
+	if said := f.check(); !strings.Contains(said, want) {
+		t.Errorf("check says\n%swant %s", said, want)
+	}
+}
+
+// Where it cannot be seen which one it is, and nobody may be asked, the flag is named.
+func TestInitRefusals(t *testing.T) {
+	f := newFresh(t, map[string]string{})
+	f.IP("link del tun0")
+	for _, c := range []struct {
+		prepare string
+		flags   Options
+		answers string
+		want    string
+	}{
+		{"true", Options{Yes: true}, "", "Your tunnel: a provider's WireGuard file, or an interface: there is none to be seen: say which with --wireguard"},
+		{"true", Options{Yes: true, WireGuard: "/nowhere/wg0.conf"}, "", "/nowhere/wg0.conf: there is no such file: put the provider's file there first, just as it came"},
+		{"true", Options{}, "br-lan\n", "Your tunnel: a provider's WireGuard file, or an interface: no answer: say which with --wireguard"},
+		{"true", Options{Yes: true, WireGuard: "tun7", LAN: []string{"a name"}}, "", `/etc/nameroute/gateway.yaml:4:7: lan: "a name": the name of an interface cannot have ' '`},
+		{"ip link add br2 type bridge; ip addr add 10.3.0.1/24 dev br2; ip link set br2 up", Options{Yes: true}, "", "Interface of your LAN: it could be br-lan or br2: say which with --lan"},
+		{"ip link del br2; ip link del br-lan", Options{Yes: true}, "", "Interface of your LAN: there is none to be seen: say which with --lan"},
+	} {
+		f.Sh(c.prepare)
+		_, err := f.init(c.flags, c.answers)
+		if err == nil || f.clean(err.Error()) != c.want || exit.Code(err) != exit.Usage {
+			t.Errorf("%+v: got  %v\nwant %s", c.flags, err, c.want)
+		}
+		if w := f.written(); strings.Count(w, "not there") != 3 {
+			t.Errorf("%+v: something was written:\n%s", c.flags, w)
+		}
+	}
+}
+
+// The interface that wg-quick made of the file would be in our way.
+func TestInitAfterWgQuick(t *testing.T) {
+	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
+	f.IP("link del tun0", "link add wg7 type bridge")
+	said, err := f.init(Options{Yes: true}, "")
+	if want := "     (wg7 is up, by wg-quick as it seems: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(said, want) {
+		t.Errorf("%v, said\n%swant %s", err, said, want)
+	}
+}
+
+func TestLoopbackIn(t *testing.T) {
+	for hosts, want := range map[string]bool{
+		"127.0.0.1 localhost\n127.0.1.1\tbox.lan box\n": true, "::1 localhost box\n": true, "127.0.0.1 localhost # box\n": false,
+		"192.168.1.1 box\n": false, "127.0.1.1 boxes\n": false, "": false,
+	} {
+		if got := loopbackIn(hosts, "box"); got != want {
+			t.Errorf("%q: %v, want %v", hosts, got, want)
+		}
+	}
+	if loopbackIn("127.0.0.1 localhost\n", "localhost") {
+		t.Error("localhost is what it is")
+	}
+}
+
+func TestInitNames(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "mine", "/x/gfwlist.txt": "gfwlist", "https://example.com/dir/Accelerated.China.conf?x=1": "accelerated",
+		"https://example.com/": "list", "9.txt": "list", "/x/Мой.txt": "list", "wan.txt": "list",
+		"/x/" + strings.Repeat("a", 50): strings.Repeat("a", 32),
+	} {
+		if got := (choices{list: list}).listName(); got != want {
+			t.Errorf("%q: %q, want %q", list, got, want)
+		}
+	}
+}
