@@ -83,6 +83,16 @@ func (f *flows) sent() (n uint64) {
 	return n
 }
 
+// close ends the flows.
+func (f *flows) close() {
+	for _, x := range f.tcp {
+		x.Close()
+	}
+	for _, x := range f.udp {
+		x.conn.Close()
+	}
+}
+
 // datagrams is a flow over UDP: a datagram every 10 ms, on one socket, to a host
 // that answers with the source that it sees. An answer by a wrong way fails the test;
 // without a way that is wanted, any will do.

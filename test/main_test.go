@@ -3,6 +3,7 @@
 package test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		flag.Parse()
+		buildOld(dir, flag.Lookup("test.run").Value.String())
 	}
 	binary = os.Getenv("NAMEROUTE_BINARY")
 	netlab.Main(m)
