@@ -101,7 +101,7 @@ func (b *box) tell(out io.Writer) {
 
 // checkComposed reads the files as a start would, so that an answer that cannot be
 // right is refused before anything is written.
-func (o Options) checkComposed(f initFiles) error {
+func (o Options) checkComposed(f composed) error {
 	cfg, err := config.Parse(o.Config, []byte(f.gateway))
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -118,7 +118,7 @@ func (o Options) checkComposed(f initFiles) error {
 
 // writeInit writes the files, each only where there is none. A list that is there is
 // the user's, and is used.
-func (o Options) writeInit(f initFiles) error {
+func (o Options) writeInit(f composed) error {
 	for _, w := range []struct{ name, text string }{{f.listFile, f.list}, {o.Config, f.gateway}, {o.Corefile, f.corefile}} {
 		if w.text == "" {
 			continue
@@ -143,7 +143,7 @@ func (o Options) writeInit(f initFiles) error {
 }
 
 // nextSteps are the three things that are left to do.
-func (o Options) nextSteps(b *box, c choices, f initFiles) {
+func (o Options) nextSteps(b *box, c choices, f composed) {
 	fmt.Fprintln(o.Out, "\nNext:")
 	first := "look through the two files"
 	if f.list != "" {
@@ -157,5 +157,9 @@ func (o Options) nextSteps(b *box, c choices, f initFiles) {
 	if len(b.port53) > 0 && !c.bind {
 		fmt.Fprintf(o.Out, "     (port 53 is held by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
 	}
-	fmt.Fprintf(o.Out, "  3. sudo nameroute run (or systemctl enable --now nameroute), and have your DHCP\n     server announce %s as the resolver\n", c.lanAddress())
+	announce := "this box's address in the LAN"
+	if a, ok := c.lanAddress(); ok {
+		announce = a.String()
+	}
+	fmt.Fprintf(o.Out, "  3. sudo nameroute run (or systemctl enable --now nameroute), and have your DHCP\n     server announce %s as the resolver\n", announce)
 }

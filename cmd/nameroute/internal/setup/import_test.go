@@ -1,4 +1,4 @@
-package lists
+package setup
 
 import (
 	"os"
@@ -32,40 +32,46 @@ func TestImportDnsmasq(t *testing.T) {
 	write(t, filepath.Join(dir, "more", "a.conf"), "ipset=/more.example/vpn4\nconf-file="+dir+"/d.conf\n")
 	write(t, filepath.Join(dir, "more", "a.bak"), "ipset=/never.example/vpn4\n")
 	write(t, filepath.Join(dir, "d.conf"), strings.ReplaceAll(sampleConf, "DIR", dir))
-	i, err := ImportDnsmasq(filepath.Join(dir, "lists"), filepath.Join(dir, "d.conf"))
+	i, err := importDnsmasq(filepath.Join(dir, "lists"), filepath.Join(dir, "d.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `. {
+	want := `# Imported from dnsmasq. Check every line.
+
+. {
     listed direct
     cache
     upstream wan 10.0.0.1:5353
 }
+
 . {
     listed tv
     route tv
     cache
     upstream tv 9.9.9.9
 }
+
 . {
     listed vpn
     route vpn
     cache
     upstream vpn 192.0.2.53
 }
+
 . {
     listed vpn-2
     route vpn
     cache
     upstream vpn 9.9.9.9
 }
+
 . {
     cache
     upstream wan 192.0.2.53
 }
 `
-	if i.Corefile != want {
-		t.Errorf("Corefile:\n%s\nwant:\n%s", i.Corefile, want)
+	if i.corefile != want {
+		t.Errorf("Corefile:\n%s\nwant:\n%s", i.corefile, want)
 	}
 	wantLists := map[string]string{
 		"direct.conf": "server=/corp.example/\n",
@@ -74,27 +80,27 @@ func TestImportDnsmasq(t *testing.T) {
 		"vpn-2.conf":  "server=/cn.google.com/#\nserver=/google.com/\nserver=/youtube.com/\n",
 	}
 	for name, want := range wantLists {
-		if i.Lists[name] != want {
-			t.Errorf("%s: %q, want %q", name, i.Lists[name], want)
+		if i.lists[name] != want {
+			t.Errorf("%s: %q, want %q", name, i.lists[name], want)
 		}
 	}
-	if len(i.Lists) != len(wantLists) || i.Names != 7 {
-		t.Errorf("%d lists, %d names", len(i.Lists), i.Names)
+	if len(i.lists) != len(wantLists) || i.names != 7 {
+		t.Errorf("%d lists, %d names", len(i.lists), i.names)
 	}
-	cfg, err := config.Parse("gateway.yaml", []byte(i.Gateway))
+	cfg, err := config.Parse("gateway.yaml", []byte(i.gateway))
 	if err != nil {
-		t.Fatalf("gateway.yaml: %v\n%s", err, i.Gateway)
+		t.Fatalf("gateway.yaml: %v\n%s", err, i.gateway)
 	}
 	if tv, _ := cfg.Route("tv"); len(cfg.Routes) != 2 || tv.Egress.Link != "wg1" || len(cfg.Lists) != 4 {
-		t.Errorf("gateway.yaml:\n%s", i.Gateway)
+		t.Errorf("gateway.yaml:\n%s", i.gateway)
 	}
 	var lost []string
-	for _, l := range i.Lost {
+	for _, l := range i.lost {
 		lost = append(lost, strings.TrimPrefix(l.String(), dir+"/"))
 	}
-	wantLost := `d.conf:10: "address=/ads.example/0.0.0.0": ` + reasonAnswered + "\n" +
-		`d.conf:11: "dhcp-range=10.0.0.1,10.0.0.9": ` + reasonNotDNS + "\n" +
-		`d.conf:12: "server=/*foo.example/9.9.9.9": ` + reasonWildImport
+	wantLost := `d.conf:10: "address=/ads.example/0.0.0.0": ` + reasonAnswer + "\n" +
+		`d.conf:11: "dhcp-range=10.0.0.1,10.0.0.9": ` + reasonUnrelated + "\n" +
+		`d.conf:12: "server=/*foo.example/9.9.9.9": ` + reasonWildcard
 	if got := strings.Join(lost, "\n"); got != wantLost {
 		t.Errorf("lost:\n%s\nwant:\n%s", got, wantLost)
 	}
@@ -110,23 +116,23 @@ func TestImportProblems(t *testing.T) {
 		"nope.conf": "open " + dir + "/nope.conf: no such file or directory",
 	} {
 		file := filepath.Join(dir, name)
-		if _, err := ImportDnsmasq(dir, file); err == nil || err.Error() != "import "+file+": "+want {
+		if _, err := importDnsmasq(dir, file); err == nil || err.Error() != "import "+file+": "+want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestResolver(t *testing.T) {
+func TestParseResolver(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1 ", "192.0.2.1#53": "192.0.2.1 ", "192.0.2.1#5353@wg0": "192.0.2.1:5353 wg0",
 		"2001:db8::1#5353": "[2001:db8::1]:5353 ", "192.0.2.1@10.0.0.1#99": "192.0.2.1 ",
 	} {
-		if a, d, ok := resolver(in); !ok || a+" "+d != want {
+		if a, d, ok := parseResolver(in); !ok || a+" "+d != want {
 			t.Errorf("%s: %q %q %v", in, a, d, ok)
 		}
 	}
 	for _, bad := range []string{"", "dns.example", "192.0.2.1#x", "fe80::1%eth0"} {
-		if _, _, ok := resolver(bad); ok {
+		if _, _, ok := parseResolver(bad); ok {
 			t.Errorf("%s is a resolver", bad)
 		}
 	}

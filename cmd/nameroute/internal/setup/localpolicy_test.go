@@ -1,4 +1,4 @@
-package lists
+package setup
 
 import (
 	"path/filepath"
@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// What dnsmasq was told of names at home is said in the Corefile.
-func TestImportManners(t *testing.T) {
+func TestLocalPolicyIsImported(t *testing.T) {
 	for conf, want := range map[string][2]string{
 		"":                             {"", ""},
 		"domain-needed":                {"", "    home\n"},
@@ -23,18 +22,18 @@ func TestImportManners(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "d.conf")
 		write(t, file, "server=192.0.2.53\nserver=/x.example/9.9.9.9\n"+conf+"\n")
-		i, err := ImportDnsmasq(dir, file)
-		if err != nil || len(i.Lost) > 0 {
-			t.Fatalf("%q: %v, lost %v", conf, err, i.Lost)
+		i, err := importDnsmasq(dir, file)
+		if err != nil || len(i.lost) > 0 {
+			t.Fatalf("%q: %v, lost %v", conf, err, i.lost)
 		}
-		listed, rest, _ := strings.Cut(i.Corefile, "}\n. {\n")
+		listed, rest, _ := strings.Cut(i.corefile, "}\n\n. {\n")
 		if !strings.HasSuffix(listed, "    cache\n"+want[0]+"    upstream wan 9.9.9.9\n") || rest != "    cache\n"+want[1]+"    upstream wan 192.0.2.53\n}\n" {
-			t.Errorf("%q:\n%s", conf, i.Corefile)
+			t.Errorf("%q:\n%s", conf, i.corefile)
 		}
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "d.conf"), "server=/x.example/9.9.9.9\nrebind-domain-ok=/a*b.example/\n")
-	if i, err := ImportDnsmasq(dir, filepath.Join(dir, "d.conf")); err != nil || len(i.Lost) != 1 || i.Lost[0].Line != 2 {
-		t.Errorf("a name that cannot be said: %v, lost %v", err, i)
+	if i, err := importDnsmasq(dir, filepath.Join(dir, "d.conf")); err != nil || len(i.lost) != 1 || i.lost[0].line != 2 {
+		t.Errorf("a name that cannot be carried over: %v, lost %v", err, i)
 	}
 }

@@ -1,0 +1,281 @@
+package setup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/lists/entry"
+)
+
+// dnsmasqConf is what a dnsmasq configuration says about names and resolvers.
+type dnsmasqConf struct {
+	servers map[string][]string // of a name: its resolvers, some with "@" and an interface; nil: the usual ones
+	sets    map[string][]string // of a name: the sets that its addresses go into
+	usual   []string            // resolvers of all other names
+	local   localPolicy
+	lost    []loss
+	read    map[string]bool // files
+}
+
+// loss is a line of a configuration that is not carried over.
+type loss struct {
+	file   string
+	line   int
+	text   string
+	reason string
+}
+
+func (l loss) String() string { return fmt.Sprintf("%s:%d: %q: %s", l.file, l.line, l.text, l.reason) }
+
+const (
+	reasonWildcard  = "a '*' within a label is not carried over"
+	reasonResolver  = "not the address of a resolver"
+	reasonAnswer    = "a fixed answer: use the plugin hosts or template"
+	reasonReverse   = "reverse zones do not go on a list"
+	reasonNoSet     = "want names between slashes, then a set"
+	reasonUnrelated = "not about names, resolvers or sets"
+	reasonNotText   = "not UTF-8 text, or longer than 64 KiB"
+)
+
+// Bounds on the files of a configuration, on a line, and on what is quoted of one.
+const (
+	maxConfFiles = 10_000
+	maxConfLine  = 64 << 10
+	maxQuote     = 80
+)
+
+// readFile reads a file and the files that it names.
+func (c *dnsmasqConf) readFile(file string) error {
+	if c.read[file] {
+		return nil
+	}
+	if c.read[file] = true; len(c.read) > maxConfFiles {
+		return fmt.Errorf("more than %d files", maxConfFiles)
+	}
+	f, err := statefile.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var errs []error
+	lines := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		line, err := lines.ReadString('\n')
+		line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff"))
+		if line != "" && line[0] != '#' {
+			reason := reasonNotText
+			if len(line) <= maxConfLine && utf8.ValidString(line) && strings.IndexByte(line, 0) < 0 {
+				var optErr error
+				reason, optErr = c.readOption(cutComment(line))
+				errs = append(errs, optErr)
+			}
+			if reason != "" {
+				c.lost = append(c.lost, loss{file, n, excerpt(line), reason})
+			}
+		}
+		if err != nil {
+			break // the end, or what was read before a bad sector
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cutComment removes a comment that follows white space.
+func cutComment(line string) string {
+	for i := 1; i < len(line); i++ {
+		if line[i] == '#' && (line[i-1] == ' ' || line[i-1] == '\t') {
+			return strings.TrimSpace(line[:i])
+		}
+	}
+	return line
+}
+
+// excerpt returns the beginning of a line, fit to be printed.
+func excerpt(line string) string {
+	r := []rune(strings.ToValidUTF8(line, string(utf8.RuneError)))
+	if len(r) > maxQuote {
+		r = append(r[:maxQuote], '…')
+	}
+	for i := range r {
+		if !unicode.IsPrint(r[i]) {
+			r[i] = utf8.RuneError
+		}
+	}
+	return string(r)
+}
+
+// readOption reads one option. The reason says why it is not carried over.
+func (c *dnsmasqConf) readOption(line string) (reason string, err error) {
+	key, value, _ := strings.Cut(line, "=")
+	key, value = strings.TrimSpace(key), strings.Trim(strings.TrimSpace(value), `"`)
+	switch key {
+	case "server", "local":
+		return c.addServer(value), nil
+	case "ipset", "nftset":
+		return c.addSet(value), nil
+	case "address":
+		return reasonAnswer, nil
+	case "rev-server":
+		return reasonReverse, nil
+	case "conf-file", "servers-file":
+		return "", c.readFile(value)
+	case "conf-dir":
+		return "", c.readDir(value)
+	case "no-resolv", "no-poll", "cache-size", "strict-order", "all-servers", "":
+		return "", nil // configured in another place here, or not needed
+	}
+	if c.local.readOption(key, value) {
+		return "", nil
+	}
+	return reasonUnrelated, nil
+}
+
+// splitNames splits /name/name/rest. Names with wildcards within a label are refused;
+// *.name becomes the name, because all entries here include the names below.
+func splitNames(value string) (names []string, rest, reason string) {
+	end := strings.LastIndexByte(value, '/')
+	if end < 1 || value[0] != '/' {
+		return nil, value, ""
+	}
+	for text := range strings.SplitSeq(value[1:end], "/") {
+		name, reason := confName(text)
+		if reason != "" {
+			return nil, "", reason
+		}
+		names = append(names, name)
+	}
+	return names, value[end+1:], ""
+}
+
+// confName returns a name of an option in its usual form.
+func confName(text string) (name, reason string) {
+	switch text {
+	case "":
+		return "", "unqualified names do not go on a list"
+	case "#":
+		return "", entry.ReasonEveryName
+	}
+	e, reason := entry.ParsePattern(text)
+	if reason == "" && e.Kind == entry.Regexp {
+		reason = reasonWildcard
+	}
+	return e.Text, reason
+}
+
+func (c *dnsmasqConf) addServer(value string) (reason string) {
+	names, target, reason := splitNames(value)
+	if reason != "" {
+		return reason
+	}
+	if len(names) == 0 {
+		address, _, ok := parseResolver(target)
+		if !ok {
+			return reasonResolver
+		}
+		c.usual = append(c.usual, address)
+		return ""
+	}
+	if target == "" {
+		return reasonAnswer
+	}
+	var address []string
+	if target != "#" {
+		a, device, ok := parseResolver(target)
+		if !ok {
+			return reasonResolver
+		}
+		if device != "" {
+			a += "@" + device
+		}
+		address = []string{a}
+	}
+	for _, n := range names {
+		if have, ok := c.servers[n]; ok && (have == nil || address == nil) {
+			c.servers[n] = address // "#" and a resolver: the later line counts
+		} else if !slices.Contains(have, strings.Join(address, "")) {
+			c.servers[n] = append(have, address...)
+		}
+	}
+	return ""
+}
+
+// parseResolver turns 192.0.2.1#5353@eth0 into an address as upstream has it, and the
+// interface.
+func parseResolver(s string) (address, device string, ok bool) {
+	s, device, _ = strings.Cut(s, "@")
+	device, _, _ = strings.Cut(device, "@")
+	host, port, hasPort := strings.Cut(s, "#")
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.Zone() != "" {
+		return "", "", false
+	}
+	if _, err := netip.ParseAddr(strings.SplitN(device, "#", 2)[0]); err == nil {
+		device = "" // a source address
+	}
+	if !hasPort || port == "53" {
+		return a.String(), device, true
+	}
+	p, err := strconv.ParseUint(port, 10, 16)
+	return netip.AddrPortFrom(a, uint16(p)).String(), device, err == nil
+}
+
+func (c *dnsmasqConf) addSet(value string) (reason string) {
+	names, target, reason := splitNames(value)
+	if reason != "" {
+		return reason
+	}
+	if len(names) == 0 || target == "" {
+		return reasonNoSet
+	}
+	for _, n := range names {
+		for spec := range strings.SplitSeq(target, ",") {
+			if !slices.Contains(c.sets[n], spec) {
+				c.sets[n] = append(c.sets[n], spec)
+			}
+		}
+	}
+	return ""
+}
+
+// readDir reads conf-dir=DIRECTORY[,SUFFIX...], where *.conf selects files and .bak
+// excludes them.
+func (c *dnsmasqConf) readDir(value string) error {
+	parts := strings.Split(value, ",")
+	entries, err := os.ReadDir(parts[0])
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() || strings.HasSuffix(name, "~") || name[0] == '.' || name[0] == '#' || !isSelected(name, parts[1:]) {
+			continue
+		}
+		if err := c.readFile(filepath.Join(parts[0], name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isSelected(name string, suffixes []string) bool {
+	only, match := false, false
+	for _, s := range suffixes {
+		if end, ok := strings.CutPrefix(s, "*"); ok {
+			only = true
+			match = match || strings.HasSuffix(name, end)
+		} else if s != "" && strings.HasSuffix(name, s) {
+			return false
+		}
+	}
+	return match || !only
+}
