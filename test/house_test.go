@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"plugin/*":                 {"gateway", "gateway/nft", "lists", "plugin/dnshalf", "plugin/pkg/*"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
-	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "plugin/*", "updater", "test/netlab", "test/netlab/*"},
+	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/*", "updater", "test/netlab", "test/netlab/*"},
 	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater"},
 	"test/netlab":              {"test/netlab/*"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
@@ -68,6 +68,8 @@ var testsMayImport = map[string][]string{
 	"*/pkg/*":          {"test/netlab"},
 	"gateway/nft":      {"gateway/firewall", "test/netlab"}, // tests of package nft_test
 	"corefile/plugins": {"gateway", "gateway/*", "test/netlab"},
+
+	"cmd/nameroute/internal/*": {"corefile/plugins", "test/netlab"},
 }
 
 // noNetwork are the packages that hold values and must reach neither the network
