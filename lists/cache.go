@@ -51,13 +51,13 @@ func (l *Library) restore() {
 		l.holding = held
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, errForeign): // after an upgrade: formats may be read otherwise now
-		l.options.Log.Info("lists: compiled anew", "file", file, "reason", err)
+		l.options.Log.Info("the index is compiled again", "file", file, "reason", err)
 	default:
 		aside := file + ".bad"
 		if moveErr := os.Rename(file, aside); moveErr != nil {
 			err = fmt.Errorf("%w; set aside: %w", err, moveErr)
 		}
-		l.options.Log.Warn("lists: compiled anew", "file", file, "aside", aside, "error", err)
+		l.options.Log.Warn("the stored index is damaged and is compiled again", "file", file, "aside", aside, "error", err)
 	}
 }
 
@@ -75,7 +75,7 @@ func (l *Library) store() {
 	if rmErr := os.Remove(file); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
 		err = fmt.Errorf("%w; remove the old one: %w", err, rmErr)
 	}
-	l.options.Log.Warn("lists: the compiled index is not kept, the next start parses all lists", "file", file, "error", err)
+	l.options.Log.Warn("the compiled index cannot be stored, the next start parses all lists", "file", file, "error", err)
 }
 
 func openCache(file string) (*Index, []*holding, error) {

@@ -235,7 +235,7 @@ func TestCacheCannotBeWritten(t *testing.T) {
 		t.Fatal(errs)
 	}
 	answers(t, l.Index(), asks)
-	if !strings.Contains(log.String(), "the compiled index is not kept") || !strings.Contains(log.String(), "not a directory") {
+	if !strings.Contains(log.String(), "the compiled index cannot be stored") || !strings.Contains(log.String(), "not a directory") {
 		t.Errorf("logged: %s", log)
 	}
 }

@@ -66,6 +66,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = o.Log.With("part", "lists")
 	if o.Settle <= 0 {
 		o.Settle = DefaultSettle
 	}

@@ -14,14 +14,16 @@ import (
 func (l *Library) Watch(ctx context.Context, onSwap func()) {
 	filewatch.Run(ctx, filewatch.Options{
 		Files: l.files, Recheck: l.lists, Settle: l.options.Settle, Poll: l.options.Poll,
-		Warn: func(err error) { l.options.Log.Warn("lists: watch", "error", err) },
+		Warn: func(err error) {
+			l.options.Log.Warn("files cannot be watched, changes are found by polling", "error", err)
+		},
 	}, func() {
 		changed, _, fresh := l.reload(l.options.Rest)
 		for _, err := range fresh {
-			l.options.Log.Error("lists: reload", "error", err)
+			l.options.Log.Error("reload failed", "error", err)
 		}
 		if changed {
-			l.options.Log.Info("lists: reloaded", "names", l.Index().Len())
+			l.options.Log.Info("reloaded", "names", l.Index().Len())
 			onSwap()
 		}
 	})

@@ -230,7 +230,7 @@ func TestListUpdates(t *testing.T) {
 	k.press.write("news.txt", issue(40, "first.example"))
 	k.start()
 	g.awaitListed("first.example")
-	k.await("lists: updated", func() { k.press.write("news.txt", issue(41, "first.example", "second.example")) })
+	k.await("list updated", func() { k.press.write("news.txt", issue(41, "first.example", "second.example")) })
 	g.awaitListed("second.example")
 	k.press.awaitAnswer("304")
 
@@ -253,7 +253,7 @@ func TestListUpdates(t *testing.T) {
 	k.awaitPart()
 	k.await("the download was cut", k.press.end)
 	k.press.remove("slow")
-	k.await("lists: updated", func() { k.press.start("good") })
+	k.await("list updated", func() { k.press.start("good") })
 	g.awaitListed("third.example")
 
 	// The updater is killed in the middle, and the next one goes on from there.
@@ -272,7 +272,7 @@ func TestListUpdates(t *testing.T) {
 
 	// Without a tunnel nothing is fetched, and nothing goes another way.
 	k.await("route vpn is down", func() { g.Tunnel.Silence(true) })
-	k.await("lists: updated", func() {
+	k.await("list updated", func() {
 		k.press.write("news.txt", issue(5999, "third.example", "fifth.example"))
 		g.Tunnel.Silence(false)
 	})

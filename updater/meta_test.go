@@ -65,7 +65,7 @@ func TestMetaLost(t *testing.T) {
 		t.Errorf("before: %d rules", r.Before)
 	}
 	b.holds(list(4, "example"))
-	if !strings.Contains(b.log.String(), "what was remembered of a list is lost") {
+	if !strings.Contains(b.log.String(), "stored state of a list is unusable") {
 		t.Errorf("the log does not tell:\n%s", b.log)
 	}
 }

@@ -39,7 +39,7 @@ func (u *Updater) Rollback(ctx context.Context, list string) error {
 	}
 	back.URL, back.ETag, back.LastModified = m.URL, m.ETag, m.LastModified
 	back.Rejected, back.Checked = m.SHA256, m.Checked
-	u.options.Log.Info("lists: rolled back", "list", list, "rules", back.Rules)
+	u.options.Log.Info("list rolled back", "list", list, "rules", back.Rules)
 	return u.save(s, back)
 }
 
@@ -48,7 +48,7 @@ func (u *Updater) Rollback(ctx context.Context, list string) error {
 func (u *Updater) load(s gateway.Source) (meta, error) {
 	m, err := readMeta(u.store.meta(s.List))
 	if err != nil {
-		u.options.Log.Warn("lists: what was remembered of a list is lost; it is fetched anew", "list", s.List, "why", err)
+		u.options.Log.Warn("stored state of a list is unusable, fetching it again", "list", s.List, "error", err)
 	}
 	sum, err := sumFile(u.store.content(s.List))
 	switch {

@@ -295,7 +295,7 @@ func TestShipped(t *testing.T) {
 	state := t.TempDir()
 	b := openBox(t, state, s.URL)
 	b.holds("")
-	if !strings.Contains(b.log.String(), "there is no content yet") {
+	if !strings.Contains(b.log.String(), "list has no content yet") {
 		t.Errorf("nothing is said of a list without content:\n%s", b.log)
 	}
 	if st := Look(b.config, state); len(st) != 1 || !st[0].Missing {

@@ -45,7 +45,7 @@ func (u *Updater) prepare() error {
 			errs = append(errs, fmt.Errorf("list %s: %w", s.List, err))
 		}
 		if m.SHA256 == "" {
-			u.options.Log.Error("lists: there is no content yet: its names are not routed", "list", s.List, "missing", string(s.Missing))
+			u.options.Log.Error("list has no content yet, its names are not routed", "list", s.List, "missing", string(s.Missing))
 		}
 		tell(s.List, m)
 	}
@@ -84,7 +84,7 @@ func (u *Updater) ship(s gateway.Source, m meta) (meta, error) {
 	if info, err := in.Stat(); err == nil {
 		m.Fetched = info.ModTime()
 	}
-	u.options.Log.Warn("lists: the copy that came with the package is used until it is fetched", "list", s.List, "rules", m.Rules)
+	u.options.Log.Warn("list uses the copy from the package until it is fetched", "list", s.List, "rules", m.Rules)
 	return m, u.save(s, m)
 }
 

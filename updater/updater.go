@@ -90,7 +90,7 @@ func (u *Updater) takeUp() {
 	u.config = cfg
 	forget(cfg)
 	if err := u.prepare(); err != nil {
-		u.options.Log.Error("lists: prepare", "why", err)
+		u.options.Log.Error("lists without content cannot be prepared", "error", err)
 	}
 }
 
@@ -178,7 +178,7 @@ func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result 
 	}
 	u.plan(s, &m, r)
 	if r.Unsaved = u.save(s, m); r.Unsaved != nil {
-		u.options.Log.Error("lists: it will be fetched again after a restart", "why", r.Unsaved)
+		u.options.Log.Error("list state cannot be stored, it is fetched again after a restart", "error", r.Unsaved)
 	}
 	u.say(s, r)
 	count(s.List, r.Outcome)
@@ -241,16 +241,16 @@ func (u *Updater) say(s gateway.Source, r Result) {
 	if r.Err != nil {
 		if text := r.Err.Error(); u.said[s.List] != text {
 			u.said[s.List] = text
-			log.Error("lists: "+string(r.Outcome)+"; the content in use stays", "why", strings.ReplaceAll(text, "\n", "; "),
+			log.Error("list "+string(r.Outcome)+", keeping its current content", "error", strings.ReplaceAll(text, "\n", "; "),
 				"next", u.after[s.List].Format(time.RFC3339))
 		}
 		return
 	}
 	if u.said[s.List] != "" {
-		log.Info("lists: fetched again", "list", s.List)
+		log.Info("list fetched again", "list", s.List)
 	}
 	delete(u.said, s.List)
 	if r.Outcome == Updated {
-		log.Info("lists: updated", "list", s.List, "rules", rules(r.Report), "before", r.Before, "from", shownText(r.URL))
+		log.Info("list updated", "list", s.List, "rules", rules(r.Report), "before", r.Before, "from", shownText(r.URL))
 	}
 }

@@ -81,7 +81,7 @@ func (c *Controller) remember(cfg *gateway.Config, want policy.State) {
 		case s.Up && (!known || !before.Up):
 			c.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
 		case !s.Up && (!known || before.Up || before.Why != s.Why):
-			c.log.Warn("route is down", "route", s.Name, "why", s.Why)
+			c.log.Warn("route is down", "route", s.Name, "reason", s.Why)
 		}
 		routes = append(routes, s)
 	}

@@ -66,7 +66,7 @@ type process struct {
 
 func newProcess(o Options) *process {
 	return &process{
-		o: o, log: logging.New("gateway"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
+		o: o, log: logging.New("nameroute"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
 		group: group{ended: make(chan error, 1)}, reloads: newReloads(), quit: make(chan error, 1), alive: make(chan struct{}),
 	}
 }
@@ -162,7 +162,7 @@ func (p *process) compose(f *files) error {
 		table = dns.Ready()
 	}
 	if p.o.has(control.Gateway) {
-		s, err := newSidecar(p.o, f, p.log, table)
+		s, err := newSidecar(p.o, f, logging.New("sidecar"), table)
 		if err != nil {
 			return err
 		}

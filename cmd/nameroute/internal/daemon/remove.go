@@ -48,7 +48,7 @@ func removeRouting(ctx context.Context, state string) error {
 	if err != nil {
 		return err
 	}
-	controller, err := sidecar.New(sidecar.Options{Config: cfg, State: state, Log: logging.New("down")})
+	controller, err := sidecar.New(sidecar.Options{Config: cfg, State: state, Log: logging.New("sidecar")})
 	if err != nil {
 		return err
 	}

@@ -1,76 +1,58 @@
-// Package logging gives the whole process one kind of log line.
+// Package logging gives the whole process one shape of log line, whichever library
+// writes it. As text it is
+//
+//	[WARNING] sidecar: route is down route=vpn reason="table main has no default"
+//
+// and as JSON an object of time, level, part, msg and the attributes. A logger names its
+// part with an attribute: log.With("part", "lists").
 package logging
 
 import (
-	"context"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"os"
-	"strings"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 )
 
-// SetFormat chooses between CoreDNS's two log formats for the whole process.
-func SetFormat(format string) error {
+// PartKey is the attribute that names the part of the process that a line is from.
+const PartKey = "part"
+
+const (
+	partProcess  = "nameroute" // of lines that name none
+	partResolver = "resolver"  // of CoreDNS's own lines that name no plugin
+)
+
+// levelFatal is CoreDNS's level of lines after which the process ends.
+const levelFatal = slog.Level(12)
+
+// SetFormat chooses the shape of all lines of the process, text or json.
+func SetFormat(format string) error { return setFormat(format, os.Stderr) }
+
+func setFormat(format string, w io.Writer) error {
+	var h slog.Handler
 	switch format {
 	case "text":
-		log.SetFlags(0) // who keeps the log adds the time
-		log.SetOutput(os.Stderr)
+		h = newTextHandler(w)
 	case "json":
-		return clog.Configure(format, os.Stderr)
+		h = newJSONHandler(w)
 	default:
 		return fmt.Errorf("--log-format %q: want text or json", format)
 	}
+	// In JSON mode CoreDNS writes objects itself: those of *log* have the query's fields.
+	if err := clog.Configure(format, partWriter{w}); err != nil {
+		return err
+	}
+	slog.SetDefault(slog.New(h))
+	log.SetFlags(0) // journald adds the time
+	log.SetOutput(lineWriter{h})
 	return nil
 }
 
-// New writes slog records as CoreDNS writes its own, so that one process has
-// one kind of line: [INFO] gateway: text key=value.
-func New(name string) *slog.Logger {
-	return slog.New(&logHandler{name: name})
-}
+// New returns the logger of a part.
+func New(part string) *slog.Logger { return slog.Default().With(PartKey, part) }
 
-type logHandler struct {
-	name  string
-	attrs []slog.Attr
-}
-
-func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {
-	return l >= slog.LevelInfo || clog.D.Value()
-}
-
-func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	b.WriteString(h.name + ": " + r.Message)
-	add := func(a slog.Attr) bool {
-		v := a.Value.String()
-		if v == "" || strings.ContainsAny(v, " \n\"") {
-			v = fmt.Sprintf("%q", v)
-		}
-		fmt.Fprintf(&b, " %s=%s", a.Key, v)
-		return true
-	}
-	for _, a := range h.attrs {
-		add(a)
-	}
-	r.Attrs(add)
-	switch {
-	case r.Level >= slog.LevelError:
-		clog.Error(b.String())
-	case r.Level >= slog.LevelWarn:
-		clog.Warning(b.String())
-	case r.Level >= slog.LevelInfo:
-		clog.Info(b.String())
-	default:
-		clog.Debug(b.String())
-	}
-	return nil
-}
-
-func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &logHandler{h.name, append(h.attrs[:len(h.attrs):len(h.attrs)], attrs...)}
-}
-
-func (h *logHandler) WithGroup(string) slog.Handler { return h }
+// debugging reports whether a Corefile has *debug*.
+func debugging() bool { return clog.D.Value() }
