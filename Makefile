@@ -71,7 +71,7 @@ demo: build
 # End to end, the race detector makes each packet several times as dear, and a machine with
 # two cores slower than the tests' limits. It goes through what reloads, restarts and
 # competes; `make race` through all.
-RACE = TestReloadLosesNoQuery|TestReloadsAtOnce|TestReloadOfImports|TestRouteComesAndGoes|TestFreshNamesConnectedToAtOnce|TestPlainTableIsPutBack|TestHalvesRestartAlone|TestFallBackToWAN|TestListUpdates|TestStatus|TestEvict|TestRedirect
+RACE = TestReloadLosesNoQuery|TestReloadsAtOnce|TestReloadOfImports|TestRouteComesAndGoes|TestFreshNamesConnectedToAtOnce|TestPlainTableIsPutBack|TestPartsRestartAlone|TestFallBackToWAN|TestListUpdates|TestStatus|TestEvict|TestRedirect
 
 # All parts run, whatever becomes of each; the end says how long each took and which failed.
 TEST_PARTS = install-tools format vet staticcheck test-packages test-e2e test-race

@@ -23,12 +23,12 @@ func TestClockJumps(t *testing.T) {
 	g := newGate(t, netlab.Setup{})
 	g.World.Add("www.listed.example. 300 IN CNAME edge.cdn.example.")
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	g.Reset()
 	began := time.Now()
 	right := func() time.Time { return began.Round(0).Add(time.Since(began)) }
 	t.Cleanup(func() { setClock(t, right()) })
-	opened := g.flood(netlab.ByVPN, addrs...)
+	opened := g.flood(netlab.ViaVPN, addrs...)
 	before := g.left(addrs[0])
 	for _, c := range []struct {
 		name string
@@ -54,8 +54,8 @@ func TestClockJumps(t *testing.T) {
 			}
 		}
 		fresh := g.resolve("at-" + c.at.Format("2006-01-02-15") + ".listed.example")
-		g.wantWay(g.Client, netlab.ByVPN, append(fresh, addrs...)...)
-		g.wantWay(g.Client, netlab.ByWAN, g.resolve("at-"+c.at.Format("2006-01-02-15")+".other.example")...)
+		g.wantVia(g.Client, netlab.ViaVPN, append(fresh, addrs...)...)
+		g.wantVia(g.Client, netlab.ViaWAN, g.resolve("at-"+c.at.Format("2006-01-02-15")+".other.example")...)
 		tcp, udp := flows.worst()
 		t.Logf("%s: longest gap over TCP %v, over UDP %v", c.name, tcp, udp)
 		flows.resetGap()

@@ -54,8 +54,8 @@ func TestClientsAskOverTLS(t *testing.T) {
 				return
 			}
 			a := addressesIn(reply)[0]
-			if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
-				t.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
+			if egress, err := g.Client.Connect(a); err != nil || egress != netlab.ViaVPN {
+				t.Errorf("%s: went %q, %v; want %s", a, egress, err, netlab.ViaVPN)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -65,16 +65,16 @@ func TestClientsAskOverTLS(t *testing.T) {
 	done.Wait()
 	g.wantLearned("vpn", listed...)
 	g.wantNoneClear(listed...)
-	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
 
 	for _, at := range g.BoxLAN.All() {
 		reply, err := g.queryTLS(at, pool, "other.example", dns.TypeA)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.wantWay(g.Client, netlab.ByWAN, addressesIn(reply)...)
+		g.wantVia(g.Client, netlab.ViaWAN, addressesIn(reply)...)
 	}
-	g.wantAsked(netlab.ByWAN, g.World.Queries("other.example"))
+	g.wantAsked(netlab.ViaWAN, g.World.Queries("other.example"))
 }
 
 // queryTLS asks the box over TLS, as a client with the box's certificate does.

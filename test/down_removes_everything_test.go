@@ -45,7 +45,7 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 			g.Box.AwaitDNS(running[len(running)-1], 15*time.Second)
 			g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 			addrs := g.resolve("www.listed.example")
-			g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, addrs...)
+			g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, addrs...)
 			if g.everything() == before {
 				t.Fatal("nothing was changed: the rest would prove nothing")
 			}
@@ -61,7 +61,7 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 			g.wantSame("after down", before, g.everything())
 			g.nameroute("down")
 			g.wantSame("after down for the second time", before, g.everything())
-			g.wantWay(g.Box.Host, netlab.ByWAN, addrs...) // like everything else again
+			g.wantVia(g.Box.Host, netlab.ViaWAN, addrs...) // like everything else again
 		})
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 // Somebody takes the tunnel apart by hand, piece by piece: each is put right, and no
 // packet of a listed name leaves by the WAN meanwhile.
-func TestTunnelMeddling(t *testing.T) {
+func TestTunnelDrift(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{}, netlab.Setup{}, nil, swift...)
+	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
 	for _, c := range []struct{ what, do string }{
 		{"link deleted", "ip link del wg0"},
 		{"link down", "ip link set wg0 down"},
@@ -22,15 +22,15 @@ func TestTunnelMeddling(t *testing.T) {
 		{"MTU", "ip link set wg0 mtu 1500"},
 		{"MTU too small for IPv6", "ip link set wg0 mtu 1200"},
 	} {
-		m.meddle(c.what, func() { m.Box.Sh(c.do) })
+		m.disturb(c.what, func() { m.Box.Sh(c.do) })
 	}
 	m.end()
 }
 
 // The same with `wg set`, of which the kernel tells nobody.
-func TestWireGuardMeddling(t *testing.T) {
+func TestWireGuardDrift(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{}, netlab.Setup{}, nil, swift...)
+	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
 	// The endpoint is an address of a listed name, too: without its firewall mark the
 	// tunnel would swallow its own packets.
 	m.World.Add("trap.listed.example. 60 IN A "+m.Tunnel.Endpoint.V4.String(), "trap.listed.example. 60 IN AAAA "+m.Tunnel.Endpoint.V6.String())
@@ -47,15 +47,15 @@ func TestWireGuardMeddling(t *testing.T) {
 		{"private key", "wg genkey | wg set wg0 private-key /dev/stdin"},
 		{"preshared key", "wg genpsk | wg set wg0 peer PEER preshared-key /dev/stdin"},
 	} {
-		m.meddle(c.what, func() { m.Box.Sh(strings.ReplaceAll(c.do, "PEER", peer)) })
+		m.disturb(c.what, func() { m.Box.Sh(strings.ReplaceAll(c.do, "PEER", peer)) })
 	}
 	m.end()
 }
 
 // Others delete policy rules and empty routing tables, with a broad brush as scripts do.
-func TestRoutingMeddling(t *testing.T) {
+func TestRoutingDrift(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{}, netlab.Setup{}, nil, swift...)
+	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
 	table, first := m.vpnTable(), 7200
 	rules := func(family string) string {
 		return fmt.Sprintf("for p in %d %d %d; do ip %s rule del pref $p; done", first, table, first+127, family)
@@ -69,11 +69,11 @@ func TestRoutingMeddling(t *testing.T) {
 		{"all of our routes", "ip -4 route flush table all proto 110; ip -6 route flush table all proto 110"},
 		{"rules, again and again", "for n in 1 2 3 4 5; do " + rules("-4") + " 2>/dev/null; " + rules("-6") + " 2>/dev/null; sleep 0.02; done || true"},
 	} {
-		m.meddle(c.what, func() { m.Box.Sh(c.do) })
+		m.disturb(c.what, func() { m.Box.Sh(c.do) })
 	}
 	// Those that the kernel makes at boot go, too. They are not ours: who flushes them
 	// puts them back, or nobody reaches anything.
-	m.meddle("ip rule flush, the kernel's own are back after 0.3 s", func() {
+	m.disturb("ip rule flush, the kernel's own are back after 0.3 s", func() {
 		m.Box.Sh("ip rule flush; ip -6 rule flush")
 		m.p.WaitOutput("ip -6 rule add lookup main pref 32766", backWithin)
 		time.Sleep(300 * time.Millisecond)
@@ -87,14 +87,14 @@ func TestRoutingMeddling(t *testing.T) {
 
 // foreignRule is one before ours that sends everything by the WAN. It is not ours to
 // delete: what is marked for the tunnel comes to a closed door while it is there.
-func (m *moving) foreignRule() {
+func (m *changingWorld) foreignRule() {
 	m.t.Helper()
 	m.Box.Sh(`ip route add default via 31.0.1.1 table 101; ip -6 route add default via 2a0e:1::1 table 101
 		ip rule add pref 200 to 30.0.0.0/8 lookup 101; ip -6 rule add pref 200 to 2a0f::/16 lookup 101`)
 	m.wantClosed(m.Client, m.fresh...)
 	m.wantClosed(m.Box.Host, m.fresh...)
 	m.wantClosed(m.Client, m.kept...)
-	m.wantWay(m.Client, netlab.ByWAN, m.others...)
+	m.wantVia(m.Client, netlab.ViaWAN, m.others...)
 	if _, err := m.Client.Resolve("asked-meanwhile.listed.example"); err == nil {
 		m.t.Error("a listed name was answered though its resolver is behind the closed door")
 	}
@@ -122,11 +122,11 @@ func (g *gate) vpnTable() (number int) {
 }
 
 // Others change sysctls that the way through the tunnel depends on.
-func TestSysctlMeddling(t *testing.T) {
+func TestSysctlDrift(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{NotRouting: true}, netlab.Setup{}, func(g *gate) {
+	m := newChangingWorld(t, netlab.Options{NotRouting: true}, netlab.Setup{}, func(g *gate) {
 		g.Box.Sysctl("net/ipv6/conf/wan0/accept_ra=1")
-	}, swift...)
+	}, quickDown...)
 	for _, c := range []struct {
 		what string
 		set  []string
@@ -142,7 +142,7 @@ func TestSysctlMeddling(t *testing.T) {
 		{what: "strict filters of all", set: []string{"net/ipv4/conf/all/rp_filter=1", "net/ipv4/conf/wg0/rp_filter=1", "net/ipv4/conf/wan0/rp_filter=1"}},
 	} {
 		strict := strings.Contains(c.what, "of all")
-		step := m.meddle
+		step := m.disturb
 		if strict {
 			step = m.step // all's is somebody's own, and those of WAN and tunnel are loosened for it
 		}

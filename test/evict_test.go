@@ -23,13 +23,13 @@ func TestEvict(t *testing.T) {
 			g := newGate(t, netlab.Setup{Route: route, Plugins: "prometheus 127.0.0.1:9153"})
 			addrs, others := g.resolve("www.new.example"), g.resolve("www.other.example")
 			old := g.oldFlows(addrs...)
-			bystanders := g.flows(g.Client, netlab.ByWAN, others...)
+			bystanders := g.flows(g.Client, netlab.ViaWAN, others...)
 			inbound := g.inboundFlow(addrs[0])
 
 			g.Box.Write("mine.txt", "listed.example\nnew.example\n")
 			listed := g.awaitJoined("www.new.example")
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
-			g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+			g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
 			if route == "" {
 				old.wantProgress(5 * time.Second)
 				// Later than the listing by more than it takes until an eviction would be done.
@@ -41,7 +41,7 @@ func TestEvict(t *testing.T) {
 				}
 				return
 			}
-			old.wantMoved(listed, addrs...)
+			old.wantEvicted(listed, addrs...)
 			bystanders.wantProgress(5 * time.Second)
 			inbound()
 			g.awaitOutput("that joined it are moved to it", 10*time.Second)
@@ -64,8 +64,8 @@ func TestEvictPrefixes(t *testing.T) {
 	g.start()
 	addrs := parse("30.201.1.1", "2a0f:aa:8::1")
 	old := g.oldFlows(addrs...)
-	bystanders := g.flows(g.Client, netlab.ByWAN, parse("30.202.1.1", "2a0f:aa:9::1")...)
-	tunnelled := g.flows(g.Client, netlab.ByVPN, parse("30.200.1.1", "2a0f:aa:7::1")...)
+	bystanders := g.flows(g.Client, netlab.ViaWAN, parse("30.202.1.1", "2a0f:aa:9::1")...)
+	tunnelled := g.flows(g.Client, netlab.ViaVPN, parse("30.200.1.1", "2a0f:aa:7::1")...)
 	tunnelled.resetGap()
 	g.Box.Write("chnroute.txt", "30.200.0.0/15\n2a0f:aa:7::/48\n2a0f:aa:8::/48\n192.168.0.0/16\n31.0.0.0/8\n2a0e::/16\n")
 	for _, set := range []string{"vpn4p", "vpn6p"} {
@@ -75,7 +75,7 @@ func TestEvictPrefixes(t *testing.T) {
 			return err
 		})
 	}
-	old.wantMoved(time.Now(), addrs...)
+	old.wantEvicted(time.Now(), addrs...)
 	bystanders.wantProgress(5 * time.Second)
 	tunnelled.wantProgress(5 * time.Second)
 	tcp, udp := tunnelled.worst()
@@ -87,7 +87,7 @@ func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 	g.t.Helper()
 	all := &flows{g: g}
 	for i, from := range []*netlab.Host{g.Client, g.Box.Host} {
-		g.wantWay(from, netlab.ByWAN, addrs...)
+		g.wantVia(from, netlab.ViaWAN, addrs...)
 		for _, a := range addrs {
 			g.stream(from, netip.AddrPortFrom(a, uint16(9000+i)))
 			all.tcp, all.udp = append(all.tcp, from.Flow(a)), append(all.udp, g.datagrams(from, a, ""))
@@ -152,7 +152,7 @@ const evictedWithin = time.Second
 
 // wantMoved wants every TCP connection ended and every flow of datagrams to go on by the
 // tunnel, and no packet by the WAN a second after the addresses joined.
-func (f *flows) wantMoved(joined time.Time, addrs ...netip.Addr) {
+func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	g := f.g
 	g.t.Helper()
 	bound := evictedWithin * netlab.Slack()

@@ -17,8 +17,8 @@ func TestBigAnswers(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	const many = 120
-	g.World.Behave("big.listed.example", netlab.Manner{Addresses: many})
-	g.World.Behave("short.listed.example", netlab.Manner{Addresses: many, Truncated: true})
+	g.World.Behave("big.listed.example", netlab.Behavior{Addresses: many})
+	g.World.Behave("short.listed.example", netlab.Behavior{Addresses: many, Truncated: true})
 	g.Reset()
 	for i, name := range []string{"a.big.listed.example", "b.big.listed.example", "a.short.listed.example", "b.short.listed.example"} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
@@ -39,8 +39,8 @@ func TestBigAnswers(t *testing.T) {
 				var done sync.WaitGroup
 				for _, a := range addrs {
 					done.Go(func() {
-						if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
-							t.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
+						if egress, err := g.Client.Connect(a); err != nil || egress != netlab.ViaVPN {
+							t.Errorf("%s: went %q, %v; want %s", a, egress, err, netlab.ViaVPN)
 						}
 					})
 				}
@@ -49,7 +49,7 @@ func TestBigAnswers(t *testing.T) {
 			})
 		}
 	}
-	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
 	g.wantNoQueryByWAN("listed.example")
 }
 
@@ -58,7 +58,7 @@ func TestBigAnswers(t *testing.T) {
 func TestBigFreshAnswersOverTCP(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
-	g.World.Behave("big.listed.example", netlab.Manner{Addresses: 120})
+	g.World.Behave("big.listed.example", netlab.Behavior{Addresses: 120})
 	g.Reset()
 	for _, proto := range []string{"tcp", "tcp6"} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
@@ -85,8 +85,8 @@ func (g *gate) askAndConnectLast(name string, qtype uint16, proto string) (addrs
 	}
 	for i := range addrs {
 		a := addrs[len(addrs)-1-i]
-		if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
-			return nil, fmt.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
+		if egress, err := g.Client.Connect(a); err != nil || egress != netlab.ViaVPN {
+			return nil, fmt.Errorf("%s: went %q, %v; want %s", a, egress, err, netlab.ViaVPN)
 		}
 	}
 	return addrs, nil

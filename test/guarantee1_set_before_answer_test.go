@@ -53,8 +53,8 @@ func (g *gate) askAndConnect(name string, qtype uint16, proto string) ([]netip.A
 		return nil, fmt.Errorf("no address in %v", reply)
 	}
 	for _, a := range addrs {
-		if way, err := g.Client.Connect(a); err != nil || way != netlab.ByVPN {
-			return nil, fmt.Errorf("%s: went %q, %v; want %s", a, way, err, netlab.ByVPN)
+		if egress, err := g.Client.Connect(a); err != nil || egress != netlab.ViaVPN {
+			return nil, fmt.Errorf("%s: went %q, %v; want %s", a, egress, err, netlab.ViaVPN)
 		}
 	}
 	return addrs, nil
@@ -112,7 +112,7 @@ func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
 func TestCoalescedAnswers(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
-	g.World.Behave("slow.listed.example", netlab.Manner{Delay: 300 * time.Millisecond})
+	g.World.Behave("slow.listed.example", netlab.Behavior{Delay: 300 * time.Millisecond})
 	g.Reset()
 	same := make([]string, 50)
 	for i := range same {
@@ -124,7 +124,7 @@ func TestCoalescedAnswers(t *testing.T) {
 	}
 	g.wantNoneClear(addrs...)
 	asked := g.World.Queries("slow.listed.example")
-	g.wantAsked(netlab.ByVPN, asked)
+	g.wantAsked(netlab.ViaVPN, asked)
 	if len(asked) != 2 {
 		t.Errorf("asked upstream %d times, want once for each type: %v", len(asked), asked)
 	}
@@ -178,7 +178,7 @@ func TestPrefetchedAnswers(t *testing.T) {
 		if len(got) != 1 || !fresh.Has(got[0]) {
 			t.Fatalf("%s: answered %v, want one of %v by a prefetch", name, got, fresh.All())
 		}
-		g.wantAsked(netlab.ByVPN, g.World.Queries(name))
+		g.wantAsked(netlab.ViaVPN, g.World.Queries(name))
 		g.wantNoneClear(append(fresh.All(), before[name]...)...)
 	}
 }

@@ -67,6 +67,6 @@ func (g *gate) wantOutlived(name string) (ttl, left time.Duration) {
 	if took := time.Since(began); left+took <= ttl {
 		g.t.Errorf("%s: a TTL of %v was served, and the element lives for another %v", name, ttl, left)
 	}
-	g.wantWay(g.Client, netlab.ByVPN, a)
+	g.wantVia(g.Client, netlab.ViaVPN, a)
 	return ttl, left
 }

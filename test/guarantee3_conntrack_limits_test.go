@@ -22,13 +22,13 @@ func TestConntrackFull(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs, fresh := g.resolve("www.listed.example"), g.resolve("fresh.listed.example")
-	forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	forwarded, own := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
 	most := g.sysctl("net.netfilter.nf_conntrack_max")
 	if most > 600_000 {
 		t.Skipf("this kernel has room for %d connections", most)
 	}
 	g.Reset()
-	opened := g.flood(netlab.ByVPN, fresh...)
+	opened := g.flood(netlab.ViaVPN, fresh...)
 	began := time.Now()
 	g.fillConntrack(most)
 	if n := g.sysctl("net.netfilter.nf_conntrack_count"); n < most {
@@ -44,10 +44,10 @@ func TestConntrackFull(t *testing.T) {
 
 	g.emptyConntrack()
 	back := time.Now()
-	g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, fresh...)
+	g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, fresh...)
 	g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 	t.Logf("new flows and listed names %v after there was room", time.Since(back).Round(time.Millisecond))
-	g.wantWay(g.Client, netlab.ByVPN, append(fresh, g.resolve("new.listed.example")...)...)
+	g.wantVia(g.Client, netlab.ViaVPN, append(fresh, g.resolve("new.listed.example")...)...)
 	forwarded.wantProgress(5 * time.Second)
 	own.wantProgress(5 * time.Second)
 	t.Logf("%d new flows were tried", opened.stop(g))
@@ -63,11 +63,11 @@ func (g *gate) wantRefused(addrs ...netip.Addr) {
 	for range 3 {
 		for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
 			for _, a := range addrs {
-				way, err := from.ConnectWithin(a, 150*time.Millisecond)
+				egress, err := from.ConnectWithin(a, 150*time.Millisecond)
 				if tried++; err != nil {
 					refused++
-				} else if way != netlab.ByVPN {
-					g.t.Errorf("%s to %s went by %s", from.Name, a, way)
+				} else if egress != netlab.ViaVPN {
+					g.t.Errorf("%s to %s went by %s", from.Name, a, egress)
 				}
 			}
 		}
@@ -84,7 +84,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
 	addrs, old := g.resolve("www.listed.example"), g.resolve("live.listed.example")
-	live := g.flows(g.Client, netlab.ByVPN, old...)
+	live := g.flows(g.Client, netlab.ViaVPN, old...)
 	g.deleteElements(old...)
 	g.Reset()
 	for range 20 {
@@ -99,7 +99,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 		chain output { type filter hook output priority raw; meta l4proto { tcp, udp } th dport 7 ip daddr { ` + addrs[0].String() + ` } notrack; meta l4proto { tcp, udp } th dport 7 ip6 daddr { ` + addrs[1].String() + ` } notrack; }
 	}`)
 	tunnel := netlab.NewTap(g.Box.Namespace, "wg0") // the far end drops sources that are not the tunnel's
-	opened := g.flood(netlab.ByVPN, addrs...)
+	opened := g.flood(netlab.ViaVPN, addrs...)
 	for _, a := range addrs {
 		netlab.Eventually(t, 10*time.Second, func() error {
 			n := tunnel.Count(wire.To(a))

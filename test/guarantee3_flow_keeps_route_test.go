@@ -18,7 +18,7 @@ func TestFlowOutlivesItsElement(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
 	addrs := g.resolve("www.listed.example")
-	client, box := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	client, box := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
 	g.Reset()
 	for _, f := range []*flows{client, box} {
 		f.resetGap()
@@ -36,14 +36,14 @@ func TestFlowOutlivesItsElement(t *testing.T) {
 
 func TestFlowOutlivesALinkFlap(t *testing.T) {
 	t.Parallel()
-	g := newGate(t, netlab.Setup{}, swift...)
+	g := newGate(t, netlab.Setup{}, quickDown...)
 	addrs := g.resolve("www.listed.example")
-	client, box := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	client, box := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
 	g.Reset()
 	for _, f := range []*flows{client, box} {
 		f.resetGap()
 	}
-	flood := g.flood(netlab.ByVPN, addrs...)
+	flood := g.flood(netlab.ViaVPN, addrs...)
 	g.Box.Flap("wg0", 500*time.Millisecond)
 	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		g.Box.Down("wg0") // and again, because nameroute sets it up at once
@@ -55,7 +55,7 @@ func TestFlowOutlivesALinkFlap(t *testing.T) {
 	}
 	t.Logf("%d new flows meanwhile", flood.stop(g))
 	g.wantNoneClear(addrs...)
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 }
 
 // The addresses of a name that is in the cache are learned again when somebody has
@@ -79,8 +79,8 @@ func TestRemovedElementIsBack(t *testing.T) {
 			t.Fatalf("asked again: %v, want %v", again, addrs)
 		}
 		g.wantElements(true, addrs...)
-		g.wantWay(g.Client, netlab.ByVPN, addrs...)
-		g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+		g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
 	}
 	g.wantNoneClear(addrs...)
 	if asked := g.World.Queries("www.listed.example"); len(asked) != 2 {
@@ -127,6 +127,6 @@ func vpnSet(a netip.Addr) string {
 }
 
 // question asks for a name's IPv4 address.
-func question(name string) *dns.Msg {
+func newQuery(name string) *dns.Msg {
 	return new(dns.Msg).SetQuestion(dns.Fqdn(strings.TrimSpace(name)), dns.TypeA)
 }

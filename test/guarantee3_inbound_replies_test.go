@@ -22,7 +22,7 @@ const (
 // A connection that comes in by the tunnel is answered through the tunnel, and one that comes
 // in by the WAN through the WAN, on the box and, translated, on a LAN host; also where the
 // remote address is in the sets.
-func TestInboundIsAnsweredTheWayItCame(t *testing.T) {
+func TestInboundRepliesGoBack(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	for _, port := range []uint16{portBox, portLAN} {
@@ -51,19 +51,19 @@ func TestInboundIsAnsweredTheWayItCame(t *testing.T) {
 		for _, port := range []uint16{portBox, portLAN} {
 			for family := range who.from {
 				source := who.from[family]
-				for way, to := range map[netlab.Way]netip.Addr{
-					netlab.ByVPN: g.Tunnel.Exit.All()[family], netlab.ByWAN: g.BoxWAN.All()[family],
+				for egress, to := range map[netlab.Egress]netip.Addr{
+					netlab.ViaVPN: g.Tunnel.Exit.All()[family], netlab.ViaWAN: g.BoxWAN.All()[family],
 				} {
 					g.Reset()
 					for _, proto := range []string{"tcp", "udp"} {
 						if err := g.call(proto, source, netip.AddrPortFrom(to, port)); err != nil {
-							t.Errorf("%s, by %s, port %d, %s: %v", who.name, way, port, proto, err)
+							t.Errorf("%s, by %s, port %d, %s: %v", who.name, egress, port, proto, err)
 						}
 					}
 					g.Settle()
 					byWAN, byVPN := len(g.ISP.Clear(wire.To(source))), len(g.Tunnel.Inside(wire.To(source)))
-					if byWAN > 0 != (way == netlab.ByWAN) || byVPN > 0 != (way == netlab.ByVPN) {
-						t.Errorf("%s, by %s, port %d: answered by %d packets by the WAN and %d by the tunnel", who.name, way, port, byWAN, byVPN)
+					if byWAN > 0 != (egress == netlab.ViaWAN) || byVPN > 0 != (egress == netlab.ViaVPN) {
+						t.Errorf("%s, by %s, port %d: answered by %d packets by the WAN and %d by the tunnel", who.name, egress, port, byWAN, byVPN)
 					}
 				}
 			}

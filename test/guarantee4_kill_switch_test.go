@@ -11,7 +11,7 @@ import (
 // Guarantee 4: kill switch.
 // Whatever happens to the tunnel, no packet and no query of the route takes the WAN,
 // everything else goes on, and the route recovers by itself.
-func TestDeadTunnel(t *testing.T) {
+func TestKillSwitch(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		cut    func(*gate)
@@ -26,12 +26,12 @@ func TestDeadTunnel(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGate(t, netlab.Setup{}, swift...)
+			g := newGate(t, netlab.Setup{}, quickDown...)
 			addrs := g.resolve("www.listed.example")
-			flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+			flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 			g.Reset()
 			others := g.ask("other.example")
-			flood := g.flood(netlab.ByVPN, addrs...)
+			flood := g.flood(netlab.ViaVPN, addrs...)
 			listed := g.ask("listed.example")
 			time.Sleep(100 * time.Millisecond)
 
@@ -42,7 +42,7 @@ func TestDeadTunnel(t *testing.T) {
 				c.mend(g)
 				cut = time.Now()
 			}
-			g.awaitWay(g.Client, netlab.ByVPN, 8*time.Second, addrs...)
+			g.awaitVia(g.Client, netlab.ViaVPN, 8*time.Second, addrs...)
 			t.Logf("back for new flows after %v", time.Since(cut).Round(time.Millisecond))
 			flows.wantProgress(8 * time.Second)
 			tcp, udp := flows.worst()
@@ -73,5 +73,5 @@ func (g *gate) wantClosedWhileCut(addrs []netip.Addr) {
 	if _, err := g.Client.Resolve("fresh-while-cut.listed.example"); err == nil {
 		g.t.Error("a fresh listed name was answered while the tunnel was cut")
 	}
-	g.wantWay(g.Client, netlab.ByWAN, g.resolve("reached-while-cut.example")...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("reached-while-cut.example")...)
 }

@@ -20,7 +20,7 @@ func TestNothingUntranslatedEntersTheTunnel(t *testing.T) {
 	for n, to := range addrs {
 		g.reset(netip.AddrPortFrom(g.Tunnel.Near.All()[n], 4242), netip.AddrPortFrom(to, netlab.EchoPort))
 	}
-	g.wantWay(g.Box.Host, netlab.ByVPN, addrs...) // and by now they would have arrived
+	g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...) // and by now they would have arrived
 	g.Settle()
 	for _, p := range g.Tunnel.Inside(wire.To(addrs...)) {
 		if p.Src.Port() == 4242 {

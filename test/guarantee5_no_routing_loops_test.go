@@ -16,7 +16,7 @@ import (
 // Guarantee 5: no routing loops.
 // Whatever a listed name answers with, the box, its LAN, its uplink and
 // its tunnel stay reachable the way they were.
-func TestAnswersThatWouldHarm(t *testing.T) {
+func TestAnswersThatWouldLoop(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	g.Box.IP("addr add 31.0.1.77/24 dev wan0") // a second address of the box's own
@@ -28,7 +28,7 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	evil := append(append(own, endpoint...), special...)
 
 	before := g.resolve("before.listed.example")
-	f := g.flows(g.Client, netlab.ByVPN, before...)
+	f := g.flows(g.Client, netlab.ViaVPN, before...)
 	g.Reset()
 	f.resetGap()
 	for i, a := range evil {
@@ -49,10 +49,10 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 		}
 	}
 	// The uplink and the box's own addresses, from the LAN and from the box.
-	g.wantWay(g.Client, netlab.ByWAN, g.Plan.ISP.All()...)
-	g.wantWay(g.Box.Host, netlab.ByWAN, g.Plan.ISP.All()...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.Plan.ISP.All()...)
+	g.wantVia(g.Box.Host, netlab.ViaWAN, g.Plan.ISP.All()...)
 	for _, at := range append(g.BoxLAN.All(), g.BoxWAN.All()...) {
-		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), question("at.listed.example"), "udp"); err != nil {
+		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), newQuery("at.listed.example"), "udp"); err != nil {
 			t.Errorf("the box at %s: %v", at, err)
 		}
 	}
@@ -66,8 +66,8 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	// and flows have not noticed.
 	g.Reset()
 	fresh := g.resolve("fresh.listed.example")
-	g.wantWay(g.Client, netlab.ByVPN, fresh...)
-	g.wantWay(g.Box.Host, netlab.ByVPN, fresh...)
+	g.wantVia(g.Client, netlab.ViaVPN, fresh...)
+	g.wantVia(g.Box.Host, netlab.ViaVPN, fresh...)
 	if len(g.ISP.Encrypted()) == 0 {
 		t.Error("no packet went to the endpoint")
 	}
@@ -85,7 +85,7 @@ func TestAnswersThatWouldHarm(t *testing.T) {
 	}
 	g.wantNoneClear(append(fresh, before...)...)
 	// Other names go on by the WAN.
-	g.wantWay(g.Client, netlab.ByWAN, g.resolve("other.example")...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("other.example")...)
 }
 
 // An office VPN serves private addresses, and says so with `private: learn`; the
@@ -112,13 +112,13 @@ func TestPrivateAddressesOfAnOffice(t *testing.T) {
 	}
 	g.wantLearned("vpn", office...)
 	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
-		g.wantWay(from, netlab.ByVPN, office...)
+		g.wantVia(from, netlab.ViaVPN, office...)
 	}
 	if out := g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(office...)); len(out) > 0 {
 		t.Errorf("%d packets to the office left by the WAN, the first: %s", len(out), out[0])
 	}
 	for _, at := range g.BoxLAN.All() {
-		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), question("at.listed.example"), "tcp"); err != nil {
+		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), newQuery("at.listed.example"), "tcp"); err != nil {
 			t.Errorf("the box at %s: %v", at, err)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // Guarantee 6: no bypass.
 // The names of a content network are on no list, and clients query them directly: those that
 // are aliases of a listed name follow it.
-func TestNamesThatAnswersLeadTo(t *testing.T) {
+func TestAliasesOfListedNames(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	g.World.Add(
@@ -31,7 +31,7 @@ func TestNamesThatAnswersLeadTo(t *testing.T) {
 	near := []string{"other.cdn.example", "cdn.example", "www.edge.cdn.example", "pop.example", "svc.example"}
 
 	for _, name := range led { // not before an answer has named them
-		g.wantWay(g.Client, netlab.ByWAN, g.resolve(name)...)
+		g.wantVia(g.Client, netlab.ViaWAN, g.resolve(name)...)
 	}
 	g.Settle() // the last packets of connections that are older than the listing
 	g.Reset()
@@ -41,19 +41,19 @@ func TestNamesThatAnswersLeadTo(t *testing.T) {
 	g.query("_x.listed.example", dns.TypeSVCB, "tcp6")
 	for _, name := range led {
 		addrs := g.resolve(strings.ToUpper(name[:3]) + name[3:])
-		g.wantWay(g.Client, netlab.ByVPN, addrs...)
+		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 		g.wantNoneClear(addrs...)
-		g.wantAsked(netlab.ByVPN, g.World.Queries(name))
+		g.wantAsked(netlab.ViaVPN, g.World.Queries(name))
 	}
 	g.Reset()
 	for _, name := range near {
-		g.wantWay(g.Client, netlab.ByWAN, g.resolve(name)...)
-		g.wantAsked(netlab.ByWAN, g.World.Queries(name))
+		g.wantVia(g.Client, netlab.ViaWAN, g.resolve(name)...)
+		g.wantAsked(netlab.ViaWAN, g.World.Queries(name))
 	}
 }
 
 // What somebody has written down stays where it was put, whatever answer leads to it.
-func TestEntriesAndExceptionsWinOverNamesLedTo(t *testing.T) {
+func TestEntriesAndExceptionsWinOverAliases(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, Tunnels: 2})
 	g.Box.WriteFiles(netlab.Setup{})
@@ -98,24 +98,24 @@ lists:
 		g.query(name, dns.TypeHTTPS, "udp")
 	}
 	g.Reset()
-	for name, want := range map[string]netlab.Way{
-		"www.kept.example":   netlab.ByWAN,       // an exception of the first list
-		"www.second.example": netlab.ByTunnel(1), // an entry of the second
-		"www.both.example":   netlab.ByVPN,       // an entry of the first
-		"led.cdn.example":    netlab.ByVPN,       // nobody's: follows who led to it
-		"led2.cdn.example":   netlab.ByTunnel(1),
+	for name, want := range map[string]netlab.Egress{
+		"www.kept.example":   netlab.ViaWAN,       // an exception of the first list
+		"www.second.example": netlab.ViaTunnel(1), // an entry of the second
+		"www.both.example":   netlab.ViaVPN,       // an entry of the first
+		"led.cdn.example":    netlab.ViaVPN,       // nobody's: follows who led to it
+		"led2.cdn.example":   netlab.ViaTunnel(1),
 	} {
 		addrs := g.resolve(name)
-		g.wantWay(g.Client, want, addrs...)
+		g.wantVia(g.Client, want, addrs...)
 		g.wantAsked(want, g.World.Queries(name))
-		if want != netlab.ByWAN {
+		if want != netlab.ViaWAN {
 			g.wantNoneClear(addrs...)
 		}
 	}
 }
 
 // The names led to survive whatever the process goes through.
-func TestNamesLedToSurvive(t *testing.T) {
+func TestAliasesSurvive(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	corefile, err := os.ReadFile(filepath.Join(g.Box.Dir, "Corefile"))
@@ -159,9 +159,9 @@ func TestNamesLedToSurvive(t *testing.T) {
 		event.do(i)
 		g.Reset()
 		addrs := g.resolve(led)
-		g.wantWay(g.Client, netlab.ByVPN, addrs...)
+		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 		g.wantNoneClear(addrs...)
-		g.wantAsked(netlab.ByVPN, g.World.Queries(led))
+		g.wantAsked(netlab.ViaVPN, g.World.Queries(led))
 		if t.Failed() {
 			t.Fatalf("after %s", event.what)
 		}

@@ -28,7 +28,7 @@ func TestTunnelWithoutIPv6(t *testing.T) {
 	for i, proto := range protos {
 		for _, name := range []string{fmt.Sprintf("plain%d.listed.example", i), "www.listed.example", "host.pop.example"} {
 			a := g.query(name, dns.TypeA, proto)
-			g.wantWay(g.Client, netlab.ByVPN, addressesIn(a)...)
+			g.wantVia(g.Client, netlab.ViaVPN, addressesIn(a)...)
 			wantNoData(t, g.query(name, dns.TypeAAAA, proto))
 			v6 = append(v6, g.World.Addresses(name).V6)
 		}
@@ -42,11 +42,11 @@ func TestTunnelWithoutIPv6(t *testing.T) {
 			}
 		}
 	}
-	g.wantWay(g.Client, netlab.ByVPN, hinted.V4)
+	g.wantVia(g.Client, netlab.ViaVPN, hinted.V4)
 	// A browser that knows both families by name.
 	for _, scheme := range []string{"http://", "https://"} {
-		if way, err := g.Client.Curl(scheme + "www.listed.example/"); err != nil || way != netlab.ByVPN {
-			t.Errorf("curl %swww.listed.example/: went %q, %v; want %s", scheme, way, err, netlab.ByVPN)
+		if egress, err := g.Client.Curl(scheme + "www.listed.example/"); err != nil || egress != netlab.ViaVPN {
+			t.Errorf("curl %swww.listed.example/: went %q, %v; want %s", scheme, egress, err, netlab.ViaVPN)
 		}
 	}
 	v6 = append(v6, hinted.V6)
@@ -58,7 +58,7 @@ func TestTunnelWithoutIPv6(t *testing.T) {
 	}
 	// Other names have IPv6 as before.
 	other := g.resolve("www.other.example")
-	g.wantWay(g.Client, netlab.ByWAN, other...)
+	g.wantVia(g.Client, netlab.ViaWAN, other...)
 }
 
 // wantNoData wants an answer that a resolver may keep: NOERROR, nothing in it, no
@@ -111,7 +111,7 @@ func TestDNS64BehindATunnelWithoutIPv6(t *testing.T) {
 			t.Errorf("AAAA of %s: %v, want %s", name, got, netip.AddrFrom16(b))
 		}
 		g.wantLearned("vpn", want)
-		g.wantWay(g.Client, netlab.ByVPN, want)
+		g.wantVia(g.Client, netlab.ViaVPN, want)
 		g.wantNoneClear(g.World.Addresses(name).All()...)
 	}
 }

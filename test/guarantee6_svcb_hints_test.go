@@ -56,10 +56,10 @@ func TestHintsAreLearned(t *testing.T) {
 			if want := 4; len(got) != want {
 				t.Fatalf("%s: hints %v, want %d", name, got, want)
 			}
-			g.wantWay(g.Client, netlab.ByVPN, got...)
+			g.wantVia(g.Client, netlab.ViaVPN, got...)
 			g.wantLearned("vpn", got...)
 			g.wantNoneClear(got...)
-			g.wantAsked(netlab.ByVPN, g.World.Queries(name))
+			g.wantAsked(netlab.ViaVPN, g.World.Queries(name))
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // A process that ends, however it ends, leaves everything in place and the kill switch
 // active. The next one adopts what it finds, and flows go on.
-func TestEndedProcess(t *testing.T) {
+func TestCrash(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(*gate)
@@ -33,12 +33,12 @@ func TestEndedProcess(t *testing.T) {
 			for i := range 10 {
 				addrs = append(addrs, g.resolve(fmt.Sprintf("n%d.listed.example", i))...)
 			}
-			forwarded := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
-			own := g.flows(g.Box.Host, netlab.ByVPN, addrs[:2]...)
+			forwarded := g.flows(g.Client, netlab.ViaVPN, addrs[:2]...)
+			own := g.flows(g.Box.Host, netlab.ViaVPN, addrs[:2]...)
 			g.wantSettledTable()
 			before, elements, index := g.kernelState(), g.elements(), g.linkIndex()
 			g.Reset()
-			flood := g.flood(netlab.ByVPN, addrs[2:6]...)
+			flood := g.flood(netlab.ViaVPN, addrs[2:6]...)
 
 			ended := time.Now()
 			c.end(g)
@@ -50,13 +50,13 @@ func TestEndedProcess(t *testing.T) {
 			if now := g.linkIndex(); now != index {
 				t.Errorf("interface wg0 is another one while nobody runs: %s, want %s", now, index)
 			}
-			g.wantWay(g.Client, netlab.ByWAN, g.World.Addresses("not-asked.example").All()...)
+			g.wantVia(g.Client, netlab.ViaWAN, g.World.Addresses("not-asked.example").All()...)
 			alone := time.Since(ended)
 
 			began := time.Now()
 			g.start()
 			t.Logf("alone for %v; starting took %v", alone.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 			forwarded.wantProgress(5 * time.Second)
 			own.wantProgress(5 * time.Second)
 			tcp, udp := forwarded.worst()

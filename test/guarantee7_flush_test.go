@@ -23,7 +23,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs := g.learnMany()
-	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs[:2]...)
 	before := g.elements()
 	replica := strings.Contains(g.Box.Run("nft", "list", "tables"), "nameroute_replica")
 	own := "nameroute"
@@ -31,7 +31,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 		own = "nameroute_replica"
 	}
 	g.Reset()
-	flood := g.flood(netlab.ByVPN, addrs[2:4]...)
+	flood := g.flood(netlab.ViaVPN, addrs[2:4]...)
 	listed := g.ask("listed.example")
 	for range 10 {
 		g.Box.Run("nft", "flush", "ruleset")
@@ -70,7 +70,7 @@ func TestPlainTableIsPutBack(t *testing.T) {
 	}
 	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
 	addrs := g.learnMany()
-	flows := g.flows(g.Client, netlab.ByVPN, addrs[:2]...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs[:2]...)
 	g.wantSettledTable()
 	table, before := g.rules(), g.elements()
 	flood := g.flood("", addrs[2:4]...) // whichever way it goes: the packets are counted
@@ -103,8 +103,8 @@ func TestPlainTableIsPutBack(t *testing.T) {
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.Reset()
 	whole := time.Now()
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
-	g.wantWay(g.Box.Host, netlab.ByVPN, addrs[:4]...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+	g.wantVia(g.Box.Host, netlab.ViaVPN, addrs[:4]...)
 	gap.clearWithin(whole, whole, addrs...)
 	if !strings.Contains(g.p.Output(), "another program changed") {
 		t.Error("the log does not say that another program changed what is ours")

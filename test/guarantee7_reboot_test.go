@@ -47,7 +47,7 @@ func TestReboot(t *testing.T) {
 			g.Reset()
 			var all []*datagrams
 			for _, a := range known {
-				all = append(all, g.datagrams(g.Client, a, netlab.ByVPN))
+				all = append(all, g.datagrams(g.Client, a, netlab.ViaVPN))
 			}
 			if c.power {
 				g.p.Kill()
@@ -55,7 +55,7 @@ func TestReboot(t *testing.T) {
 				g.stop(g.p)
 			}
 			g.reboot(c.forward)
-			opened := g.floodFrom([]*netlab.Host{g.Client}, netlab.ByVPN, known...)
+			opened := g.floodFrom([]*netlab.Host{g.Client}, netlab.ViaVPN, known...)
 			time.Sleep(time.Until(lapse))
 
 			began := time.Now()
@@ -80,13 +80,13 @@ func TestReboot(t *testing.T) {
 				}
 			}
 			t.Logf("remembered addresses are answered %v after the links came up", time.Since(began).Round(time.Millisecond))
-			g.wantWay(g.Client, netlab.ByVPN, known...)
+			g.wantVia(g.Client, netlab.ViaVPN, known...)
 			t.Logf("the TCP connection from before the reboot: %s", tcp.Report())
 			t.Logf("%d new flows meanwhile", opened.stop(g))
 
 			led := g.resolve("edge.cdn.example") // the first question, of a name on no list
-			g.wantAsked(netlab.ByVPN, g.World.Queries("edge.cdn.example"))
-			g.wantWay(g.Client, netlab.ByVPN, led...)
+			g.wantAsked(netlab.ViaVPN, g.World.Queries("edge.cdn.example"))
+			g.wantVia(g.Client, netlab.ViaVPN, led...)
 			g.wantNoneClear(append(known, led...)...)
 			g.wantNoQueryByWAN("listed.example")
 

@@ -25,7 +25,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 			t.Parallel()
 			g := newGate(t, netlab.Setup{})
 			learned := g.resolve("www.listed.example")
-			g.wantWay(g.Client, netlab.ByVPN, learned...)
+			g.wantVia(g.Client, netlab.ViaVPN, learned...)
 			if err := g.p.Stop(); err != nil {
 				t.Error(err)
 			}
@@ -36,7 +36,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 			g.p = g.Box.StartProduct(binary, "run")
 			g.logs(g.p)
 			g.Reset()
-			g.wantWay(g.Client, netlab.ByWAN, g.resolve("www.other.example")...)
+			g.wantVia(g.Client, netlab.ViaWAN, g.resolve("www.other.example")...)
 			if _, err := g.lookup(g.Client, "fresh.listed.example", dns.TypeA, "udp"); err == nil {
 				t.Error("a listed name is answered; want its route closed")
 			}
@@ -49,7 +49,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 
 			g.Box.Write("wg0.conf", good)
 			g.Box.AwaitNames("again.listed.example", 10*time.Second)
-			g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, learned...)
+			g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, learned...)
 			g.wantNoneClear(learned...)
 		})
 	}
@@ -69,7 +69,7 @@ func TestBadProviderFileAfterAGoodOne(t *testing.T) {
 			g.Reset()
 			g.start()
 			addrs := g.resolve("www.listed.example")
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 			g.wantNoneClear(addrs...)
 			g.wantNoQueryByWAN("listed.example")
 			g.wantNoHook()
@@ -134,7 +134,7 @@ func TestIgnoredHooks(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{Conf: conf, Route: "hooks: ignore"})
 	g.start()
 	addrs := g.resolve("www.listed.example")
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 	g.wantNoneClear(addrs...)
 	g.wantNoHook()
 	if out := g.Box.Run("wg", "show", "wg0", "fwmark"); strings.TrimSpace(out) != "0x7f000000" {
@@ -152,11 +152,11 @@ func TestNoWANYet(t *testing.T) {
 	g := bareGate(t, netlab.Options{GoResolvers: true})
 	g.Box.WriteFiles(netlab.Setup{Conf: g.Tunnel.Conf(netlab.ConfOptions{Endpoint: g.Tunnel.Domain})})
 	g.WANDown()
-	g.p = g.Box.Launch(binary, swift...)
+	g.p = g.Box.Launch(binary, quickDown...)
 	g.logs(g.p)
 	g.p.WaitOutput("runs", 10*time.Second)
 	for _, name := range []string{"early.listed.example", "early.other.example"} {
-		if reply, err := g.Client.Query(question(name), "udp"); err == nil && reply.Rcode == dns.RcodeSuccess {
+		if reply, err := g.Client.Query(newQuery(name), "udp"); err == nil && reply.Rcode == dns.RcodeSuccess {
 			t.Errorf("%s: answered without a WAN: %v", name, reply)
 		}
 	}
@@ -170,8 +170,8 @@ func TestNoWANYet(t *testing.T) {
 	g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 	t.Logf("listed names are answered %v after the WAN came", time.Since(began).Round(time.Millisecond))
 	addrs := g.resolve("www.listed.example")
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
-	g.wantWay(g.Client, netlab.ByWAN, g.resolve("www.other.example")...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("www.other.example")...)
 	g.wantNoneClear(addrs...)
 	g.wantNoQueryByWAN("listed.example")
 }

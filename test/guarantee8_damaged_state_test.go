@@ -16,17 +16,17 @@ var stateFiles = []string{"learned", "names", "sysctl.json", "good/gateway.yaml"
 // Guarantee 8: fails safe.
 // What lies in the state directory and cannot be used is in nobody's way: it is set
 // aside with one message, and packets, answers and both families go on.
-func TestStateThatCannotBeUsed(t *testing.T) {
+func TestDamagedState(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, NotRouting: true})
 	g.Box.WriteFiles(netlab.Setup{})
 	g.World.Add("www.listed.example. 300 IN CNAME edge.cdn.example.")
 	g.start()
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	state := g.Box.State()
 	g.Reset()
-	opened := g.flood(netlab.ByVPN, addrs...)
+	opened := g.flood(netlab.ViaVPN, addrs...)
 	for _, c := range []struct {
 		name  string
 		spoil string   // what is done to each file
@@ -69,8 +69,8 @@ func TestStateThatCannotBeUsed(t *testing.T) {
 			t.Errorf("%s: forwarding: %s", c.name, now)
 		}
 		g.resolve("www.listed.example") // the journal that was set aside had its alias
-		g.wantWay(g.Client, netlab.ByVPN, g.resolve("edge.cdn.example")...)
-		g.wantWay(g.Client, netlab.ByWAN, g.resolve("www.other.example")...)
+		g.wantVia(g.Client, netlab.ViaVPN, g.resolve("edge.cdn.example")...)
+		g.wantVia(g.Client, netlab.ViaWAN, g.resolve("www.other.example")...)
 	}
 	g.stop(g.p)
 	for f, want := range map[string]string{"learned": addrs[1].String(), "names": "edge.cdn.example."} {
@@ -123,14 +123,14 @@ func TestDiskFull(t *testing.T) {
 			}
 			g.start()
 			addrs := g.resolve("before.listed.example")
-			flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+			flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 			g.Reset()
 			listed, others := g.ask("listed.example"), g.ask("other.example")
 			if !c.start {
 				sh(c.fill)
 			}
 			addrs = append(addrs, g.resolve("www.listed.example")...)
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 			if now := g.Box.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); now != "1\n1\n" {
 				t.Errorf("forwarding: %s", now)
 			}
@@ -144,7 +144,7 @@ func TestDiskFull(t *testing.T) {
 			g.Box.Write("Corefile", strings.Replace(text, "    cache\n", "    cache 600\n", 1))
 			g.nameroute("reload")
 			addrs = append(addrs, g.resolve("after.listed.example")...)
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 
 			full := g.p.Output()
 			for _, what := range []string{"aliases cannot be stored", "what sysctls"} {

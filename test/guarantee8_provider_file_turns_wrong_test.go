@@ -68,7 +68,7 @@ func TestProviderFileTurnsWrong(t *testing.T) {
 
 			g.wantStaticSNAT()
 			fresh := append(addrs, g.resolve("fresh.listed.example")...)
-			g.wantWay(g.Client, netlab.ByVPN, fresh...)
+			g.wantVia(g.Client, netlab.ViaVPN, fresh...)
 			g.Settle()
 			for _, p := range g.Tunnel.Inside() {
 				if !g.Tunnel.Near.Has(p.Src.Addr()) {

@@ -14,7 +14,7 @@ import (
 
 // Guarantee 9: no open resolver.
 // Queries from outside are not answered, whatever address of the box they are sent to.
-func TestQuestionsFromOutsideAreNotAnswered(t *testing.T) {
+func TestQueriesFromOutsideAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	// Both know the way to the LAN's address of the box, as a neighbour may.
@@ -25,7 +25,7 @@ func TestQuestionsFromOutsideAreNotAnswered(t *testing.T) {
 	var done sync.WaitGroup
 	ask := func(from *netlab.Host, at netip.Addr, proto, name string, want bool) {
 		done.Go(func() {
-			reply, err := from.QueryAt(netip.AddrPortFrom(at, 53), question(name), proto)
+			reply, err := from.QueryAt(netip.AddrPortFrom(at, 53), newQuery(name), proto)
 			answered := err == nil && reply.Rcode == dns.RcodeSuccess && len(reply.Answer) > 0
 			switch {
 			case want && !answered:
@@ -85,8 +85,8 @@ func TestNoAnswerToOutsideWhileStarting(t *testing.T) {
 					return
 				default:
 				}
-				if way, err := g.outsideAnswer(at, fmt.Sprintf("early%d.other.example", i)); err == nil {
-					t.Errorf("answered somebody at %s: %s", at, way)
+				if egress, err := g.outsideAnswer(at, fmt.Sprintf("early%d.other.example", i)); err == nil {
+					t.Errorf("answered somebody at %s: %s", at, egress)
 					return
 				}
 			}
@@ -108,7 +108,7 @@ func (g *gate) outsideAnswer(at netip.Addr, name string) (string, error) {
 	}
 	c := &dns.Conn{Conn: conn}
 	defer c.Close()
-	if err := c.WriteMsg(question(name)); err != nil {
+	if err := c.WriteMsg(newQuery(name)); err != nil {
 		return "", err
 	}
 	if err := c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {

@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/*", "updater", "test/netlab", "test/netlab/*"},
-	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater"},
+	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater"},
 	"test/netlab":              {"test/netlab/*"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
 	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "plugin/*", "test/netlab", "test/netlab/*"},

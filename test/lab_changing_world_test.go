@@ -17,27 +17,27 @@ const backWithin = 20 * time.Second
 // moving is a gate under which the world moves while traffic runs: flows of listed
 // names over TCP and UDP in both families (400 packets a second), new flows from the
 // client and from the box itself, and questions about listed names.
-type moving struct {
+type changingWorld struct {
 	*gate
-	args   []string
-	kept   []netip.Addr // that the flows go to
-	fresh  []netip.Addr // that new flows go to
-	others []netip.Addr // of a name on no list
-	flows  *flows
-	flood  *flood
-	asked  *asking
-	began  time.Time
-	before int64        // packets that the flows had sent then
-	inside []netip.Addr // resolvers that are asked through the tunnel alone
-	alien  string       // what others have set up, and must be there in the end
+	args    []string
+	kept    []netip.Addr // that the flows go to
+	fresh   []netip.Addr // that new flows go to
+	others  []netip.Addr // of a name on no list
+	flows   *flows
+	flood   *flood
+	asked   *asking
+	began   time.Time
+	before  int64        // packets that the flows had sent then
+	inside  []netip.Addr // resolvers that are asked through the tunnel alone
+	foreign string       // what others have set up, and must be there in the end
 }
 
 // newMoving starts nameroute beside rules, routing tables and sysctls of somebody else.
-func newMoving(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gate), args ...string) *moving {
+func newChangingWorld(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gate), args ...string) *changingWorld {
 	t.Helper()
 	o.GoResolvers = true
-	m := &moving{gate: bareGate(t, o), args: args}
-	m.putAlien()
+	m := &changingWorld{gate: bareGate(t, o), args: args}
+	m.putForeign()
 	if s.VPN == "" {
 		m.inside = m.Plan.World.All()
 	}
@@ -48,10 +48,10 @@ func newMoving(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gat
 	m.start(args...)
 	m.kept, m.fresh = m.resolve("kept.listed.example"), m.resolve("fresh.listed.example")
 	m.others = m.resolve("www.other.example")
-	m.alien = m.aliens()
-	m.flows = m.gate.flows(m.Client, netlab.ByVPN, m.kept...)
+	m.foreign = m.foreignState()
+	m.flows = m.gate.flows(m.Client, netlab.ViaVPN, m.kept...)
 	m.Reset()
-	m.flood = m.gate.flood(netlab.ByVPN, m.fresh...)
+	m.flood = m.gate.flood(netlab.ViaVPN, m.fresh...)
 	m.asked = m.ask("listed.example")
 	time.Sleep(200 * time.Millisecond) // traffic before anything happens
 	m.flows.resetGap()
@@ -61,7 +61,7 @@ func newMoving(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gat
 
 // putAlien sets up what is not ours: policy rules before and after ours, a routing
 // table, and a sysctl of an interface.
-func (m *moving) putAlien() {
+func (m *changingWorld) putForeign() {
 	m.t.Helper()
 	m.Box.Sh(`ip rule add pref 5000 from 198.51.100.0/24 lookup 100; ip -6 rule add pref 5000 from 2001:db8:5::/48 lookup 100
 		ip rule add pref 9000 fwmark 0x80/0xff lookup 100; ip -6 rule add pref 9000 fwmark 0x80/0xff lookup 100
@@ -69,7 +69,7 @@ func (m *moving) putAlien() {
 	m.Box.Sysctl("net/ipv4/conf/lan0/rp_filter=1", "net/ipv4/conf/br-lan/log_martians=1")
 }
 
-func (m *moving) aliens() string {
+func (m *changingWorld) foreignState() string {
 	m.t.Helper()
 	return m.Box.Sh(`ip rule | grep -v 'proto 110'; ip -6 rule | grep -v 'proto 110'
 		ip route show table 100; ip -6 route show table 100
@@ -78,7 +78,7 @@ func (m *moving) aliens() string {
 
 // step does something to the world and waits until all goes on: flows of listed
 // names, new ones, questions about any name, and other names by the WAN.
-func (m *moving) step(what string, do func()) {
+func (m *changingWorld) step(what string, do func()) {
 	m.t.Helper()
 	m.flows.resetGap()
 	at := time.Now()
@@ -87,7 +87,7 @@ func (m *moving) step(what string, do func()) {
 }
 
 // meddle is step for what is put right again: the kernel must be as it was.
-func (m *moving) meddle(what string, do func()) {
+func (m *changingWorld) disturb(what string, do func()) {
 	m.t.Helper()
 	before := m.routingState()
 	m.step(what, func() {
@@ -101,14 +101,14 @@ func (m *moving) meddle(what string, do func()) {
 	})
 }
 
-func (m *moving) back(what string, at time.Time) {
+func (m *changingWorld) back(what string, at time.Time) {
 	m.t.Helper()
 	m.flows.wantProgress(backWithin)
 	tcp, udp := m.flows.worst()
 	m.Box.AwaitNames("back.listed.example", backWithin)
 	listed := time.Since(at)
-	m.awaitWay(m.Client, netlab.ByVPN, backWithin, m.fresh...)
-	m.awaitWay(m.Client, netlab.ByWAN, backWithin, m.others...)
+	m.awaitVia(m.Client, netlab.ViaVPN, backWithin, m.fresh...)
+	m.awaitVia(m.Client, netlab.ViaWAN, backWithin, m.others...)
 	byWAN := time.Since(at)
 	m.Box.AwaitNames("back.other.example", backWithin)
 	m.t.Logf("%s: worst gap of listed flows over TCP %v, over UDP %v; listed names answered after %v, others by the WAN after %v, their names after %v",
@@ -121,7 +121,7 @@ func (m *moving) back(what string, at time.Time) {
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 // awaitSaid waits until the log has said something so many times.
-func (g *gate) awaitSaid(text string, times int) {
+func (g *gate) awaitLogged(text string, times int) {
 	g.t.Helper()
 	netlab.Eventually(g.t, backWithin, func() error {
 		n := strings.Count(g.p.Output(), text)
@@ -132,7 +132,7 @@ func (g *gate) awaitSaid(text string, times int) {
 // end stops the new flows and wants that what others set up is there, that a fresh
 // start finds nothing to change, and that not one packet and not one question went by
 // the WAN, that start included.
-func (m *moving) end() {
+func (m *changingWorld) end() {
 	m.t.Helper()
 	n := m.flood.stop(m.gate)
 	m.asked.end()
@@ -143,30 +143,30 @@ func (m *moving) end() {
 	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
 		m.t.Errorf("less than %d packets a second prove little", least)
 	}
-	m.wantSame("of what is not ours", m.alien, m.aliens())
+	m.wantSame("of what is not ours", m.foreign, m.foreignState())
 	m.wantAsFresh()
 	m.wantNoneClear(slices.Concat(m.kept, m.fresh, m.inside)...)
 	m.wantNoQueryByWAN("listed.example")
 }
 
 // wantAsFresh wants the kernel as a fresh start makes it.
-func (m *moving) wantAsFresh() {
+func (m *changingWorld) wantAsFresh() {
 	m.t.Helper()
 	m.wantSettledTable()
-	before := m.wholeState()
+	before := m.fullState()
 	if err := m.p.Stop(); err != nil {
 		m.t.Errorf("SIGTERM: ended with %v", err)
 	}
 	m.start(m.args...)
 	m.wantSettledTable()
-	m.wantSame("after a fresh start", before, m.wholeState())
+	m.wantSame("after a fresh start", before, m.fullState())
 }
 
 // wholeState is kernelState and the tunnel's device and the sysctls.
-func (m *moving) wholeState() string { return m.kernelState() + m.routingState() }
+func (m *changingWorld) fullState() string { return m.kernelState() + m.routingState() }
 
 // routingState is what the sidecar has set up. Any of it may be missing.
-func (m *moving) routingState() string {
+func (m *changingWorld) routingState() string {
 	m.t.Helper()
 	return m.Box.Sh(`exec 2>/dev/null; set +e
 		ip rule; ip -6 rule; ip -4 route show table all proto 110; ip -6 route show table all proto 110

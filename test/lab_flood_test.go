@@ -25,22 +25,22 @@ type flood struct {
 
 // flood opens flows to the addresses until it is stopped. What is answered must have
 // gone the way that is wanted.
-func (g *gate) flood(want netlab.Way, addrs ...netip.Addr) *flood {
+func (g *gate) flood(want netlab.Egress, addrs ...netip.Addr) *flood {
 	return g.floodFrom([]*netlab.Host{g.Client, g.Box.Host}, want, addrs...)
 }
 
-func (g *gate) floodFrom(hosts []*netlab.Host, want netlab.Way, addrs ...netip.Addr) *flood {
+func (g *gate) floodFrom(hosts []*netlab.Host, want netlab.Egress, addrs ...netip.Addr) *flood {
 	f := &flood{stopped: make(chan struct{})}
 	const patience = 40 * time.Millisecond
 	for _, from := range hosts {
 		for _, a := range addrs {
-			for proto, send := range map[string]func(netip.Addr, time.Duration) (netlab.Way, error){
+			for proto, send := range map[string]func(netip.Addr, time.Duration) (netlab.Egress, error){
 				"TCP": from.ConnectWithin, "UDP": from.AskWithin,
 			} {
 				f.repeat(func() {
 					f.sent.Add(1)
-					if way, err := send(a, patience); err == nil && way != want {
-						f.wrong.Store(fmt.Sprintf("%s to %s over %s went by %s", from.Name, a, proto, way), true)
+					if egress, err := send(a, patience); err == nil && egress != want {
+						f.wrong.Store(fmt.Sprintf("%s to %s over %s went by %s", from.Name, a, proto, egress), true)
 					}
 				})
 			}
@@ -103,11 +103,11 @@ func (g *gate) ask(domain string) *asking {
 	for _, proto := range []string{"udp", "tcp", "udp6", "tcp6"} {
 		a.repeat(func() {
 			name := fmt.Sprintf("ask%d.%s", a.sent.Add(1), domain)
-			reply, err := g.Client.Query(question(name), proto)
+			reply, err := g.Client.Query(newQuery(name), proto)
 			for again := 0; again < 5 && (errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)); again++ {
 				// A server that ends a connection may have left a question in it unread, and
 				// a client asks again (RFC 7766 section 6.2.4).
-				reply, err = g.Client.Query(question(name), proto)
+				reply, err = g.Client.Query(newQuery(name), proto)
 			}
 			switch {
 			case err != nil:

@@ -20,13 +20,13 @@ type flows struct {
 }
 
 // flows opens flows, which must go one way.
-func (g *gate) flows(from *netlab.Host, want netlab.Way, addrs ...netip.Addr) *flows {
+func (g *gate) flows(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr) *flows {
 	g.t.Helper()
 	f := &flows{g: g}
 	for _, a := range addrs {
 		tcp := from.Flow(a)
-		if tcp.Way != want {
-			g.t.Fatalf("flow from %s to %s goes by %s, want %s", from.Name, a, tcp.Way, want)
+		if tcp.Egress != want {
+			g.t.Fatalf("flow from %s to %s goes by %s, want %s", from.Name, a, tcp.Egress, want)
 		}
 		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, want))
 	}
@@ -106,7 +106,7 @@ type datagrams struct {
 	last           time.Time
 }
 
-func (g *gate) datagrams(from *netlab.Host, to netip.Addr, want netlab.Way) *datagrams {
+func (g *gate) datagrams(from *netlab.Host, to netip.Addr, want netlab.Egress) *datagrams {
 	g.t.Helper()
 	conn, err := from.Dial("udp", netip.AddrPortFrom(to, netlab.EchoPort).String())
 	if err != nil {
@@ -133,7 +133,7 @@ func (d *datagrams) send() {
 	}
 }
 
-func (d *datagrams) receive(g *gate, want netlab.Way) {
+func (d *datagrams) receive(g *gate, want netlab.Egress) {
 	buf := make([]byte, 512)
 	for {
 		n, err := d.conn.Read(buf)
@@ -146,8 +146,8 @@ func (d *datagrams) receive(g *gate, want netlab.Way) {
 		var number uint64
 		source, text, _ := strings.Cut(string(buf[:n]), " ")
 		from, err := netip.ParseAddrPort(source)
-		if _, scanErr := fmt.Sscan(text, &number); err != nil || scanErr != nil || want != "" && g.Way(from.Addr()) != want {
-			g.t.Errorf("a datagram of a flow to %s went by %s: %q", d.to, g.Way(from.Addr()), buf[:n])
+		if _, scanErr := fmt.Sscan(text, &number); err != nil || scanErr != nil || want != "" && g.Egress(from.Addr()) != want {
+			g.t.Errorf("a datagram of a flow to %s went by %s: %q", d.to, g.Egress(from.Addr()), buf[:n])
 		}
 		d.mu.Lock()
 		d.answered = max(d.answered, number)

@@ -14,7 +14,7 @@ import (
 
 // swift are the arguments of a nameroute that takes a tunnel for down after 2 s
 // without an answer, and not after three minutes.
-var swift = []string{"run", "--handshake-limit", "2s", "--probe-interval", "100ms"}
+var quickDown = []string{"run", "--handshake-limit", "2s", "--probe-interval", "100ms"}
 
 // The race detector would keep every process that ends for a second.
 func init() { os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")) }
@@ -107,33 +107,33 @@ func (g *gate) resolve(name string) []netip.Addr {
 }
 
 // wantWay sends over TCP and UDP to each address and wants all to go one way.
-func (g *gate) wantWay(from *netlab.Host, want netlab.Way, addrs ...netip.Addr) {
+func (g *gate) wantVia(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr) {
 	g.t.Helper()
 	for _, a := range addrs {
-		if way, err := from.Connect(a); err != nil || way != want {
-			g.t.Errorf("%s to %s over TCP: by %q, %v; want %s", from.Name, a, way, err, want)
+		if egress, err := from.Connect(a); err != nil || egress != want {
+			g.t.Errorf("%s to %s over TCP: by %q, %v; want %s", from.Name, a, egress, err, want)
 		}
-		if way, err := from.Ask(a); err != nil || way != want {
-			g.t.Errorf("%s to %s over UDP: by %q, %v; want %s", from.Name, a, way, err, want)
+		if egress, err := from.Ask(a); err != nil || egress != want {
+			g.t.Errorf("%s to %s over UDP: by %q, %v; want %s", from.Name, a, egress, err, want)
 		}
 	}
 }
 
 // awaitWay waits until TCP and UDP to each address go one way, and returns how long
 // that took.
-func (g *gate) awaitWay(from *netlab.Host, want netlab.Way, limit time.Duration, addrs ...netip.Addr) time.Duration {
+func (g *gate) awaitVia(from *netlab.Host, want netlab.Egress, limit time.Duration, addrs ...netip.Addr) time.Duration {
 	g.t.Helper()
 	const patience = 300 * time.Millisecond
 	began := time.Now()
 	for _, a := range addrs {
-		for _, try := range []func(netip.Addr, time.Duration) (netlab.Way, error){from.ConnectWithin, from.AskWithin} {
+		for _, try := range []func(netip.Addr, time.Duration) (netlab.Egress, error){from.ConnectWithin, from.AskWithin} {
 			for {
-				way, err := try(a, patience)
-				if err == nil && way == want {
+				egress, err := try(a, patience)
+				if err == nil && egress == want {
 					break
 				}
 				if time.Since(began) > limit {
-					g.t.Fatalf("%s to %s: by %q, %v, still after %v; want %s", from.Name, a, way, err, limit, want)
+					g.t.Fatalf("%s to %s: by %q, %v, still after %v; want %s", from.Name, a, egress, err, limit, want)
 				}
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -147,11 +147,11 @@ func (g *gate) wantClosed(from *netlab.Host, addrs ...netip.Addr) {
 	g.t.Helper()
 	const patience = 150 * time.Millisecond
 	for _, a := range addrs {
-		if way, err := from.ConnectWithin(a, patience); err == nil {
-			g.t.Errorf("%s to %s over TCP went by %s; want it closed", from.Name, a, way)
+		if egress, err := from.ConnectWithin(a, patience); err == nil {
+			g.t.Errorf("%s to %s over TCP went by %s; want it closed", from.Name, a, egress)
 		}
-		if way, err := from.AskWithin(a, patience); err == nil {
-			g.t.Errorf("%s to %s over UDP went by %s; want it closed", from.Name, a, way)
+		if egress, err := from.AskWithin(a, patience); err == nil {
+			g.t.Errorf("%s to %s over UDP went by %s; want it closed", from.Name, a, egress)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func (g *gate) wantNoQueryByWAN(domain string) {
 	g.t.Helper()
 	g.Settle()
 	for _, q := range g.World.Queries(domain) {
-		if q.Way == netlab.ByWAN {
+		if q.Egress == netlab.ViaWAN {
 			g.t.Errorf("asked by the WAN: %s", q)
 		}
 	}

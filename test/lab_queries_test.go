@@ -86,13 +86,13 @@ func (g *gate) wantNotLearned(route string, addrs ...netip.Addr) {
 }
 
 // wantAsked wants that there were questions, all by one way.
-func (g *gate) wantAsked(want netlab.Way, queries []netlab.Query) {
+func (g *gate) wantAsked(want netlab.Egress, queries []netlab.Query) {
 	g.t.Helper()
 	if len(queries) == 0 {
 		g.t.Errorf("nobody was asked; want a question by %s", want)
 	}
 	for _, q := range queries {
-		if q.Way != want {
+		if q.Egress != want {
 			g.t.Errorf("asked by the wrong way, want %s: %s", want, q)
 		}
 	}

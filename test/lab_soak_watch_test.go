@@ -50,7 +50,7 @@ func newSoak(t testing.TB) *soak {
 	g.World.TTL("fresh.listed.example", 1)
 	g.World.TTL("fresh.other.example", 1)
 	g.Box.WriteFiles(netlab.Setup{Plugins: "prometheus 127.0.0.1:9153\nreload 2s 0s"})
-	g.start(swift...)
+	g.start(quickDown...)
 	s := &soak{gate: g, rows: map[string]*soakRow{}, began: time.Now()}
 	addrs := g.resolve("www.listed.example")
 	for i, family := range []string{"v4", "v6"} {
@@ -105,7 +105,7 @@ func (s *soak) pure(what string) {
 		s.fault("%s: %d packets to listed names in the clear, the first: %s", what, len(leaked), leaked[0])
 	}
 	for _, q := range s.World.Queries("listed.example") {
-		if q.Way == netlab.ByWAN {
+		if q.Egress == netlab.ViaWAN {
 			s.fault("%s: asked by the WAN: %s", what, q)
 			break
 		}
@@ -273,7 +273,7 @@ func (s *soak) dns(domain string, fresh bool) func(int) error {
 		if err := c.SetDeadline(time.Now().Add(soakPatience)); err != nil {
 			return err
 		}
-		if err := c.WriteMsg(question(name)); err != nil {
+		if err := c.WriteMsg(newQuery(name)); err != nil {
 			return err
 		}
 		reply, err := c.ReadMsg()

@@ -40,8 +40,8 @@ func TestPrefixes(t *testing.T) {
 	first, second := parse("30.200.1.1", "2a0f:aa:7::1"), parse("30.201.1.1", "2a0f:aa:8::1")
 	g.Reset()
 	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
-		g.wantWay(from, netlab.ByVPN, first...)
-		g.wantWay(from, netlab.ByWAN, second...)
+		g.wantVia(from, netlab.ViaVPN, first...)
+		g.wantVia(from, netlab.ViaWAN, second...)
 	}
 	g.wantNoneClear(first...)
 	for _, a := range append(first, second...) {
@@ -51,22 +51,22 @@ func TestPrefixes(t *testing.T) {
 	}
 
 	write("30.201.0.0/16", "2a0f:aa:8::/48")
-	took := g.awaitWay(g.Client, netlab.ByVPN, 10*time.Second, second...)
+	took := g.awaitVia(g.Client, netlab.ViaVPN, 10*time.Second, second...)
 	t.Logf("a list that has changed is in force after %v", took.Round(time.Millisecond))
-	g.wantWay(g.Client, netlab.ByWAN, first...)
+	g.wantVia(g.Client, netlab.ViaWAN, first...)
 
 	// A list that is broken loses nothing.
 	g.Box.Write("chnroute.nftset", "<html>not found</html>\n")
 	g.awaitOutput("last good content stays in use", 10*time.Second)
 	g.Reset()
-	g.wantWay(g.Client, netlab.ByVPN, second...)
+	g.wantVia(g.Client, netlab.ViaVPN, second...)
 	g.wantNoneClear(second...)
 }
 
 // Guarantee 5: no routing loops.
 // Prefixes of a list that cover everything leave the box, its LAN, its
 // uplink and its tunnel as they were.
-func TestPrefixesThatWouldHarm(t *testing.T) {
+func TestPrefixesThatWouldLoop(t *testing.T) {
 	t.Parallel()
 	g := prefixGate(t, "private: learn\n", map[string]string{"everything": "everything.txt"})
 	g.Box.Write("everything.txt", "0.0.0.0/0\n::/0\n192.168.77.0/24\nfd77::/64\n"+
@@ -74,14 +74,14 @@ func TestPrefixesThatWouldHarm(t *testing.T) {
 	g.start()
 	g.Reset()
 	far := parse("30.200.1.1", "2a0f:aa:7::1")
-	g.wantWay(g.Client, netlab.ByVPN, far...)
-	g.wantWay(g.Box.Host, netlab.ByVPN, far...)
+	g.wantVia(g.Client, netlab.ViaVPN, far...)
+	g.wantVia(g.Box.Host, netlab.ViaVPN, far...)
 	g.wantNoneClear(far...)
 
-	g.wantWay(g.Client, netlab.ByWAN, g.Plan.ISP.All()...)
-	g.wantWay(g.Box.Host, netlab.ByWAN, g.Plan.ISP.All()...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.Plan.ISP.All()...)
+	g.wantVia(g.Box.Host, netlab.ViaWAN, g.Plan.ISP.All()...)
 	for _, at := range append(g.BoxLAN.All(), g.BoxWAN.All()...) {
-		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), question("at.listed.example"), "udp"); err != nil {
+		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), newQuery("at.listed.example"), "udp"); err != nil {
 			t.Errorf("the box at %s: %v", at, err)
 		}
 	}

@@ -76,15 +76,15 @@ lists:
 	g.wantEntries("gfwlist", 3000)
 	g.wantEntries("china", 100_000)
 	g.Reset()
-	for name, want := range map[string]netlab.Way{
-		"www.google.com": netlab.ByVPN, "twitter.com": netlab.ByVPN, "i.ytimg.com": netlab.ByVPN, "zh.wikipedia.org": netlab.ByVPN,
-		"www.baidu.com": netlab.ByTunnel(1), "v.qq.com": netlab.ByTunnel(1), "item.taobao.com": netlab.ByTunnel(1), "api.bilibili.com": netlab.ByTunnel(1),
-		"www.example.net": netlab.ByWAN, "debian.org": netlab.ByWAN, "notgoogle.com.example": netlab.ByWAN,
+	for name, want := range map[string]netlab.Egress{
+		"www.google.com": netlab.ViaVPN, "twitter.com": netlab.ViaVPN, "i.ytimg.com": netlab.ViaVPN, "zh.wikipedia.org": netlab.ViaVPN,
+		"www.baidu.com": netlab.ViaTunnel(1), "v.qq.com": netlab.ViaTunnel(1), "item.taobao.com": netlab.ViaTunnel(1), "api.bilibili.com": netlab.ViaTunnel(1),
+		"www.example.net": netlab.ViaWAN, "debian.org": netlab.ViaWAN, "notgoogle.com.example": netlab.ViaWAN,
 	} {
 		addrs := g.resolve(name)
-		g.wantWay(g.Client, want, addrs...)
+		g.wantVia(g.Client, want, addrs...)
 		g.wantAsked(want, g.World.Queries(name))
-		if want != netlab.ByWAN {
+		if want != netlab.ViaWAN {
 			g.wantNoneClear(addrs...)
 			g.wantNoQueryByWAN(name)
 		}

@@ -41,7 +41,7 @@ func TestFullSetUnderFlood(t *testing.T) {
 	g.World.TTL("short.listed.example", 1)
 	g.start()
 	kept := g.resolve("kept.listed.example") // 304 s
-	flows := g.flows(g.Client, netlab.ByVPN, kept...)
+	flows := g.flows(g.Client, netlab.ViaVPN, kept...)
 	g.Reset()
 	others := g.ask("other.example")
 	before := g.metrics()
@@ -66,8 +66,8 @@ func TestFullSetUnderFlood(t *testing.T) {
 					refused.Add(1)
 				} else {
 					answered.Add(1)
-					if way, err := g.Client.AskWithin(addrs[n%2], 500*time.Millisecond); err == nil && way != netlab.ByVPN {
-						wrong.Store(addrs[n%2], way)
+					if egress, err := g.Client.AskWithin(addrs[n%2], 500*time.Millisecond); err == nil && egress != netlab.ViaVPN {
+						wrong.Store(addrs[n%2], egress)
 					}
 				}
 				time.Sleep(20 * time.Millisecond)
@@ -97,13 +97,13 @@ func TestFullSetUnderFlood(t *testing.T) {
 			t.Errorf("%d lines say that %s is full", n, set)
 		}
 	}
-	wrong.Range(func(a, way any) bool { t.Errorf("%v went by %v", a, way); return true })
+	wrong.Range(func(a, egress any) bool { t.Errorf("%v went by %v", a, egress); return true })
 	g.wantElements(true, kept...)
 	flows.wantProgress(5 * time.Second)
 	others.wantAllAnswered(g)
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
-	g.wantWay(g.Client, netlab.ByVPN, kept...)
+	g.wantVia(g.Client, netlab.ViaVPN, kept...)
 	g.wantNoneClear(kept...)
 	g.wantNoQueryByWAN("listed.example")
 }
@@ -131,7 +131,7 @@ func TestNoisyClient(t *testing.T) {
 	noisy.Sysctl("net/ipv6/conf/all/accept_dad=0")
 	noisy.IP("addr add 192.168.77.9/24 dev eth0", "addr add fd77:0:0:0:9::9/64 dev eth0 nodad")
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	g.Reset()
 
 	stopped := make(chan struct{})
@@ -164,7 +164,7 @@ func TestNoisyClient(t *testing.T) {
 					return
 				case <-time.After(4 * time.Millisecond):
 				}
-				if c.WriteMsg(question(fmt.Sprintf("x%d-%d.listed.example", n, i))) == nil {
+				if c.WriteMsg(newQuery(fmt.Sprintf("x%d-%d.listed.example", n, i))) == nil {
 					asked.Add(1)
 				}
 			}
@@ -206,10 +206,10 @@ func TestTenThousandAddresses(t *testing.T) {
 	g := bareGate(t, netlab.Options{GoResolvers: true})
 	g.Box.WriteFiles(netlab.Setup{VPN: "tcp://" + g.Plan.World.V4.String()})
 	g.edit("    route vpn\n", "    route vpn {\n        new_addresses off\n    }\n")
-	g.World.Behave("big.listed.example", netlab.Manner{Addresses: 50})
+	g.World.Behave("big.listed.example", netlab.Behavior{Addresses: 50})
 	g.start()
 	live := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, live...)
+	flows := g.flows(g.Client, netlab.ViaVPN, live...)
 	g.Reset()
 	const names, clients = 100, 10
 	var total atomic.Int64
@@ -229,8 +229,8 @@ func TestTenThousandAddresses(t *testing.T) {
 					got := addressesIn(reply)
 					total.Add(int64(len(got)))
 					// A packet to any of them now would leave in the clear if it came too early.
-					if way, err := g.Client.AskWithin(got[rand.IntN(len(got))], 2*time.Second); err != nil || way != netlab.ByVPN {
-						t.Errorf("right after the answer: by %q, %v", way, err)
+					if egress, err := g.Client.AskWithin(got[rand.IntN(len(got))], 2*time.Second); err != nil || egress != netlab.ViaVPN {
+						t.Errorf("right after the answer: by %q, %v", egress, err)
 					}
 					mu.Lock()
 					all = append(all, got...)
@@ -268,9 +268,9 @@ func TestOutOfFiles(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	g.Reset()
-	opened := g.flood(netlab.ByVPN, addrs...)
+	opened := g.flood(netlab.ViaVPN, addrs...)
 	open, err := os.ReadDir(filepath.Join("/proc", fmt.Sprint(g.p.Pid), "fd"))
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func TestOutOfFiles(t *testing.T) {
 	lines := strings.Count(g.p.Output(), "\n")
 	answered := 0
 	for n := range 40 {
-		if _, err := g.Client.Query(question(fmt.Sprintf("starved%d.listed.example", n)), "udp"); err == nil {
+		if _, err := g.Client.Query(newQuery(fmt.Sprintf("starved%d.listed.example", n)), "udp"); err == nil {
 			answered++
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -320,7 +320,7 @@ func TestOutOfFiles(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("all well again after %v", time.Since(back).Round(time.Millisecond))
-	g.wantWay(g.Client, netlab.ByVPN, g.resolve("new.listed.example")...)
+	g.wantVia(g.Client, netlab.ViaVPN, g.resolve("new.listed.example")...)
 	flows.wantProgress(5 * time.Second)
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v; %d new flows meanwhile", tcp, udp, opened.stop(g))

@@ -25,7 +25,7 @@ func TestRedirect(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{Gateway: redirect})
 	g.start()
 	hard, excepted := g.Plan.World.All(), g.Plan.World2.All()
-	flows := g.flows(g.Client, netlab.ByVPN, g.resolve("flow.listed.example")...)
+	flows := g.flows(g.Client, netlab.ViaVPN, g.resolve("flow.listed.example")...)
 	g.Reset()
 
 	g.wantRedirected("first", hard)
@@ -33,7 +33,7 @@ func TestRedirect(t *testing.T) {
 	g.wantAskedAt(own, "own", hard)
 	for _, at := range []string{"192.168.77.5", "fd77::5"} {
 		for _, proto := range []string{"udp", "tcp"} {
-			reply, err := g.Client.QueryAt(netip.AddrPortFrom(netip.MustParseAddr(at), 53), question("www.listed.example"), proto)
+			reply, err := g.Client.QueryAt(netip.AddrPortFrom(netip.MustParseAddr(at), 53), newQuery("www.listed.example"), proto)
 			if err != nil || reply.Rcode != dns.RcodeNotImplemented {
 				t.Errorf("the resolver on the LAN at %s over %s: %v, %v", at, proto, reply, err)
 			}
@@ -58,7 +58,7 @@ func TestRedirect(t *testing.T) {
 	for _, a := range hard {
 		g.wantDoT(a, false)
 	}
-	g.wantWay(g.Client, netlab.ByVPN, hard...)
+	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	g.wantNoQueryByWAN("listed.example")
 	if text := g.nameroute("status"); !strings.Contains(text, "questions to other resolvers were answered here") {
 		t.Errorf("status does not say it:\n%s", text)
@@ -90,7 +90,7 @@ func TestRedirect(t *testing.T) {
 	g.awaitAskedAt(hard[0], false)
 	ask("again", false)
 	g.wantRedirected("third", hard)
-	g.wantWay(g.Client, netlab.ByVPN, hard...)
+	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	flows.wantProgress(5 * time.Second)
 	for _, f := range flows.udp {
 		f.conn.Close() // it would go by the WAN, and be right
@@ -145,7 +145,7 @@ func (g *gate) wantRedirected(prefix string, resolvers []netip.Addr) {
 		for _, proto := range []string{"udp", "tcp"} {
 			for _, domain := range []string{"listed.example", "other.example"} {
 				name := fmt.Sprintf("%s%d%s.%s", prefix, i, proto, domain)
-				reply, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), question(name), proto)
+				reply, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), newQuery(name), proto)
 				if err != nil || len(reply.Answer) != 1 {
 					g.t.Errorf("%s at %s over %s: %v, %v", name, at, proto, reply, err)
 					continue
@@ -155,8 +155,8 @@ func (g *gate) wantRedirected(prefix string, resolvers []netip.Addr) {
 				switch {
 				case domain == "listed.example":
 					g.wantElements(true, a)
-					g.wantWay(g.Client, netlab.ByVPN, a)
-					g.wantQueriesBy(name, netlab.ByVPN)
+					g.wantVia(g.Client, netlab.ViaVPN, a)
+					g.wantQueriesBy(name, netlab.ViaVPN)
 				case len(asked) != 1 || !g.Plan.ISP.Has(asked[0].Server):
 					g.t.Errorf("%s at %s over %s: asked %v, want it asked at the ISP's", name, at, proto, asked)
 				}
@@ -171,7 +171,7 @@ func (g *gate) wantAskedAt(from *netlab.Host, prefix string, resolvers []netip.A
 	for i, at := range resolvers {
 		for _, proto := range []string{"udp", "tcp"} {
 			name := fmt.Sprintf("%s%d%s.direct.example", prefix, i, proto)
-			_, err := from.QueryAt(netip.AddrPortFrom(at, 53), question(name), proto)
+			_, err := from.QueryAt(netip.AddrPortFrom(at, 53), newQuery(name), proto)
 			if asked := g.World.Queries(name); err != nil || len(asked) != 1 || asked[0].Server != at {
 				g.t.Errorf("%s at %s over %s: %v, asked %v", name, at, proto, err, asked)
 			}
@@ -194,7 +194,7 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 		if err := netlab.Poll(10*time.Second, func() error {
 			n++
 			name := fmt.Sprintf("n%d.%s", n, name) // one in flight while the flow is ended may be lost
-			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(question(name)))
+			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(newQuery(name)))
 			if err == nil {
 				_, err = c.ReadMsg()
 			}
@@ -214,7 +214,7 @@ func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
 	netlab.Eventually(g.t, 10*time.Second, func() error {
 		n++
 		name := fmt.Sprintf("await%d%v.direct.example", n, want)
-		_, err := g.Client.QueryAt(netip.AddrPortFrom(resolver, 53), question(name), "udp")
+		_, err := g.Client.QueryAt(netip.AddrPortFrom(resolver, 53), newQuery(name), "udp")
 		asked := g.World.Queries(name)
 		return netlab.Check(err == nil && len(asked) > 0 && (asked[0].Server == resolver) == want,
 			"%s is asked at %s: %v, want that it is: %v", name, resolver, asked, want)

@@ -18,12 +18,12 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{})
 	g.start()
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	g.wantSettledTable()
 	before := g.kernelState()
 	gatewayYAML, corefile := g.read("gateway.yaml"), g.read("Corefile")
 	g.Reset()
-	asking, flood := g.ask("listed.example"), g.flood(netlab.ByVPN, addrs...)
+	asking, flood := g.ask("listed.example"), g.flood(netlab.ViaVPN, addrs...)
 
 	g.Box.Write("wg2.conf", g.Tunnels[1].Conf(netlab.ConfOptions{}))
 	g.Box.Write("second.txt", "second.example\n")
@@ -35,16 +35,16 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.hangUp("read again")
 	g.Box.AwaitNames("ready.second.example", 5*time.Second)
 	second := g.resolve("www.second.example")
-	g.awaitWay(g.Client, netlab.ByTunnel(1), 8*time.Second, second...)
+	g.awaitVia(g.Client, netlab.ViaTunnel(1), 8*time.Second, second...)
 	t.Logf("the new route works after %v", time.Since(added).Round(time.Millisecond))
-	g.wantWay(g.Client, netlab.ByTunnel(1), second...)
-	g.wantWay(g.Box.Host, netlab.ByTunnel(1), second...)
-	g.wantQueriesBy("www.second.example", netlab.ByTunnel(1))
+	g.wantVia(g.Client, netlab.ViaTunnel(1), second...)
+	g.wantVia(g.Box.Host, netlab.ViaTunnel(1), second...)
+	g.wantQueriesBy("www.second.example", netlab.ViaTunnel(1))
 	for _, a := range second { // flows that are to be taken over by the WAN
 		g.Client.Flow(a)
 		g.datagrams(g.Client, a, "")
 	}
-	g.wantWay(g.Client, netlab.ByVPN, g.resolve("fresh.listed.example")...)
+	g.wantVia(g.Client, netlab.ViaVPN, g.resolve("fresh.listed.example")...)
 	g.wantNoneClear(append(second, addrs...)...)
 
 	g.Box.Write("Corefile", corefile)
@@ -59,7 +59,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	if out, err := g.Box.Exec("ip", "link", "show", "wg2"); err == nil {
 		t.Errorf("the removed route's interface is still there: %s", out)
 	}
-	g.wantWay(g.Client, netlab.ByWAN, g.resolve("later.second.example")...)
+	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("later.second.example")...)
 
 	flows.wantProgress(5 * time.Second)
 	tcp, udp := flows.worst()

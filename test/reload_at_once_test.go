@@ -30,7 +30,7 @@ func TestReloadsAtOnce(t *testing.T) {
 	fds, goroutines := g.held()
 	addrs := g.resolve("www.listed.example")
 	g.Reset()
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	listed, others := g.ask("listed.example"), g.ask("other.example")
 	storm := &flood{stopped: make(chan struct{})}
 	var asked, refused atomic.Int64
@@ -114,7 +114,7 @@ func TestReloadOfImports(t *testing.T) {
 	addrs := g.resolve("www.listed.example")
 	listed := g.ask("listed.example")
 	version := func() string {
-		m := question("version.bind")
+		m := newQuery("version.bind")
 		m.Question[0].Qtype, m.Question[0].Qclass = 16, 3 // TXT CH
 		reply, err := g.Client.Query(m, "udp")
 		if err != nil || len(reply.Answer) != 1 {
@@ -148,7 +148,7 @@ func TestReloadOfImports(t *testing.T) {
 	}
 	chaos("b.conf", "four")
 	await("four")
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 	if err := os.Remove(g.Box.Dir + "/conf.d/b.conf"); err != nil {
 		t.Fatal(err)
 	}

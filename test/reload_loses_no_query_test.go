@@ -20,9 +20,9 @@ func TestReloadLosesNoQuery(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	before := g.resolve("before.new.example")
-	g.wantWay(g.Client, netlab.ByWAN, before...)
+	g.wantVia(g.Client, netlab.ViaWAN, before...)
 	g.Reset()
 	listed, others := g.ask("listed.example"), g.ask("other.example")
 	corefile := g.read("Corefile")
@@ -39,10 +39,10 @@ func TestReloadLosesNoQuery(t *testing.T) {
 	others.wantAllAnswered(g)
 	for _, name := range []string{"www.new.example", "www.new0.example", "www.new4.example"} {
 		if name == "www.new0.example" {
-			g.wantWay(g.Client, netlab.ByWAN, g.resolve(name)...) // on the list only for a while
+			g.wantVia(g.Client, netlab.ViaWAN, g.resolve(name)...) // on the list only for a while
 			continue
 		}
-		g.wantWay(g.Client, netlab.ByVPN, g.resolve(name)...)
+		g.wantVia(g.Client, netlab.ViaVPN, g.resolve(name)...)
 		g.wantNoQueryByWAN(name)
 	}
 	flows.wantProgress(5 * time.Second)
@@ -58,7 +58,7 @@ func TestReloadRefusesWrongFiles(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
 	addrs := g.resolve("www.listed.example")
-	flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+	flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 	g.wantSettledTable()
 	state := g.kernelState()
 	good := map[string]string{"gateway.yaml": g.read("gateway.yaml"), "Corefile": g.read("Corefile"), "mine.txt": g.read("mine.txt")}
@@ -83,7 +83,7 @@ func TestReloadRefusesWrongFiles(t *testing.T) {
 		if g.p.Ended() {
 			t.Fatalf("%s: nameroute ended", c.file)
 		}
-		g.wantWay(g.Client, netlab.ByVPN, g.resolve("www.listed.example")...)
+		g.wantVia(g.Client, netlab.ViaVPN, g.resolve("www.listed.example")...)
 		g.wantSame("with a wrong "+c.file, state, g.kernelState())
 		g.Box.Write(c.file, good[c.file])
 		g.hangUp("read again")
@@ -109,10 +109,10 @@ func (g *gate) read(name string) string {
 // hangUp sends SIGHUP and waits until nameroute says something new.
 func (g *gate) hangUp(want string) {
 	g.t.Helper()
-	said := len(g.p.Output())
+	logged := len(g.p.Output())
 	g.p.Signal(unix.SIGHUP)
 	if err := netlab.Poll(10*time.Second, func() error {
-		log := strings.ReplaceAll(g.p.Output()[said:], `\"`, `"`)
+		log := strings.ReplaceAll(g.p.Output()[logged:], `\"`, `"`)
 		return netlab.Check(strings.Contains(log, want), "after SIGHUP the log lacks %q; it has:\n%s", want, log)
 	}); err != nil {
 		g.t.Error(err)

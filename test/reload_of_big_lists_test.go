@@ -144,13 +144,13 @@ func (s *stalls) changes() []change {
 // for our own collector, and it would look like a late answer.
 func (s *stalls) rewrite(file, line string) {
 	s.turn++
-	said := strings.Count(s.p.Output(), "lists: reloaded")
+	logged := strings.Count(s.p.Output(), "lists: reloaded")
 	const script = `{ cat "$0" && echo "$1"; } >"$0.new" && mv "$0.new" "$0"`
 	if out, err := exec.Command("sh", "-c", script, filepath.Join(s.Box.Dir, file), fmt.Sprintf(line, s.turn)).CombinedOutput(); err != nil {
 		s.t.Fatalf("rewrite %s: %v: %s", file, err, out)
 	}
 	netlab.Eventually(s.t, 60*time.Second, func() error {
-		return netlab.Check(strings.Count(s.p.Output(), "lists: reloaded") > said, "%s is not reloaded:\n%s", file, s.p.Output())
+		return netlab.Check(strings.Count(s.p.Output(), "lists: reloaded") > logged, "%s is not reloaded:\n%s", file, s.p.Output())
 	})
 }
 
@@ -218,7 +218,7 @@ func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-
 			return r
 		case <-tick.C:
 		}
-		q := question(name(r.asked))
+		q := newQuery(name(r.asked))
 		q.Id = uint16(r.asked)
 		began[q.Id].Store(time.Now().UnixNano())
 		_ = c.WriteMsg(q) // one that is not sent is not answered

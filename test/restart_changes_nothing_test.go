@@ -42,13 +42,13 @@ func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
 						t.Errorf("the restart changed something: %s", line)
 					}
 				}
-				if said := strings.TrimSpace(monitor.Output()); said != "" {
-					t.Errorf("events of rules, routes and addresses:\n%s", said)
+				if logged := strings.TrimSpace(monitor.Output()); logged != "" {
+					t.Errorf("events of rules, routes and addresses:\n%s", logged)
 				}
 				g.wantTableUntouched(tables.Output())
 				g.wantSubset(elements, g.elements())
 			}
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 		})
 	}
 }

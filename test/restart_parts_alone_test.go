@@ -10,18 +10,18 @@ import (
 
 // The two halves as two processes: each is killed, or stopped, and started again alone
 // under traffic, and nothing leaves by a wrong way meanwhile.
-func TestHalvesRestartAlone(t *testing.T) {
+func TestPartsRestartAlone(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
 	g.Box.WriteFiles(netlab.Setup{})
 	sidecar := g.launchGateway()
 	dns := g.start("dns")
 	addrs := g.resolve("www.listed.example")
-	forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+	forwarded, own := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
 	g.wantSettledTable()
 	before, elements := g.kernelState(), g.elements()
 	g.Reset()
-	flood := g.flood(netlab.ByVPN, addrs...)
+	flood := g.flood(netlab.ViaVPN, addrs...)
 	goOn := func() { // no packet waits for the resolver
 		t.Helper()
 		forwarded.wantProgress(5 * time.Second)
@@ -59,7 +59,7 @@ func TestHalvesRestartAlone(t *testing.T) {
 
 // A machine that shuts down, or a package that is removed, ends the halves in any order.
 // Nothing opens by that: what was learned goes nowhere, and all else goes on.
-func TestHalvesEnd(t *testing.T) {
+func TestPartsEnd(t *testing.T) {
 	for _, order := range []string{"dns half first", "sidecar first"} {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()
@@ -70,12 +70,12 @@ func TestHalvesEnd(t *testing.T) {
 				first, second = second, first
 			}
 			addrs, others := g.resolve("www.listed.example"), g.resolve("www.other.example")
-			forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
-			plain := g.flows(g.Client, netlab.ByWAN, others...)
+			forwarded, own := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
+			plain := g.flows(g.Client, netlab.ViaWAN, others...)
 			g.wantSettledTable()
 			before, elements := g.kernelState(), g.elements()
 			g.Reset()
-			flood := g.flood(netlab.ByVPN, addrs...)
+			flood := g.flood(netlab.ViaVPN, addrs...)
 			for _, p := range []*netlab.Process{first, second} {
 				g.stop(p)
 				time.Sleep(300 * time.Millisecond)
@@ -123,11 +123,11 @@ func TestForwardingComesLast(t *testing.T) {
 		g.wantNoneClear(addrs...)
 		g.Reset()
 
-		flood := g.flood(netlab.ByVPN, g.World.Addresses("first.listed.example").All()...)
+		flood := g.flood(netlab.ViaVPN, g.World.Addresses("first.listed.example").All()...)
 		g.Box.AwaitDNS(g.launchDNS(), 15*time.Second)
 		g.Box.AwaitNames("listed.example", 5*time.Second)
 		first := g.resolve("first.listed.example")
-		g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, first...)
+		g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, first...)
 		if now := g.Box.Run(sysctls...); now != forwarding {
 			t.Errorf("forwarding is not on with the nft table:\n%s", now)
 		}
@@ -149,8 +149,8 @@ func TestForwardingComesLast(t *testing.T) {
 		g.launchGateway()
 		g.Box.AwaitNames("ready.listed.example", 8*time.Second)
 		addrs := g.resolve("www.listed.example")
-		g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, addrs...)
-		g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+		g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, addrs...)
+		g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
 		if now := g.Box.Run(sysctls...); now != forwarding {
 			t.Errorf("forwarding is not on:\n%s", now)
 		}
@@ -162,7 +162,7 @@ func TestForwardingComesLast(t *testing.T) {
 // launchGateway starts the sidecar alone, with short timers.
 func (g *gate) launchGateway() *netlab.Process {
 	g.t.Helper()
-	p := g.Box.Launch(binary, append([]string{"gateway"}, swift[1:]...)...)
+	p := g.Box.Launch(binary, append([]string{"gateway"}, quickDown[1:]...)...)
 	g.logs(p)
 	return p
 }

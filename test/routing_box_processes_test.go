@@ -33,19 +33,19 @@ func TestBoxOwnProcesses(t *testing.T) {
 			listed = append(listed, want.All()...)
 		}
 	}
-	g.wantWay(g.Box.Host, netlab.ByVPN, listed...)
-	for name, want := range map[string]netlab.Way{"www.listed.example": netlab.ByVPN, "www.other.example": netlab.ByWAN} {
+	g.wantVia(g.Box.Host, netlab.ViaVPN, listed...)
+	for name, want := range map[string]netlab.Egress{"www.listed.example": netlab.ViaVPN, "www.other.example": netlab.ViaWAN} {
 		for _, family := range []string{"-4", "-6"} {
 			for _, scheme := range []string{"http://", "https://"} {
-				if way, err := g.Box.Curl(scheme+name+"/", family); err != nil || way != want {
-					t.Errorf("curl %s %s%s/ on the box: went %q, %v; want %s", family, scheme, name, way, err, want)
+				if egress, err := g.Box.Curl(scheme+name+"/", family); err != nil || egress != want {
+					t.Errorf("curl %s %s%s/ on the box: went %q, %v; want %s", family, scheme, name, egress, err, want)
 				}
 			}
 		}
 	}
 	g.wantNoneClear(append(listed, g.addresses("www.listed.example")...)...)
-	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))
-	g.wantAsked(netlab.ByWAN, g.World.Queries("other.example"))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
+	g.wantAsked(netlab.ViaWAN, g.World.Queries("other.example"))
 	// A source of the tunnel's own, not one that had to be translated on the WAN.
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
 		t.Errorf("%d packets left by the WAN with another's source, the first: %s", len(foreign), foreign[0])

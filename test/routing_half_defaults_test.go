@@ -41,19 +41,19 @@ func TestHalfDefaults(t *testing.T) {
 			g.start()
 			addrs := g.resolve("www.listed.example")
 			if !c.before {
-				flows := g.flows(g.Client, netlab.ByVPN, addrs...)
+				flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 				g.redirectGateway()
 				flows.wantProgress(5 * time.Second)
 			}
 			g.Reset()
 			nowhere := netlab.NewTap(g.Box.Namespace, "ovpn0")
 
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
-			g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
-			g.wantWay(g.Client, netlab.ByVPN, g.resolve("fresh.listed.example")...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+			g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, g.resolve("fresh.listed.example")...)
 			other := g.resolve("www.other.example")
-			g.wantQueriesBy("other.example", netlab.ByWAN)
-			g.wantQueriesBy("listed.example", netlab.ByVPN)
+			g.wantQueriesBy("other.example", netlab.ViaWAN)
+			g.wantQueriesBy("listed.example", netlab.ViaVPN)
 			if len(g.ISP.Encrypted()) == 0 {
 				t.Error("no packet of the tunnel seen at the ISP")
 			}
@@ -88,15 +88,15 @@ func (g *gate) redirectGateway() {
 }
 
 // wantQueriesBy wants that names below domain were asked for upstream, and only one way.
-func (g *gate) wantQueriesBy(domain string, want netlab.Way) {
+func (g *gate) wantQueriesBy(domain string, want netlab.Egress) {
 	g.t.Helper()
 	asked := g.World.Queries(domain)
 	if len(asked) == 0 {
 		g.t.Errorf("nobody was asked about %s", domain)
 	}
 	for _, q := range asked {
-		if q.Way != want {
-			g.t.Errorf("asked by %s: %s; want %s", q.Way, q, want)
+		if q.Egress != want {
+			g.t.Errorf("asked by %s: %s; want %s", q.Egress, q, want)
 		}
 	}
 }

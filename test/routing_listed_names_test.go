@@ -12,7 +12,7 @@ import (
 
 // The main job: a listed name goes by the tunnel and any other by the WAN, whichever
 // way the client asks.
-func TestListedByTunnelOthersByWAN(t *testing.T) {
+func TestListedViaTunnelOthersViaWAN(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{})
 	g.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example"}})
@@ -29,16 +29,16 @@ func TestListedByTunnelOthersByWAN(t *testing.T) {
 		listed = append(listed, g.dig(how+".listed.example", args)...)
 		others = append(others, g.dig(how+".other.example", args)...)
 	}
-	g.wantWay(g.Client, netlab.ByVPN, listed...)
-	g.wantWay(g.Client, netlab.ByWAN, others...)
+	g.wantVia(g.Client, netlab.ViaVPN, listed...)
+	g.wantVia(g.Client, netlab.ViaWAN, others...)
 	g.wantLearned("vpn", listed...)
 	g.wantNotLearned("vpn", others...)
 	g.wantNoneClear(listed...)
 	if inside := g.Tunnel.Inside(wire.To(others...)); len(inside) > 0 {
 		t.Errorf("%d packets to other addresses went through the tunnel, first %v", len(inside), inside[0])
 	}
-	g.wantAsked(netlab.ByVPN, g.World.Queries("listed.example"))
-	g.wantAsked(netlab.ByWAN, g.Dnsmasq.Queries("other.example"))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
+	g.wantAsked(netlab.ViaWAN, g.Dnsmasq.Queries("other.example"))
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
 		t.Errorf("%d packets left by the WAN with a source that is not the WAN's, first %v", len(foreign), foreign[0])
 	}
@@ -67,24 +67,24 @@ func (g *gate) dig(name string, args []string) []netip.Addr {
 }
 
 // A browser's way: the client's own resolver looks the name up, then HTTP and HTTPS.
-func TestCurlGoesByTheListedWay(t *testing.T) {
+func TestCurlTakesTheListedRoute(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Listed: []string{"listed.example", "full:exact.example", "*.below.example"}})
-	for name, want := range map[string]netlab.Way{
-		"listed.example": netlab.ByVPN, "a.b.listed.example": netlab.ByVPN, "LISTED.Example": netlab.ByVPN,
-		"exact.example": netlab.ByVPN, "www.exact.example": netlab.ByWAN,
-		"www.below.example": netlab.ByVPN, "below.example": netlab.ByWAN,
-		"notlisted.example": netlab.ByWAN, "listed.example.org": netlab.ByWAN,
+	for name, want := range map[string]netlab.Egress{
+		"listed.example": netlab.ViaVPN, "a.b.listed.example": netlab.ViaVPN, "LISTED.Example": netlab.ViaVPN,
+		"exact.example": netlab.ViaVPN, "www.exact.example": netlab.ViaWAN,
+		"www.below.example": netlab.ViaVPN, "below.example": netlab.ViaWAN,
+		"notlisted.example": netlab.ViaWAN, "listed.example.org": netlab.ViaWAN,
 	} {
 		for _, family := range []string{"-4", "-6"} {
 			for _, scheme := range []string{"http://", "https://"} {
-				way, err := g.Client.Curl(scheme+name+"/", family)
-				if err != nil || way != want {
-					t.Errorf("curl %s %s%s/: went %q, %v; want %s", family, scheme, name, way, err, want)
+				egress, err := g.Client.Curl(scheme+name+"/", family)
+				if err != nil || egress != want {
+					t.Errorf("curl %s %s%s/: went %q, %v; want %s", family, scheme, name, egress, err, want)
 				}
 			}
 		}
-		if want == netlab.ByVPN {
+		if want == netlab.ViaVPN {
 			g.wantNoneClear(g.addresses(strings.ToLower(name))...)
 		}
 	}
@@ -108,14 +108,14 @@ func TestEndpoints(t *testing.T) {
 			})
 			g.start()
 			addrs := g.resolve("www.listed.example")
-			g.wantWay(g.Client, netlab.ByVPN, addrs...)
+			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 			g.wantNoneClear(addrs...)
 			encrypted := g.ISP.Encrypted()
 			if len(encrypted) == 0 {
 				t.Fatal("no packet went to the endpoint")
 			}
 			if lookups := g.World.Queries(g.Tunnel.Domain); by == "name" {
-				g.wantAsked(netlab.ByWAN, lookups)
+				g.wantAsked(netlab.ViaWAN, lookups)
 				took := encrypted[0].When.Sub(lookups[0].When)
 				t.Logf("the first packet of the tunnel left %v after the name of its endpoint was asked for", took.Round(time.Millisecond))
 				if took > 4*time.Second { // it tries again after 5 s

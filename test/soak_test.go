@@ -167,7 +167,7 @@ func (s *soak) flush() {
 
 // relaunch starts nameroute again; that it answers is for the event's limit.
 func (s *soak) relaunch() {
-	s.p = s.Box.Launch(binary, swift...)
+	s.p = s.Box.Launch(binary, quickDown...)
 	s.logs(s.p)
 }
 

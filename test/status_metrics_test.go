@@ -65,7 +65,7 @@ func TestMetricsAndReady(t *testing.T) {
 			t.Errorf("%s: %d %q, %v", path, code, text, err)
 		}
 	}
-	g.World.Behave("big.listed.example", netlab.Manner{Addresses: 120})
+	g.World.Behave("big.listed.example", netlab.Behavior{Addresses: 120})
 	g.World.Add("www.listed.example. 60 IN CNAME edge.cdn.example.")
 	page := func() string {
 		code, text, err := g.get(9153, "/metrics")

@@ -90,7 +90,7 @@ func TestStatus(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true})
 		g.Box.WriteFiles(netlab.Setup{})
-		g.start(swift...)
+		g.start(quickDown...)
 		g.checkStatus(1)
 		text, err := g.Box.Exec(append([]string{binary, "status"}, g.Box.Flags()...)...)
 		for _, want := range []string{"ROUTE", "vpn ", "LIST", "vpn4", "UPSTREAM", "BLOCK", "kernel: the nft table is "} {
@@ -126,7 +126,7 @@ func (g *gate) checkStatus(processes int) {
 		g.query("a.other.example", dns.TypeA, "udp")
 	}
 	addrs := g.resolve("www.listed.example")
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 	// The tunnel is read each 100 ms: what went through it shows a moment later.
 	netlab.Eventually(g.t, 5*time.Second, func() error {
 		s, _ := g.status()

@@ -38,11 +38,11 @@ func TestStoppedAndContinued(t *testing.T) {
 			g.Box.AwaitDNS(g.p, 15*time.Second)
 			g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 			addrs, taken := g.resolve("www.listed.example"), g.resolve("taken.listed.example")
-			forwarded, own := g.flows(g.Client, netlab.ByVPN, addrs...), g.flows(g.Box.Host, netlab.ByVPN, addrs...)
+			forwarded, own := g.flows(g.Client, netlab.ViaVPN, addrs...), g.flows(g.Box.Host, netlab.ViaVPN, addrs...)
 			g.wantSettledTable()
 			before, elements := g.kernelState(), g.elements()
 			g.Reset()
-			opened := g.flood(netlab.ByVPN, addrs...)
+			opened := g.flood(netlab.ViaVPN, addrs...)
 
 			g.p.Signal(unix.SIGSTOP)
 			stopped := time.Now()
@@ -66,7 +66,7 @@ func TestStoppedAndContinued(t *testing.T) {
 				tcp, udp := f.worst()
 				t.Logf("%s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 			}
-			g.awaitWay(g.Client, netlab.ByVPN, 5*time.Second, addrs...)
+			g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, addrs...)
 			t.Logf("stopped for %v; names are answered %v and all flows go on %v after it", resumed.Sub(stopped).Round(time.Millisecond),
 				answers.Round(time.Millisecond), time.Since(resumed).Round(time.Millisecond))
 			t.Logf("%d new flows meanwhile", opened.stop(g))

@@ -26,11 +26,11 @@ func TestEndpointMoves(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var second netlab.Pair
-			m := newMoving(t, netlab.Options{}, netlab.Setup{Listed: []string{"listed.example", "provider.example"}}, func(g *gate) {
+			m := newChangingWorld(t, netlab.Options{}, netlab.Setup{Listed: []string{"listed.example", "provider.example"}}, func(g *gate) {
 				second = g.secondEndpoint()
 				g.Box.Write("wg0.conf", g.Tunnel.Conf(netlab.ConfOptions{Endpoint: g.Tunnel.Domain}))
 				g.endpointIs(c.from(g.Tunnel.Endpoint))
-			}, swift...)
+			}, quickDown...)
 			m.Client.Resolve(m.Tunnel.Domain) // its addresses are listed, too
 			old, fresh := c.from(m.Tunnel.Endpoint), c.to(second)
 			m.wantEndpoint(old)
@@ -44,7 +44,7 @@ func TestEndpointMoves(t *testing.T) {
 			})
 			m.wantEndpoint(fresh)
 			m.endpointIs(fresh)
-			m.wantAsked(netlab.ByWAN, m.World.Queries(m.Tunnel.Domain)[2:]) // but for the client's own
+			m.wantAsked(netlab.ViaWAN, m.World.Queries(m.Tunnel.Domain)[2:]) // but for the client's own
 			m.end()
 		})
 	}
@@ -97,15 +97,15 @@ func (g *gate) wantEndpoint(want netip.Addr) {
 func TestEndpointByIPv6Only(t *testing.T) {
 	t.Parallel()
 	setup := netlab.Setup{WAN: netlab.NewPlan().World2.V6.String(), Gateway: "wan_resolvers: [" + netlab.NewPlan().World2.V6.String() + "]"}
-	m := newMoving(t, netlab.Options{}, setup, func(g *gate) {
+	m := newChangingWorld(t, netlab.Options{}, setup, func(g *gate) {
 		g.Box.Write("wg0.conf", g.Tunnel.Conf(netlab.ConfOptions{Endpoint: g.Tunnel.Domain}))
 		g.endpointIs(g.Tunnel.Endpoint.V6)
-	}, swift...)
+	}, quickDown...)
 	m.wantEndpoint(m.Tunnel.Endpoint.V6)
 	m.Box.IP("addr flush dev wan0 scope global to 31.0.1.0/24")
 	m.awaitTable("-4", 7327, "unreachable default")
-	m.wantWay(m.Client, netlab.ByVPN, m.fresh...)
-	m.wantWay(m.Client, netlab.ByWAN, m.others[1])
+	m.wantVia(m.Client, netlab.ViaVPN, m.fresh...)
+	m.wantVia(m.Client, netlab.ViaWAN, m.others[1])
 	m.wantClosed(m.Client, m.others[0])
 	m.Box.AwaitNames("only-ipv6.listed.example", backWithin)
 	m.Box.AwaitNames("only-ipv6.other.example", backWithin)
@@ -121,9 +121,9 @@ func TestEndpointByIPv6Only(t *testing.T) {
 // other is taken at once.
 func TestEndpointFollowsFamilyOfWAN(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{}, byWorld2(), func(g *gate) {
+	m := newChangingWorld(t, netlab.Options{}, byWorld2(), func(g *gate) {
 		g.Box.Write("wg0.conf", g.Tunnel.Conf(netlab.ConfOptions{Endpoint: g.Tunnel.Domain}))
-	}, swift...)
+	}, quickDown...)
 	m.wantEndpoint(m.Tunnel.Endpoint.V6)
 	m.Box.IP("route del ::/0")
 	m.flows.wantProgress(backWithin)
@@ -133,7 +133,7 @@ func TestEndpointFollowsFamilyOfWAN(t *testing.T) {
 	t.Logf("worst gap of listed flows over TCP %v, over UDP %v", tcp, udp)
 	m.Box.IP("route del default")
 	m.flows.wantProgress(backWithin)
-	m.awaitWay(m.Client, netlab.ByVPN, backWithin, m.fresh...)
+	m.awaitVia(m.Client, netlab.ViaVPN, backWithin, m.fresh...)
 	m.step("IPv4 is back", func() { m.Box.IP("route add default via 31.0.1.1 dev wan0") })
 	m.end()
 }

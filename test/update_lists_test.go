@@ -115,14 +115,14 @@ func (p *press) remove(name string) {
 var accessLine = regexp.MustCompile(`(?m)^(\S+) - - .*" (\d+) \d+ "-" "nameroute"$`)
 
 // wantServed wants that every request came one way, and these answers.
-func (p *press) wantServed(way netlab.Way, codes ...string) {
+func (p *press) wantServed(egress netlab.Egress, codes ...string) {
 	p.g.t.Helper()
 	seen := map[string]int{}
 	for _, m := range accessLine.FindAllStringSubmatch(p.logs+p.p.Output(), -1) {
 		seen[m[2]]++
 		from, err := netip.ParseAddr(m[1])
-		if err != nil || p.g.Way(from) != way {
-			p.g.t.Errorf("a request came by %s: %s", p.g.Way(from), m[0])
+		if err != nil || p.g.Egress(from) != egress {
+			p.g.t.Errorf("a request came by %s: %s", p.g.Egress(from), m[0])
 		}
 	}
 	p.g.t.Logf("answers by status: %v", seen)
@@ -223,7 +223,7 @@ func TestListUpdates(t *testing.T) {
 	g.Box.Write("lists.yaml", routes+"  news: {url: https://"+publisher+":8443/news.txt, via: vpn, max_shrink: 50%}\n")
 	g.Box.Write("Corefile", fmt.Sprintf(". {\n listed mine news\n route vpn\n cache\n upstream vpn %s\n}\n. {\n cache\n upstream wan %s\n}\n",
 		g.Plan.World.V4, g.Plan.ISP.V4))
-	g.start(swift...)
+	g.start(quickDown...)
 	g.Reset()
 	others := g.ask("other.example")
 
@@ -279,10 +279,10 @@ func TestListUpdates(t *testing.T) {
 	g.awaitListed("fifth.example")
 
 	others.wantAllAnswered(g)
-	k.press.wantServed(netlab.ByVPN, "200", "206", "304", "500")
+	k.press.wantServed(netlab.ViaVPN, "200", "206", "304", "500")
 	g.wantNoneClear(g.World.Addresses(publisher).All()...)
 	g.wantNoQueryByWAN("publisher.example")
-	g.wantAsked(netlab.ByVPN, g.World.Queries(publisher))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries(publisher))
 	if out := g.Box.Run(binary, "lists", "--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", k.state); !strings.Contains(out, "news  6002 ") {
 		t.Errorf("lists shows:\n%s", out)
 	}
@@ -298,8 +298,8 @@ func TestListUpdateByWAN(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example", "publisher.example"}})
 	g.start()
 	addrs := g.resolve(publisher)
-	g.wantWay(g.Client, netlab.ByVPN, addrs...)
-	g.wantWay(g.Box.Host, netlab.ByVPN, addrs...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+	g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
 	g.Reset()
 	g.Box.Write("lists.yaml", "lists: {news: {url: https://"+publisher+":8443/news.txt}}\n")
 	u := g.Box.StartEnv([]string{"SSL_CERT_FILE=" + p.dir + "/good.crt"}, binary, "update",
@@ -308,8 +308,8 @@ func TestListUpdateByWAN(t *testing.T) {
 	if err := u.Wait(10 * time.Second); err != nil || u.Output() != "news: updated: 4 rules (0 before)\n" {
 		t.Errorf("%v: %s", err, u.Output())
 	}
-	p.wantServed(netlab.ByWAN, "200")
-	g.wantAsked(netlab.ByWAN, g.World.Queries(publisher))
+	p.wantServed(netlab.ViaWAN, "200")
+	g.wantAsked(netlab.ViaWAN, g.World.Queries(publisher))
 	// Of the connections that were made before, the last packets may come late.
 	if inside := g.Tunnel.Inside(wire.To(addrs...), wire.ToPort(8443)); len(inside) > 0 {
 		t.Errorf("%d packets went through the tunnel, the first: %s", len(inside), inside[0])
@@ -326,7 +326,7 @@ func (g *gate) awaitListed(domain string) {
 		if err != nil || len(addrs) != 2 {
 			return fmt.Errorf("names below %s: %v, %v", domain, addrs, err)
 		}
-		way, err := g.Client.ConnectWithin(addrs[n%2], time.Second)
-		return netlab.Check(err == nil && way == netlab.ByVPN, "names below %s do not go through the tunnel: %q, %v", domain, way, err)
+		egress, err := g.Client.ConnectWithin(addrs[n%2], time.Second)
+		return netlab.Check(err == nil && egress == netlab.ViaVPN, "names below %s do not go through the tunnel: %q, %v", domain, egress, err)
 	})
 }

@@ -117,7 +117,7 @@ func (g *gate) upgrade(old, owner, end string) {
 	g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 	g.awaitControl("run")
 	addrs := append(g.learnMany(), g.resolve("www.listed.example")...)
-	client, box := g.flows(g.Client, netlab.ByVPN, addrs[:2]...), g.flows(g.Box.Host, netlab.ByVPN, addrs[:2]...)
+	client, box := g.flows(g.Client, netlab.ViaVPN, addrs[:2]...), g.flows(g.Box.Host, netlab.ViaVPN, addrs[:2]...)
 	before := g.elements()
 	if table := g.rules(); !oldNames.MatchString(table) {
 		g.t.Fatalf("the old table has none of the old names, so nothing would be shown:\n%s", table)
@@ -127,7 +127,7 @@ func (g *gate) upgrade(old, owner, end string) {
 	running := end != "rebooted"
 	var flood *flood
 	if running {
-		flood = g.flood(netlab.ByVPN, addrs[2:6]...)
+		flood = g.flood(netlab.ViaVPN, addrs[2:6]...)
 	} else {
 		client.close()
 		box.close()
@@ -151,9 +151,9 @@ func (g *gate) upgrade(old, owner, end string) {
 		box.wantProgress(10 * time.Second)
 		g.t.Logf("%d new flows meanwhile", flood.stop(g))
 	}
-	g.wantWay(g.Client, netlab.ByVPN, addrs[len(addrs)-4:]...)
+	g.wantVia(g.Client, netlab.ViaVPN, addrs[len(addrs)-4:]...)
 	alias := g.resolve("edge.cdn.example")
-	g.wantAsked(netlab.ByVPN, g.World.Queries("edge.cdn.example"))
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("edge.cdn.example"))
 	g.wantNoneClear(append(addrs, alias...)...)
 	g.wantNoQueryByWAN("listed.example")
 

@@ -40,7 +40,7 @@ func (g *gate) upstreams() map[string]string {
 
 // A name's questions are seen on its own side only, whatever resolver is asked and
 // however. Both blocks may even ask the same one.
-func TestQuestionsStayOnTheirSide(t *testing.T) {
+func TestQueriesStayOnTheirSide(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ vpn, wan string }{
 		{"world", "dnsmasq"},
@@ -67,8 +67,8 @@ func TestQuestionsStayOnTheirSide(t *testing.T) {
 					g.query(fmt.Sprintf("n%d.other.example", i), qtype, proto)
 				}
 			}
-			g.wantAsked(netlab.ByVPN, g.askedOfResolvers("listed.example"))
-			g.wantAsked(netlab.ByWAN, g.askedOfResolvers("other.example"))
+			g.wantAsked(netlab.ViaVPN, g.askedOfResolvers("listed.example"))
+			g.wantAsked(netlab.ViaWAN, g.askedOfResolvers("other.example"))
 			g.wantNoQueryByWAN("listed.example")
 			if inside := g.Tunnel.Tap.Packets(wire.Asks("other.example")); len(inside) > 0 {
 				t.Errorf("%d questions of other names in the tunnel, the first: %s", len(inside), inside[0])
@@ -140,7 +140,7 @@ www  CNAME host
 			}
 		}
 	}
-	g.wantWay(g.Client, netlab.ByVPN, host.All()...)
+	g.wantVia(g.Client, netlab.ViaVPN, host.All()...)
 	g.wantNoneClear(append(host.All(), g.Plan.Knot.All()...)...)
 	if asked := g.Tunnel.Inside(wire.To(g.Plan.Knot.All()...)); len(asked) == 0 {
 		t.Error("knot was not asked through the tunnel")
@@ -159,7 +159,7 @@ func TestLateRepliesAreNotToldByTheWAN(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{VPN: g.Plan.World.V4.String() + " " + g.Plan.World.V6.String() +
 		" {\n        timeout 100ms\n        budget 250ms\n        expire 50ms\n    }"})
 	g.start()
-	g.World.Behave("late.listed.example", netlab.Manner{Delay: time.Second})
+	g.World.Behave("late.listed.example", netlab.Behavior{Delay: time.Second})
 	g.Reset()
 	for i := range 4 {
 		// It fails: that is what makes the reply late.

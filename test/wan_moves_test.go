@@ -16,17 +16,17 @@ func TestWANMoves(t *testing.T) {
 		name    string
 		prepare func(*gate)
 		dot     bool // resolvers by the WAN are asked over TLS
-		steps   func(*moving)
+		steps   func(*changingWorld)
 	}{
 		{name: "lease with another address", steps: otherLease},
 		{name: "lease with another address, tunnel by IPv6", prepare: byIPv6, steps: otherLease},
 		{name: "lease with another address, DNS over TLS", dot: true, steps: otherLease},
 		{name: "other gateway", steps: otherGateway},
 		{name: "default route replaced", steps: otherMetric},
-		{name: "link down and up", steps: func(m *moving) {
+		{name: "link down and up", steps: func(m *changingWorld) {
 			m.step("down for 0.5 s", func() { m.FlapWAN(500 * time.Millisecond) })
 		}},
-		{name: "cable out and in", steps: func(m *moving) {
+		{name: "cable out and in", steps: func(m *changingWorld) {
 			m.step("unplugged for 0.5 s", func() {
 				m.UnplugWAN()
 				time.Sleep(500 * time.Millisecond)
@@ -43,7 +43,7 @@ func TestWANMoves(t *testing.T) {
 				p := netlab.NewPlan()
 				setup.WAN = fmt.Sprintf("tls://%[1]s%%%[3]s tls://%[2]s%%%[3]s", p.World2.V4, p.World2.V6, netlab.WorldServerName)
 			}
-			m := newMoving(t, netlab.Options{}, setup, c.prepare, swift...)
+			m := newChangingWorld(t, netlab.Options{}, setup, c.prepare, quickDown...)
 			c.steps(m)
 			m.end()
 		})
@@ -64,7 +64,7 @@ func byIPv6(g *gate) {
 
 // otherLease is a DHCP server's other answer: what the old one gave goes, the new
 // comes.
-func otherLease(m *moving) {
+func otherLease(m *changingWorld) {
 	m.step("another IPv4 address", func() {
 		m.Box.IP("addr flush dev wan0 scope global to 31.0.1.0/24", "addr add 31.0.1.77/24 dev wan0",
 			"route replace default via 31.0.1.1 dev wan0")
@@ -81,7 +81,7 @@ func otherLease(m *moving) {
 }
 
 // otherGateway is another router at the ISP; the old one's address is gone.
-func otherGateway(m *moving) {
+func otherGateway(m *changingWorld) {
 	m.step("gateway 31.0.1.254 and 2a0e:1::fe", func() {
 		m.ISP.IP("addr add 31.0.1.254/24 dev box0", "addr add 2a0e:1::fe/64 dev box0 nodad",
 			"addr del 2a0e:1::1/64 dev box0", "addr del 31.0.1.1/24 dev box0", "addr replace 31.0.1.254/24 dev box0")
@@ -89,7 +89,7 @@ func otherGateway(m *moving) {
 	})
 }
 
-func otherMetric(m *moving) {
+func otherMetric(m *changingWorld) {
 	m.step("metric 600, and the old one goes", func() {
 		m.Box.IP("route add default via 31.0.1.1 dev wan0 metric 600", "route add ::/0 via 2a0e:1::1 dev wan0 metric 600",
 			"route del default via 31.0.1.1 dev wan0 metric 0", "route del ::/0 via 2a0e:1::1 dev wan0 metric 1024")
@@ -102,7 +102,7 @@ func otherMetric(m *moving) {
 }
 
 // otherUplink moves the WAN to another interface and back.
-func otherUplink(m *moving) {
+func otherUplink(m *changingWorld) {
 	u := m.AddWAN()
 	m.step("to wan1, wan0 stays up", func() {
 		m.Box.IP(fmt.Sprintf("route replace default via %s dev %s", u.Gate.V4, u.Link),
@@ -115,7 +115,7 @@ func otherUplink(m *moving) {
 }
 
 // redial moves the WAN to a dialled line, which is hung up and dialled again.
-func redial(m *moving) {
+func redial(m *changingWorld) {
 	line := m.NewPPP()
 	m.step("to ppp0", func() {
 		m.Box.IP("route del default", "route del ::/0")
@@ -134,11 +134,11 @@ func redial(m *moving) {
 // and comes back. The box takes it though it forwards, which nameroute sees to.
 func TestAdvertisedWANMoves(t *testing.T) {
 	t.Parallel()
-	m := newMoving(t, netlab.Options{NotRouting: true}, byWorld2(), func(g *gate) {
+	m := newChangingWorld(t, netlab.Options{NotRouting: true}, byWorld2(), func(g *gate) {
 		g.Box.Sysctl("net/ipv6/conf/wan0/accept_ra=1", "net/ipv6/route/gc_interval=1")
 		g.Box.IP("route del ::/0 dev wan0")
 		g.advertised(1800*time.Second, true)
-	}, swift...)
+	}, quickDown...)
 	for _, c := range []struct {
 		what string
 		ends time.Duration // the lifetime that ends it
@@ -149,7 +149,7 @@ func TestAdvertisedWANMoves(t *testing.T) {
 		m.advertised(-1, false)
 		m.awaitTable("-6", 7327, "unreachable default")
 		m.t.Logf("%s after %v", c.what, round(time.Since(at)))
-		m.wantWay(m.Client, netlab.ByWAN, m.others[0])
+		m.wantVia(m.Client, netlab.ViaWAN, m.others[0])
 		m.wantClosed(m.Client, m.others[1])
 		m.flows.wantProgress(backWithin)
 		m.step(c.what+", advertised again", func() { m.advertised(1800*time.Second, true) })

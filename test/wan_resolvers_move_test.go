@@ -17,7 +17,7 @@ import (
 func TestWANResolversMove(t *testing.T) {
 	t.Parallel()
 	setup := netlab.Setup{VPN: " ", WAN: " "} // each route's own
-	m := newMoving(t, netlab.Options{}, setup, func(g *gate) { g.ownEtc(); g.resolvConf(inPlace, g.World2.V4) }, swift...)
+	m := newChangingWorld(t, netlab.Options{}, setup, func(g *gate) { g.ownEtc(); g.resolvConf(inPlace, g.World2.V4) }, quickDown...)
 	for n, c := range []struct {
 		name  string
 		write func(g *gate, text string)
@@ -39,7 +39,7 @@ func TestWANResolversMove(t *testing.T) {
 		m.step(c.name, func() {
 			m.resolvConf(c.write, c.to)
 			written := time.Now()
-			m.awaitSaid("the WAN's resolvers are", n+1)
+			m.awaitLogged("the WAN's resolvers are", n+1)
 			t.Logf("%s: noticed after %v", c.name, round(time.Since(written)))
 		})
 		stop()
@@ -72,7 +72,7 @@ func (g *gate) askedOnly(when string, at netip.Addr) {
 		}
 	}
 	for _, q := range g.World.Queries(domain) {
-		if q.Server != at || q.Way != netlab.ByWAN {
+		if q.Server != at || q.Egress != netlab.ViaWAN {
 			g.t.Errorf("%s: asked the wrong one, want %s by the WAN: %s", when, at, q)
 		}
 	}

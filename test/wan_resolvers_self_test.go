@@ -84,7 +84,7 @@ func (g *gate) wantUnlisted(name string) {
 		g.t.Errorf("%s: no query arrived", name)
 	}
 	for _, q := range queries {
-		if q.Way != netlab.ByWAN {
+		if q.Egress != netlab.ViaWAN {
 			g.t.Errorf("%s: want a query by the WAN: %s", name, q)
 		}
 	}

@@ -19,7 +19,7 @@ const flowPace = 10 * time.Millisecond
 // Flow is a long-lived TCP connection to a host of the lab that sends a number every
 // 10 ms and gets it back. Methods may be called from any goroutine.
 type Flow struct {
-	Way Way // by which it was opened
+	Egress Egress // by which it was opened
 
 	conn net.Conn
 	done chan struct{}
@@ -48,7 +48,7 @@ func (h *Host) Flow(to netip.Addr) *Flow {
 	if err != nil {
 		h.t.Fatalf("netlab: %s: flow: %v", h.Name, err)
 	}
-	f := &Flow{Way: h.lab.Way(source.Addr()), conn: conn, done: make(chan struct{}), last: time.Now()}
+	f := &Flow{Egress: h.lab.Egress(source.Addr()), conn: conn, done: make(chan struct{}), last: time.Now()}
 	go f.send()
 	go f.receive()
 	h.t.Cleanup(f.Close)

@@ -111,15 +111,15 @@ func (h *Host) Resolve(name string) ([]netip.Addr, error) {
 
 // Connect opens a TCP connection to a host of the lab and asks which way it came;
 // it gives up after 2 s.
-func (h *Host) Connect(to netip.Addr) (Way, error) { return h.ConnectWithin(to, dialLimit) }
+func (h *Host) Connect(to netip.Addr) (Egress, error) { return h.ConnectWithin(to, dialLimit) }
 
 // ConnectWithin is Connect with a limit of one's own.
-func (h *Host) ConnectWithin(to netip.Addr, limit time.Duration) (Way, error) {
+func (h *Host) ConnectWithin(to netip.Addr, limit time.Duration) (Egress, error) {
 	conn, source, err := h.openEcho(to, limit)
 	if err != nil {
 		return "", err
 	}
-	return h.lab.Way(source.Addr()), conn.Close()
+	return h.lab.Egress(source.Addr()), conn.Close()
 }
 
 // openEcho connects to the echo of a host and returns the source that it sees.
@@ -150,10 +150,10 @@ func (h *Host) openEcho(to netip.Addr, limit time.Duration) (net.Conn, netip.Add
 
 // Ask sends one UDP datagram to a host of the lab, waits at most 2 s for the answer
 // and tells which way the datagram came.
-func (h *Host) Ask(to netip.Addr) (Way, error) { return h.AskWithin(to, dialLimit) }
+func (h *Host) Ask(to netip.Addr) (Egress, error) { return h.AskWithin(to, dialLimit) }
 
 // AskWithin is Ask with a limit of one's own.
-func (h *Host) AskWithin(to netip.Addr, limit time.Duration) (Way, error) {
+func (h *Host) AskWithin(to netip.Addr, limit time.Duration) (Egress, error) {
 	conn, err := h.Dial("udp", netip.AddrPortFrom(to, EchoPort).String())
 	if err != nil {
 		return "", err
@@ -175,7 +175,7 @@ func (h *Host) AskWithin(to netip.Addr, limit time.Duration) (Way, error) {
 	if err != nil {
 		return "", err
 	}
-	return h.lab.Way(from.Addr()), nil
+	return h.lab.Egress(from.Addr()), nil
 }
 
 // Flood sends count UDP datagrams of size bytes to a host, one every pause, and
@@ -205,7 +205,7 @@ func (h *Host) Flood(to netip.Addr, count, size int, pause time.Duration) (int, 
 // Curl fetches a URL with Debian's curl, which looks the name up at the host's own
 // resolver (the box, for the client) and trusts the lab's CA, and tells which way it
 // went.
-func (h *Host) Curl(url string, args ...string) (Way, error) {
+func (h *Host) Curl(url string, args ...string) (Egress, error) {
 	h.t.Helper()
 	Need(h.t, "curl")
 	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "4", "--cacert", h.lab.ca.File}, args...)
@@ -216,7 +216,7 @@ func (h *Host) Curl(url string, args ...string) (Way, error) {
 	for line := range strings.Lines(out) {
 		if source, ok := strings.CutPrefix(line, "from "); ok {
 			from, err := netip.ParseAddrPort(strings.TrimSpace(source))
-			return h.lab.Way(from.Addr()), err
+			return h.lab.Egress(from.Addr()), err
 		}
 	}
 	return "", fmt.Errorf("%s: no host of the lab answered: %q", url, out)

@@ -52,7 +52,7 @@ func TestClientUsesTheBox(t *testing.T) {
 	if addrs, err := l.Client.Resolve("www.plain.example"); err != nil || !slices.Equal(addrs, host.All()) {
 		t.Errorf("Resolve: %v (%v)", addrs, err)
 	}
-	l.World.Behave("many.example", Manner{Addresses: 120})
+	l.World.Behave("many.example", Behavior{Addresses: 120})
 	if addrs, err := l.Client.Resolve("many.example"); err != nil || len(addrs) != 240 {
 		t.Errorf("Resolve over TCP: %d addresses (%v)", len(addrs), err)
 	}
@@ -64,13 +64,13 @@ func TestClientUsesTheBox(t *testing.T) {
 	}
 	for _, url := range []string{"http://www.plain.example/", "https://www.plain.example/"} {
 		for _, family := range []string{"-4", "-6"} {
-			if way, err := l.Client.Curl(url, family); err != nil || way != ByWAN {
-				t.Errorf("curl %s %s: by %q (%v)", family, url, way, err)
+			if egress, err := l.Client.Curl(url, family); err != nil || egress != ViaWAN {
+				t.Errorf("curl %s %s: by %q (%v)", family, url, egress, err)
 			}
 		}
 	}
-	l.World.Behave("late.example", Manner{Rcode: dns.RcodeServerFailure})
-	time.AfterFunc(50*time.Millisecond, func() { l.World.Behave("late.example", Manner{}) })
+	l.World.Behave("late.example", Behavior{Rcode: dns.RcodeServerFailure})
+	time.AfterFunc(50*time.Millisecond, func() { l.World.Behave("late.example", Behavior{}) })
 	l.Box.AwaitNames("late.example", 2*time.Second)
 	if n := len(l.World.Queries("late.example")); n < 4 {
 		t.Errorf("%d questions until the names were there", n)
@@ -107,16 +107,16 @@ func TestWAN(t *testing.T) {
 	reach := func(want bool, when string) {
 		t.Helper()
 		for _, to := range hosts {
-			way, err := l.Client.AskWithin(to, 300*time.Millisecond)
+			egress, err := l.Client.AskWithin(to, 300*time.Millisecond)
 			if want && err != nil {
 				// The first datagrams may be lost while the neighbours find each other again.
 				err = Poll(3*time.Second, func() (err error) {
-					way, err = l.Client.AskWithin(to, 300*time.Millisecond)
+					egress, err = l.Client.AskWithin(to, 300*time.Millisecond)
 					return err
 				})
 			}
 			if (err == nil) != want {
-				t.Errorf("%s: %s by %q (%v)", when, to, way, err)
+				t.Errorf("%s: %s by %q (%v)", when, to, egress, err)
 			}
 		}
 	}
@@ -146,8 +146,8 @@ func TestFlow(t *testing.T) {
 	host := l.World.Addresses("plain.example")
 	for _, to := range host.All() {
 		f := l.Client.Flow(to)
-		if f.Way != ByWAN || !f.Progress(time.Second) {
-			t.Errorf("flow to %s: by %q, %v", to, f.Way, f.Report())
+		if f.Egress != ViaWAN || !f.Progress(time.Second) {
+			t.Errorf("flow to %s: by %q, %v", to, f.Egress, f.Report())
 		}
 		f.ResetGap()
 		l.UnplugWAN()
@@ -181,8 +181,8 @@ func TestAdvertiseWAN(t *testing.T) {
 	l := New(t, Options{NotRouting: true, GoResolvers: true})
 	l.AdvertiseWAN()
 	to := l.World.Addresses("plain.example").V6
-	if way, err := l.Box.Ask(to); err != nil || way != ByWAN {
-		t.Errorf("by the advertised route: %q (%v)", way, err)
+	if egress, err := l.Box.Ask(to); err != nil || egress != ViaWAN {
+		t.Errorf("by the advertised route: %q (%v)", egress, err)
 	}
 	// The kernel drops the route when the box becomes a router and accept_ra is 1.
 	l.Box.Sysctl("net/ipv6/conf/all/forwarding=1")

@@ -71,7 +71,7 @@ func New(t TB, o Options) *Lab {
 	l.routeBox(o)
 	l.ISP.Tap = NewTap(l.ISP.Namespace, "box0")
 	l.takeMarks()
-	l.World = newWorld(t, l.Way)
+	l.World = newWorld(t, l.Egress)
 	l.serve(o)
 	for n := range l.tunnels {
 		l.Tunnels = append(l.Tunnels, l.newTunnel(n))
@@ -201,20 +201,20 @@ func (l *Lab) Reset() {
 }
 
 // Way tells by a packet's source address which way it reached the internet.
-func (l *Lab) Way(from netip.Addr) Way {
+func (l *Lab) Egress(from netip.Addr) Egress {
 	from = from.Unmap()
 	switch {
 	case within(l.WAN, from) && !l.Plan.ISP.Has(from): // BoxWAN, or made from an advertisement
-		return ByWAN
+		return ViaWAN
 	case l.Plan.Client.Has(from) || l.BoxLAN.Has(from):
-		return ByLAN
+		return ViaLAN
 	}
 	for n := range l.tunnels {
 		if tunnel := planTunnel(n); tunnel.Exit.Has(from) || tunnel.Near.Has(from) {
-			return ByTunnel(n)
+			return ViaTunnel(n)
 		}
 	}
-	return Way("from " + from.String())
+	return Egress("from " + from.String())
 }
 
 // write stores a file of the lab and returns its path.

@@ -18,13 +18,13 @@ func checkWAN(t *testing.T, l *Lab) {
 	t.Helper()
 	for _, to := range l.World.Addresses("plain.example").All() {
 		l.Reset()
-		way, err := l.Client.Connect(to)
-		if err != nil || way != ByWAN {
-			t.Errorf("TCP to %s: by %q (%v), want wan", to, way, err)
+		egress, err := l.Client.Connect(to)
+		if err != nil || egress != ViaWAN {
+			t.Errorf("TCP to %s: by %q (%v), want wan", to, egress, err)
 		}
-		way, err = l.Client.Ask(to)
-		if err != nil || way != ByWAN {
-			t.Errorf("UDP to %s: by %q (%v), want wan", to, way, err)
+		egress, err = l.Client.Ask(to)
+		if err != nil || egress != ViaWAN {
+			t.Errorf("UDP to %s: by %q (%v), want wan", to, egress, err)
 		}
 		if n := len(l.ISP.Clear(wire.To(to), wire.Proto(unix.IPPROTO_UDP))); n != 1 {
 			t.Errorf("%d clear UDP packets to %s, want 1", n, to)
@@ -53,8 +53,8 @@ func TestNoWANNAT(t *testing.T) {
 	t.Parallel()
 	l := New(t, Options{NoWANNAT: true, GoResolvers: true})
 	to := l.World.Addresses("plain.example").V4
-	if way, err := l.Client.AskWithin(to, 100*time.Millisecond); err == nil {
-		t.Errorf("an answer without NAT, by %s", way)
+	if egress, err := l.Client.AskWithin(to, 100*time.Millisecond); err == nil {
+		t.Errorf("an answer without NAT, by %s", egress)
 	}
 	if n := len(l.ISP.Foreign(wire.To(to), wire.From(l.Plan.Client.V4))); n != 1 {
 		t.Errorf("%d packets with the client's address, want 1", n)
@@ -65,11 +65,11 @@ func TestNotRouting(t *testing.T) {
 	t.Parallel()
 	l := New(t, Options{NotRouting: true, GoResolvers: true})
 	for _, to := range l.World.Addresses("plain.example").All() {
-		if way, err := l.Client.AskWithin(to, 100*time.Millisecond); err == nil {
-			t.Errorf("a box that does not forward: %s by %s", to, way)
+		if egress, err := l.Client.AskWithin(to, 100*time.Millisecond); err == nil {
+			t.Errorf("a box that does not forward: %s by %s", to, egress)
 		}
-		if way, err := l.Box.Ask(to); err != nil || way != ByWAN {
-			t.Errorf("from the box itself to %s: by %q (%v)", to, way, err)
+		if egress, err := l.Box.Ask(to); err != nil || egress != ViaWAN {
+			t.Errorf("from the box itself to %s: by %q (%v)", to, egress, err)
 		}
 	}
 }
@@ -126,9 +126,9 @@ func TestTunnelByHand(t *testing.T) {
 	for n, hosts := range []Pair{listed, listed2} {
 		for _, to := range hosts.All() {
 			l.Reset()
-			for kind, reach := range map[string]func(netip.Addr) (Way, error){"TCP": l.Client.Connect, "UDP": l.Client.Ask} {
-				if way, err := reach(to); err != nil || way != ByTunnel(n) {
-					t.Errorf("%s to %s: by %q (%v), want %s", kind, to, way, err, ByTunnel(n))
+			for kind, reach := range map[string]func(netip.Addr) (Egress, error){"TCP": l.Client.Connect, "UDP": l.Client.Ask} {
+				if egress, err := reach(to); err != nil || egress != ViaTunnel(n) {
+					t.Errorf("%s to %s: by %q (%v), want %s", kind, to, egress, err, ViaTunnel(n))
 				}
 			}
 			if n := len(l.Tunnels[n].Inside(wire.To(to), wire.Proto(unix.IPPROTO_UDP))); n != 1 {
@@ -151,8 +151,8 @@ func checkSilence(t *testing.T, l *Lab, listed Pair) {
 	t.Helper()
 	l.Tunnel.Silence(true)
 	for _, to := range listed.All() {
-		if way, err := l.Client.AskWithin(to, 200*time.Millisecond); err == nil {
-			t.Errorf("a silent far end let %s through by %s", to, way)
+		if egress, err := l.Client.AskWithin(to, 200*time.Millisecond); err == nil {
+			t.Errorf("a silent far end let %s through by %s", to, egress)
 		}
 	}
 	if len(l.ISP.Encrypted()) == 0 {
@@ -160,8 +160,8 @@ func checkSilence(t *testing.T, l *Lab, listed Pair) {
 	}
 	l.Tunnel.Silence(false)
 	for _, to := range listed.All() {
-		if way, err := l.Client.Ask(to); err != nil || way != ByVPN {
-			t.Errorf("after the silence: %s by %q (%v)", to, way, err)
+		if egress, err := l.Client.Ask(to); err != nil || egress != ViaVPN {
+			t.Errorf("after the silence: %s by %q (%v)", to, egress, err)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (r *Resolver) Queries(names ...string) []Query {
 	var log []Query
 	for line := range strings.Lines(r.Output()[r.seen:]) {
 		if q, ok := r.parse(line); ok && !ours(q.Name) {
-			q.Server, q.Way = r.V4, r.lab.Way(q.From.Addr())
+			q.Server, q.Egress = r.V4, r.lab.Egress(q.From.Addr())
 			if q.From.Addr().Is6() {
 				q.Server = r.V6
 			}

@@ -19,8 +19,8 @@ func TestManyAtOnce(t *testing.T) {
 		p := l.World.Addresses(fmt.Sprintf("n%d.example", i))
 		for _, to := range p.All() {
 			wg.Go(func() {
-				if way, err := l.Client.ConnectWithin(to, 20*time.Second); err != nil || way != ByWAN {
-					t.Errorf("%s: by %q (%v)", to, way, err)
+				if egress, err := l.Client.ConnectWithin(to, 20*time.Second); err != nil || egress != ViaWAN {
+					t.Errorf("%s: by %q (%v)", to, egress, err)
 				}
 			})
 		}

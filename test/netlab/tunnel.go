@@ -30,8 +30,8 @@ type Tunnel struct {
 
 func (l *Lab) newTunnel(number int) *Tunnel {
 	l.t.Helper()
-	way := string(ByTunnel(number))
-	v := &Tunnel{Host: l.host(way), TunnelPlan: planTunnel(number), Number: number, Domain: way + ".provider.example"}
+	egress := string(ViaTunnel(number))
+	v := &Tunnel{Host: l.host(egress), TunnelPlan: planTunnel(number), Number: number, Domain: egress + ".provider.example"}
 	v.keys()
 	v.wire()
 	v.configure(v.device())
@@ -56,20 +56,20 @@ func (v *Tunnel) keys() {
 // to the internet, where the plain ones go.
 func (v *Tunnel) wire() {
 	v.t.Helper()
-	l, way := v.lab, v.Name
+	l, egress := v.lab, v.Name
 	gate := func(at Pair) Pair { // the other end of a link has the host number 1
 		return Pair{at.V4.Prev(), at.V6.Prev()}
 	}
-	Cable(v.Namespace, "isp0", l.ISP.Namespace, way)
-	Cable(v.Namespace, "net0", l.Internet.Namespace, way)
+	Cable(v.Namespace, "isp0", l.ISP.Namespace, egress)
+	Cable(v.Namespace, "net0", l.Internet.Namespace, egress)
 	isp, net := gate(v.Endpoint), gate(v.Exit)
 	forward(v.Namespace)
 	v.IP(fmt.Sprintf("addr add %s/24 dev isp0", v.Endpoint.V4), fmt.Sprintf("addr add %s/64 dev isp0 nodad", v.Endpoint.V6),
 		fmt.Sprintf("addr add %s/24 dev net0", v.Exit.V4), fmt.Sprintf("addr add %s/64 dev net0 nodad", v.Exit.V6),
 		fmt.Sprintf("route add 31.0.0.0/16 via %s", isp.V4), fmt.Sprintf("route add 2a0e::/16 via %s", isp.V6),
 		fmt.Sprintf("route add 30.0.0.0/8 via %s", net.V4), fmt.Sprintf("route add 2a0f::/16 via %s", net.V6))
-	l.ISP.IP(fmt.Sprintf("addr add %s/24 dev %s", isp.V4, way), fmt.Sprintf("addr add %s/64 dev %s nodad", isp.V6, way))
-	l.Internet.IP(fmt.Sprintf("addr add %s/24 dev %s", net.V4, way), fmt.Sprintf("addr add %s/64 dev %s nodad", net.V6, way))
+	l.ISP.IP(fmt.Sprintf("addr add %s/24 dev %s", isp.V4, egress), fmt.Sprintf("addr add %s/64 dev %s nodad", isp.V6, egress))
+	l.Internet.IP(fmt.Sprintf("addr add %s/24 dev %s", net.V4, egress), fmt.Sprintf("addr add %s/64 dev %s nodad", net.V6, egress))
 	v.NFT(`table inet provider {
 		chain postrouting { type nat hook postrouting priority srcnat; oifname net0 masquerade; }
 		chain prerouting { type nat hook prerouting priority dstnat; }

@@ -29,20 +29,20 @@ func ours(name string) bool { return strings.HasSuffix(name, "."+ownZone) }
 // same, where a host answers; scripts change that name by name. All methods may be
 // called from any goroutine and while queries are answered.
 type World struct {
-	t   TB
-	way func(netip.Addr) Way
+	t      TB
+	egress func(netip.Addr) Egress
 
-	mu      sync.Mutex
-	records map[string][]dns.RR
-	manners map[string]Manner
-	ttls    map[string]uint32
-	owner   map[netip.Addr]string
-	hosts   map[string]Pair
-	log     []Query
+	mu        sync.Mutex
+	records   map[string][]dns.RR
+	behaviors map[string]Behavior
+	ttls      map[string]uint32
+	owner     map[netip.Addr]string
+	hosts     map[string]Pair
+	log       []Query
 }
 
 // Manner is how the world answers for a name and all below it.
-type Manner struct {
+type Behavior struct {
 	Rcode     int           // dns.RcodeServerFailure, dns.RcodeNameError, ...
 	Delay     time.Duration // before the answer
 	Silent    bool          // no answer at all
@@ -58,16 +58,16 @@ type Query struct {
 	Proto  string // udp, tcp or tls
 	From   netip.AddrPort
 	Server netip.Addr
-	Way    Way // by which it came, told by From
+	Egress Egress // by which it came, told by From
 }
 
 // String prints the query in one line, for messages.
 func (q Query) String() string {
-	return fmt.Sprintf("%s %s over %s to %s, from %s (%s)", q.Name, dns.TypeToString[q.Type], q.Proto, q.Server, q.From, q.Way)
+	return fmt.Sprintf("%s %s over %s to %s, from %s (%s)", q.Name, dns.TypeToString[q.Type], q.Proto, q.Server, q.From, q.Egress)
 }
 
-func newWorld(t TB, way func(netip.Addr) Way) *World {
-	return &World{t: t, way: way, records: map[string][]dns.RR{}, manners: map[string]Manner{},
+func newWorld(t TB, egress func(netip.Addr) Egress) *World {
+	return &World{t: t, egress: egress, records: map[string][]dns.RR{}, behaviors: map[string]Behavior{},
 		ttls: map[string]uint32{}, owner: map[netip.Addr]string{}, hosts: map[string]Pair{}}
 }
 
@@ -94,15 +94,15 @@ func (w *World) Remove(name string) {
 	defer w.mu.Unlock()
 	name = wire.Canonical(name)
 	delete(w.records, name)
-	delete(w.manners, name)
+	delete(w.behaviors, name)
 	delete(w.ttls, name)
 }
 
 // Behave sets how the world answers for a name and all below it.
-func (w *World) Behave(name string, m Manner) {
+func (w *World) Behave(name string, m Behavior) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.manners[wire.Canonical(name)] = m
+	w.behaviors[wire.Canonical(name)] = m
 }
 
 // TTL sets the TTL, in seconds, of the addresses that a name and all below it have
@@ -196,9 +196,9 @@ func (w *World) addresses(name string, qtype uint16, own []dns.RR) (answer []dns
 	if !ok {
 		ttl = defaultTTL
 	}
-	manner, _ := nearest(w.manners, key)
+	behavior, _ := nearest(w.behaviors, key)
 	header := dns.RR_Header{Name: name, Rrtype: qtype, Class: dns.ClassINET, Ttl: ttl}
-	for i := range max(manner.Addresses, 1) {
+	for i := range max(behavior.Addresses, 1) {
 		p := w.host(key, i)
 		if qtype == dns.TypeA {
 			answer = append(answer, &dns.A{Hdr: header, A: p.V4.AsSlice()})
@@ -210,10 +210,10 @@ func (w *World) addresses(name string, qtype uint16, own []dns.RR) (answer []dns
 }
 
 // manner of a name, its own or of the nearest name above it.
-func (w *World) manner(name string) Manner {
+func (w *World) behavior(name string) Behavior {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m, _ := nearest(w.manners, wire.Canonical(name))
+	m, _ := nearest(w.behaviors, wire.Canonical(name))
 	return m
 }
 

@@ -13,14 +13,14 @@ import (
 
 func TestWorldAnswers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(netip.Addr) Way { return ByWAN })
+	w := newWorld(t, func(netip.Addr) Egress { return ViaWAN })
 	w.Add("www.cdn.example. 60 IN CNAME edge.cdn.example.", "edge.cdn.example. 20 IN A 30.7.7.7",
 		"loop.example. IN CNAME loop.example.",
 		`svc.example. 60 IN HTTPS 1 . alpn="h3,h2" ipv4hint=30.7.7.8 ipv6hint=2a0f:7::8`)
-	w.Behave("fail.example", Manner{Rcode: dns.RcodeServerFailure})
-	w.Behave("nx.example", Manner{Rcode: dns.RcodeNameError})
-	w.Behave("many.example", Manner{Addresses: 120})
-	w.Behave("tc.example", Manner{Truncated: true})
+	w.Behave("fail.example", Behavior{Rcode: dns.RcodeServerFailure})
+	w.Behave("nx.example", Behavior{Rcode: dns.RcodeNameError})
+	w.Behave("many.example", Behavior{Addresses: 120})
+	w.Behave("tc.example", Behavior{Truncated: true})
 	w.TTL("short.example", 0)
 	own := func(name string) Pair { return w.Addresses(name) }
 	tests := []struct {
@@ -43,15 +43,15 @@ func TestWorldAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		m := new(dns.Msg).SetQuestion(tt.name, tt.qtype)
-		if got := brief(w.reply(m, w.manner(tt.name), tt.proto)); got != tt.want {
+		if got := brief(w.reply(m, w.behavior(tt.name), tt.proto)); got != tt.want {
 			t.Errorf("%s %s over %s:\n got %s\nwant %s", tt.name, dns.TypeToString[tt.qtype], tt.proto, got, tt.want)
 		}
 	}
 	m := new(dns.Msg).SetQuestion("many.example.", dns.TypeA)
-	if r := w.reply(m, w.manner("many.example"), "udp"); !r.Truncated || r.Len() > 512 {
+	if r := w.reply(m, w.behavior("many.example"), "udp"); !r.Truncated || r.Len() > 512 {
 		t.Errorf("120 addresses over UDP: TC %v, %d bytes", r.Truncated, r.Len())
 	}
-	if r := w.reply(m, w.manner("many.example"), "tcp"); r.Truncated || len(r.Answer) != 120 {
+	if r := w.reply(m, w.behavior("many.example"), "tcp"); r.Truncated || len(r.Answer) != 120 {
 		t.Errorf("120 addresses over TCP: TC %v, %d records", r.Truncated, len(r.Answer))
 	}
 	if got := w.Owner(own("any.example").V6); got != "any.example" {
@@ -95,9 +95,9 @@ func TestResolvers(t *testing.T) {
 	t.Parallel()
 	Need(t, "dig")
 	l := New(t, Options{})
-	l.World.Behave("many.example", Manner{Addresses: 120})
-	l.World.Behave("silent.example", Manner{Silent: true})
-	l.World.Behave("slow.example", Manner{Delay: 150 * time.Millisecond})
+	l.World.Behave("many.example", Behavior{Addresses: 120})
+	l.World.Behave("silent.example", Behavior{Silent: true})
+	l.World.Behave("slow.example", Behavior{Delay: 150 * time.Millisecond})
 	for _, at := range []Pair{l.Plan.World, l.World2, l.Plan.Unbound, l.Plan.ISP} {
 		for _, addr := range at.All() {
 			for _, proto := range []string{"udp", "tcp"} {
@@ -145,12 +145,12 @@ func TestResolvers(t *testing.T) {
 
 func checkQueryLogs(t *testing.T, l *Lab) {
 	t.Helper()
-	ways := map[string]int{}
+	egresses := map[string]int{}
 	for _, q := range l.World.Queries() {
-		ways[fmt.Sprintf("%s %s", q.Proto, q.Way)]++
+		egresses[fmt.Sprintf("%s %s", q.Proto, q.Egress)]++
 	}
-	if ways["udp wan"] < 4 || ways["tcp wan"] < 4 || ways["tls wan"] < 2 {
-		t.Errorf("the world's log: %v", ways)
+	if egresses["udp wan"] < 4 || egresses["tcp wan"] < 4 || egresses["tls wan"] < 2 {
+		t.Errorf("the world's log: %v", egresses)
 	}
 	for name, r := range map[string]*Resolver{"unbound": l.Unbound, "dnsmasq": l.Dnsmasq} {
 		log := r.Queries("udp.example", "tcp.example")
@@ -158,7 +158,7 @@ func checkQueryLogs(t *testing.T, l *Lab) {
 			t.Errorf("%s logged %d questions, want 4: %v\n%s", name, len(log), log, r.Output())
 		}
 		for i, q := range log {
-			if q.Way != ByWAN || q.Type != dns.TypeAAAA || !slices.Contains(r.All(), q.Server) || !l.BoxWAN.Has(q.From.Addr()) {
+			if q.Egress != ViaWAN || q.Type != dns.TypeAAAA || !slices.Contains(r.All(), q.Server) || !l.BoxWAN.Has(q.From.Addr()) {
 				t.Errorf("%s: query %d: %v", name, i, q)
 			}
 		}

@@ -105,31 +105,31 @@ func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at neti
 	if len(q.Question) != 1 {
 		return
 	}
-	question := q.Question[0]
-	if err := w.note(question, rw.RemoteAddr(), at, proto); err != nil {
+	asked := q.Question[0]
+	if err := w.record(asked, rw.RemoteAddr(), at, proto); err != nil {
 		w.t.Logf("netlab: world at %s: %v", at, err)
 		return
 	}
-	manner := w.manner(question.Name)
-	if manner.Silent || s.silent.Load() {
+	behavior := w.behavior(asked.Name)
+	if behavior.Silent || s.silent.Load() {
 		return
 	}
-	time.Sleep(manner.Delay)
-	reply := w.reply(q, manner, proto)
+	time.Sleep(behavior.Delay)
+	reply := w.reply(q, behavior, proto)
 	if err := rw.WriteMsg(reply); err != nil && proto == "udp" {
 		w.t.Logf("netlab: world at %s: answer to %s: %v", at, rw.RemoteAddr(), err)
 	}
 }
 
-// note logs a question.
-func (w *World) note(question dns.Question, source net.Addr, at netip.Addr, proto string) error {
+// record logs a query.
+func (w *World) record(asked dns.Question, source net.Addr, at netip.Addr, proto string) error {
 	from, err := netip.ParseAddrPort(source.String())
 	if err != nil {
 		return err
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	q := Query{When: time.Now(), Name: wire.Canonical(question.Name), Type: question.Qtype,
-		Proto: proto, From: from, Server: at, Way: w.way(from.Addr())}
+	q := Query{When: time.Now(), Name: wire.Canonical(asked.Name), Type: asked.Qtype,
+		Proto: proto, From: from, Server: at, Egress: w.egress(from.Addr())}
 	if ours(q.Name) {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (w *World) note(question dns.Question, source net.Addr, at netip.Addr, prot
 	return nil
 }
 
-func (w *World) reply(q *dns.Msg, manner Manner, proto string) *dns.Msg {
+func (w *World) reply(q *dns.Msg, behavior Behavior, proto string) *dns.Msg {
 	reply := new(dns.Msg).SetReply(q)
 	reply.RecursionAvailable = true
 	size := dns.MinMsgSize
@@ -147,16 +147,16 @@ func (w *World) reply(q *dns.Msg, manner Manner, proto string) *dns.Msg {
 		reply.SetEdns0(1232, opt.Do())
 		size = max(size, int(opt.UDPSize()))
 	}
-	if manner.Truncated && proto == "udp" {
+	if behavior.Truncated && proto == "udp" {
 		reply.Truncated = true
 		return reply
 	}
 	answer, soa := w.resolve(q.Question[0].Name, q.Question[0].Qtype)
-	reply.Rcode = manner.Rcode
-	if manner.Rcode == dns.RcodeSuccess {
+	reply.Rcode = behavior.Rcode
+	if behavior.Rcode == dns.RcodeSuccess {
 		reply.Answer = answer
 	}
-	if len(reply.Answer) == 0 && (manner.Rcode == dns.RcodeSuccess || manner.Rcode == dns.RcodeNameError) {
+	if len(reply.Answer) == 0 && (behavior.Rcode == dns.RcodeSuccess || behavior.Rcode == dns.RcodeNameError) {
 		reply.Ns = []dns.RR{soa}
 	}
 	if proto == "udp" {

@@ -64,28 +64,28 @@ func (d *demo) listedName() {
 	for _, set := range []string{"vpn4", "vpn6"} {
 		d.quote(d.lab.Box.Run("nft", "list", "set", "inet", "nameroute", set))
 	}
-	ways := d.ways(d.lab.Client, addrs, 2*time.Second)
-	held := len(addrs) == 2 && only(ways, netlab.ByVPN)
-	d.claim(held, "A listed name takes the tunnel, IPv4 and IPv6", "%s", described(ways))
+	egresses := d.egresses(d.lab.Client, addrs, 2*time.Second)
+	held := len(addrs) == 2 && only(egresses, netlab.ViaVPN)
+	d.claim(held, "A listed name takes the tunnel, IPv4 and IPv6", "%s", described(egresses))
 	d.claim(d.clear() == 0, "Nothing of it is seen in the clear at the ISP", "%d packets in the clear, %d inside the tunnel",
 		d.clear(), len(d.lab.ISP.Encrypted()))
 	inside := true
 	for _, q := range d.lab.World.Queries(name) {
-		inside = inside && q.Way == netlab.ByVPN
+		inside = inside && q.Egress == netlab.ViaVPN
 	}
 	d.claim(inside, "Its resolver was asked through the tunnel", "%d questions", len(d.lab.World.Queries(name)))
-	ways = d.ways(d.lab.Box.Host, addrs, 2*time.Second)
-	d.claim(only(ways, netlab.ByVPN), "The box's own programs take the tunnel to it too", "%s", described(ways))
+	egresses = d.egresses(d.lab.Box.Host, addrs, 2*time.Second)
+	d.claim(only(egresses, netlab.ViaVPN), "The box's own programs take the tunnel to it too", "%s", described(egresses))
 }
 
 func (d *demo) otherName() {
 	d.title("The client asks for a name on no list: %s", d.names.other)
 	d.lab.Reset()
 	addrs := d.ask(d.names.other)
-	ways := d.ways(d.lab.Client, addrs, 2*time.Second)
+	egresses := d.egresses(d.lab.Client, addrs, 2*time.Second)
 	d.say("The answer: %s.", join(addrs))
-	d.claim(len(addrs) == 2 && only(ways, netlab.ByWAN), "Every other name takes the WAN, as before", "%s; %d packets seen at the ISP",
-		described(ways), d.clear(addrs...))
+	d.claim(len(addrs) == 2 && only(egresses, netlab.ViaWAN), "Every other name takes the WAN, as before", "%s; %d packets seen at the ISP",
+		described(egresses), d.clear(addrs...))
 }
 
 // freshNames is the race that sets filled after the answer lose.
@@ -93,14 +93,14 @@ func (d *demo) freshNames() {
 	const n = 100
 	d.title("%d fresh names below it, each connected to in the instant of its answer", n)
 	d.lab.Reset()
-	ways := map[netlab.Way]int{}
+	egresses := map[netlab.Egress]int{}
 	for i := range n {
 		addrs := d.ask(fmt.Sprintf("host%d.%s", i, d.names.listed[0]))
-		for way, k := range d.ways(d.lab.Client, addrs[:min(1, len(addrs))], 2*time.Second) {
-			ways[way] += k
+		for egress, k := range d.egresses(d.lab.Client, addrs[:min(1, len(addrs))], 2*time.Second) {
+			egresses[egress] += k
 		}
 	}
-	d.claim(ways[netlab.ByVPN] == n, "No race: none of them slips out by the WAN", "%s, %d packets in the clear", described(ways), d.clear())
+	d.claim(egresses[netlab.ViaVPN] == n, "No race: none of them slips out by the WAN", "%s, %d packets in the clear", described(egresses), d.clear())
 }
 
 // secondWays is what lists alone do not catch.
@@ -113,13 +113,13 @@ func (d *demo) secondWays() {
 	d.lab.Reset()
 	d.ask(name)
 	direct := d.ask("edge.cdn-of-somebody.example")
-	ways := d.ways(d.lab.Client, append(direct, cdn.All()...), 2*time.Second)
-	d.claim(only(ways, netlab.ByVPN), "A name that a listed name leads to is listed too", "%s", described(ways))
+	egresses := d.egresses(d.lab.Client, append(direct, cdn.All()...), 2*time.Second)
+	d.claim(only(egresses, netlab.ViaVPN), "A name that a listed name leads to is listed too", "%s", described(egresses))
 	if _, err := d.query("svc."+d.names.listed[0], dns.TypeHTTPS); err != nil {
 		d.say("HTTPS: %v", err)
 	}
-	ways = d.ways(d.lab.Client, hint.All(), 2*time.Second)
-	d.claim(only(ways, netlab.ByVPN), "Address hints of HTTPS records are routed", "%s", described(ways))
+	egresses = d.egresses(d.lab.Client, hint.All(), 2*time.Second)
+	d.claim(only(egresses, netlab.ViaVPN), "Address hints of HTTPS records are routed", "%s", described(egresses))
 }
 
 func (d *demo) silentTunnel() {
@@ -127,13 +127,13 @@ func (d *demo) silentTunnel() {
 	addrs := d.ask(d.names.listed[0])
 	d.lab.Tunnel.Silence(true)
 	d.lab.Reset()
-	ways := d.ways(d.lab.Client, addrs, 500*time.Millisecond)
+	egresses := d.egresses(d.lab.Client, addrs, 500*time.Millisecond)
 	_, err := d.query("fresh-while-cut."+d.names.listed[0], dns.TypeA)
-	d.claim(only(ways, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %s",
-		described(ways), d.clear(), answered(err))
+	d.claim(only(egresses, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %s",
+		described(egresses), d.clear(), answered(err))
 	others := d.ask("other-while-cut.example")
-	ways = d.ways(d.lab.Client, others, 2*time.Second)
-	d.claim(len(others) == 2 && only(ways, netlab.ByWAN), "Other names do not notice", "%s", described(ways))
+	egresses = d.egresses(d.lab.Client, others, 2*time.Second)
+	d.claim(len(others) == 2 && only(egresses, netlab.ViaWAN), "Other names do not notice", "%s", described(egresses))
 	d.lab.Tunnel.Silence(false)
 }
 
@@ -143,14 +143,14 @@ func (d *demo) killed() {
 	d.stopHard()
 	d.lab.Box.Delete("wg0")
 	d.lab.Reset()
-	ways := d.ways(d.lab.Client, addrs, time.Second)
+	egresses := d.egresses(d.lab.Client, addrs, time.Second)
 	for host, n := range map[*netlab.Host]int{d.lab.Client: 50, d.lab.Box.Host: 50} {
 		for _, a := range addrs {
 			host.Flood(a, n, 64, 0) // refused is as good as dropped: the tap counts
 		}
 	}
-	d.claim(only(ways, "nowhere") && d.clear(addrs...) == 0, "Nobody runs, and the door is still closed", "%s, 200 datagrams sent, %d packets in the clear",
-		described(ways), d.clear(addrs...))
+	d.claim(only(egresses, "nowhere") && d.clear(addrs...) == 0, "Nobody runs, and the door is still closed", "%s, 200 datagrams sent, %d packets in the clear",
+		described(egresses), d.clear(addrs...))
 }
 
 func (d *demo) back() {
@@ -158,14 +158,14 @@ func (d *demo) back() {
 	addrs := d.ask2()
 	began := time.Now()
 	d.start()
-	var ways map[netlab.Way]int
+	var egresses map[netlab.Egress]int
 	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
-		if ways = d.ways(d.lab.Client, addrs, time.Second); only(ways, netlab.ByVPN) {
+		if egresses = d.egresses(d.lab.Client, addrs, time.Second); only(egresses, netlab.ViaVPN) {
 			break
 		}
 	}
-	d.claim(only(ways, netlab.ByVPN), "The sets are still filled and the tunnel is back", "%s, without a new question, %d ms after the start",
-		described(ways), time.Since(began).Milliseconds())
+	d.claim(only(egresses, netlab.ViaVPN), "The sets are still filled and the tunnel is back", "%s, without a new question, %d ms after the start",
+		described(egresses), time.Since(began).Milliseconds())
 }
 
 // ask2 is the listed name's addresses without asking anybody.

@@ -32,12 +32,12 @@ type demo struct {
 type stage struct{ d *demo }
 
 // curtain is the panic by which the lab ends the showing.
-type curtain struct{ err error }
+type abort struct{ err error }
 
 func (s stage) Helper()                   {}
 func (s stage) Logf(f string, a ...any)   { s.d.say(f, a...) }
-func (s stage) Fatalf(f string, a ...any) { panic(curtain{fmt.Errorf(f, a...)}) }
-func (s stage) Skipf(f string, a ...any)  { panic(curtain{fmt.Errorf(f, a...)}) }
+func (s stage) Fatalf(f string, a ...any) { panic(abort{fmt.Errorf(f, a...)}) }
+func (s stage) Skipf(f string, a ...any)  { panic(abort{fmt.Errorf(f, a...)}) }
 func (s stage) Cleanup(f func())          { s.d.cleanup = append(s.d.cleanup, f) }
 
 func newDemo(out *os.File, list string) (*demo, error) {
@@ -64,7 +64,7 @@ func (d *demo) end() {
 // show plays all acts.
 func (d *demo) show() (err error) {
 	defer func() {
-		if c, ok := recover().(curtain); ok {
+		if c, ok := recover().(abort); ok {
 			err = c.err
 		}
 		d.end()
@@ -95,27 +95,29 @@ func (d *demo) ask(name string) []netip.Addr {
 }
 
 // ways connects to addresses and counts which way each connection went.
-func (d *demo) ways(from *netlab.Host, addrs []netip.Addr, limit time.Duration) map[netlab.Way]int {
-	ways := map[netlab.Way]int{}
+func (d *demo) egresses(from *netlab.Host, addrs []netip.Addr, limit time.Duration) map[netlab.Egress]int {
+	egresses := map[netlab.Egress]int{}
 	for _, a := range addrs {
-		way, err := from.ConnectWithin(a, limit)
+		egress, err := from.ConnectWithin(a, limit)
 		if err != nil {
-			way = "nowhere"
+			egress = "nowhere"
 		}
-		ways[way]++
+		egresses[egress]++
 	}
-	return ways
+	return egresses
 }
 
 // only reports whether everything went one way.
-func only(ways map[netlab.Way]int, way netlab.Way) bool { return len(ways) == 1 && ways[way] > 0 }
+func only(egresses map[netlab.Egress]int, egress netlab.Egress) bool {
+	return len(egresses) == 1 && egresses[egress] > 0
+}
 
-func described(ways map[netlab.Way]int) string {
-	name := func(w netlab.Way) string {
+func described(egresses map[netlab.Egress]int) string {
+	name := func(w netlab.Egress) string {
 		switch w {
-		case netlab.ByVPN:
+		case netlab.ViaVPN:
 			return "by the tunnel"
-		case netlab.ByWAN:
+		case netlab.ViaWAN:
 			return "by the WAN"
 		case "nowhere":
 			return "nowhere"
@@ -123,8 +125,8 @@ func described(ways map[netlab.Way]int) string {
 		return "by " + string(w)
 	}
 	var words []string
-	for _, w := range slices.Sorted(maps.Keys(ways)) {
-		words = append(words, fmt.Sprintf("%d %s", ways[w], name(w)))
+	for _, w := range slices.Sorted(maps.Keys(egresses)) {
+		words = append(words, fmt.Sprintf("%d %s", egresses[w], name(w)))
 	}
 	if len(words) == 0 {
 		return "no connection at all"
@@ -145,7 +147,7 @@ func (d *demo) clear(addrs ...netip.Addr) int {
 func (d *demo) start() {
 	self, err := os.Executable()
 	if err != nil {
-		panic(curtain{fmt.Errorf("find own binary: %w", err)})
+		panic(abort{fmt.Errorf("find own binary: %w", err)})
 	}
 	d.process = d.lab.Box.StartProduct(self, "run", "--probe-interval", "200ms")
 	d.lab.Box.AwaitNames(d.names.listed[0], 10*time.Second)
@@ -158,7 +160,7 @@ func (d *demo) stopHard() { d.process.Signal(unix.SIGKILL); d.process.Wait(5 * t
 func (d *demo) file(name string) string {
 	b, err := os.ReadFile(filepath.Join(d.lab.Box.Dir, name))
 	if err != nil {
-		panic(curtain{err})
+		panic(abort{err})
 	}
 	return string(b)
 }

@@ -9,18 +9,18 @@ import (
 
 // Way is how a packet reached the internet: "wan", "vpn" (the first provider),
 // "vpn2" and so on, "lan" (its source was not translated), or "from ADDRESS".
-type Way string
+type Egress string
 
 const (
-	ByWAN Way = "wan"
-	ByVPN Way = "vpn"
-	ByLAN Way = "lan"
+	ViaWAN Egress = "wan"
+	ViaVPN Egress = "vpn"
+	ViaLAN Egress = "lan"
 )
 
 // ByTunnel is the way through provider number n, from 0.
-func ByTunnel(n int) Way {
+func ViaTunnel(n int) Egress {
 	if n == 0 {
-		return ByVPN
+		return ViaVPN
 	}
-	return Way(fmt.Sprintf("vpn%s", strconv.Itoa(n+1)))
+	return Egress(fmt.Sprintf("vpn%s", strconv.Itoa(n+1)))
 }
