@@ -124,6 +124,7 @@ func checkFiles(o Options, r *report) (*gateway.Config, *corefile.File) {
 		checkLists(cfg.WithState(o.State), r)
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
+		checkResolvers(cfg, core, r)
 	}
 	return cfg, core
 }
