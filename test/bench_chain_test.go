@@ -23,7 +23,7 @@ import (
 // grabbed is the server that the directive `grab` last saw a query of.
 var grabbed *dnsserver.Server
 
-// grab shows a benchmark the server that it stands in, so that the whole chain is
+// grab shows a benchmark the server that it is part of, so that the whole chain is
 // measured without the sockets on both sides of it.
 type grab struct{ next plugin.Handler }
 
@@ -112,7 +112,7 @@ const answering = `    template IN A . {
     }
 `
 
-// BenchmarkChain is the handler's whole work for a cached answer of a listed name,
+// BenchmarkChain is all that the handler does for a cached answer of a listed name,
 // without the sockets: ours, which chooses by list and sees that the kernel has the
 // addresses, and beside it stock CoreDNS, which chooses by an expression and learns nothing.
 func BenchmarkChain(b *testing.B) {

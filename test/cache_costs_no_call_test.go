@@ -20,7 +20,7 @@ import (
 const headerLength = 4
 
 // generation is the number of the last nftables transaction that changed something in
-// the box: it grows with each, whoever sent it.
+// the box: it grows with each, whichever program sent it.
 func (g *gate) generation() (id uint32) {
 	g.t.Helper()
 	var err error
@@ -56,7 +56,7 @@ func (g *gate) generation() (id uint32) {
 	return id
 }
 
-// traced is what a process said to the kernel's sockets while do ran, a line a call.
+// traced is what system calls on sockets a process made while do ran, a line a call.
 func (g *gate) traced(do func()) []string {
 	g.t.Helper()
 	netlab.Need(g.t, "strace")
@@ -69,7 +69,7 @@ func (g *gate) traced(do func()) []string {
 	do()
 	time.Sleep(100 * time.Millisecond)
 	tracer.Signal(unix.SIGINT) // it lets go and ends
-	// It ends as by the signal, whose code says nothing.
+	// It ends as by the signal, whose exit code says nothing.
 	_ = tracer.Wait(5 * time.Second)
 	return strings.Split(g.Box.Sh("cat "+dir+"/*"), "\n")
 }
@@ -129,7 +129,7 @@ func TestCachedAnswersCostNoCall(t *testing.T) {
 		t.Errorf("%d transactions of nftables for cached answers, want none", after-before)
 	}
 	if queries := g.World.Queries(); len(queries) > 0 {
-		t.Errorf("%d questions upstream for cached answers, the first: %s", len(queries), queries[0])
+		t.Errorf("%d queries upstream for cached answers, the first: %s", len(queries), queries[0])
 	}
 
 	// The tracer does see netlink calls: those of a name that is new.

@@ -68,7 +68,7 @@ func TestClockJumps(t *testing.T) {
 	// A reboot to a clock that is not set: nothing that was stored has ended.
 	g.stop(g.p)
 	setClock(t, time.Unix(1000, 0))
-	g.WANDown() // or what nobody holds back would leave by it
+	g.WANDown() // or what is not held back would leave by it
 	g.Box.Run("nft", "delete", "table", "inet", "nameroute")
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)

@@ -18,7 +18,7 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 		owner  string
 	}{
 		{name: "while it runs", args: [][]string{{"run"}}},
-		{name: "while both halves run", args: [][]string{{"gateway"}, {"dns"}}},
+		{name: "while both parts run", args: [][]string{{"gateway"}, {"dns"}}},
 		{name: "after the dns half was killed", args: [][]string{{"gateway"}, {"dns"}}, killed: []int{1}},
 		{name: "after the sidecar was killed", args: [][]string{{"gateway"}, {"dns"}}, killed: []int{0}},
 		{name: "after it was killed", args: [][]string{{"run"}}, killed: []int{0}},
@@ -31,7 +31,7 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 			g.Box.Sysctl("net/ipv4/conf/wan0/rp_filter=1", "net/ipv6/conf/wan0/accept_ra=1")
 			g.foreignThings()
 			// The kernel's own WireGuard switches all/send_redirects off for good when a
-			// link of its kind comes up, whoever made it (wg_open): not ours to put back.
+			// link of its kind comes up, whichever program made it (wg_open): not ours to put back.
 			// Where there is none, embedded devices change nothing.
 			_, _ = g.Box.Exec("sh", "-c", "ip link add wgonce type wireguard && ip link set wgonce up; ip link del wgonce")
 			before := g.everything()

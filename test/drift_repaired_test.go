@@ -9,8 +9,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Somebody takes the tunnel apart by hand, piece by piece: each is put right, and no
-// packet of a listed name leaves by the WAN meanwhile.
+// Another program takes the tunnel apart by hand, piece by piece: each is put right, and no
+// packet of a listed name leaves via the WAN meanwhile.
 func TestTunnelDrift(t *testing.T) {
 	t.Parallel()
 	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
@@ -27,7 +27,7 @@ func TestTunnelDrift(t *testing.T) {
 	m.end()
 }
 
-// The same with `wg set`, of which the kernel tells nobody.
+// The same with `wg set`, of which the kernel sends no event.
 func TestWireGuardDrift(t *testing.T) {
 	t.Parallel()
 	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
@@ -52,7 +52,7 @@ func TestWireGuardDrift(t *testing.T) {
 	m.end()
 }
 
-// Others delete policy rules and empty routing tables, with a broad brush as scripts do.
+// Other programs delete policy rules and empty routing tables, with a broad brush as scripts do.
 func TestRoutingDrift(t *testing.T) {
 	t.Parallel()
 	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
@@ -72,7 +72,7 @@ func TestRoutingDrift(t *testing.T) {
 		m.disturb(c.what, func() { m.Box.Sh(c.do) })
 	}
 	// Those that the kernel makes at boot go, too. They are not ours: who flushes them
-	// puts them back, or nobody reaches anything.
+	// puts them back, or nothing is reached.
 	m.disturb("ip rule flush, the kernel's own are back after 0.3 s", func() {
 		m.Box.Sh("ip rule flush; ip -6 rule flush")
 		m.p.WaitOutput("ip -6 rule add lookup main pref 32766", backWithin)
@@ -85,8 +85,8 @@ func TestRoutingDrift(t *testing.T) {
 	m.end()
 }
 
-// foreignRule is one before ours that sends everything by the WAN. It is not ours to
-// delete: what is marked for the tunnel comes to a closed door while it is there.
+// foreignRule is one before ours that sends everything via the WAN. It is not ours to
+// delete: what is marked for the tunnel is blocked while it is there.
 func (m *changingWorld) foreignRule() {
 	m.t.Helper()
 	m.Box.Sh(`ip route add default via 31.0.1.1 table 101; ip -6 route add default via 2a0e:1::1 table 101
@@ -96,11 +96,11 @@ func (m *changingWorld) foreignRule() {
 	m.wantClosed(m.Client, m.kept...)
 	m.wantVia(m.Client, netlab.ViaWAN, m.others...)
 	if _, err := m.Client.Resolve("asked-meanwhile.listed.example"); err == nil {
-		m.t.Error("a listed name was answered though its resolver is behind the closed door")
+		m.t.Error("a listed name was answered though its resolver is behind the kill switch")
 	}
 	for _, family := range []string{"-4", "-6"} {
 		if out := m.Box.Run("ip", family, "rule", "show", "pref", "200"); !strings.Contains(out, "lookup 101") {
-			m.t.Errorf("somebody else's rule is gone: %q", out)
+			m.t.Errorf("another program's rule is gone: %q", out)
 		}
 	}
 	m.step("a foreign rule before ours went away", func() {
@@ -121,7 +121,7 @@ func (g *gate) vpnTable() (number int) {
 	return number
 }
 
-// Others change sysctls that the way through the tunnel depends on.
+// Other programs change sysctls that the way through the tunnel depends on.
 func TestSysctlDrift(t *testing.T) {
 	t.Parallel()
 	m := newChangingWorld(t, netlab.Options{NotRouting: true}, netlab.Setup{}, func(g *gate) {
@@ -144,7 +144,7 @@ func TestSysctlDrift(t *testing.T) {
 		strict := strings.Contains(c.what, "of all")
 		step := m.disturb
 		if strict {
-			step = m.step // all's is somebody's own, and those of WAN and tunnel are loosened for it
+			step = m.step // all's is another program's own, and those of WAN and tunnel are loosened for it
 		}
 		step(c.what, func() { m.Box.Sysctl(c.set...) })
 		tunnel := "0"

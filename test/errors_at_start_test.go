@@ -147,9 +147,9 @@ func TestNoPrivilege(t *testing.T) {
 		b.Run("chmod", "a+rx", dir)
 	}
 	b.Run("chmod", "a+rx", filepath.Dir(binary), binary)
-	nobody := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"}
+	unprivileged := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"}
 	for _, part := range []string{"run", "dns", "gateway"} {
-		code, text := b.ends(append(nobody, b.command(part)...)...)
+		code, text := b.ends(append(unprivileged, b.command(part)...)...)
 		if code != 6 || !strings.Contains(text, "missing privilege: CAP_NET_ADMIN") || !strings.Contains(text, "run it as root, or give it the capability") {
 			t.Errorf("%s: exit code %d, want 6; it wrote\n%s", part, code, text)
 		}

@@ -13,9 +13,9 @@ import (
 )
 
 // When a name joins a list and is asked for, flows to its addresses that are older go on
-// by the WAN, or with `evict: true` are moved to the tunnel: a datagram's next one takes
-// it, a TCP connection ends and is made anew. From then on not one packet to them leaves
-// by the WAN, and nothing else is touched.
+// via the WAN, or with `evict: true` are evicted to the tunnel: a datagram's next one takes
+// it, a TCP connection ends and is made again. From then on not one packet to them leaves
+// via the WAN, and nothing else is touched.
 func TestEvict(t *testing.T) {
 	for name, route := range map[string]string{"evict": "evict: true\n", "leave": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestEvict(t *testing.T) {
 				for _, a := range addrs {
 					netlab.Eventually(t, 5*time.Second, func() error {
 						n := len(g.ISP.Clear(wire.To(a), since(listed.Add(evictedWithin))))
-						return netlab.Check(n > 0, "no packet to %s by the WAN: a flow that is older than the listing was evicted", a)
+						return netlab.Check(n > 0, "no packet to %s via the WAN: a flow that is older than the listing was evicted", a)
 					})
 				}
 				return
@@ -46,17 +46,17 @@ func TestEvict(t *testing.T) {
 			inbound()
 			g.awaitOutput("that joined it are moved to it", 10*time.Second)
 			if got, _ := metric(t, g.metrics(), "coredns_route_moved_flows_total", `route="vpn"`); got < 1 {
-				t.Errorf("the metric counts %v moved flows", got)
+				t.Errorf("the metric counts %v evicted flows", got)
 			}
 			if err := g.call("tcp", addrs[0], netip.AddrPortFrom(g.BoxWAN.V4, portBox)); err != nil {
-				t.Errorf("the host of a moved flow comes in by the WAN: %v", err)
+				t.Errorf("the host of an evicted flow comes in via the WAN: %v", err)
 			}
 			g.wantSettledTable()
 		})
 	}
 }
 
-// What joins by a list of prefixes is moved without any question.
+// What joins by a list of prefixes is evicted without any query.
 func TestEvictPrefixes(t *testing.T) {
 	t.Parallel()
 	g := prefixGate(t, "evict: true\n", map[string]string{"chnroute": "chnroute.txt"})
@@ -82,7 +82,7 @@ func TestEvictPrefixes(t *testing.T) {
 	t.Logf("flows that were in the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
 }
 
-// oldFlows opens flows from the client and the box, which go by the WAN.
+// oldFlows opens flows from the client and the box, which go via the WAN.
 func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 	g.t.Helper()
 	all := &flows{g: g}
@@ -98,7 +98,7 @@ func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 }
 
 // stream has a server send on and on to who asked it once: what is left when its flow is
-// moved would be told by ICMP, by the WAN, that nobody listens.
+// evicted would be told by ICMP, via the WAN, that the port is closed.
 func (g *gate) stream(from *netlab.Host, at netip.AddrPort) {
 	g.t.Helper()
 	server, err := g.Internet.ListenPacket("udp", at.String())
@@ -130,7 +130,7 @@ func (g *gate) stream(from *netlab.Host, at netip.AddrPort) {
 	g.t.Cleanup(func() { server.Close(); <-done; conn.Close() })
 }
 
-// awaitJoined asks for a name until its addresses are routed, and says when that was.
+// awaitJoined queries a name until its addresses are routed, and says when that was.
 func (g *gate) awaitJoined(name string) (at time.Time) {
 	g.t.Helper()
 	netlab.Eventually(g.t, 10*time.Second, func() error {
@@ -147,11 +147,11 @@ func (g *gate) awaitJoined(name string) (at time.Time) {
 }
 
 // evictedWithin is how long after an address joined a route its older flows may still go
-// by the WAN.
+// via the WAN.
 const evictedWithin = time.Second
 
-// wantMoved wants every TCP connection ended and every flow of datagrams to go on by the
-// tunnel, and no packet by the WAN a second after the addresses joined.
+// wantEvicted wants every TCP connection ended and every flow of datagrams to go on by the
+// tunnel, and no packet via the WAN a second after the addresses joined.
 func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	g := f.g
 	g.t.Helper()
@@ -172,13 +172,13 @@ func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	time.Sleep(time.Until(joined.Add(bound + 500*time.Millisecond)))
 	clear := g.ISP.Clear(wire.To(addrs...))
 	if len(clear) == 0 {
-		g.t.Fatal("no packet went by the WAN at all: that none does now would prove nothing")
+		g.t.Fatal("no packet went via the WAN at all: that none does now would prove nothing")
 	}
 	last := clear[len(clear)-1]
 	if last.When.After(joined.Add(bound)) {
-		g.t.Errorf("a packet left by the WAN %v after its address had joined the route: %s", last.When.Sub(joined), last)
+		g.t.Errorf("a packet left via the WAN %v after its address had joined the route: %s", last.When.Sub(joined), last)
 	}
-	g.t.Logf("the last of %d packets by the WAN left %v after the addresses had joined the route", len(clear), last.When.Sub(joined).Round(time.Millisecond))
+	g.t.Logf("the last of %d packets via the WAN left %v after the addresses had joined the route", len(clear), last.When.Sub(joined).Round(time.Millisecond))
 	for _, a := range addrs {
 		if n := len(g.Tunnel.Inside(wire.To(a), since(last.When))); n == 0 {
 			g.t.Errorf("no packet to %s in the tunnel", a)
@@ -193,7 +193,7 @@ func since(at time.Time) wire.Filter {
 	return func(p wire.Packet) bool { return p.When.After(at) }
 }
 
-// inboundFlow has a host of the internet connect to the box by the WAN, and returns what
+// inboundFlow has a host of the internet connect to the box via the WAN, and returns what
 // wants the connection to work still.
 func (g *gate) inboundFlow(source netip.Addr) func() {
 	g.t.Helper()
@@ -214,7 +214,7 @@ func (g *gate) inboundFlow(source netip.Addr) func() {
 			_, err = io.ReadFull(conn, make([]byte, 1))
 		}
 		if err != nil {
-			g.t.Errorf("a connection that came in by the WAN: %v", err)
+			g.t.Errorf("a connection that came in via the WAN: %v", err)
 		}
 	}
 	echo()

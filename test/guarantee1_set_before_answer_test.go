@@ -61,7 +61,7 @@ func (g *gate) askAndConnect(name string, qtype uint16, proto string) ([]netip.A
 }
 
 // Guarantee 1: set before answer.
-// A client that is faster than the kernel's acknowledgement would leave by the WAN with its
+// A client that is faster than the kernel's acknowledgement would leave via the WAN with its
 // first packet.
 func TestFreshNamesConnectedToAtOnce(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestFreshNamesConnectedToAtOnce(t *testing.T) {
 	cached := g.rush(fresh[:100], 32)
 	g.wantNoneClear(cached...)
 	if again := g.World.Queries(); len(again) > 0 {
-		t.Errorf("%d questions about cached names, the first: %s", len(again), again[0])
+		t.Errorf("%d queries about cached names, the first: %s", len(again), again[0])
 	}
 }
 
@@ -102,7 +102,7 @@ func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
 	}
 	g.wantNoneClear(addrs...)
 	if again := g.World.Queries(); len(again) > 0 {
-		t.Errorf("%d questions about cached names, the first: %s", len(again), again[0])
+		t.Errorf("%d queries about cached names, the first: %s", len(again), again[0])
 	}
 }
 

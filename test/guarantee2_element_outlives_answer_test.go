@@ -53,7 +53,7 @@ func TestElementOutlivesItsAnswer(t *testing.T) {
 	g.wantNoneClear(g.addresses("short.listed.example", "long.listed.example", "day.listed.example")...)
 }
 
-// wantOutlived asks for a name and wants its address in the set for longer than the answer
+// wantOutlived queries a name and wants its address in the set for longer than the answer
 // allows the client to use it. It returns the TTL served and what is left of the element.
 func (g *gate) wantOutlived(name string) (ttl, left time.Duration) {
 	g.t.Helper()

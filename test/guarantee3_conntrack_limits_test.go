@@ -16,7 +16,7 @@ import (
 )
 
 // A kernel whose table of connections is full drops what would need a new entry: new
-// flows wait, and none of their packets goes a wrong way. Flows that are in the table
+// flows wait, and none of their packets takes a wrong egress. Flows that are in the table
 // go on, and all is well as soon as there is room.
 func TestConntrackFull(t *testing.T) {
 	t.Parallel()
@@ -56,7 +56,7 @@ func TestConntrackFull(t *testing.T) {
 }
 
 // wantRefused opens connections for which there is no room. The kernel makes some, by
-// dropping one that nobody answered yet: whoever gets it goes by the tunnel.
+// dropping one that is not answered yet: one that gets it goes via the tunnel.
 func (g *gate) wantRefused(addrs ...netip.Addr) {
 	g.t.Helper()
 	tried, refused := 0, 0
@@ -77,8 +77,8 @@ func (g *gate) wantRefused(addrs ...netip.Addr) {
 	}
 }
 
-// What conntrack does not know, because somebody's rule says so or because no
-// connection explains it, goes by its destination: never by the WAN. Where the flow has
+// What conntrack does not know, because another program's rule says so or because no
+// connection explains it, goes by its destination: never via the WAN. Where the flow has
 // outlived its element not even that helps, and it goes nowhere.
 func TestPacketsOfNoConnection(t *testing.T) {
 	t.Parallel()
@@ -89,7 +89,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 	g.Reset()
 	for range 20 {
 		for _, a := range append(addrs, old...) {
-			g.stray(a, 40000) // a RST of a connection that nobody knows
+			g.stray(a, 40000) // a RST of an unknown connection
 		}
 	}
 	g.Settle()
@@ -103,11 +103,11 @@ func TestPacketsOfNoConnection(t *testing.T) {
 	for _, a := range addrs {
 		netlab.Eventually(t, 10*time.Second, func() error {
 			n := tunnel.Count(wire.To(a))
-			return netlab.Check(n >= 20, "only %d packets to %s that nobody tracks went into the tunnel: that proves nothing", n, a)
+			return netlab.Check(n >= 20, "only %d untracked packets to %s went into the tunnel: that proves nothing", n, a)
 		})
 	}
 	live.wantProgress(5 * time.Second)
-	t.Logf("%d flows that nobody tracks", opened.stop(g))
+	t.Logf("%d untracked flows", opened.stop(g))
 	g.wantNoneClear(append(addrs, old...)...)
 	tcp, udp := live.worst()
 	t.Logf("a live flow's longest gap over TCP %v, over UDP %v", tcp, udp)

@@ -58,8 +58,8 @@ func TestFlowOutlivesALinkFlap(t *testing.T) {
 	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 }
 
-// The addresses of a name that is in the cache are learned again when somebody has
-// taken them out of the sets, and nobody upstream is asked for that.
+// The addresses of a name that is in the cache are learned again when another program has
+// deleted them from the sets, and no upstream is queried for that.
 func TestRemovedElementIsBack(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Gateway: "owner: off"})
@@ -126,7 +126,7 @@ func vpnSet(a netip.Addr) string {
 	return "vpn6"
 }
 
-// question asks for a name's IPv4 address.
+// newQuery is a query for a name's IPv4 address.
 func newQuery(name string) *dns.Msg {
 	return new(dns.Msg).SetQuestion(dns.Fqdn(strings.TrimSpace(name)), dns.TypeA)
 }

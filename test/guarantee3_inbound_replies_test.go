@@ -19,8 +19,8 @@ const (
 )
 
 // Guarantee 3: a flow keeps its route.
-// A connection that comes in by the tunnel is answered through the tunnel, and one that comes
-// in by the WAN through the WAN, on the box and, translated, on a LAN host; also where the
+// A connection that comes in via the tunnel is answered through the tunnel, and one that comes
+// in via the WAN through the WAN, on the box and, translated, on a LAN host; also where the
 // remote address is in the sets.
 func TestInboundRepliesGoBack(t *testing.T) {
 	t.Parallel()
@@ -63,7 +63,7 @@ func TestInboundRepliesGoBack(t *testing.T) {
 					g.Settle()
 					byWAN, byVPN := len(g.ISP.Clear(wire.To(source))), len(g.Tunnel.Inside(wire.To(source)))
 					if byWAN > 0 != (egress == netlab.ViaWAN) || byVPN > 0 != (egress == netlab.ViaVPN) {
-						t.Errorf("%s, by %s, port %d: answered by %d packets by the WAN and %d by the tunnel", who.name, egress, port, byWAN, byVPN)
+						t.Errorf("%s, by %s, port %d: answered by %d packets via the WAN and %d via the tunnel", who.name, egress, port, byWAN, byVPN)
 					}
 				}
 			}

@@ -13,15 +13,15 @@ import (
 // Guarantee 4: kill switch.
 // With `on_down: wan` new flows and queries take the WAN while the tunnel is down,
 // with short answers, and flows of the tunnel stay closed. When it is back, so is
-// everything, and flows that began by the WAN end there.
+// everything, and flows that began via the WAN end there.
 func TestFallBackToWAN(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		cut, mend func(*gate)
 	}{
 		{"far end silent", func(g *gate) { g.Tunnel.Silence(true) }, func(g *gate) { g.Tunnel.Silence(false) }},
-		{"link taken by somebody else", func(g *gate) {
-			// The link goes, and cannot be made again: somebody else has its name.
+		{"link taken by another program", func(g *gate) {
+			// The link goes, and cannot be made again: another program has its name.
 			g.Box.Sh("ip link set wg0 name old0; ip link add wg0 type bridge")
 		}, func(g *gate) { g.Box.Sh("ip link del wg0; ip link set old0 name wg0 2>/dev/null || true") }},
 	} {
@@ -41,7 +41,7 @@ func TestFallBackToWAN(t *testing.T) {
 			t.Logf("noticed after %v", time.Since(cut).Round(time.Millisecond))
 			g.Box.AwaitNames("ready.listed.example", 5*time.Second)
 			g.awaitVia(g.Client, netlab.ViaWAN, 5*time.Second, fresh...)
-			t.Logf("new flows go by the WAN after %v", time.Since(cut).Round(time.Millisecond))
+			t.Logf("new flows go via the WAN after %v", time.Since(cut).Round(time.Millisecond))
 			g.wantVia(g.Client, netlab.ViaWAN, fresh...)
 			g.wantVia(g.Box.Host, netlab.ViaWAN, fresh...)
 			g.wantTTL("asked-while-down.listed.example", 1, gateway.FallbackMaxTTL)
@@ -49,12 +49,12 @@ func TestFallBackToWAN(t *testing.T) {
 			g.wantVia(g.Client, netlab.ViaWAN, down...)
 			g.wantQueriesBy("asked-while-down.listed.example", netlab.ViaWAN)
 			byWAN := g.flows(g.Client, netlab.ViaWAN, down...)
-			g.wantNoneClear(kept...) // what began by the tunnel
+			g.wantNoneClear(kept...) // what began via the tunnel
 
 			back := time.Now()
 			c.mend(g)
 			g.awaitVia(g.Client, netlab.ViaVPN, 8*time.Second, fresh...)
-			t.Logf("new flows go by the tunnel again after %v", time.Since(back).Round(time.Millisecond))
+			t.Logf("new flows go via the tunnel again after %v", time.Since(back).Round(time.Millisecond))
 			g.wantVia(g.Client, netlab.ViaVPN, append(fresh, down...)...)
 			g.wantVia(g.Box.Host, netlab.ViaVPN, append(fresh, down...)...)
 			byWAN.wantProgress(5 * time.Second)
@@ -71,7 +71,7 @@ func TestFallBackToWAN(t *testing.T) {
 	}
 }
 
-// wantTTL asks for both families and looks at the TTL of each answer.
+// wantTTL queries both families and looks at the TTL of each answer.
 func (g *gate) wantTTL(name string, least, most uint32) {
 	g.t.Helper()
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {

@@ -15,7 +15,7 @@ func TestKillSwitch(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		cut    func(*gate)
-		mend   func(*gate) // nil: nobody does anything
+		mend   func(*gate) // nil: nothing is done
 		silent bool        // nothing gets through until it is mended
 	}{
 		{name: "link set down", cut: func(g *gate) { g.Box.Down("wg0") }},
@@ -52,7 +52,7 @@ func TestKillSwitch(t *testing.T) {
 
 			t.Logf("%d new flows of the route meanwhile", flood.stop(g))
 			listed.end()
-			t.Logf("%d of %d questions about listed names answered meanwhile", listed.answered.Load(), listed.sent.Load())
+			t.Logf("%d of %d queries about listed names answered meanwhile", listed.answered.Load(), listed.sent.Load())
 			others.wantAllAnswered(g)
 			g.wantNoneClear(append(addrs, g.Plan.World.All()...)...)
 			g.wantNoQueryByWAN("listed.example")

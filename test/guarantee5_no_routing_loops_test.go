@@ -84,7 +84,7 @@ func TestAnswersThatWouldLoop(t *testing.T) {
 		t.Errorf("flows stood still for %v over TCP, %v over UDP", tcp, udp)
 	}
 	g.wantNoneClear(append(fresh, before...)...)
-	// Other names go on by the WAN.
+	// Other names go on via the WAN.
 	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("other.example")...)
 }
 
@@ -115,7 +115,7 @@ func TestPrivateAddressesOfAnOffice(t *testing.T) {
 		g.wantVia(from, netlab.ViaVPN, office...)
 	}
 	if out := g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(office...)); len(out) > 0 {
-		t.Errorf("%d packets to the office left by the WAN, the first: %s", len(out), out[0])
+		t.Errorf("%d packets to the office left via the WAN, the first: %s", len(out), out[0])
 	}
 	for _, at := range g.BoxLAN.All() {
 		if _, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), newQuery("at.listed.example"), "tcp"); err != nil {

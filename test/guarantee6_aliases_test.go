@@ -52,7 +52,7 @@ func TestAliasesOfListedNames(t *testing.T) {
 	}
 }
 
-// What somebody has written down stays where it was put, whatever answer leads to it.
+// What another program has written down stays where it was put, whatever answer points to it.
 func TestEntriesAndExceptionsWinOverAliases(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, Tunnels: 2})
@@ -102,7 +102,7 @@ lists:
 		"www.kept.example":   netlab.ViaWAN,       // an exception of the first list
 		"www.second.example": netlab.ViaTunnel(1), // an entry of the second
 		"www.both.example":   netlab.ViaVPN,       // an entry of the first
-		"led.cdn.example":    netlab.ViaVPN,       // nobody's: follows who led to it
+		"led.cdn.example":    netlab.ViaVPN,       // on no list: follows the name that points to it
 		"led2.cdn.example":   netlab.ViaTunnel(1),
 	} {
 		addrs := g.resolve(name)
@@ -114,7 +114,7 @@ lists:
 	}
 }
 
-// The names led to survive whatever the process goes through.
+// Aliases survive whatever happens to the process.
 func TestAliasesSurvive(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{})
@@ -168,7 +168,7 @@ func TestAliasesSurvive(t *testing.T) {
 	}
 }
 
-// awaitJournal waits until a name that a listed one led to is on disk, where it comes
+// awaitJournal waits until an alias of a listed name is on disk, where it is written
 // each 100 ms.
 func (g *gate) awaitJournal(name string) {
 	g.t.Helper()

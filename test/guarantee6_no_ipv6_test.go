@@ -38,7 +38,7 @@ func TestTunnelWithoutIPv6(t *testing.T) {
 		}
 		for _, v := range reply.Answer[0].(*dns.HTTPS).Value {
 			if m, ok := v.(*dns.SVCBMandatory); ok && len(m.Code) != 1 {
-				t.Errorf("mandatory names what was taken out: %v", m)
+				t.Errorf("mandatory names what was removed: %v", m)
 			}
 		}
 	}

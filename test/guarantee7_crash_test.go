@@ -48,7 +48,7 @@ func TestCrash(t *testing.T) {
 			g.wantNoneClear(addrs...)
 			g.wantSubset(elements, g.elements())
 			if now := g.linkIndex(); now != index {
-				t.Errorf("interface wg0 is another one while nobody runs: %s, want %s", now, index)
+				t.Errorf("interface wg0 is another one while no nameroute runs: %s, want %s", now, index)
 			}
 			g.wantVia(g.Client, netlab.ViaWAN, g.World.Addresses("not-asked.example").All()...)
 			alone := time.Since(ended)
@@ -66,7 +66,7 @@ func TestCrash(t *testing.T) {
 			t.Logf("%d new flows meanwhile", flood.stop(g))
 			g.wantSubset(elements, g.elements())
 			if now := g.linkIndex(); now != index {
-				t.Errorf("interface wg0 was made anew: %s, want %s", now, index)
+				t.Errorf("interface wg0 was made again: %s, want %s", now, index)
 			}
 			g.wantSettledTable()
 			g.wantSame("after the restart", before, g.kernelState())
@@ -87,7 +87,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// linkIndex is the number by which the kernel knows wg0; one that was made anew has
+// linkIndex is the number by which the kernel knows wg0; one that was made again has
 // another.
 func (g *gate) linkIndex() string {
 	g.t.Helper()
@@ -97,7 +97,7 @@ func (g *gate) linkIndex() string {
 }
 
 // kernelState is all that is ours in the kernel, without counters and learned
-// elements, and without what shows whether somebody runs: the table's owner and the
+// elements, and without what shows whether another program runs: the table's owner and the
 // tunnel's carrier.
 func (g *gate) kernelState() string {
 	g.t.Helper()

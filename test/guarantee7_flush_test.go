@@ -17,7 +17,7 @@ const manyLearned = 100
 
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // A table that is ours alone survives whatever others do to the ruleset. Where
-// such a table would die with us it has an ordinary twin, which others can take away:
+// such a table would die with us it has an ordinary replica, which other programs can take away:
 // it is put back, and no packet feels it.
 func TestOwnedTableSurvivesAFlush(t *testing.T) {
 	t.Parallel()
@@ -59,7 +59,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 }
 
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
-// An ordinary table that others take away is put back, elements too, within 100 ms. The
+// An ordinary table that other programs take away is put back, elements too, within 100 ms. The
 // race detector makes everything several times slower, and so does a busy machine: it gets
 // twenty times what this process itself came too late.
 func TestPlainTableIsPutBack(t *testing.T) {
@@ -92,7 +92,7 @@ func TestPlainTableIsPutBack(t *testing.T) {
 				}
 			}
 			clear, last := gap.clearWithin(began, removed.Add(limit+20*late()), addrs...)
-			g.t.Logf("nft %s: seen whole again after %v; %d packets in the clear, the last %v after nft began",
+			g.t.Logf("nft %s: seen complete again after %v; %d packets in the clear, the last %v after nft began",
 				remove, time.Since(removed).Round(time.Millisecond), clear, last)
 		}
 	}
@@ -102,10 +102,10 @@ func TestPlainTableIsPutBack(t *testing.T) {
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.Reset()
-	whole := time.Now()
+	complete := time.Now()
 	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 	g.wantVia(g.Box.Host, netlab.ViaVPN, addrs[:4]...)
-	gap.clearWithin(whole, whole, addrs...)
+	gap.clearWithin(complete, complete, addrs...)
 	if !strings.Contains(g.p.Output(), "another program changed") {
 		t.Error("the log does not say that another program changed what is ours")
 	}

@@ -13,13 +13,13 @@ import (
 
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // What a reboot leaves is the disk. Before anybody has asked anything, clients that
-// remember an address of a listed name are routed by the tunnel again, and none of
-// their packets leaves by the WAN at any time from link-up on.
+// remember an address of a listed name are routed via the tunnel again, and none of
+// their packets leaves via the WAN at any time from link-up on.
 func TestReboot(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		forward bool // something else switches forwarding on at boot, so nameroute-early holds packets
-		power   bool // the power went, and nobody could store anything
+		power   bool // the power went, and nothing could be stored
 	}{
 		{"forwarding comes last", false, false},
 		{"held by nameroute-early", true, false},
@@ -84,16 +84,16 @@ func TestReboot(t *testing.T) {
 			t.Logf("the TCP connection from before the reboot: %s", tcp.Report())
 			t.Logf("%d new flows meanwhile", opened.stop(g))
 
-			led := g.resolve("edge.cdn.example") // the first question, of a name on no list
+			led := g.resolve("edge.cdn.example") // the first query, of a name on no list
 			g.wantAsked(netlab.ViaVPN, g.World.Queries("edge.cdn.example"))
 			g.wantVia(g.Client, netlab.ViaVPN, led...)
 			g.wantNoneClear(append(known, led...)...)
 			g.wantNoQueryByWAN("listed.example")
 
 			for _, d := range all {
-				d.conn.Close() // from here on they would go by the WAN, as they should
+				d.conn.Close() // from here on they would go via the WAN, as they should
 			}
-			// What the sysctls were in another boot is nobody's business in this one.
+			// What the sysctls were in another boot does not matter in this one.
 			g.nameroute("down")
 			want := "net.ipv4.ip_forward = 0\nnet.ipv6.conf.all.forwarding = 0\n"
 			if c.forward {

@@ -17,7 +17,7 @@ import (
 // Guarantee 8: fails safe.
 // A provider's file that cannot be used closes its route and nothing else: its names
 // and what was learned stay closed, other names go on, and the file that is put right
-// is taken up.
+// is applied.
 func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 	t.Parallel()
 	for _, c := range badFiles {
@@ -81,7 +81,7 @@ func TestBadProviderFileAfterAGoodOne(t *testing.T) {
 	}
 }
 
-// badFiles are what is done to a provider's file, and what is said of it.
+// badFiles are what is done to a provider's file, and what is reported of it.
 var badFiles = []struct {
 	name  string
 	spoil func(conf string) string

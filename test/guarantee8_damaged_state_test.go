@@ -14,8 +14,8 @@ import (
 var stateFiles = []string{"learned", "names", "sysctl.json", "good/gateway.yaml", "good/Corefile", "lists/compiled.index"}
 
 // Guarantee 8: fails safe.
-// What lies in the state directory and cannot be used is in nobody's way: it is set
-// aside with one message, and packets, answers and both families go on.
+// What is in the state directory and cannot be used is renamed to .bad with one message, and
+// packets, answers and both families go on.
 func TestDamagedState(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, NotRouting: true})
@@ -30,7 +30,7 @@ func TestDamagedState(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil string   // what is done to each file
-		aside []string // files that are to be set aside, each with one line in the log
+		bad   []string // files that are to be renamed to .bad, each with one line in the log
 		as    []string // runs the product by this command
 	}{
 		{"cut short", `truncate -s -7 "$f"`, []string{"learned", "compiled.index"}, nil},
@@ -60,15 +60,15 @@ func TestDamagedState(t *testing.T) {
 		tcp, udp := flows.worst()
 		t.Logf("%s: all answers again after %v; longest gap over TCP %v, over UDP %v", c.name, time.Since(began).Round(time.Millisecond), tcp, udp)
 		flows.resetGap()
-		for _, f := range c.aside {
+		for _, f := range c.bad {
 			if n := linesWith(g.p.Output(), "/"+f, ".bad"); n != 1 {
-				t.Errorf("%s: %d lines say that %s is set aside, want 1:\n%s", c.name, n, f, g.p.Output())
+				t.Errorf("%s: %d lines say that %s is renamed to .bad, want 1:\n%s", c.name, n, f, g.p.Output())
 			}
 		}
 		if now := g.Box.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); now != "1\n1\n" {
 			t.Errorf("%s: forwarding: %s", c.name, now)
 		}
-		g.resolve("www.listed.example") // the journal that was set aside had its alias
+		g.resolve("www.listed.example") // the journal that was renamed to .bad had its alias
 		g.wantVia(g.Client, netlab.ViaVPN, g.resolve("edge.cdn.example")...)
 		g.wantVia(g.Client, netlab.ViaWAN, g.resolve("www.other.example")...)
 	}
@@ -99,7 +99,7 @@ func linesWith(text string, words ...string) (n int) {
 
 // Guarantee 8: fails safe.
 // A disk that is full, or takes nothing at all, costs what a restart would remember,
-// and nothing else: starts, reloads and answers go on. Each trouble is said once, and
+// and nothing else: starts, reloads and answers go on. Each trouble is logged once, and
 // when there is room all is stored.
 func TestDiskFull(t *testing.T) {
 	for _, c := range []struct {
@@ -134,7 +134,7 @@ func TestDiskFull(t *testing.T) {
 			if now := g.Box.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); now != "1\n1\n" {
 				t.Errorf("forwarding: %s", now)
 			}
-			// A list, gateway.yaml and the Corefile are changed, and taken up.
+			// A list, gateway.yaml and the Corefile are changed, and applied.
 			g.Box.Write("mine.txt", "listed.example\nnewly.example\n")
 			g.awaitListed("newly.example")
 			text := g.Box.Run("cat", g.Box.Dir+"/gateway.yaml")

@@ -81,7 +81,7 @@ func TestProviderFileTurnsWrong(t *testing.T) {
 	}
 }
 
-// wantStaticSNAT wants what leaves by the tunnel translated to the addresses of the
+// wantStaticSNAT wants what leaves via the tunnel translated to the addresses of the
 // provider's file: masquerade would forget its flows when the link goes down.
 func (g *gate) wantStaticSNAT() {
 	g.t.Helper()

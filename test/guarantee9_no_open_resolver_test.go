@@ -59,7 +59,7 @@ func TestQueriesFromOutsideAreNotAnswered(t *testing.T) {
 	for _, q := range g.World.Queries() {
 		for _, outside := range []string{"isp", "vpn", "near"} {
 			if len(q.Name) >= len(outside) && q.Name[:len(outside)] == outside {
-				t.Errorf("asked for somebody outside: %s", q)
+				t.Errorf("a server outside was asked: %s", q)
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func TestNoAnswerToOutsideWhileStarting(t *testing.T) {
 				default:
 				}
 				if egress, err := g.outsideAnswer(at, fmt.Sprintf("early%d.other.example", i)); err == nil {
-					t.Errorf("answered somebody at %s: %s", at, egress)
+					t.Errorf("a foreign client at %s was answered: %s", at, egress)
 					return
 				}
 			}
@@ -96,7 +96,7 @@ func TestNoAnswerToOutsideWhileStarting(t *testing.T) {
 	close(stop)
 	done.Wait()
 	if asked := g.World.Queries("other.example"); len(asked) > 0 {
-		t.Errorf("asked for somebody outside: %s", asked[0])
+		t.Errorf("a server outside was asked: %s", asked[0])
 	}
 }
 

@@ -94,7 +94,7 @@ func TestDHCPClientsHaveNames(t *testing.T) {
 				}
 			}
 			if asked := g.World.Queries(); len(asked) > 0 {
-				t.Errorf("%d questions left the home, the first: %s", len(asked), asked[0])
+				t.Errorf("%d queries left the home, the first: %s", len(asked), asked[0])
 			}
 		})
 	}

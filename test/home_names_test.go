@@ -77,7 +77,7 @@ func (g *gate) exchange(name string, qtype uint16, proto string) *dns.Msg {
 	return reply
 }
 
-// What means something only at home is answered there, and nobody outside hears of it.
+// What means something only at home is answered there, and no server outside is queried.
 func TestNamesStayHome(t *testing.T) {
 	t.Parallel()
 	g := homeGate(t)
@@ -109,10 +109,10 @@ func TestNamesStayHome(t *testing.T) {
 	}
 	g.Settle()
 	if asked := g.World.Queries(); len(asked) > 0 {
-		t.Errorf("%d questions left the home, the first: %s", len(asked), asked[0])
+		t.Errorf("%d queries left the home, the first: %s", len(asked), asked[0])
 	}
 	if leaked := g.ISP.Tap.Packets(wire.Went(wire.In), wire.Asks("printer")); len(leaked) > 0 {
-		t.Errorf("%d questions seen at the ISP", len(leaked))
+		t.Errorf("%d queries seen at the ISP", len(leaked))
 	}
 	// What others must answer is asked: top-level domains, and the proof that the home's
 	// zones are unsigned.
@@ -149,13 +149,13 @@ func TestLocalDomainIsForwarded(t *testing.T) {
 				t.Errorf("%s over %s: %v", reverse, proto, reply.Answer)
 			}
 		}
-		if reply := g.exchange("nobody.lan", dns.TypeA, proto); reply.Rcode != dns.RcodeNameError {
-			t.Errorf("nobody.lan over %s: %s", proto, dns.RcodeToString[reply.Rcode])
+		if reply := g.exchange("absent.lan", dns.TypeA, proto); reply.Rcode != dns.RcodeNameError {
+			t.Errorf("absent.lan over %s: %s", proto, dns.RcodeToString[reply.Rcode])
 		}
 	}
 	g.wantNoQueryByWAN("lan")
 	if asked := g.World.Queries(); len(asked) > 0 {
-		t.Errorf("%d questions left the home, the first: %s", len(asked), asked[0])
+		t.Errorf("%d queries left the home, the first: %s", len(asked), asked[0])
 	}
 }
 
@@ -197,7 +197,7 @@ func TestRebindingIsFiltered(t *testing.T) {
 		t.Errorf("a name that is allowed: %v", got)
 	}
 	if !strings.Contains(g.p.Output(), "from outside: removed") {
-		t.Error("nothing is said of it")
+		t.Error("nothing is logged of it")
 	}
 }
 

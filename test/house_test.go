@@ -1,4 +1,4 @@
-// Package test holds what concerns the whole of nameroute: end to end tests, the
+// Package test holds what concerns all of nameroute: end to end tests, the
 // rules of the house, benchmarks.
 package test
 
@@ -28,8 +28,8 @@ const (
 	maxFunc, maxTestFunc = 80, 160
 )
 
-// mayImport says which packages of ours a package may import, itself and what lies
-// below it aside: imports go down only. `*` stands for one folder. What has no line
+// mayImport says which packages of ours a package may import, besides itself and what
+// is below it: imports go down only. `*` stands for one folder. What has no line
 // may import nothing of ours.
 var mayImport = map[string][]string{
 	"gateway/config":           {"gateway"},
@@ -69,7 +69,7 @@ var testsMayImport = map[string][]string{
 	"gateway/nft":      {"gateway/firewall", "test/netlab"}, // tests of package nft_test
 	"corefile/plugins": {"gateway", "gateway/*", "test/netlab"},
 
-	"cmd/nameroute/internal/*": {"corefile/plugins", "test/netlab"},
+	"cmd/nameroute/internal/*": {"corefile/plugins"},
 }
 
 // noNetwork are the packages that hold values and must reach neither the network
@@ -313,7 +313,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// Paths of somebody's machine, and notes that were never followed. The words are
+// Paths of one machine, and notes that were never followed. The words are
 // put together so that this file does not find itself.
 var (
 	machinePath = regexp.MustCompile(`(^|[^A-Za-z0-9._~-])/(wor` + `k/|roo` + `t/|home/[a-z]|User` + `s/)`)

@@ -14,9 +14,9 @@ import (
 // the race detector; what is measured is logged.
 const backWithin = 20 * time.Second
 
-// moving is a gate under which the world moves while traffic runs: flows of listed
+// changingWorld is a gate under which the world moves while traffic runs: flows of listed
 // names over TCP and UDP in both families (400 packets a second), new flows from the
-// client and from the box itself, and questions about listed names.
+// client and from the box itself, and queries about listed names.
 type changingWorld struct {
 	*gate
 	args    []string
@@ -29,10 +29,10 @@ type changingWorld struct {
 	began   time.Time
 	before  int64        // packets that the flows had sent then
 	inside  []netip.Addr // resolvers that are asked through the tunnel alone
-	foreign string       // what others have set up, and must be there in the end
+	foreign string       // what other programs have set up, and must be there in the end
 }
 
-// newMoving starts nameroute beside rules, routing tables and sysctls of somebody else.
+// newChangingWorld starts nameroute beside rules, routing tables and sysctls of another program.
 func newChangingWorld(t *testing.T, o netlab.Options, s netlab.Setup, prepare func(*gate), args ...string) *changingWorld {
 	t.Helper()
 	o.GoResolvers = true
@@ -59,7 +59,7 @@ func newChangingWorld(t *testing.T, o netlab.Options, s netlab.Setup, prepare fu
 	return m
 }
 
-// putAlien sets up what is not ours: policy rules before and after ours, a routing
+// putForeign sets up what is not ours: policy rules before and after ours, a routing
 // table, and a sysctl of an interface.
 func (m *changingWorld) putForeign() {
 	m.t.Helper()
@@ -77,7 +77,7 @@ func (m *changingWorld) foreignState() string {
 }
 
 // step does something to the world and waits until all goes on: flows of listed
-// names, new ones, questions about any name, and other names by the WAN.
+// names, new ones, queries about any name, and other names via the WAN.
 func (m *changingWorld) step(what string, do func()) {
 	m.t.Helper()
 	m.flows.resetGap()
@@ -86,7 +86,7 @@ func (m *changingWorld) step(what string, do func()) {
 	m.back(what, at)
 }
 
-// meddle is step for what is put right again: the kernel must be as it was.
+// disturb is step for what is repaired: the kernel must be as it was.
 func (m *changingWorld) disturb(what string, do func()) {
 	m.t.Helper()
 	before := m.routingState()
@@ -111,7 +111,7 @@ func (m *changingWorld) back(what string, at time.Time) {
 	m.awaitVia(m.Client, netlab.ViaWAN, backWithin, m.others...)
 	byWAN := time.Since(at)
 	m.Box.AwaitNames("back.other.example", backWithin)
-	m.t.Logf("%s: worst gap of listed flows over TCP %v, over UDP %v; listed names answered after %v, others by the WAN after %v, their names after %v",
+	m.t.Logf("%s: worst gap of listed flows over TCP %v, over UDP %v; listed names answered after %v, others via the WAN after %v, their names after %v",
 		what, tcp, udp, round(listed), round(byWAN), round(time.Since(at)))
 	if worst := max(tcp, udp); worst > backWithin {
 		m.t.Errorf("%s: a gap of %v", what, worst)
@@ -120,7 +120,7 @@ func (m *changingWorld) back(what string, at time.Time) {
 
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
-// awaitSaid waits until the log has said something so many times.
+// awaitLogged waits until something has been logged so many times.
 func (g *gate) awaitLogged(text string, times int) {
 	g.t.Helper()
 	netlab.Eventually(g.t, backWithin, func() error {
@@ -129,8 +129,8 @@ func (g *gate) awaitLogged(text string, times int) {
 	})
 }
 
-// end stops the new flows and wants that what others set up is there, that a fresh
-// start finds nothing to change, and that not one packet and not one question went by
+// end stops the new flows and wants that what other programs set up is there, that a fresh
+// start finds nothing to change, and that not one packet and not one query went by
 // the WAN, that start included.
 func (m *changingWorld) end() {
 	m.t.Helper()
@@ -138,7 +138,7 @@ func (m *changingWorld) end() {
 	m.asked.end()
 	took := time.Since(m.began)
 	sent := int64(m.flows.sent()) - m.before + n
-	m.t.Logf("in %v: %d packets sent by listed flows and new ones (%.0f a second), %d seen inside the tunnel; %d of %d questions answered",
+	m.t.Logf("in %v: %d packets sent by listed flows and new ones (%.0f a second), %d seen inside the tunnel; %d of %d queries answered",
 		round(took), sent, float64(sent)/took.Seconds(), len(m.Tunnel.Inside()), m.asked.answered.Load(), m.asked.sent.Load())
 	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
 		m.t.Errorf("less than %d packets a second prove little", least)
@@ -162,7 +162,7 @@ func (m *changingWorld) wantAsFresh() {
 	m.wantSame("after a fresh start", before, m.fullState())
 }
 
-// wholeState is kernelState and the tunnel's device and the sysctls.
+// fullState is kernelState, the tunnel's device and the sysctls.
 func (m *changingWorld) fullState() string { return m.kernelState() + m.routingState() }
 
 // routingState is what the sidecar has set up. Any of it may be missing.

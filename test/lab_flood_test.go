@@ -24,7 +24,7 @@ type flood struct {
 }
 
 // flood opens flows to the addresses until it is stopped. What is answered must have
-// gone the way that is wanted.
+// gone by the egress that is wanted.
 func (g *gate) flood(want netlab.Egress, addrs ...netip.Addr) *flood {
 	return g.floodFrom([]*netlab.Host{g.Client, g.Box.Host}, want, addrs...)
 }
@@ -72,7 +72,7 @@ func (f *flood) end() {
 	f.done.Wait()
 }
 
-// stop ends the flood, wants that nothing went a wrong way, and returns how many
+// stop ends the flood, wants that nothing took a wrong egress, and returns how many
 // flows there were.
 func (f *flood) stop(g *gate) int64 {
 	g.t.Helper()
@@ -90,14 +90,14 @@ func (f *flood) stop(g *gate) int64 {
 	return n
 }
 
-// asking asks for fresh names below a domain without an end.
+// asking queries fresh names below a domain without an end.
 type asking struct {
 	flood
 	answered atomic.Int64
 	failures sync.Map
 }
 
-// ask asks for names below domain, a new one each time, over UDP and TCP.
+// ask queries names below domain, a new one each time, over UDP and TCP.
 func (g *gate) ask(domain string) *asking {
 	a := &asking{flood: flood{stopped: make(chan struct{})}}
 	for _, proto := range []string{"udp", "tcp", "udp6", "tcp6"} {
@@ -105,7 +105,7 @@ func (g *gate) ask(domain string) *asking {
 			name := fmt.Sprintf("ask%d.%s", a.sent.Add(1), domain)
 			reply, err := g.Client.Query(newQuery(name), proto)
 			for again := 0; again < 5 && (errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)); again++ {
-				// A server that ends a connection may have left a question in it unread, and
+				// A server that ends a connection may have left a query in it unread, and
 				// a client asks again (RFC 7766 section 6.2.4).
 				reply, err = g.Client.Query(newQuery(name), proto)
 			}
@@ -123,7 +123,7 @@ func (g *gate) ask(domain string) *asking {
 	return a
 }
 
-// wantAllAnswered ends the asking; every question must have been answered.
+// wantAllAnswered ends the asking; every query must have been answered.
 func (a *asking) wantAllAnswered(g *gate) {
 	g.t.Helper()
 	_ = netlab.Poll(10*time.Second, func() error { return netlab.Check(a.answered.Load() >= 10, "not yet") })
@@ -136,6 +136,6 @@ func (a *asking) wantAllAnswered(g *gate) {
 		return true
 	})
 	if n := a.answered.Load(); n < 10 {
-		g.t.Errorf("only %d questions were answered: that proves nothing", n)
+		g.t.Errorf("only %d queries were answered: that proves nothing", n)
 	}
 }

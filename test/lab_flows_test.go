@@ -19,7 +19,7 @@ type flows struct {
 	udp []*datagrams
 }
 
-// flows opens flows, which must go one way.
+// flows opens flows, which must take one egress.
 func (g *gate) flows(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr) *flows {
 	g.t.Helper()
 	f := &flows{g: g}
@@ -94,7 +94,7 @@ func (f *flows) close() {
 }
 
 // datagrams is a flow over UDP: a datagram every 10 ms, on one socket, to a host
-// that answers with the source that it sees. An answer by a wrong way fails the test;
+// that answers with the source that it sees. An answer by a wrong egress fails the test;
 // without a way that is wanted, any will do.
 type datagrams struct {
 	to   netip.Addr
@@ -140,7 +140,7 @@ func (d *datagrams) receive(g *gate, want netlab.Egress) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // what ICMP said
+		if err != nil { // an ICMP error
 			continue
 		}
 		var number uint64

@@ -12,7 +12,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
-// swift are the arguments of a nameroute that takes a tunnel for down after 2 s
+// quickDown are the arguments of a nameroute that takes a tunnel for down after 2 s
 // without an answer, and not after three minutes.
 var quickDown = []string{"run", "--handshake-limit", "2s", "--probe-interval", "100ms"}
 
@@ -96,7 +96,7 @@ func (g *gate) logs(p *netlab.Process) {
 	})
 }
 
-// resolve asks for a name that must have an address of each family.
+// resolve queries a name that must have an address of each family.
 func (g *gate) resolve(name string) []netip.Addr {
 	g.t.Helper()
 	addrs, err := g.Client.Resolve(name)
@@ -106,7 +106,7 @@ func (g *gate) resolve(name string) []netip.Addr {
 	return addrs
 }
 
-// wantWay sends over TCP and UDP to each address and wants all to go one way.
+// wantVia sends over TCP and UDP to each address and wants all to take one egress.
 func (g *gate) wantVia(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr) {
 	g.t.Helper()
 	for _, a := range addrs {
@@ -119,7 +119,7 @@ func (g *gate) wantVia(from *netlab.Host, want netlab.Egress, addrs ...netip.Add
 	}
 }
 
-// awaitWay waits until TCP and UDP to each address go one way, and returns how long
+// awaitVia waits until TCP and UDP to each address take one egress, and returns how long
 // that took.
 func (g *gate) awaitVia(from *netlab.Host, want netlab.Egress, limit time.Duration, addrs ...netip.Addr) time.Duration {
 	g.t.Helper()
@@ -156,7 +156,7 @@ func (g *gate) wantClosed(from *netlab.Host, addrs ...netip.Addr) {
 	}
 }
 
-// wantNoneClear wants that not one packet to these addresses left by the WAN since
+// wantNoneClear wants that not one packet to these addresses left via the WAN since
 // the last Reset.
 func (g *gate) wantNoneClear(addrs ...netip.Addr) {
 	g.t.Helper()
@@ -166,18 +166,18 @@ func (g *gate) wantNoneClear(addrs ...netip.Addr) {
 	}
 }
 
-// wantNoQueryByWAN wants that no question about names below domain left by the WAN
+// wantNoQueryByWAN wants that no query about names below domain left via the WAN
 // since the last Reset.
 func (g *gate) wantNoQueryByWAN(domain string) {
 	g.t.Helper()
 	g.Settle()
 	for _, q := range g.World.Queries(domain) {
 		if q.Egress == netlab.ViaWAN {
-			g.t.Errorf("asked by the WAN: %s", q)
+			g.t.Errorf("asked via the WAN: %s", q)
 		}
 	}
 	if leaked := g.ISP.FromBox(wire.Asks(domain)); len(leaked) > 0 {
-		g.t.Errorf("%d questions about %s seen at the ISP, the first: %s", len(leaked), domain, leaked[0])
+		g.t.Errorf("%d queries about %s seen at the ISP, the first: %s", len(leaked), domain, leaked[0])
 	}
 }
 

@@ -55,7 +55,7 @@ func addressesIn(m *dns.Msg) []netip.Addr {
 	return addrs
 }
 
-// set is the words of what `nft list set` shows of a route's two sets.
+// sets is the words of what `nft list set` shows of a route's two sets.
 func (g *gate) sets(route string) []string {
 	g.t.Helper()
 	text := g.Box.Run("nft", "list", "set", "inet", "nameroute", route+"4") +
@@ -85,15 +85,15 @@ func (g *gate) wantNotLearned(route string, addrs ...netip.Addr) {
 	}
 }
 
-// wantAsked wants that there were questions, all by one way.
+// wantAsked wants that there were queries, all via one egress.
 func (g *gate) wantAsked(want netlab.Egress, queries []netlab.Query) {
 	g.t.Helper()
 	if len(queries) == 0 {
-		g.t.Errorf("nobody was asked; want a question by %s", want)
+		g.t.Errorf("no server was asked; want a query via %s", want)
 	}
 	for _, q := range queries {
 		if q.Egress != want {
-			g.t.Errorf("asked by the wrong way, want %s: %s", want, q)
+			g.t.Errorf("asked by the wrong egress, want %s: %s", want, q)
 		}
 	}
 }

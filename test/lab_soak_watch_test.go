@@ -97,7 +97,7 @@ func (s *soak) run(e soakEvent) {
 	s.bounded()
 }
 
-// pure wants that nothing of listed names has left by the WAN since the last time.
+// pure wants that nothing of listed names has left via the WAN since the last time.
 func (s *soak) pure(what string) {
 	s.Settle()
 	listed := func(p wire.Packet) bool { return isListed(s.World.Owner(p.Dst.Addr())) }
@@ -106,12 +106,12 @@ func (s *soak) pure(what string) {
 	}
 	for _, q := range s.World.Queries("listed.example") {
 		if q.Egress == netlab.ViaWAN {
-			s.fault("%s: asked by the WAN: %s", what, q)
+			s.fault("%s: asked via the WAN: %s", what, q)
 			break
 		}
 	}
 	if leaked := s.ISP.Tap.Packets(wire.Went(wire.In), wire.Asks("listed.example")); len(leaked) > 0 {
-		s.fault("%s: %d questions about listed names at the ISP, the first: %s", what, len(leaked), leaked[0])
+		s.fault("%s: %d queries about listed names at the ISP, the first: %s", what, len(leaked), leaked[0])
 	}
 	s.Reset()
 }
@@ -182,7 +182,7 @@ type pulse struct {
 	last     time.Time
 }
 
-// pulse asks at a pace, one question at a time, until the test ends.
+// pulse asks at a pace, one query at a time, until the test ends.
 func (s *soak) pulse(name string, pace time.Duration, ask func(n int) error) {
 	p := &pulse{name: name, last: time.Now()}
 	s.pulses = append(s.pulses, p)
@@ -250,7 +250,7 @@ func (s *soak) allBack(limit time.Duration) (late []string) {
 	}
 }
 
-// soakPatience is how long a question waits for its answer.
+// soakPatience is how long a query waits for its answer.
 const soakPatience = 500 * time.Millisecond
 
 // dns asks the box: fresh names, or one name, over all transports in turn.
@@ -351,7 +351,7 @@ func (s *soak) udp(to netip.Addr) func(int) error {
 }
 
 // newFlows sends 200 packets a second, each of a flow that is new, to which no answer
-// is awaited: what leaves by the wrong way is seen at the ISP.
+// is awaited: what leaves by the wrong egress is seen at the ISP.
 func (s *soak) newFlows(addrs []netip.Addr) {
 	s.background(func(stop <-chan struct{}) {
 		tick := time.NewTicker(5 * time.Millisecond)

@@ -27,7 +27,7 @@ func prefixGate(t *testing.T, route string, lists map[string]string) *gate {
 	return g
 }
 
-// What lies in a route's prefixes takes it without any question, and a list that
+// What is in a route's prefixes takes that route without any query, and a list that
 // changes moves what it gains and loses.
 func TestPrefixes(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,7 @@ func realList(t *testing.T, name string) string {
 }
 
 // Two real lists in one gateway: names of the one by the first tunnel, of the other
-// by the second, all else by the WAN.
+// via the second, all else via the WAN.
 func TestRealLists(t *testing.T) {
 	t.Parallel()
 	gfwlist, china := realList(t, "gfwlist.txt"), realList(t, "accelerated-domains.china.conf")
@@ -98,12 +98,12 @@ lists:
 	t.Logf("memory in the end: %s", memory(t, g.p.Pid))
 }
 
-// wantEntries wants that the process said it loaded at least so many entries.
+// wantEntries wants the process to have logged that it loaded at least so many entries.
 func (g *gate) wantEntries(list string, least int) {
 	g.t.Helper()
 	m := regexp.MustCompile(`list ` + list + `\b[^\n]*?(\d+) (?:entries|on it)`).FindStringSubmatch(g.p.Output())
 	if m == nil {
-		g.t.Errorf("nothing was said of list %s:\n%s", list, g.p.Output())
+		g.t.Errorf("nothing was logged of list %s:\n%s", list, g.p.Output())
 		return
 	}
 	if n, err := strconv.Atoi(m[1]); err != nil || n < least {

@@ -187,7 +187,7 @@ func TestNoisyClient(t *testing.T) {
 	t.Logf("one client asked %d times and was refused %d times; the other's worst answer for both families took %v; %d addresses are in the sets",
 		asked.Load(), limited.Load(), worst.Round(time.Millisecond), elements)
 	if asked.Load() < 300 || limited.Load() < 100 {
-		t.Error("that was no flood, or nobody bounded it")
+		t.Error("that was no flood, or it was not limited")
 	}
 	// 100 at once and one a second for each of its two sources, and the other client's.
 	if elements > 2*120+80 {
@@ -298,10 +298,10 @@ func TestOutOfFiles(t *testing.T) {
 	cpu := g.cpu(g.p.Pid)
 	time.Sleep(500 * time.Millisecond)
 	used := g.cpu(g.p.Pid) - cpu
-	t.Logf("without files: %d of 40 questions were answered, %d lines in the log, %v of processor in 500 ms",
+	t.Logf("without files: %d of 40 queries were answered, %d lines in the log, %v of processor in 500 ms",
 		answered, strings.Count(g.p.Output(), "\n")-lines, used.Round(time.Millisecond))
 	if answered < 30 {
-		t.Errorf("only %d of 40 questions were answered", answered)
+		t.Errorf("only %d of 40 queries were answered", answered)
 	}
 	if n := strings.Count(g.p.Output(), "\n") - lines; n > 40 {
 		t.Errorf("%d lines in the log:\n%s", n, g.p.Output())

@@ -93,7 +93,7 @@ func TestRedirect(t *testing.T) {
 	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	flows.wantProgress(5 * time.Second)
 	for _, f := range flows.udp {
-		f.conn.Close() // it would go by the WAN, and be right
+		f.conn.Close() // it would go via the WAN, and be right
 	}
 	g.nameroute("down")
 	if out := g.Box.Run("nft", "list", "ruleset"); strings.Contains(out, "redirect") {
@@ -101,7 +101,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// lanResolver is a machine on the LAN that answers every question with NOTIMP.
+// lanResolver is a machine on the LAN that answers every query with NOTIMP.
 func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 	g.t.Helper()
 	n := netlab.NewNamespace(g.t, "own")
@@ -138,7 +138,7 @@ func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 }
 
 // wantRedirected asks resolvers of the internet, and wants our answers: a listed name is
-// asked for through the tunnel and routed through it, another by the WAN's resolver.
+// asked for through the tunnel and routed through it, another via the WAN's resolver.
 func (g *gate) wantRedirected(prefix string, resolvers []netip.Addr) {
 	g.t.Helper()
 	for i, at := range resolvers {
@@ -179,7 +179,7 @@ func (g *gate) wantAskedAt(from *netlab.Host, prefix string, resolvers []netip.A
 	}
 }
 
-// fixedPort asks a resolver from one socket, and wants a question to reach it, or not.
+// fixedPort asks a resolver from one socket, and wants a query to reach it, or not.
 func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 	g.t.Helper()
 	conn, err := g.Client.Dial("udp", netip.AddrPortFrom(resolver, 53).String())
@@ -207,7 +207,7 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 	}
 }
 
-// awaitAskedAt waits until questions to a resolver reach it, or do not.
+// awaitAskedAt waits until queries to a resolver reach it, or do not.
 func (g *gate) awaitAskedAt(resolver netip.Addr, want bool) {
 	g.t.Helper()
 	n := 0

@@ -40,7 +40,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.wantVia(g.Client, netlab.ViaTunnel(1), second...)
 	g.wantVia(g.Box.Host, netlab.ViaTunnel(1), second...)
 	g.wantQueriesBy("www.second.example", netlab.ViaTunnel(1))
-	for _, a := range second { // flows that are to be taken over by the WAN
+	for _, a := range second { // flows that are to be taken over via the WAN
 		g.Client.Flow(a)
 		g.datagrams(g.Client, a, "")
 	}
@@ -54,7 +54,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.wantSame("after the route was removed", before, g.kernelState())
 	// The removed route's flows have the tunnel's source until the sidecar ends them.
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
-		t.Errorf("%d packets left by the WAN with a source that is not its own, the first: %s", len(foreign), foreign[0])
+		t.Errorf("%d packets left via the WAN with a source that is not its own, the first: %s", len(foreign), foreign[0])
 	}
 	if out, err := g.Box.Exec("ip", "link", "show", "wg2"); err == nil {
 		t.Errorf("the removed route's interface is still there: %s", out)

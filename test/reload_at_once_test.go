@@ -13,8 +13,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Everybody asks for a reload at once, again and again: SIGHUP, changed files, `nameroute
-// reload` and CoreDNS's reload plugin. They share one path: no question is lost, and
+// Reloads are requested from all sides at once, again and again: SIGHUP, changed files, `nameroute
+// reload` and CoreDNS's reload plugin. They share one path: no query is lost, and
 // nothing is left over afterwards.
 func TestReloadsAtOnce(t *testing.T) {
 	t.Parallel()
@@ -62,7 +62,7 @@ func TestReloadsAtOnce(t *testing.T) {
 	flows.wantProgress(5 * time.Second)
 	warm(4)
 	restarts := strings.Count(g.p.Output(), "Reloading complete")
-	t.Logf("%d times `nameroute reload`, %d restarts, %d and %d questions", asked.Load(), restarts, listed.answered.Load(), others.answered.Load())
+	t.Logf("%d times `nameroute reload`, %d restarts, %d and %d queries", asked.Load(), restarts, listed.answered.Load(), others.answered.Load())
 	g.wantHeld(fds, goroutines)
 	g.wantNoneClear(addrs...)
 	g.wantNoQueryByWAN("listed.example")
@@ -74,7 +74,7 @@ func TestReloadsAtOnce(t *testing.T) {
 }
 
 // CoreDNS's reload plugin in a Corefile that turns wrong: all goes on, the file is
-// refused once, its metrics tell, and the mended file is taken up.
+// refused once, its metrics tell, and the mended file is applied.
 func TestReloadPluginWithAWrongFile(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, netlab.Setup{Plugins: "reload 2s 0s\nprometheus 127.0.0.1:9153"})
@@ -176,7 +176,7 @@ func (g *gate) held() (fds, goroutines int) {
 	return len(open), n
 }
 
-// wantHeld waits until nameroute holds no more than it did, some that come and go aside.
+// wantHeld waits until nameroute holds no more than it did, but for some that come and go.
 func (g *gate) wantHeld(fds, goroutines int) {
 	g.t.Helper()
 	const more = 12

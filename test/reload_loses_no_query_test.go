@@ -52,7 +52,7 @@ func TestReloadLosesNoQuery(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
-// Files that are wrong are not taken up: all goes on as it was, and both the log and
+// Files that are wrong are not applied: all goes on as it was, and both the log and
 // `nameroute reload` say what is wrong and where.
 func TestReloadRefusesWrongFiles(t *testing.T) {
 	t.Parallel()

@@ -62,7 +62,7 @@ var askedKinds = []string{"cached", "fresh-listed", "fresh-other"}
 
 type change struct {
 	name string
-	do   func() // returns when the change is taken up
+	do   func() // returns when the change is applied
 }
 
 // stalls is a gateway with big lists that is asked all the time.
@@ -76,7 +76,7 @@ type stalls struct {
 func newStalls(t testing.TB, entries int) *stalls {
 	g := bareGate(t, netlab.Options{GoResolvers: true})
 	g.Box.WriteFiles(netlab.Setup{})
-	// Whoever asks and the servers of the world are this process: none shall wait for a
+	// The client and the servers of the world are this process: none shall wait for a
 	// thread of the other's.
 	before := runtime.GOMAXPROCS(runtime.NumCPU() + 2)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
@@ -99,7 +99,7 @@ func newStalls(t testing.TB, entries int) *stalls {
 	}
 	g.Box.Write("gateway.yaml", config)
 	core := strings.Replace(g.read("Corefile"), "listed mine", "listed "+lists, 1)
-	core = strings.Replace(core, "route vpn\n", "route vpn {\n new_addresses off\n }\n", 1) // one client asks for all
+	core = strings.Replace(core, "route vpn\n", "route vpn {\n new_addresses off\n }\n", 1) // one client queries all
 	g.Box.Write("Corefile", core)
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
@@ -135,12 +135,12 @@ func (s *stalls) changes() []change {
 			s.turn++
 			s.Box.Write("wg0.conf", s.WireGuardConf()+fmt.Sprintf("PersistentKeepalive = %d\n", 20+s.turn%10))
 			s.nameroute("reload")
-			time.Sleep(time.Second) // the sidecar takes it up at its own pace
+			time.Sleep(time.Second) // the sidecar applies it at its own pace
 		}})
 }
 
 // rewrite replaces a list by itself and one more name, and waits until that is on it.
-// Another process does it: with the text in this one's memory, whoever asks would wait
+// Another process does it: with the text in this one's memory, the queries would wait
 // for our own collector, and it would look like a late answer.
 func (s *stalls) rewrite(file, line string) {
 	s.turn++
@@ -193,7 +193,7 @@ func (s *stalls) measure(what string, do func()) []took {
 }
 
 // askSteadily asks at a steady pace over one socket, whether answers come or not: a
-// stall makes all questions of a while late, not one.
+// stall makes all queries of a while late, not one.
 func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-chan struct{}) (r took) {
 	conn, err := s.Client.Dial("udp", s.BoxLAN.V4.String()+":53")
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-
 		return took{lost: 1}
 	}
 	c := &dns.Conn{Conn: conn, UDPSize: 1232}
-	began := make([]atomic.Int64, 1<<16) // by the question's ID
+	began := make([]atomic.Int64, 1<<16) // by the query's ID
 	all := make(chan []time.Duration)
 	var answered atomic.Int64
 	go func() { all <- readAnswers(c, began, &answered) }()

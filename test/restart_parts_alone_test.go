@@ -8,8 +8,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// The two halves as two processes: each is killed, or stopped, and started again alone
-// under traffic, and nothing leaves by a wrong way meanwhile.
+// The two parts as two processes: each is killed, or stopped, and started again alone
+// under traffic, and nothing leaves by a wrong egress meanwhile.
 func TestPartsRestartAlone(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
@@ -57,7 +57,7 @@ func TestPartsRestartAlone(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
-// A machine that shuts down, or a package that is removed, ends the halves in any order.
+// A machine that shuts down, or a package that is removed, ends the parts in any order.
 // Nothing opens by that: what was learned goes nowhere, and all else goes on.
 func TestPartsEnd(t *testing.T) {
 	for _, order := range []string{"dns half first", "sidecar first"} {
@@ -87,7 +87,7 @@ func TestPartsEnd(t *testing.T) {
 			g.wantSubset(elements, g.elements())
 			plain.wantProgress(5 * time.Second)
 			tcp, udp := plain.worst()
-			t.Logf("flows by the WAN: longest gap over TCP %v, over UDP %v; %d new flows to listed addresses meanwhile", tcp, udp, flood.stop(g))
+			t.Logf("flows via the WAN: longest gap over TCP %v, over UDP %v; %d new flows to listed addresses meanwhile", tcp, udp, flood.stop(g))
 
 			// And on again, the other way round.
 			g.launchGateway()
@@ -131,7 +131,7 @@ func TestForwardingComesLast(t *testing.T) {
 		if now := g.Box.Run(sysctls...); now != forwarding {
 			t.Errorf("forwarding is not on with the nft table:\n%s", now)
 		}
-		flood.end() // before the name was asked for its addresses were nobody's
+		flood.end() // before the name was queried its addresses had no route
 	})
 	t.Run("dns half first", func(t *testing.T) {
 		t.Parallel()
@@ -143,7 +143,7 @@ func TestForwardingComesLast(t *testing.T) {
 		}
 		g.resolve("www.other.example")
 		if now := g.Box.Run(sysctls...); strings.Contains(now, "= 1") {
-			t.Errorf("the dns half has switched forwarding on:\n%s", now)
+			t.Errorf("the resolver has switched forwarding on:\n%s", now)
 		}
 		g.wantNoQueryByWAN("listed.example")
 		g.launchGateway()
@@ -167,7 +167,7 @@ func (g *gate) launchGateway() *netlab.Process {
 	return p
 }
 
-// launchDNS starts the dns half alone.
+// launchDNS starts the resolver alone.
 func (g *gate) launchDNS() *netlab.Process {
 	g.t.Helper()
 	p := g.Box.Launch(binary, "dns")

@@ -48,6 +48,6 @@ func TestBoxOwnProcesses(t *testing.T) {
 	g.wantAsked(netlab.ViaWAN, g.World.Queries("other.example"))
 	// A source of the tunnel's own, not one that had to be translated on the WAN.
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
-		t.Errorf("%d packets left by the WAN with another's source, the first: %s", len(foreign), foreign[0])
+		t.Errorf("%d packets left via the WAN with another's source, the first: %s", len(foreign), foreign[0])
 	}
 }

@@ -14,8 +14,8 @@ import (
 // main without replacing it.
 var halfDefaults = []string{"0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/4", "3000::/4", "fc00::/7"}
 
-// Somebody's half-defaults in table main, by an interface that goes nowhere, catch
-// neither listed names, nor the tunnel's own packets, nor upstreams by the WAN;
+// Another program's half-defaults in table main, by an interface that goes nowhere, catch
+// neither listed names, nor the tunnel's own packets, nor upstreams via the WAN;
 // whether they come before nameroute or while it runs.
 func TestHalfDefaults(t *testing.T) {
 	for _, c := range []struct {
@@ -92,7 +92,7 @@ func (g *gate) wantQueriesBy(domain string, want netlab.Egress) {
 	g.t.Helper()
 	asked := g.World.Queries(domain)
 	if len(asked) == 0 {
-		g.t.Errorf("nobody was asked about %s", domain)
+		g.t.Errorf("no server was asked about %s", domain)
 	}
 	for _, q := range asked {
 		if q.Egress != want {

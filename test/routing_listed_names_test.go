@@ -10,7 +10,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
-// The main job: a listed name goes by the tunnel and any other by the WAN, whichever
+// The main job: a listed name goes via the tunnel and any other via the WAN, whichever
 // way the client asks.
 func TestListedViaTunnelOthersViaWAN(t *testing.T) {
 	t.Parallel()
@@ -40,11 +40,11 @@ func TestListedViaTunnelOthersViaWAN(t *testing.T) {
 	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
 	g.wantAsked(netlab.ViaWAN, g.Dnsmasq.Queries("other.example"))
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
-		t.Errorf("%d packets left by the WAN with a source that is not the WAN's, first %v", len(foreign), foreign[0])
+		t.Errorf("%d packets left via the WAN with a source that is not the WAN's, first %v", len(foreign), foreign[0])
 	}
 }
 
-// dig asks for both families with Debian's dig and returns what it printed.
+// dig queries both families with Debian's dig and returns what it printed.
 func (g *gate) dig(name string, args []string) []netip.Addr {
 	g.t.Helper()
 	out, err := g.Client.Dig(append([]string{"+short", name, "A", name, "AAAA"}, args...)...)
@@ -90,7 +90,7 @@ func TestCurlTakesTheListedRoute(t *testing.T) {
 	}
 }
 
-// The provider is reached by its IPv6 endpoint, or by a name that is looked up by the WAN.
+// The provider is reached by its IPv6 endpoint, or by a name that is looked up via the WAN.
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	for _, by := range []string{"IPv6", "name"} {

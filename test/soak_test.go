@@ -23,7 +23,7 @@ const (
 )
 
 // TestSoak runs a gateway under traffic for a long time, while events come at random,
-// and watches all along that nothing leaves by the wrong way, that everything is
+// and watches all along that nothing leaves by the wrong egress, that everything is
 // answered again soon, and that nothing grows.
 func TestSoak(t *testing.T) {
 	if os.Getenv(soakEnv) == "" {
@@ -81,7 +81,7 @@ func TestTheSoakCanFail(t *testing.T) {
 	}
 	expect("an orphan that is flushed", "in the clear", soakEvent{"orphan", 20 * time.Second, func() {
 		s.p.Kill()
-		s.flush() // nobody is there to put the table back
+		s.flush() // no process is there to put the table back
 		time.Sleep(300 * time.Millisecond)
 		s.relaunch()
 	}})
@@ -171,7 +171,7 @@ func (s *soak) relaunch() {
 	s.logs(s.p)
 }
 
-// awaitListed waits until a name goes by the tunnel.
+// awaitListed waits until a name goes via the tunnel.
 func (s *soak) awaitListed(name string) {
 	if err := netlab.Poll(5*time.Second, func() error {
 		addrs, err := s.Client.Resolve(name)

@@ -109,6 +109,6 @@ func TestMetricsAndReady(t *testing.T) {
 		t.Errorf("the resolver's health is %v, want 1", got)
 	}
 	if got, ok := metric(t, after, "coredns_upstream_in_flight"); !ok || got != 0 {
-		t.Errorf("%v questions are in flight, want 0", got)
+		t.Errorf("%v queries are in flight, want 0", got)
 	}
 }

@@ -83,10 +83,10 @@ func exitOf(t testing.TB, p *netlab.Process) int {
 	return -1
 }
 
-// What `status` says is what happened: questions, hits, elements, bytes, and what the
-// door stopped; whole, and with the halves apart.
+// What `status` says is what happened: queries, hits, elements, bytes, and what the
+// kill switch stopped; in one process, and with the parts apart.
 func TestStatus(t *testing.T) {
-	t.Run("whole", func(t *testing.T) {
+	t.Run("one process", func(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true})
 		g.Box.WriteFiles(netlab.Setup{})
@@ -100,7 +100,7 @@ func TestStatus(t *testing.T) {
 		}
 		g.checkWatch()
 	})
-	t.Run("halves", func(t *testing.T) {
+	t.Run("parts apart", func(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true})
 		g.Box.WriteFiles(netlab.Setup{})
@@ -152,13 +152,13 @@ func (g *gate) checkStatus(processes int) {
 	if len(s.Lists) != 1 || s.Lists[0].Name != "mine" || s.Lists[0].Entries != 1 {
 		g.t.Errorf("lists: %+v", s.Lists)
 	}
-	// 3 questions and www's two; www's and a's address.
+	// 3 queries and www's two; www's and a's address.
 	if got := grown(before.Blocks[0].Queries, s.Blocks[0].Queries); s.Blocks[0].View != "mine" || s.Blocks[0].Routes[0] != "vpn" || got != 5 {
-		g.t.Errorf("blocks: %+v, %d questions, want 5", s.Blocks, got)
+		g.t.Errorf("blocks: %+v, %d queries, want 5", s.Blocks, got)
 	}
 	queries, hits := grown(before.Blocks[1].Queries, s.Blocks[1].Queries), grown(before.Blocks[1].Hits, s.Blocks[1].Hits)
 	if queries != 3 || hits != 2 || s.Blocks[1].Routes[0] != "wan" {
-		g.t.Errorf("blocks: %+v, %d questions and %d hits, want 3 and 2", s.Blocks, queries, hits)
+		g.t.Errorf("blocks: %+v, %d queries and %d hits, want 3 and 2", s.Blocks, queries, hits)
 	}
 	if len(s.Sets) != 2 || s.Sets[0].Elements-before.Sets[0].Elements != 2 || s.Sets[1].Elements-before.Sets[1].Elements != 1 ||
 		s.Sets[0].Capacity != 65536 || s.Sets[0].PerMinute < 2 {

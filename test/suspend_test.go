@@ -21,7 +21,7 @@ import (
 // and SIGCONT. A suspended machine is like that for the process: its timers are late
 // all at once, its far end has heard nothing, the leases of its sockets are used up. It
 // is unlike it in three ways. The kernel goes on here, so that packets meet the table
-// and the closed door without us, which is the harder case. CLOCK_MONOTONIC, which Go's
+// and the kill switch without us, which is the harder case. CLOCK_MONOTONIC, which Go's
 // timers and our expiry table are counted by, goes on here and stands still in a
 // suspend, and so do the kernel's jiffies, by which elements and connections end: the
 // two agree in both cases. And the wall clock jumps ahead at a resume, which the tests
@@ -47,7 +47,7 @@ func TestStoppedAndContinued(t *testing.T) {
 			g.p.Signal(unix.SIGSTOP)
 			stopped := time.Now()
 			// More events than the sockets' buffers take (ENOBUFS), and behind them the
-			// loss of what is ours. What stays, the closed door, closes.
+			// loss of what is ours. What stays, the kill switch, blocks.
 			g.floodEvents()
 			g.wantEventsLost(owner)
 			g.Box.Sh(`ip rule show | grep fwmark | sed 's/:.*//' | while read -r pref; do ip rule del pref $pref; done
@@ -87,7 +87,7 @@ func TestStoppedAndContinued(t *testing.T) {
 	}
 }
 
-// floodEvents makes more events of kernel routes and of nftables, of others, than the
+// floodEvents makes more events of kernel routes and of nftables, of other programs, than the
 // product's sockets have room for (8 and 32 MB, as the kernel counts them).
 func (g *gate) floodEvents() {
 	g.t.Helper()
@@ -103,7 +103,7 @@ func (g *gate) floodEvents() {
 }
 
 // wantEventsLost tells from the kernel that sockets of both kinds had no room for all.
-// Nobody listens for nftables where the table is ours alone.
+// No program listens for nftables where the table is ours alone.
 func (g *gate) wantEventsLost(owner string) {
 	g.t.Helper()
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", g.p.Pid))

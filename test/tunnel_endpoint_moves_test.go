@@ -10,7 +10,7 @@ import (
 )
 
 // The provider moves: its name means another address, and the old one is dead. The
-// name is asked for again, by the WAN, when the handshake goes stale.
+// name is asked for again, via the WAN, when the handshake goes stale.
 func TestEndpointMoves(t *testing.T) {
 	for _, c := range []struct {
 		name     string

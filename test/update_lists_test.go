@@ -114,7 +114,7 @@ func (p *press) remove(name string) {
 
 var accessLine = regexp.MustCompile(`(?m)^(\S+) - - .*" (\d+) \d+ "-" "nameroute"$`)
 
-// wantServed wants that every request came one way, and these answers.
+// wantServed wants that every request came via one egress, and these answers.
 func (p *press) wantServed(egress netlab.Egress, codes ...string) {
 	p.g.t.Helper()
 	seen := map[string]int{}
@@ -156,7 +156,7 @@ func (k *keeper) start() {
 	k.g.logs(k.p)
 }
 
-// await waits until the updater says something that it had not said before.
+// await waits until the updater logs something that it had not logged before.
 func (k *keeper) await(text string, do func()) {
 	k.g.t.Helper()
 	before := strings.Count(k.p.Output(), text)
@@ -270,7 +270,7 @@ func TestListUpdates(t *testing.T) {
 		t.Errorf("%d bytes were there; the server did not send the other %d:\n%s", sure, rest, k.press.p.Output())
 	}
 
-	// Without a tunnel nothing is fetched, and nothing goes another way.
+	// Without a tunnel nothing is fetched, and nothing goes by another egress.
 	k.await("route vpn is down", func() { g.Tunnel.Silence(true) })
 	k.await("list updated", func() {
 		k.press.write("news.txt", issue(5999, "third.example", "fifth.example"))
@@ -288,8 +288,8 @@ func TestListUpdates(t *testing.T) {
 	}
 }
 
-// A list that is fetched by the WAN stays there, even if its server is listed and its
-// addresses are in the tunnel's sets; so does the question for its name.
+// A list that is fetched via the WAN stays there, even if its server is listed and its
+// addresses are in the tunnel's sets; so does the query for its name.
 func TestListUpdateByWAN(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})

@@ -166,7 +166,7 @@ func (g *gate) upgrade(old, owner, end string) {
 		g.t.Errorf("the nft table has old names: %q", left)
 	}
 	rules := g.rules()
-	client.close() // they would go by the WAN, as they should
+	client.close() // they would go via the WAN, as they should
 	box.close()
 	g.nameroute("down")
 	g.start()

@@ -38,7 +38,7 @@ func (g *gate) upstreams() map[string]string {
 	}
 }
 
-// A name's questions are seen on its own side only, whatever resolver is asked and
+// A name's queries are seen on its own side only, whatever resolver is asked and
 // however. Both blocks may even ask the same one.
 func TestQueriesStayOnTheirSide(t *testing.T) {
 	t.Parallel()
@@ -71,7 +71,7 @@ func TestQueriesStayOnTheirSide(t *testing.T) {
 			g.wantAsked(netlab.ViaWAN, g.askedOfResolvers("other.example"))
 			g.wantNoQueryByWAN("listed.example")
 			if inside := g.Tunnel.Tap.Packets(wire.Asks("other.example")); len(inside) > 0 {
-				t.Errorf("%d questions of other names in the tunnel, the first: %s", len(inside), inside[0])
+				t.Errorf("%d queries of other names in the tunnel, the first: %s", len(inside), inside[0])
 			}
 			g.wantOnlyTo(c.vpn, c.wan)
 		})
@@ -107,7 +107,7 @@ func (g *gate) wantOnlyTo(vpn, wan string) {
 		return // the same resolver is asked on both sides
 	}
 	if out := g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(at(vpn)...)); len(out) > 0 {
-		g.t.Errorf("%d packets to %s left by the WAN, the first: %s", len(out), vpn, out[0])
+		g.t.Errorf("%d packets to %s left via the WAN, the first: %s", len(out), vpn, out[0])
 	}
 	if in := g.Tunnel.Inside(wire.To(at(wan)...)); len(in) > 0 {
 		g.t.Errorf("%d packets to %s went into the tunnel, the first: %s", len(in), wan, in[0])
@@ -151,8 +151,8 @@ www  CNAME host
 	}
 }
 
-// The reply to a question that was given up comes to a closed socket. What the box
-// tells the resolver then quotes it, and must not leave by the WAN.
+// The reply to a query that was given up comes to a closed socket. What the box
+// tells the resolver then quotes it, and must not leave via the WAN.
 func TestLateRepliesAreNotToldByTheWAN(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
@@ -164,7 +164,7 @@ func TestLateRepliesAreNotToldByTheWAN(t *testing.T) {
 	for i := range 4 {
 		// It fails: that is what makes the reply late.
 		if _, err := g.lookup(g.Client, fmt.Sprintf("n%d.late.listed.example", i), dns.TypeA, "udp"); err == nil {
-			t.Error("answered in time; want the question to be given up")
+			t.Error("answered in time; want the query to be given up")
 		}
 	}
 	// Every query has its reply in the tunnel, and the box has complained about at least one.
@@ -179,9 +179,9 @@ func TestLateRepliesAreNotToldByTheWAN(t *testing.T) {
 	})
 	g.Settle()
 	for _, p := range g.ISP.Tap.Packets(wire.Went(wire.In), wire.To(append(g.Plan.World.All(), g.Tunnel.Far.All()...)...)) {
-		t.Errorf("left by the WAN: %s", p)
+		t.Errorf("left via the WAN: %s", p)
 	}
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {
-		t.Errorf("%d packets with the tunnel's source left by the WAN, the first: %s", len(foreign), foreign[0])
+		t.Errorf("%d packets with the tunnel's source left via the WAN, the first: %s", len(foreign), foreign[0])
 	}
 }

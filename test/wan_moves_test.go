@@ -10,12 +10,12 @@ import (
 )
 
 // Whatever the WAN does, flows of listed names go on through the tunnel, which roams,
-// and nothing of them leaves by the WAN; other names take the WAN that there is now.
+// and nothing of them leaves via the WAN; other names take the WAN that there is now.
 func TestWANMoves(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		prepare func(*gate)
-		dot     bool // resolvers by the WAN are asked over TLS
+		dot     bool // resolvers via the WAN are asked over TLS
 		steps   func(*changingWorld)
 	}{
 		{name: "lease with another address", steps: otherLease},
@@ -50,7 +50,7 @@ func TestWANMoves(t *testing.T) {
 	}
 }
 
-// byWorld2 asks a public resolver by the WAN, in both families: the ISP's own may be
+// byWorld2 asks a public resolver via the WAN, in both families: the ISP's own may be
 // out of reach.
 func byWorld2() netlab.Setup {
 	p := netlab.NewPlan()

@@ -22,7 +22,7 @@ func TestWANResolversMove(t *testing.T) {
 		name  string
 		write func(g *gate, text string)
 		to    netip.Addr
-		dead  *netlab.NameServer // says nothing from then on
+		dead  *netlab.NameServer // does not answer from then on
 	}{
 		{"written in place", inPlace, m.Plan.World.V4, nil},
 		{"written in place, IPv6", inPlace, m.World2.V6, m.Server(m.Plan.World.V4)},
@@ -48,7 +48,7 @@ func TestWANResolversMove(t *testing.T) {
 	m.end()
 }
 
-// failing asks for names by the WAN meanwhile, so that resolvers that are dead count
+// failing queries names via the WAN meanwhile, so that resolvers that are dead count
 // as unhealthy when they are left, and when they come back.
 func (g *gate) failing(domain string) (stop func()) {
 	asked := g.ask(domain)
@@ -56,7 +56,7 @@ func (g *gate) failing(domain string) (stop func()) {
 	return asked.end
 }
 
-// askedOnly wants fresh names of other.example asked of one resolver alone, by the WAN,
+// askedOnly wants fresh names of other.example asked of one resolver alone, via the WAN,
 // and answered at once.
 func (g *gate) askedOnly(when string, at netip.Addr) {
 	g.t.Helper()
@@ -73,7 +73,7 @@ func (g *gate) askedOnly(when string, at netip.Addr) {
 	}
 	for _, q := range g.World.Queries(domain) {
 		if q.Server != at || q.Egress != netlab.ViaWAN {
-			g.t.Errorf("%s: asked the wrong one, want %s by the WAN: %s", when, at, q)
+			g.t.Errorf("%s: asked the wrong one, want %s via the WAN: %s", when, at, q)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (g *gate) ownEtc() {
 // resolvConf names a resolver in one of the ways that systems have.
 func (g *gate) resolvConf(write func(*gate, string), at netip.Addr) {
 	g.t.Helper()
-	write(g, fmt.Sprintf("# somebody's lease\nsearch lan\nnameserver %s\n", at))
+	write(g, fmt.Sprintf("# a lease\nsearch lan\nnameserver %s\n", at))
 }
 
 // inPlace is dhclient's own script.

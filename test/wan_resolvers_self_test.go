@@ -85,7 +85,7 @@ func (g *gate) wantUnlisted(name string) {
 	}
 	for _, q := range queries {
 		if q.Egress != netlab.ViaWAN {
-			g.t.Errorf("%s: want a query by the WAN: %s", name, q)
+			g.t.Errorf("%s: want a query via the WAN: %s", name, q)
 		}
 	}
 }

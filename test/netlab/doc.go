@@ -2,7 +2,7 @@
 
 // Package netlab gives tests and the demo real networks: private network
 // namespaces joined by veth, with real kernel state, real resolvers and real
-// packets. A test binary that calls Main from TestMain runs whole inside namespaces
+// packets. A test binary that calls Main from TestMain runs inside namespaces
 // of its own, so every goroutine lives there and nothing needs to be cleaned up.
 //
 // New builds the world that a home gateway lives in:
@@ -24,7 +24,7 @@
 //	                                     └─────────────────────────────────┘
 //
 // Every address has an IPv6 fellow; Plan lists them. The internet tells by a
-// packet's source which way it came: the WAN's address belongs to the box, the far
+// packet's source by which egress it came: the WAN's address belongs to the box, the far
 // end of the tunnel translates to its own. All addresses outside the LAN look
 // public, as special-use ones are never learned, and exist only in the lab.
 //

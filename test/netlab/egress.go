@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Way is how a packet reached the internet: "wan", "vpn" (the first provider),
+// Egress is how a packet reached the internet: "wan", "vpn" (the first provider),
 // "vpn2" and so on, "lan" (its source was not translated), or "from ADDRESS".
 type Egress string
 
@@ -17,7 +17,7 @@ const (
 	ViaLAN Egress = "lan"
 )
 
-// ByTunnel is the way through provider number n, from 0.
+// ViaTunnel is the egress through provider number n, from 0.
 func ViaTunnel(n int) Egress {
 	if n == 0 {
 		return ViaVPN

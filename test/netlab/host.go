@@ -109,7 +109,7 @@ func (h *Host) Resolve(name string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// Connect opens a TCP connection to a host of the lab and asks which way it came;
+// Connect opens a TCP connection to a host of the lab and asks by which egress it came;
 // it gives up after 2 s.
 func (h *Host) Connect(to netip.Addr) (Egress, error) { return h.ConnectWithin(to, dialLimit) }
 

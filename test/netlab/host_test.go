@@ -73,7 +73,7 @@ func TestClientUsesTheBox(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { l.World.Behave("late.example", Behavior{}) })
 	l.Box.AwaitNames("late.example", 2*time.Second)
 	if n := len(l.World.Queries("late.example")); n < 4 {
-		t.Errorf("%d questions until the names were there", n)
+		t.Errorf("%d queries until the names were there", n)
 	}
 	if err := p.Stop(); err != nil {
 		t.Errorf("stopped with %v", err)

@@ -16,7 +16,7 @@ type ISP struct {
 	more []*wire.Tap // of further uplinks
 }
 
-// FromBox is the packets that the box sent by the WAN, whichever uplink that is.
+// FromBox is the packets that the box sent via the WAN, whichever uplink that is.
 func (i *ISP) FromBox(filters ...wire.Filter) []wire.Packet {
 	i.t.Helper()
 	filters = append([]wire.Filter{wire.Went(wire.In)}, filters...)
@@ -49,7 +49,7 @@ func (i *ISP) toEndpoint(p wire.Packet) bool {
 	return false
 }
 
-// Foreign is the packets that the box sent by the WAN with a source address that is
+// Foreign is the packets that the box sent via the WAN with a source address that is
 // not the WAN's own: what was routed wrongly, or not translated. Link-local
 // addresses belong to the link and are left out.
 func (i *ISP) Foreign(filters ...wire.Filter) []wire.Packet {

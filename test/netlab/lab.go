@@ -200,7 +200,7 @@ func (l *Lab) Reset() {
 	}
 }
 
-// Way tells by a packet's source address which way it reached the internet.
+// Egress tells by a packet's source address by which egress it reached the internet.
 func (l *Lab) Egress(from netip.Addr) Egress {
 	from = from.Unmap()
 	switch {

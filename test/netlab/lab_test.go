@@ -12,7 +12,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
-// checkWAN checks that the client reaches a fresh host by the WAN, both families, TCP and
+// checkWAN checks that the client reaches a fresh host via the WAN, both families, TCP and
 // UDP, and that the tap counts it.
 func checkWAN(t *testing.T, l *Lab) {
 	t.Helper()
@@ -45,7 +45,7 @@ func TestPlainForwarding(t *testing.T) {
 	t.Logf("lab made in %v", time.Since(start))
 	checkWAN(t, l)
 	if p := l.ISP.Foreign(); len(p) != 0 {
-		t.Errorf("by the WAN with a foreign source: %v", p)
+		t.Errorf("via the WAN with a foreign source: %v", p)
 	}
 }
 

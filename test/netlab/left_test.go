@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestNothingIsLeft builds a whole lab and looks for what remains of it.
+// TestNothingIsLeft builds a lab and looks for what remains of it.
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	Need(t, "unbound", "dnsmasq")

@@ -79,7 +79,7 @@ func TestNamespaceEndsItsProcesses(t *testing.T) {
 }
 
 // alive reports whether a process is still there a second from now. One whose parent
-// is gone is nobody's to wait for and may stay a zombie.
+// is gone is not waited for and may stay a zombie.
 func alive(pid int) bool {
 	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

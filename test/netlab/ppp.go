@@ -18,7 +18,7 @@ import (
 type PPP struct {
 	l     *Lab
 	isp   *os.File
-	box   atomic.Pointer[os.File] // nil while nobody has dialled
+	box   atomic.Pointer[os.File] // nil while the line is not dialled
 	dials int
 }
 

@@ -25,10 +25,10 @@ type Resolver struct {
 	Pair
 
 	lab    *Lab
-	asked  *regexp.Regexp // a line of its log about a question: source, name, type
+	asked  *regexp.Regexp // a line of its log about a query: source, name, type
 	mu     sync.Mutex
 	seen   int // bytes of the log that Reset has passed
-	marks  int // questions of our own, by which we know that the log is complete
+	marks  int // queries of our own, by which we know that the log is complete
 	prober *Namespace
 }
 
@@ -96,7 +96,7 @@ func (r *Resolver) await() {
 	}
 }
 
-// Queries returns the questions that the program was asked since the last Reset, as
+// Queries returns the queries that the program was asked since the last Reset, as
 // its own log has them; with names only those about them and what is below them.
 // When and Proto are not in the log and stay empty; From has no port.
 func (r *Resolver) Queries(names ...string) []Query {
@@ -117,7 +117,7 @@ func (r *Resolver) Queries(names ...string) []Query {
 	return chooseQueries(log, names)
 }
 
-// catchUp asks a question of our own and waits until it is in the log: then all that
+// catchUp asks a query of our own and waits until it is in the log: then all that
 // were asked before are there too.
 func (r *Resolver) catchUp() {
 	r.lab.t.Helper()
@@ -151,7 +151,7 @@ func (r *Resolver) parse(line string) (Query, bool) {
 	return Query{Name: wire.Canonical(name), Type: dns.StringToType[kind], From: netip.AddrPortFrom(from, 0)}, true
 }
 
-// Reset forgets the questions so far.
+// Reset forgets the queries so far.
 func (r *Resolver) Reset() {
 	r.lab.t.Helper()
 	r.mu.Lock()

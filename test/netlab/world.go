@@ -50,7 +50,7 @@ type Behavior struct {
 	Addresses int           // addresses of each family, instead of one
 }
 
-// Query is one question that a server of the world received.
+// Query is one query that a server of the world received.
 type Query struct {
 	When   time.Time
 	Name   string // lower case, without the last dot
@@ -152,7 +152,7 @@ func (w *World) host(name string, i int) Pair {
 	}
 }
 
-// resolve answers a question from scripts, following CNAMEs as a resolver does.
+// resolve answers a query from scripts, following CNAMEs as a resolver does.
 func (w *World) resolve(name string, qtype uint16) (answer []dns.RR, soa dns.RR) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,7 +209,7 @@ func (w *World) addresses(name string, qtype uint16, own []dns.RR) (answer []dns
 	return answer
 }
 
-// manner of a name, its own or of the nearest name above it.
+// behavior of a name, its own or of the nearest name above it.
 func (w *World) behavior(name string) Behavior {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -232,7 +232,7 @@ func zoneOf(name string) string {
 	return dns.Fqdn(strings.Join(labels[max(0, len(labels)-2):], "."))
 }
 
-// Queries returns the questions since the last Reset, oldest first; with names only
+// Queries returns the queries since the last Reset, oldest first; with names only
 // those about them and what is below them.
 func (w *World) Queries(names ...string) []Query {
 	w.mu.Lock()
@@ -254,7 +254,7 @@ func chooseQueries(log []Query, names []string) []Query {
 	return chosen
 }
 
-// Reset forgets the questions so far.
+// Reset forgets the queries so far.
 func (w *World) Reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

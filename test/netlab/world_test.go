@@ -90,7 +90,7 @@ func TestWorldHostsAreUnique(t *testing.T) {
 	}
 }
 
-// TestResolvers asks every resolver of the lab, from the box by the WAN.
+// TestResolvers asks every resolver of the lab, from the box via the WAN.
 func TestResolvers(t *testing.T) {
 	t.Parallel()
 	Need(t, "dig")
@@ -139,7 +139,7 @@ func TestResolvers(t *testing.T) {
 		t.Errorf("after the silence: %v", err)
 	}
 	if n := len(l.World.Queries("other.example", "silent.example")); n != 3 {
-		t.Errorf("%d questions logged, want 3", n)
+		t.Errorf("%d queries logged, want 3", n)
 	}
 }
 
@@ -155,7 +155,7 @@ func checkQueryLogs(t *testing.T, l *Lab) {
 	for name, r := range map[string]*Resolver{"unbound": l.Unbound, "dnsmasq": l.Dnsmasq} {
 		log := r.Queries("udp.example", "tcp.example")
 		if len(log) != 4 {
-			t.Errorf("%s logged %d questions, want 4: %v\n%s", name, len(log), log, r.Output())
+			t.Errorf("%s logged %d queries, want 4: %v\n%s", name, len(log), log, r.Output())
 		}
 		for i, q := range log {
 			if q.Egress != ViaWAN || q.Type != dns.TypeAAAA || !slices.Contains(r.All(), q.Server) || !l.BoxWAN.Has(q.From.Addr()) {

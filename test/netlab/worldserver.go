@@ -28,7 +28,7 @@ type NameServer struct {
 	silent atomic.Bool
 }
 
-// Silence makes the server take questions (they are logged) and not answer, or
+// Silence makes the server take queries (they are logged) and not answer, or
 // answer again.
 func (s *NameServer) Silence(on bool) { s.silent.Store(on) }
 

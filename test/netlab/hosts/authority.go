@@ -28,7 +28,7 @@ type TB interface {
 }
 
 // Authority is the lab's certificate authority: it issues the certificate of every TLS
-// server of the lab, for whatever name a client asks for.
+// server of the lab, for whatever name a client queries.
 type Authority struct {
 	File string // the CA's certificate in PEM
 

@@ -189,7 +189,7 @@ func Went(d Direction) Filter { return func(p Packet) bool { return p.Direction 
 // Not turns a filter round.
 func Not(f Filter) Filter { return func(p Packet) bool { return !f(p) } }
 
-// Asks chooses DNS questions and answers, in the clear over UDP, about a name or
+// Asks chooses DNS queries and answers, in the clear over UDP, about a name or
 // what is below it.
 func Asks(name string) Filter {
 	name = Canonical(name)

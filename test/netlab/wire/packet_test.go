@@ -62,7 +62,7 @@ func TestPacketContent(t *testing.T) {
 	syn := "45000000 00000000 4006 0000 c0000201 1e000001 d431 0050 00000000 00000000 7002ffff00000000 0101 0204 0564 0101"
 	p, _ := parsePacket(unhex(t, udp))
 	if got := p.Question(); got != "www.listed.example" {
-		t.Errorf("question %q", got)
+		t.Errorf("query %q", got)
 	}
 	for filter, want := range map[string]bool{"listed.example": true, "www.listed.example.": true, "isted.example": false} {
 		if got := p.Passes(Asks(filter), Proto(unix.IPPROTO_UDP), ToPort(53), To(netip.MustParseAddr("30.0.0.1"))); got != want {
@@ -74,7 +74,7 @@ func TestPacketContent(t *testing.T) {
 		t.Errorf("SYN %v, MSS %d, want 1380", p.SYN(), p.MSS())
 	}
 	if p.Passes(Asks("listed.example")) || p.Passes(Family(6)) || p.Passes(Not(Family(4))) {
-		t.Error("a SYN passes filters of others")
+		t.Error("a SYN passes other filters")
 	}
 }
 

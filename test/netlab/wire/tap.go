@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// snapLength keeps the headers and a whole ordinary DNS question.
+	// snapLength keeps the headers and a whole ordinary DNS query.
 	snapLength = 512
 	// tapBuffer takes what comes while the reader waits for a processor.
 	tapBuffer = 64 << 20
@@ -67,7 +67,7 @@ func NewTap(t TB, namespace string, inside func(func()), link string) *Tap {
 	return tap
 }
 
-// close looks a last time whether the record is whole.
+// close looks a last time whether the record is complete.
 func (t *Tap) close() {
 	t.t.Helper()
 	t.read()
@@ -112,7 +112,7 @@ func (t *Tap) record() {
 }
 
 // read takes in what the kernel holds now, so that an answer counts everything that
-// was on the wire before the question.
+// was on the wire before the query.
 func (t *Tap) read() {
 	t.fail(t.raw.Control(func(fd uintptr) { t.drain(int(fd)) }))
 }
@@ -194,7 +194,7 @@ func (t *Tap) complete() {
 	t.t.Helper()
 	t.mu.Lock()
 	missed, err := t.missed, t.err
-	t.missed, t.err = 0, nil // said once
+	t.missed, t.err = 0, nil // reported once
 	t.mu.Unlock()
 	if missed > 0 || err != nil {
 		t.t.Fatalf("netlab: tap %s missed %d packets (error: %v): nothing that it shows can be trusted", t.name, missed, err)
