@@ -1,27 +1,24 @@
-package main
+// Package listing prints what the commands about lists say.
+package listing
 
 import (
-	"encoding/json"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/cobra"
-
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/updater"
 )
 
-// listRow is what `lists` tells of one list. The names of the JSON are its face: they
-// do not change.
-type listRow struct {
+// Row is what `lists` shows of one list. The names in the JSON are stable.
+type Row struct {
 	Name       string    `json:"name"`
 	Source     string    `json:"source"` // file or URL
 	Via        string    `json:"via,omitempty"`
@@ -45,68 +42,15 @@ type listRow struct {
 	LastError  string    `json:"last_error,omitempty"` // of the last fetch
 }
 
-func listsTableCommand(o *options) *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "lists",
-		Short: "Show the lists: what they hold, where it comes from, how old it is",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := o.Gateway()
-			if err != nil {
-				return err
-			}
-			rows := listRows(cfg, o.State)
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(rows)
-			}
-			return printLists(cmd.OutOrStdout(), rows, time.Now())
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
-
-func rollbackCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:   "rollback NAME",
-		Short: "Go back to the version of a fetched list before the one in use",
-		Long: `Go back to the version of a fetched list before the one in use. The version that is
-taken out is not taken again until its publisher changes it, or 'nameroute update
---force NAME' asks for it.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := o.Gateway()
-			if err != nil {
-				return exit.With(exit.Config, err)
-			}
-			u := updater.New(updater.Options{Config: cfg, State: o.State})
-			if err := u.Rollback(cmd.Context(), args[0]); err != nil {
-				return exit.With(exit.List, err)
-			}
-			for _, s := range updater.Look(cfg, o.State) {
-				if s.List == args[0] {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.List, s.Rules, s.Fetched.Format(time.DateTime))
-				}
-			}
-			return nil
-		},
-	}
-}
-
-// listRows looks at every list as a start would read it.
-func listRows(cfg *gateway.Config, state string) []listRow {
+// Rows reads every list as a start would.
+func Rows(cfg *gateway.Config, state string) []Row {
 	status := map[string]updater.Status{}
 	for _, s := range updater.Look(cfg, state) {
 		status[s.List] = s
 	}
-	rows := []listRow{}
+	rows := []Row{}
 	for _, l := range cfg.Lists {
-		row := listRow{Name: l.Name, Source: l.File}
+		row := Row{Name: l.Name, Source: l.File}
 		if info, err := os.Stat(l.File); err == nil {
 			row.Size, row.Changed = info.Size(), info.ModTime()
 		}
@@ -121,7 +65,7 @@ func listRows(cfg *gateway.Config, state string) []listRow {
 	return rows
 }
 
-func (row *listRow) fetched(s gateway.Source, st updater.Status) {
+func (row *Row) fetched(s gateway.Source, st updater.Status) {
 	row.Source, row.Via = s.URLs[0], s.Via
 	if st.URL != "" {
 		row.Source = st.URL
@@ -139,7 +83,7 @@ func (row *listRow) fetched(s gateway.Source, st updater.Status) {
 	}
 }
 
-func (row *listRow) read(l gateway.List) {
+func (row *Row) read(l gateway.List) {
 	r, err := lists.Check(l)
 	row.Format, row.Suffix, row.Full, row.Keyword, row.Regexp = r.Format, r.Suffix, r.Full, r.Keyword, r.Regexp
 	row.Exceptions, row.Prefixes, row.Skipped = r.Exceptions, r.Prefixes, r.Skipped
@@ -150,13 +94,15 @@ func (row *listRow) read(l gateway.List) {
 	}
 }
 
-func printLists(out io.Writer, rows []listRow, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LIST\tRULES\tSUFFIX\tFULL\tKEYWORD\tREGEXP\tEXCEPT\tPREFIX\tSIZE\tAGE\tNEXT\tSOURCE")
+// Print prints the rows as a table, with the lists' problems below it.
+func Print(out io.Writer, rows []Row, now time.Time) error {
+	w := bufio.NewWriter(out)
+	t := output.NewTable("LIST", ">RULES", ">SUFFIX", ">FULL", ">KEYWORD", ">REGEXP", ">EXCEPT", ">PREFIX", ">SIZE", ">AGE", ">NEXT", "SOURCE")
+	t.Wide = true
 	for _, r := range rows {
 		source := r.Source
 		if r.Shipped {
-			source = "shipped copy, then " + source
+			source = "copy from the package, then " + source
 		}
 		if r.Via != "" {
 			source += " via " + r.Via
@@ -165,26 +111,27 @@ func printLists(out io.Writer, rows []listRow, now time.Time) error {
 		if r.Checked.After(age) {
 			age = r.Checked
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", r.Name, r.Rules, r.Suffix, r.Full, r.Keyword, r.Regexp,
-			r.Exceptions, r.Prefixes, bytesText(r.Size), output.Since(now, age), until(now, r), source)
+		cells := []string{r.Name}
+		for _, n := range []int{r.Rules, r.Suffix, r.Full, r.Keyword, r.Regexp, r.Exceptions, r.Prefixes} {
+			cells = append(cells, strconv.Itoa(n))
+		}
+		t.Add(append(cells, output.Bytes(r.Size), output.Since(now, age), until(now, r), source)...)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	t.Print(w)
 	for _, r := range rows {
 		if r.Error != "" {
-			fmt.Fprintf(out, "%s: %s\n", r.Name, indented(r.Error))
+			fmt.Fprintf(w, "%s: %s\n", r.Name, indented(r.Error))
 		}
 		if r.LastError != "" {
-			fmt.Fprintf(out, "%s: last fetch: %s\n", r.Name, indented(r.LastError))
+			fmt.Fprintf(w, "%s: last fetch: %s\n", r.Name, indented(r.LastError))
 		}
 	}
-	return nil
+	return w.Flush()
 }
 
 func indented(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
 
-func until(now time.Time, r listRow) string {
+func until(now time.Time, r Row) string {
 	switch {
 	case r.Via == "":
 		return "-"
