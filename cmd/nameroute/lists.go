@@ -66,10 +66,8 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 			if err := u.Rollback(cmd.Context(), args[0]); err != nil {
 				return exit.With(exit.List, err)
 			}
-			for _, s := range updater.Look(cfg, o.State) {
-				if s.List == args[0] {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.List, s.Rules, s.Fetched.Format(time.DateTime))
-				}
+			if s, ok := u.Status().List(args[0]); ok {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.Name, s.Rules, s.Fetched.Format(time.DateTime))
 			}
 			return nil
 		},

@@ -55,7 +55,7 @@ itself. SIGHUP has it read gateway.yaml again.`,
 	f := c.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "fetch and check, and change nothing")
 	f.BoolVar(&flags.Force, "force", false, "fetch what has not changed too, and let lists shrink")
-	f.BoolVar(&flags.Diff, "diff", false, "print the names that came and went")
+	f.BoolVar(&flags.Diff, "diff", false, "print the entries that were added and removed")
 	f.BoolVar(&daemonize, "daemon", false, "stay, and fetch each list when it is due")
 	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
 	return c

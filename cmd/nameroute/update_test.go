@@ -76,7 +76,7 @@ func (s *shop) want(code int, want string, args ...string) {
 
 func TestUpdateCommand(t *testing.T) {
 	s := newShop(t, "")
-	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server says 410 Gone\n"+
+	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server answered 410 Gone\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
 	s.text = "one.example\ntwo.example\nthree.example\n"
 	s.want(exit.OK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
@@ -85,7 +85,7 @@ func TestUpdateCommand(t *testing.T) {
 	s.text = "one.example\nthree.example\n"
 	s.want(exit.OK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
 	s.text = "one.example\n"
-	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rules where 2 were before: it shrinks by 50%, above max_shrink 40%\n"+
+	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rule where there were 2: it shrinks by 50%, above max_shrink 40%\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
 	s.want(exit.OK, "news: updated: 1 rules (2 before)", "update", "--force")
 
@@ -118,7 +118,7 @@ func TestListsCommand(t *testing.T) {
 		`^LIST +RULES +SUFFIX +FULL +KEYWORD +REGEXP +EXCEPT +PREFIX +SIZE +AGE +NEXT +SOURCE$`,
 		`^news +3 +2 +0 +1 +0 +0 +0 +38 B +\ds +(59s|1m) +http://SITE/news.txt via wan$`,
 		`^mine +3 +1 +1 +0 +0 +0 +1 +38 B +\ds +- +/.*/mine.txt$`,
-		`^news: last fetch: list news: http://SITE/news.txt: the server says 410 Gone$`,
+		`^news: last fetch: list news: http://SITE/news.txt: the server answered 410 Gone$`,
 	}
 	for i, w := range want {
 		if code != exit.OK || len(lines) != len(want)+1 || !regexp.MustCompile(w).MatchString(lines[i]) {

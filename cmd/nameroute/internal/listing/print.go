@@ -58,13 +58,13 @@ func PrintResult(out io.Writer, r updater.Result, dry bool) {
 	default:
 		fmt.Fprintf(out, "%s: %s: %d rules\n", r.List, what, r.Before)
 	}
-	if r.Unsaved != nil {
-		fmt.Fprintf(out, "%s: it will be fetched again: %v\n", r.List, r.Unsaved)
+	if r.SaveErr != nil {
+		fmt.Fprintf(out, "%s: it will be fetched again: %v\n", r.List, r.SaveErr)
 	}
-	for _, n := range r.Came {
+	for _, n := range r.Added {
 		fmt.Fprintf(out, "+ %s\n", n)
 	}
-	for _, n := range r.Went {
+	for _, n := range r.Removed {
 		fmt.Fprintf(out, "- %s\n", n)
 	}
 }

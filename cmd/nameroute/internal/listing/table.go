@@ -44,10 +44,7 @@ type Row struct {
 
 // Rows reads every list as a start would.
 func Rows(cfg *gateway.Config, state string) []Row {
-	status := map[string]updater.Status{}
-	for _, s := range updater.Look(cfg, state) {
-		status[s.List] = s
-	}
+	status := updater.ReadStatus(cfg, state)
 	rows := []Row{}
 	for _, l := range cfg.Lists {
 		row := Row{Name: l.Name, Source: l.File}
@@ -55,7 +52,8 @@ func Rows(cfg *gateway.Config, state string) []Row {
 			row.Size, row.Changed = info.Size(), info.ModTime()
 		}
 		if s, fetched := cfg.Source(l.Name); fetched {
-			row.fetched(s, status[l.Name])
+			st, _ := status.List(l.Name)
+			row.fetched(s, st)
 		}
 		if !row.Missing {
 			row.read(l)
@@ -65,15 +63,15 @@ func Rows(cfg *gateway.Config, state string) []Row {
 	return rows
 }
 
-func (row *Row) fetched(s gateway.Source, st updater.Status) {
+func (row *Row) fetched(s gateway.Source, st updater.ListStatus) {
 	row.Source, row.Via = s.URLs[0], s.Via
 	if st.URL != "" {
 		row.Source = st.URL
 	}
 	row.Size, row.Changed, row.Checked, row.Next = st.Size, st.Fetched, st.Checked, st.Next
-	row.Versions, row.Missing, row.Shipped, row.LastError = st.Kept, st.Missing, st.Shipped, st.Error
-	if st.Unread != nil {
-		row.LastError = st.Unread.Error()
+	row.Versions, row.Missing, row.Shipped, row.LastError = st.Versions, st.Missing, st.Shipped, st.Error
+	if st.Err != nil {
+		row.LastError = st.Err.Error()
 	}
 	if st.Missing {
 		row.Error = "there is no content yet: its names are not routed"
