@@ -16,7 +16,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	_ "github.com/nameroute/nameroute/corefile/plugins"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -63,7 +63,7 @@ func startChain(b *testing.B, blocks string) *chain {
 		b.Fatal(err)
 	}
 	dnsserver.Quiet = true
-	dnshalf.SetDefaults(dnshalf.Defaults{State: filepath.Join(dir, "state")})
+	instance.SetDefaults("", filepath.Join(dir, "state"))
 	text := strings.ReplaceAll(blocks, "CONFIG", filepath.Join(dir, "gateway.yaml"))
 	inst, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(text), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {

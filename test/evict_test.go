@@ -44,8 +44,8 @@ func TestEvict(t *testing.T) {
 			old.wantEvicted(listed, addrs...)
 			bystanders.wantProgress(5 * time.Second)
 			inbound()
-			g.awaitOutput("that joined it are moved to it", 10*time.Second)
-			if got, _ := metric(t, g.metrics(), "coredns_route_moved_flows_total", `route="vpn"`); got < 1 {
+			g.awaitOutput("reset flows to newly routed addresses", 10*time.Second)
+			if got, _ := metric(t, g.metrics(), "coredns_route_evicted_flows_total", `route="vpn"`); got < 1 {
 				t.Errorf("the metric counts %v evicted flows", got)
 			}
 			if err := g.call("tcp", addrs[0], netip.AddrPortFrom(g.BoxWAN.V4, portBox)); err != nil {
@@ -150,7 +150,7 @@ func (g *gate) awaitJoined(name string) (at time.Time) {
 // via the WAN.
 const evictedWithin = time.Second
 
-// wantEvicted wants every TCP connection ended and every flow of datagrams to go on via the
+// wantEvicted wants every TCP connection ended and every flow of datagrams to go on by the
 // tunnel, and no packet via the WAN a second after the addresses joined.
 func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	g := f.g

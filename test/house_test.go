@@ -45,16 +45,17 @@ var mayImport = map[string][]string{
 	"gateway/wg":               {"gateway", "gateway/provider"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/provider", "gateway/resolvers", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists"},
-	"plugin/dnshalf":           {"corefile", "gateway", "gateway/config", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "plugin/pkg/aliases"},
+	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists"},
 	"plugin/pkg/*":             {},
-	"plugin/*":                 {"gateway", "gateway/nft", "lists", "plugin/dnshalf", "plugin/pkg/*"},
+	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases"},
+	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists", "plugin/pkg/*"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
-	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/*", "updater", "test/netlab", "test/netlab/*"},
-	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "plugin/*", "updater"},
+	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
+	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "updater"},
 	"test/netlab":              {"test/netlab/*"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
-	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "plugin/*", "test/netlab", "test/netlab/*"},
+	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "plugin/pkg/*", "test/netlab", "test/netlab/*"},
 }
 
 // tools are small packages that know nothing of ours but values; everything may import
@@ -63,11 +64,12 @@ const tools = "gateway/pkg/*"
 
 // testsMayImport is what tests may import beyond their package.
 var testsMayImport = map[string][]string{
-	"*":                {"test/netlab", "gateway/config"},
-	"*/*":              {"test/netlab"},
-	"*/pkg/*":          {"test/netlab"},
-	"gateway/nft":      {"gateway/firewall", "test/netlab"}, // tests of package nft_test
-	"corefile/plugins": {"gateway", "gateway/*", "test/netlab"},
+	"*":                 {"test/netlab", "gateway/config"},
+	"*/*":               {"test/netlab"},
+	"*/pkg/*":           {"test/netlab"},
+	"gateway/nft":       {"gateway/firewall", "test/netlab"}, // tests of package nft_test
+	"corefile/plugins":  {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
+	"gateway/dataplane": {"gateway/config", "test/netlab"},
 
 	"cmd/nameroute/internal/*": {"corefile/plugins"},
 }
@@ -253,10 +255,10 @@ func TestForbidden(t *testing.T) {
 		{"gateway/sidecar", false, module + "/gateway/wg", false},
 		{"gateway/wg", false, module + "/gateway/provider", false},
 		{"gateway/provider", false, module + "/gateway/wg", true},
-		{"gateway/sidecar", false, module + "/plugin/dnshalf", true},
+		{"gateway/dataplane", false, module + "/plugin/pkg/instance", true},
 		{"plugin/route", false, module + "/plugin/listed", true},
-		{"plugin/route", false, module + "/plugin/dnshalf", false},
-		{"plugin/dnshalf", false, module + "/plugin/route", true},
+		{"plugin/route", false, module + "/plugin/pkg/instance", false},
+		{"plugin/pkg/instance", false, module + "/plugin/route", true},
 		{"plugin/route", false, module + "/gateway/sidecar", true},
 		{"corefile/plugins", false, module + "/plugin/route", false},
 		{"cmd/nameroute", false, module + "/gateway/sidecar", false},

@@ -251,7 +251,7 @@ func TestListUpdates(t *testing.T) {
 	k.press.write("slow", "")
 	k.press.write("news.txt", issue(6000, "third.example"))
 	k.awaitPart()
-	k.await("the download was interrupted", k.press.end)
+	k.await("the download was cut", k.press.end)
 	k.press.remove("slow")
 	k.await("list updated", func() { k.press.start("good") })
 	g.awaitListed("third.example")
@@ -271,7 +271,7 @@ func TestListUpdates(t *testing.T) {
 	}
 
 	// Without a tunnel nothing is fetched, and nothing goes by another egress.
-	k.await("route vpn is down", func() { g.Tunnel.Silence(true) })
+	k.await("route is down, its packets and queries are blocked", func() { g.Tunnel.Silence(true) })
 	k.await("list updated", func() {
 		k.press.write("news.txt", issue(5999, "third.example", "fifth.example"))
 		g.Tunnel.Silence(false)

@@ -39,7 +39,7 @@ func TestWANResolversMove(t *testing.T) {
 		m.step(c.name, func() {
 			m.resolvConf(c.write, c.to)
 			written := time.Now()
-			m.awaitLogged("the WAN's resolvers are", n+1)
+			m.awaitLogged("the WAN's resolvers have changed", n+1)
 			t.Logf("%s: noticed after %v", c.name, round(time.Since(written)))
 		})
 		stop()

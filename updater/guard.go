@@ -11,27 +11,18 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// refusal is the error of content that was fetched and must not be used.
+// refusal is why content that came whole is not used.
 type refusal struct{ why string }
 
 func (r *refusal) Error() string { return r.why }
 
-// countRules returns the number of names and prefixes of a list.
-func countRules(r lists.Report) int { return r.Entries() + r.Prefixes }
+// rules counts what a report's list holds.
+func rules(r lists.Report) int { return r.Entries() + r.Prefixes }
 
-// ruleCount prints a number of rules.
-func ruleCount(n int) string {
-	if n == 1 {
-		return "1 rule"
-	}
-	return fmt.Sprintf("%d rules", n)
-}
-
-// checkContent reads content as the gateway will, and refuses what would do harm.
-// before is the number of rules of the content in use, 0 where there is none to compare
-// with.
-func checkContent(s gateway.Source, file, format string, before int) (lists.Report, error) {
-	if html, err := isHTML(file); err != nil || html {
+// guard reads content as the gateway will and refuses what would do harm. before is
+// the number of rules of the content in use, 0 where there is none to compare with.
+func guard(s gateway.Source, file, format string, before int) (lists.Report, error) {
+	if web, err := isPage(file); err != nil || web {
 		if err == nil {
 			err = &refusal{"it is a web page, not a list"}
 		}
@@ -41,18 +32,18 @@ func checkContent(s gateway.Source, file, format string, before int) (lists.Repo
 	if err != nil {
 		return r, err
 	}
-	n := countRules(r)
+	n := rules(r)
 	switch {
 	case n < s.MinRules:
-		return r, &refusal{fmt.Sprintf("it has %s, below min_rules %d", ruleCount(n), s.MinRules)}
+		return r, &refusal{fmt.Sprintf("it has %d rules, below min_rules %d", n, s.MinRules)}
 	case n < before && (before-n)*100 > before*s.MaxShrink:
-		return r, &refusal{fmt.Sprintf("it has %s where there were %d: it shrinks by %d%%, above max_shrink %d%%",
-			ruleCount(n), before, (before-n)*100/before, s.MaxShrink)}
+		return r, &refusal{fmt.Sprintf("it has %d rules where %d were before: it shrinks by %d%%, above max_shrink %d%%",
+			n, before, (before-n)*100/before, s.MaxShrink)}
 	}
 	return r, nil
 }
 
-// selected returns the path by which a list reads its part of a file.
+// selected is how a list reads its part of a file.
 func selected(s gateway.Source, file string) string {
 	if s.Select == "" {
 		return file
@@ -60,9 +51,8 @@ func selected(s gateway.Source, file string) string {
 	return file + ":" + s.Select
 }
 
-// isHTML recognises web pages, which captive portals and broken mirrors send instead of
-// anything.
-func isHTML(file string) (bool, error) {
+// isPage recognises HTML, which hotel networks and broken mirrors send for anything.
+func isPage(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return false, err

@@ -9,7 +9,6 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // options are the flags that every command takes.
@@ -40,12 +39,10 @@ names take which route).`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
-		// The plugins read their gateway.yaml even where a Corefile is only checked.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Annotations[gracefulKey] == "" {
 				signal.Reset(endSignals...)
 			}
-			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.Config, State: o.State})
 			return exit.With(exit.Usage, logging.SetFormat(o.logFormat))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -22,7 +22,7 @@ import (
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -147,7 +147,7 @@ func boot(t *testing.T, p page) {
 	dir := t.TempDir()
 	needs := needsOf(blocks)
 	needs.write(t, dir)
-	dnshalf.SetDefaults(dnshalf.Defaults{Config: filepath.Join(dir, "gateway.yaml"), State: filepath.Join(dir, "state")})
+	instance.SetDefaults(filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "state"))
 	in := caddy.CaddyfileInput{Contents: []byte(p.text), Filepath: filepath.Join(dir, "Corefile"), ServerTypeName: "dns"}
 	if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestBrokenCorefilesAreSeen(t *testing.T) {
 	netlab.Need(t, "nft")
 	dir := t.TempDir()
 	needs{routes: []string{"vpn"}, lists: []string{"mine"}}.write(t, dir)
-	dnshalf.SetDefaults(dnshalf.Defaults{Config: filepath.Join(dir, "gateway.yaml"), State: filepath.Join(dir, "state")})
+	instance.SetDefaults(filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "state"))
 	for _, text := range []string{
 		". {\n    listd mine\n}\n",
 		". {\n    listed mien\n}\n",
@@ -294,8 +294,50 @@ func TestBrokenCorefilesAreSeen(t *testing.T) {
 		". {\n    upstream\n}\n",
 	} {
 		in := caddy.CaddyfileInput{Contents: []byte(text), Filepath: "Corefile", ServerTypeName: "dns"}
-		if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err == nil {
+		if inst, err := caddy.Start(in); err == nil {
 			t.Errorf("%q passes", text)
+			inst.ShutdownCallbacks()
+			_ = inst.Stop() // the test has failed already
 		}
+	}
+}
+
+// `config FILE` is below the block's root, for each of the plugins that read one.
+func TestConfigBelowRoot(t *testing.T) {
+	netlab.Need(t, "nft")
+	dir := t.TempDir()
+	needs{routes: []string{"vpn"}, lists: []string{"mine"}}.write(t, dir)
+	instance.SetDefaults(filepath.Join(dir, "none.yaml"), filepath.Join(dir, "state"))
+	text := `.:5300 {
+    root ` + dir + `
+    listed mine {
+        config gateway.yaml
+    }
+    route vpn {
+        config gateway.yaml
+    }
+    upstream vpn 192.0.2.53 {
+        config gateway.yaml
+    }
+}
+.:5300 {
+    whoami
+}
+`
+	inst, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(text), Filepath: "Corefile", ServerTypeName: "dns"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nft(t, "delete table inet nameroute")
+	defer func() {
+		for _, err := range append(inst.ShutdownCallbacks(), inst.Stop()) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	s, ok, err := instance.ReadStatus(filepath.Join(dir, "gateway.yaml"))
+	if err != nil || !ok || len(s.Blocks) != 2 || len(s.Sets) != 2 || len(s.Lists) != 1 {
+		t.Errorf("the one gateway.yaml: %v, %+v, %v", ok, s, err)
 	}
 }

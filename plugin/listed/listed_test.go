@@ -14,14 +14,15 @@ import (
 	_ "github.com/coredns/coredns/plugin/template"
 	"github.com/miekg/dns"
 
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 func TestMain(m *testing.M) {
 	if err := dnsserver.SetDirectives([]string{"bind", name, "rewrite", "template"}); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	netlab.Main(m)
 }
 
 // house is a gateway.yaml with two lists, in a directory of its own.
@@ -37,7 +38,7 @@ func newHouse(t *testing.T, first, second string) *house {
 	h.write("first.txt", first)
 	h.write("second.txt", second)
 	h.write("gateway.yaml", "lists:\n  first: {file: first.txt}\n  second: {file: second.txt}\n")
-	dnshalf.SetDefaults(dnshalf.Defaults{State: filepath.Join(h.dir, "state")})
+	instance.SetDefaults("", filepath.Join(h.dir, "state"))
 	return h
 }
 
@@ -104,7 +105,7 @@ func TestFirstMatchWins(t *testing.T) {
 	}
 }
 
-func TestLedTo(t *testing.T) {
+func TestAliases(t *testing.T) {
 	h := newHouse(t, "one.example\n", "two.example\nclaimed.example.net\n")
 	lead := `template IN A one.example {
  answer "{{ .Name }} 60 IN CNAME Cdn.Example.net."
@@ -160,7 +161,7 @@ func TestSetup(t *testing.T) {
 		name, corefile, want string
 	}{
 		{"no list", block("listed", "x", "") + rest, "no list: want the names of one or more lists"},
-		{"twice", block("listed first first {\n config CONFIG\n }", "x", "") + rest, "list first stands twice"},
+		{"twice", block("listed first first {\n config CONFIG\n }", "x", "") + rest, "duplicate list first"},
 		{"unknown", block("listed frist {\n config CONFIG\n }", "x", "") + rest, `plugin/listed: Corefile:3 - Error during parsing: unknown list "frist": did you mean "first"?`},
 		{"property", block("listed first {\n confg x\n }", "x", "") + rest, `unknown property "confg": want config`},
 		{"two directives", block("listed first {\n config CONFIG\n }\n listed second {\n config CONFIG\n }", "x", "") + rest, "plugin/listed"},

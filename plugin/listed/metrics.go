@@ -2,6 +2,9 @@ package listed
 
 import (
 	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
@@ -13,22 +16,33 @@ import (
 var log = clog.NewWithPlugin(name)
 
 var (
-	// queries counts what the view chose its block for.
-	queries = promauto.NewCounterVec(prometheus.CounterOpts{
+	// queryCount counts what the view chose its block for.
+	queryCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
 		Name:      "queries_total",
 		Help:      "Counter of queries for names on the lists of a block.",
 	}, []string{"server", "view"})
-	// ledTo counts the records that led to another name.
-	ledTo = promauto.NewCounterVec(prometheus.CounterOpts{
+	// aliasNames counts the records that lead to another name.
+	aliasNames = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
-		Name:      "led_to_names_total",
-		Help:      "Counter of records in answers that led from a listed name to a name on no list.",
+		Name:      "alias_names_total",
+		Help:      "Counter of records in answers that lead from a listed name to a name on no list.",
 	}, []string{"view"})
 )
 
+// count counts a query of the block.
 func (l *Listed) count(ctx context.Context) {
-	l.counter.Of(ctx, func(server string) prometheus.Counter { return queries.WithLabelValues(server, l.view) }).Inc()
+	l.queries.Add(1)
+	l.counter.Of(ctx, func(server string) prometheus.Counter { return queryCount.WithLabelValues(server, l.view) }).Inc()
+}
+
+// blocks are the queries of each server block since the process started, by its keys and
+// lists: CoreDNS builds the plugin anew with each reload.
+var blocks sync.Map // *atomic.Uint64
+
+func queriesOf(keys, lists []string) *atomic.Uint64 {
+	n, _ := blocks.LoadOrStore(strings.Join(keys, " ")+" listed "+strings.Join(lists, " "), new(atomic.Uint64))
+	return n.(*atomic.Uint64)
 }

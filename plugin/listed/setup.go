@@ -8,26 +8,25 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 func init() { plugin.Register(name, setup) }
 
-// setup wires one `listed` directive. Whatever it finds wrong carries the Corefile's
-// file and line.
+// setup parses one `listed` directive. Errors carry the Corefile's file and line.
 func setup(c *caddy.Controller) error {
 	l, d, err := parse(c)
 	if err != nil {
 		return plugin.Error(name, err)
 	}
-	h, err := dnshalf.Attach(c, d.config)
-	if err != nil {
-		return plugin.Error(name, d.at.Wrap(err))
-	}
-	if err := h.Listed(l.lists); err != nil {
-		return plugin.Error(name, d.at.Wrap(err))
-	}
-	l.half = h.Half
+	l.queries = queriesOf(c.ServerBlockKeys, l.lists)
+	block := instance.Attach(c, d.config)
+	block.Listed(d.at, l.lists, l.queries.Load)
+	c.OnStartup(func() error {
+		l.source, l.aliases = block.Dataplane(), block.Aliases()
+		return nil
+	})
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
 		l.Next = next
 		return l
@@ -37,8 +36,8 @@ func setup(c *caddy.Controller) error {
 
 // directive is what a `listed` directive says besides its lists.
 type directive struct {
-	at     dnshalf.Position
-	config string
+	at     corefile.Position
+	config string // gateway.yaml; "" for the default
 }
 
 // parse reads `listed LIST... { config FILE }`.
@@ -47,25 +46,23 @@ func parse(c *caddy.Controller) (l *Listed, d directive, err error) {
 		if l != nil {
 			return nil, d, plugin.ErrOnce
 		}
-		d.at = dnshalf.Here(c)
+		d.at = instance.Here(c)
 		l = &Listed{lists: c.RemainingArgs()}
 		if len(l.lists) == 0 {
 			return nil, d, c.Err("no list: want the names of one or more lists of gateway.yaml")
 		}
 		for i, name := range l.lists {
 			if slices.Contains(l.lists[:i], name) {
-				return nil, d, c.Errf("list %s stands twice", name)
+				return nil, d, c.Errf("duplicate list %s", name)
 			}
 		}
 		l.view = strings.Join(l.lists, "+")
 		for c.NextBlock() {
 			switch key := c.Val(); key {
 			case "config":
-				args := c.RemainingArgs()
-				if len(args) != 1 {
-					return nil, d, c.Err("config: want one file")
+				if d.config, err = instance.ConfigFile(c, c.RemainingArgs()); err != nil {
+					return nil, d, c.Errf("config: %v", err)
 				}
-				d.config = args[0]
 			default:
 				return nil, d, c.Errf("unknown property %q: want config", key)
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
@@ -125,10 +125,10 @@ func TestWithoutIPv6(t *testing.T) {
 	})
 }
 
-// fake stands for the dns half.
+// fake is a route of the dataplane.
 type fake struct {
 	v6        bool
-	known     bool
+	fresh     int // addresses that are new to the sets
 	err       error
 	learned   []netip.Addr
 	need      time.Duration
@@ -137,23 +137,21 @@ type fake struct {
 	late      bool
 }
 
-func (f *fake) Name() string            { return "vpn" }
-func (f *fake) Status() *dnshalf.Status { return &dnshalf.Status{V4: true, V6: f.v6} }
-func (f *fake) Lifetime() gateway.Lifetime {
-	return gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour}
+func (f *fake) State() *dataplane.State {
+	life := gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour}
+	return &dataplane.State{V4: true, V6: f.v6, Lifetime: life}
 }
 
-func (f *fake) Routable(addrs []netip.Addr) []netip.Addr { return addrs }
-func (f *fake) Fresh(addrs []netip.Addr) int             { return len(addrs) }
-func (f *fake) Known(string, []netip.Addr, time.Duration, time.Duration) bool {
-	return f.known
-}
-
-func (f *fake) Learn(_ context.Context, _ string, addrs []netip.Addr, need, want time.Duration) error {
+func (f *fake) Admit(_ context.Context, a dataplane.Answer, limit func(int) error) (int, error) {
+	if f.fresh > 0 {
+		if err := limit(f.fresh); err != nil {
+			return len(a.Addrs), err
+		}
+	}
 	f.late = f.late || f.beforeAny != nil && f.beforeAny()
-	f.learned = append(f.learned, addrs...)
-	f.need, f.want = need, want
-	return f.err
+	f.learned = append(f.learned, a.Addrs...)
+	f.need, f.want = a.Need, a.Want
+	return len(a.Addrs), f.err
 }
 
 func answering(m *dns.Msg) plugin.Handler {
@@ -229,16 +227,16 @@ func TestWireAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Route{to: f}
-	w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: r, v6: true}
+	w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: r, state: f.State()}
 	if _, err := w.Write(b); err != nil || len(f.learned) != 1 {
 		t.Errorf("learned %v, %v", f.learned, err)
 	}
 	if _, err := w.Write(b[:15]); err == nil {
-		t.Error("an answer that cannot be read went out")
+		t.Error("an answer that cannot be parsed was passed on")
 	}
 }
 
-func FuzzPrepare(f *testing.F) {
+func FuzzAdmit(f *testing.F) {
 	seed := message(f, dns.TypeHTTPS, "www.example.org. 60 IN HTTPS 1 . mandatory=ipv6hint ipv4hint=30.0.0.1 ipv6hint=2a0f:3000::1", "www.example.org. 4000000 IN AAAA 2a0f:3000::1")
 	b, err := seed.Pack()
 	if err != nil {
@@ -252,7 +250,8 @@ func FuzzPrepare(f *testing.F) {
 			return
 		}
 		l := &fake{v6: v6}
-		out := (&Route{to: l, nat64: wellKnownNAT64}).prepare(context.Background(), &test.ResponseWriter{}, m, v6)
+		w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: &Route{to: l, nat64: wellKnownNAT64}, state: l.State()}
+		out := w.admit(m)
 		addrs, _ := addresses(out, wellKnownNAT64, nil)
 		for _, a := range addrs {
 			if !slices.Contains(l.learned, a) {

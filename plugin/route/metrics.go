@@ -39,7 +39,7 @@ type counters struct {
 // count counts one answer with n addresses.
 func (r *Route) count(ctx context.Context, n int, err error) {
 	c := r.counters.Of(ctx, func(server string) *counters {
-		to := r.to.Name()
+		to := r.route
 		return &counters{
 			answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
 			learned.WithLabelValues(server, to), answers.WithLabelValues(server, to, "limited"),

@@ -9,43 +9,39 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/dns64"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 func init() { plugin.Register(name, setup) }
 
-var errWAN = errors.New("route wan has no sets: leave the directive out, names that no route learns go by the WAN")
+var errWAN = errors.New("route wan has no sets: leave the directive out, names that no route learns take the WAN")
 
-// setup wires one `route` directive.
+// setup parses one `route` directive. Errors carry the Corefile's file and line.
 func setup(c *caddy.Controller) error {
 	d, err := parse(c)
 	if err != nil {
 		return plugin.Error(name, err)
 	}
-	h, err := dnshalf.Attach(c, d.config)
-	if err != nil {
-		return plugin.Error(name, d.at.Wrap(err))
+	if d.sets == nil && d.route == gateway.WAN {
+		return plugin.Error(name, d.at.Errorf("%w", errWAN))
 	}
-	to, err := h.Route(d.route)
-	if err != nil {
-		return plugin.Error(name, d.at.Wrap(err))
-	}
-	r := &Route{to: to, nat64: wellKnownNAT64, answerOnError: d.answerOnError}
+	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}}
 	if !d.unlimited {
 		r.limit = newLimit(d.perMinute, d.atOnce)
 	}
-	switch {
-	case d.sets != nil:
-		to.LearnInto(*d.sets)
-	case d.route != gateway.WAN:
-		to.Learns()
-	default:
-		return plugin.Error(name, d.at.Wrap(errWAN))
-	}
+	block := instance.Attach(c, d.config)
+	block.Learn(d.at, d.route, d.sets)
 	cfg := dnsserver.GetConfig(c)
 	c.OnStartup(func() error {
+		to := block.Dataplane().Route(d.route)
+		if d.sets != nil {
+			to = to.Into(*d.sets)
+		}
+		r.to = to
 		if d, ok := cfg.Handler("dns64").(*dns64.DNS64); ok && d.Prefix != nil {
 			return r.addNAT64(d.Prefix)
 		}
@@ -60,7 +56,7 @@ func setup(c *caddy.Controller) error {
 
 // directive is what a `route` directive says.
 type directive struct {
-	at            dnshalf.Position
+	at            corefile.Position
 	route         string
 	config        string
 	sets          *nft.SetPair
@@ -83,7 +79,7 @@ func parse(c *caddy.Controller) (d directive, err error) {
 		if d.route != "" {
 			return d, plugin.ErrOnce
 		}
-		d.at = dnshalf.Here(c)
+		d.at = instance.Here(c)
 		d.perMinute, d.atOnce = defaultPerMinute, defaultAtOnce
 		args := c.RemainingArgs()
 		if len(args) != 1 {
@@ -104,10 +100,10 @@ func (d *directive) property(c *caddy.Controller) error {
 	args := c.RemainingArgs()
 	switch key {
 	case "config":
-		if len(args) != 1 {
-			return c.Err("config: want one file")
+		var err error
+		if d.config, err = instance.ConfigFile(c, args); err != nil {
+			return c.Errf("config: %v", err)
 		}
-		d.config = args[0]
 	case "set":
 		if len(args) != 4 || args[0] != "inet" {
 			return c.Errf("set %q: want inet TABLE SET4 SET6, two sets of one inet table", args)

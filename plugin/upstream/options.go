@@ -12,6 +12,9 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	pkgtls "github.com/coredns/coredns/plugin/pkg/tls"
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // Defaults; those that forward has too are forward's.
@@ -26,7 +29,7 @@ const (
 
 // options is one upstream directive. It is immutable once parsed.
 type options struct {
-	at            string // file and line of the directive, as CoreDNS prints them
+	at            corefile.Position
 	route         string
 	config        string    // gateway.yaml; "" for the default
 	addresses     []address // none: the route's own resolvers
@@ -53,7 +56,7 @@ func parse(c *caddy.Controller) (options, error) {
 		return o, c.Err("missing route; write: upstream ROUTE [ADDRESS...]")
 	}
 	o.route = c.Val()
-	o.at = fmt.Sprintf("%s:%d - Error during parsing", c.File(), c.Line())
+	o.at = instance.Here(c)
 	for _, arg := range c.RemainingArgs() {
 		a, err := parseAddress(arg)
 		if err != nil {
@@ -81,7 +84,7 @@ func parse(c *caddy.Controller) (options, error) {
 		return o, c.Err("only one upstream per server block; write all addresses on one line")
 	}
 	if err := o.check(); err != nil {
-		return o, fmt.Errorf("%s: %w", o.at, err)
+		return o, o.at.Errorf("%w", err)
 	}
 	return o, nil
 }
@@ -91,10 +94,7 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 	args := c.RemainingArgs()
 	switch key {
 	case "config":
-		o.config, err = one(args, "config FILE")
-		if err == nil && !filepath.IsAbs(o.config) {
-			o.config = filepath.Join(dnsserver.GetConfig(c).Root, o.config)
-		}
+		o.config, err = instance.ConfigFile(c, args)
 	case "timeout":
 		o.timeout, err = duration(args, "timeout 2s")
 	case "budget":

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // latencyWeight is the reciprocal of the weight of a new sample in the smoothed latency:
@@ -31,11 +31,14 @@ func (t *traffic) heard(took time.Duration) {
 }
 
 // report returns the status of the resolvers in use.
-func (u *Upstream) report() []dnshalf.UpstreamStatus {
+func (u *Upstream) report() []instance.UpstreamStatus {
+	if !u.ready.Load() {
+		return nil
+	}
 	t := u.targets()
-	all := make([]dnshalf.UpstreamStatus, 0, len(t.resolvers))
+	all := make([]instance.UpstreamStatus, 0, len(t.resolvers))
 	for _, r := range t.resolvers {
-		s := dnshalf.UpstreamStatus{
+		s := instance.UpstreamStatus{
 			Route: u.opts.route, Address: r.name, Healthy: !r.health.unhealthy.Load(), Fallback: t.fallback,
 		}
 		for _, p := range []*pool{r.udp, r.tcp} {

@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -29,7 +29,7 @@ func startServer(t *testing.T, yaml, block string) (addr string, inst *caddy.Ins
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	dnshalf.SetDefaults(dnshalf.Defaults{Config: write(t, dir, "gateway.yaml", yaml), State: dir})
+	instance.SetDefaults(write(t, dir, "gateway.yaml", yaml), dir)
 	addr = closedPort(t)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {

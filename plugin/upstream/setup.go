@@ -1,14 +1,12 @@
 package upstream
 
 import (
-	"fmt"
-
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 var log = clog.NewWithPlugin("upstream")
@@ -22,17 +20,13 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error("upstream", err)
 	}
-	h, err := dnshalf.Attach(c, o.config)
-	if err != nil {
-		return plugin.Error("upstream", err) // it names its own file and lines
-	}
-	route, err := h.Route(o.route)
-	if err != nil {
-		return plugin.Error("upstream", fmt.Errorf("%s: %w", o.at, err))
-	}
-	u := newUpstream(o, route.Status)
-	h.OnStatus(u.report)
-	c.OnStartup(u.onStartup)
+	u := newUpstream(o, nil)
+	block := instance.Attach(c, o.config)
+	block.Query(o.at, o.route, u.report)
+	c.OnStartup(func() error {
+		u.status = block.Dataplane().Route(o.route).State
+		return u.onStartup()
+	})
 	c.OnShutdown(u.onShutdown)
 	// CoreDNS calls the function once for each socket of the block; all share one handler.
 	dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return u })

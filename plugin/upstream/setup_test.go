@@ -10,8 +10,12 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 func at(tr transport, addr, name string) address {
@@ -74,7 +78,7 @@ func TestParse(t *testing.T) {
 	} {
 		want := defaults
 		tc.want(&want)
-		want.at = "Testfile:1 - Error during parsing"
+		want.at = corefile.Position{File: "Testfile", Line: 1}
 		got, err := parse(caddy.NewTestController("dns", tc.corefile))
 		if err != nil {
 			t.Errorf("%s: %v", tc.corefile, err)
@@ -137,7 +141,7 @@ func TestParseErrors(t *testing.T) {
 		{block("tls a b c d"), 2, "tls: write: tls [CERT KEY] [CA]"},
 		{"upstream vpn tls://192.0.2.53%dns.example.org {\ntls_servername dns.example.net\n}", 1,
 			"tls_servername: address tls://192.0.2.53:853 already has the name dns.example.org; write only one of the two"},
-		{block("config"), 2, "config: write: config FILE"},
+		{block("config"), 2, "config: want one file"},
 	} {
 		_, err := parse(caddy.NewTestController("dns", tc.corefile))
 		want := fmt.Sprintf("Testfile:%d - Error during parsing: %s", tc.line, tc.want)
@@ -147,22 +151,34 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// TestSetup: gateway.yaml is read, and the route looked up in it, when the server starts.
 func TestSetup(t *testing.T) {
+	if err := dnsserver.SetDirectives([]string{"bind", "upstream"}); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	file := write(t, dir, "gateway.yaml", "lan: [lan0]\nroutes:\n  office:\n    interface: tun0\n")
-	corefile := func(route string) string { return "upstream " + route + " 192.0.2.53 {\n config " + file + "\n}" }
+	missing := filepath.Join(dir, "none.yaml")
+	start := func(route, file string) error {
+		t.Helper()
+		text := ".:0 {\n bind 127.0.0.1\n upstream " + route + " 192.0.2.53 {\n  config " + file + "\n }\n}\n"
+		inst, err := caddy.Start(caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: []byte(text)})
+		if err == nil {
+			stop(t, inst)
+		}
+		return err
+	}
+	instance.SetDefaults("", dir)
 	for _, route := range []string{"office", "wan"} {
-		if err := setup(caddy.NewTestController("dns", corefile(route))); err != nil {
+		if err := start(route, file); err != nil {
 			t.Errorf("%s: %v", route, err)
 		}
 	}
-	err := setup(caddy.NewTestController("dns", corefile("offise")))
-	if err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Testfile:1 - Error during parsing: unknown route \"offise\": did you mean \"office\"?") {
+	err := start("offise", file)
+	if err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Corefile:3 - Error during parsing: unknown route \"offise\": did you mean \"office\"?") {
 		t.Errorf("unknown route: %v", err)
 	}
-	missing := filepath.Join(dir, "none.yaml")
-	err = setup(caddy.NewTestController("dns", "upstream wan {\n config "+missing+"\n}"))
-	if err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: ") || !strings.Contains(err.Error(), missing) {
+	if err := start("wan", missing); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("missing file: %v", err)
 	}
 	if err := setup(caddy.NewTestController("dns", "upstream")); err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Testfile:1 - ") {

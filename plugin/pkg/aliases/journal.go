@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ const (
 	journalBacklog = 4096                   // names waiting to be written
 	maxJournalLine = 4096                   // bytes; a name has 1004 at most, escaped
 )
+
+// File returns where aliases are stored in a state directory.
+func File(state string) string { return filepath.Join(state, "names") }
 
 // Persist reads the aliases that an earlier process left in a file and writes all changes
 // to it from then on. A line is `UNIXSECONDS NAME LIST,LIST`. A file with lines that cannot

@@ -11,7 +11,6 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/testbox"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // A router that ran dnsmasq has only itself in resolv.conf, and nothing else may know a
@@ -66,7 +65,6 @@ func TestResolvConfThatNamesTheBox(t *testing.T) {
 				b.Sh("mkdir /run/dhcpcd && cp " + dir + "/dhcpcd /run/dhcpcd/resolv.conf")
 			}
 			o := Options{Paths: paths.Paths{Config: filepath.Join(dir, "gateway.yaml"), Corefile: filepath.Join(dir, "Corefile"), State: dir, Run: dir}}
-			dnshalf.SetDefaults(dnshalf.Defaults{Config: o.Config, State: o.State})
 			var out bytes.Buffer
 			o.Out = &out
 			var err error

@@ -13,7 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // Check runs the setup of every directive with a configuration, without starting
@@ -30,7 +30,7 @@ func Check(t *corefile.Text, cfg *gateway.Config) []error {
 		return []error{fmt.Errorf("%s: no server block: want at least one, as in `. { ... }`", f.Name)}
 	}
 	problems := checkBlocks(t, f, cfg)
-	if _, err := dnshalf.CheckBlocks(f); err != nil {
+	if _, err := instance.CheckBlocks(f); err != nil {
 		problems = append(problems, fmt.Errorf("%s: %w", f.Name, err))
 	}
 	return problems
@@ -45,13 +45,10 @@ func explainBraces(err error) error {
 	return err
 }
 
-// checkBlocks sets up all blocks at once, and where that fails each block alone.
+// checkBlocks sets up all blocks at once, and where that fails each block alone. What the
+// blocks name must be in the configuration.
 func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []error {
 	all := setUp(t, cfg)
-	unknown := slices.ContainsFunc(f.Blocks, func(b corefile.Block) bool { return unknownDirective(b) != nil })
-	if all == nil && !unknown {
-		return nil
-	}
 	var problems []error
 	add := func(err error) {
 		// Blocks that import one snippet have its problem in common.
@@ -59,14 +56,18 @@ func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []erro
 			problems = append(problems, err)
 		}
 	}
+	found := false // what is wrong with all
 	for i, b := range f.Blocks {
-		if err := unknownDirective(b); err != nil {
-			add(err)
-		} else if alone, ok := f.Alone(i); ok {
-			add(setUp(alone, cfg))
+		err := unknownDirective(b)
+		if alone, ok := f.Alone(i); err == nil && all != nil && ok {
+			err = setUp(alone, cfg)
 		}
+		if found = found || err != nil; err == nil && cfg != nil {
+			err = instance.CheckNames(b, cfg)
+		}
+		add(err)
 	}
-	if len(problems) == 0 {
+	if !found {
 		add(all) // it is in how the blocks relate
 	}
 	return problems
@@ -77,7 +78,6 @@ func setUp(t *corefile.Text, cfg *gateway.Config) error {
 	if cfg == nil {
 		return nil
 	}
-	defer dnshalf.UseConfig(cfg)()
 	in := caddy.CaddyfileInput{Contents: t.Body, Filepath: t.Name(), ServerTypeName: "dns"}
 	return t.Explain(caddy.ValidateAndExecuteDirectives(in, nil, true))
 }
@@ -119,5 +119,5 @@ func Listeners(in caddy.Input) ([]firewall.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dnshalf.Listeners(f), nil
+	return instance.Listeners(f), nil
 }

@@ -156,9 +156,11 @@ func (p *process) start(ctx context.Context, f *files) error {
 // the nft table exists.
 func (p *process) compose(f *files) error {
 	var dns *resolver
+	var plane *dataplanePart
 	var table <-chan struct{} // closed when the nft table exists; nil: another process makes it
 	if p.o.has(control.DNS) {
-		dns = newResolver(p.o.Paths, f, p.look, p.fallBack)
+		plane = newDataplane(p.o, f, logging.New("dataplane"))
+		dns = newResolver(p.o.Paths, f, plane, p.look, p.fallBack)
 		table = dns.Ready()
 	}
 	if p.o.has(control.Gateway) {
@@ -172,7 +174,7 @@ func (p *process) compose(f *files) error {
 		p.members = append(p.members, newUpdater(p.o, f, logging.New("updater"), table))
 	}
 	if p.o.has(control.DNS) {
-		p.members = append(p.members, &dataplanePart{p.o.Config, dns.Ready()}, dns)
+		p.members = append(p.members, plane, dns)
 	}
 	return nil
 }

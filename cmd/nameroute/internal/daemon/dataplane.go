@@ -2,38 +2,85 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/gateway/dataplane"
+	"github.com/nameroute/nameroute/plugin/pkg/aliases"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
-// dataplanePart is the owner of the nft table. The plugins open it while CoreDNS starts
-// and close it with the last instance that uses it.
+// dataplanePart is the owner of the nft table and of the aliases.
 type dataplanePart struct {
-	config string          // its gateway.yaml
-	ready  <-chan struct{} // the resolver's
+	options Options
+	log     *slog.Logger
+	first   *files
+	opened  chan struct{} // closed when the plugins can use it
+	ready   chan struct{}
+	running atomic.Pointer[dataplane.Controller] // nil before it is opened
+}
+
+func newDataplane(o Options, f *files, log *slog.Logger) *dataplanePart {
+	return &dataplanePart{options: o, log: log, first: f, opened: make(chan struct{}), ready: make(chan struct{})}
 }
 
 func (d *dataplanePart) String() string              { return "dataplane" }
 func (d *dataplanePart) Ready() <-chan struct{}      { return d.ready }
-func (d *dataplanePart) Use(*files) error            { return nil } // the resolver's plugins pass it on
 func (d *dataplanePart) Check(context.Context) error { return nil }
+
+// Run opens the dataplane for the plugins and runs it. It is ready when what the Corefile
+// needs of it is there.
 func (d *dataplanePart) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	names := aliases.New()
+	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Log: d.log})
+	if err != nil {
+		return err
+	}
+	saving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	saved := names.Persist(saving, aliases.File(d.options.State), d.log)
+	withdraw := instance.Provide(c, names)
+	d.running.Store(c)
+	close(d.opened)
+	go func() {
+		select {
+		case <-c.Ready():
+			close(d.ready)
+		case <-saving.Done():
+		}
+	}()
+	err = c.Run(ctx)
+	withdraw()
+	stop()
+	<-saved
+	return err
 }
 
+// Use makes the configuration of other files the one in force, where the resolver has not
+// done that already. The error is one of lists, of which the last good content stays.
+func (d *dataplanePart) Use(f *files) error {
+	c := d.running.Load()
+	if c == nil {
+		return nil // the resolver has not started with the first files either
+	}
+	if c.Config() != f.config {
+		c.SetConfig(f.config)
+	}
+	return c.ListErrors()
+}
+
+// Down removes the nft table.
 func (d *dataplanePart) Down(ctx context.Context) error {
-	if h := dnshalf.Running(d.config); h != nil {
-		return h.Remove(ctx)
+	if c := d.running.Load(); c != nil {
+		return c.Down(ctx)
 	}
 	return nil
 }
 
 func (d *dataplanePart) Report(doc *status.Doc) {
-	if h := dnshalf.Running(d.config); h != nil {
-		s, err := h.Snapshot()
-		doc.Problem(err)
+	s, ok, err := instance.ReadStatus(d.options.Config)
+	doc.Problem(err)
+	if ok {
 		doc.AddDNS(s)
 	}
 }

@@ -19,7 +19,7 @@ type Part interface {
 type member interface {
 	Part
 	// Use makes other files the wanted ones. Only the resolver refuses any. An error of
-	// lists (dnshalf.ErrList) comes of files that are used nevertheless.
+	// lists (dataplane.ErrList) comes of files that are used nevertheless.
 	Use(*files) error
 	// Down removes all that the part owns in the kernel.
 	Down(context.Context) error

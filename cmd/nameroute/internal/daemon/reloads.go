@@ -8,7 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/gateway/dataplane"
 )
 
 // reloads are the reloads that were asked for and have not begun. Whoever asks for one
@@ -93,7 +93,7 @@ func (p *process) reloadNow(ctx context.Context) error {
 func (p *process) serveReload() {
 	waiting, loud := p.reloads.take()
 	err := p.reload()
-	listsOnly := errors.Is(err, dnshalf.ErrList)
+	listsOnly := errors.Is(err, dataplane.ErrList)
 	p.failing.Store(err != nil && !listsOnly)
 	switch {
 	case err == nil:
@@ -127,7 +127,7 @@ func (p *process) reload() error {
 	}
 	var lists error                                // of those the last good content stays in use
 	for _, m := range slices.Backward(p.members) { // the resolver first: it may refuse them
-		if err := m.Use(f); errors.Is(err, dnshalf.ErrList) {
+		if err := m.Use(f); errors.Is(err, dataplane.ErrList) {
 			lists = err
 		} else if err != nil {
 			return err

@@ -17,15 +17,16 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
+	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/gateway/firewall"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
 )
 
 // resolver runs CoreDNS. Run and Use are never called at the same time: two restarts at
 // once would leak references.
 type resolver struct {
 	paths  paths.Paths
-	first  *files // to start with
+	first  *files         // to start with
+	plane  *dataplanePart // that the plugins use
 	inst   atomic.Pointer[caddy.Instance]
 	ready  chan struct{}
 	health listenerHealth
@@ -42,13 +43,13 @@ var errReloadsItself = errors.New("nameroute does the reload")
 // newResolver prepares the process for CoreDNS, once. tick is called at each tick of
 // CoreDNS's reload plugin. (Without a registered loader the plugin would replace the
 // server by CoreDNS's default one.)
-func newResolver(p paths.Paths, f *files, tick func(), fallBack func(error) (*files, error)) *resolver {
+func newResolver(p paths.Paths, f *files, plane *dataplanePart, tick func(), fallBack func(error) (*files, error)) *resolver {
 	dnsserver.Quiet = true // our own line says what it would print
 	caddy.RegisterCaddyfileLoader("nameroute", caddy.LoaderFunc(func(string) (caddy.Input, error) {
 		tick()
 		return nil, errReloadsItself
 	}))
-	r := &resolver{paths: p, first: f, ready: make(chan struct{}), fallBack: fallBack}
+	r := &resolver{paths: p, first: f, plane: plane, ready: make(chan struct{}), fallBack: fallBack}
 	r.health = listenerHealth{current: r.listeners, answered: map[netip.AddrPort]bool{}}
 	return r
 }
@@ -59,6 +60,11 @@ func (r *resolver) Ready() <-chan struct{} { return r.ready }
 // Run serves until ctx ends. It is ready when the nft table exists and the listeners
 // are open; a stop leaves the table as it is.
 func (r *resolver) Run(ctx context.Context) error {
+	select {
+	case <-r.plane.opened:
+	case <-ctx.Done():
+		return nil
+	}
 	err := r.start(r.first)
 	if exit.Code(err) == exit.List && r.first.old == nil {
 		if good, goodErr := r.fallBack(err); goodErr == nil {
@@ -78,30 +84,30 @@ func (r *resolver) Run(ctx context.Context) error {
 }
 
 func (r *resolver) start(f *files) error {
-	defer dnshalf.UseConfig(f.config)()
 	inst, err := caddy.Start(r.paths.Input(f.corefile))
 	if err == nil {
 		r.inst.Store(inst)
 		return nil
 	}
 	err = f.text.Explain(err)
-	if errors.Is(err, dnshalf.ErrList) {
+	if errors.Is(err, dataplane.ErrList) {
 		return exit.With(exit.List, err)
 	}
 	return ports.Explain(err)
 }
 
-// Use applies changed files. Only a changed Corefile restarts CoreDNS's servers.
+// Use applies a changed Corefile, which restarts CoreDNS's servers. What the new one names
+// is in the new configuration, so the dataplane uses that first.
 func (r *resolver) Use(f *files) error {
-	defer dnshalf.UseConfig(f.config)()
 	inst := r.inst.Load()
 	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
-		if h := dnshalf.Running(r.paths.Config); h != nil {
-			return h.Reload()
-		}
 		return nil
 	}
+	plane := r.plane.running.Load()
+	old := plane.Config()
+	plane.SetConfig(f.config)
 	if err := r.restart(inst, f); err != nil {
+		plane.SetConfig(old)
 		return fmt.Errorf("keeping the running Corefile: %w", f.text.Explain(err))
 	}
 	countRestart(f.corefile)

@@ -12,7 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/sidecar"
-	"github.com/nameroute/nameroute/plugin/dnshalf"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // New returns what every process knows, whatever its parts.
@@ -99,13 +99,13 @@ func (r *Route) countLinks() {
 	r.RX, r.TX = &rx, &tx
 }
 
-// AddDNS adds what the dns half knows.
-func (d *Doc) AddDNS(s dnshalf.Snapshot) {
+// AddDNS adds what the dataplane and the plugins know.
+func (d *Doc) AddDNS(s instance.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Route.Name)
 		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
 		if r.Route.Name != gateway.WAN && s.Table {
-			to.Stopped = &Counter{r.Stopped.Packets, r.Stopped.Bytes}
+			to.Stopped = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
 		}
 	}
 	for _, l := range s.Lists {
@@ -129,7 +129,7 @@ func (d *Doc) AddDNS(s dnshalf.Snapshot) {
 		d.Blocks = append(d.Blocks, blockOf(b))
 	}
 	if s.Redirect.On {
-		d.Redirect = &Redirect{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Unsent}
+		d.Redirect = &Redirect{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Problem}
 	}
 	if s.Table {
 		d.Kernel.Table = string(s.Features.Mode)
@@ -137,7 +137,7 @@ func (d *Doc) AddDNS(s dnshalf.Snapshot) {
 	}
 }
 
-func blockOf(b dnshalf.BlockSnapshot) Block {
+func blockOf(b instance.BlockStatus) Block {
 	out := Block{Zones: b.Zones, View: b.View, Routes: b.Routes}
 	if out.Routes == nil {
 		out.Routes = []string{}

@@ -35,14 +35,6 @@ func Print(out io.Writer, d Doc) error {
 	return w.Flush()
 }
 
-// printSection prints a table below an empty line, or nothing without rows.
-func printSection(w io.Writer, t *output.Table) {
-	if !t.Empty() {
-		fmt.Fprintln(w)
-		t.Print(w)
-	}
-}
-
 func routesText(w io.Writer, d Doc) {
 	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
 	for _, r := range d.Routes {
@@ -66,7 +58,7 @@ func routesText(w io.Writer, d Doc) {
 			t.Remark(r.Name, r.Note)
 		}
 	}
-	printSection(w, t)
+	t.Print(w)
 	for _, l := range d.WAN.Defaults {
 		output.Remark(w, "WAN", l)
 	}
@@ -104,7 +96,7 @@ func listsText(w io.Writer, d Doc) {
 			t.Remark(l.Name, l.Error)
 		}
 	}
-	printSection(w, t)
+	t.Print(w)
 }
 
 func setsText(w io.Writer, d Doc) {
@@ -116,7 +108,7 @@ func setsText(w io.Writer, d Doc) {
 		}
 		t.Add(s.Set, s.Route, fmt.Sprint(s.Elements), capacity, fmt.Sprint(s.PerMinute))
 	}
-	printSection(w, t)
+	t.Print(w)
 }
 
 func upstreamsText(w io.Writer, d Doc) {
@@ -135,7 +127,7 @@ func upstreamsText(w io.Writer, d Doc) {
 		}
 		t.Add(u.Address, u.Route, health, latency, fmt.Sprint(u.Asked), fmt.Sprint(u.Answered))
 	}
-	printSection(w, t)
+	t.Print(w)
 }
 
 func blocksText(w io.Writer, d Doc) {
@@ -153,7 +145,7 @@ func blocksText(w io.Writer, d Doc) {
 		}
 		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
 	}
-	printSection(w, t)
+	t.Print(w)
 }
 
 func redirectText(w io.Writer, r *Redirect) {

@@ -1,0 +1,261 @@
+package dataplane
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+)
+
+const (
+	// evictedFor is how long the far host of an evicted flow is not heard via the WAN:
+	// longer than TCP retransmits a segment (net.ipv4.tcp_retries2: 15.4 min).
+	evictedFor = 16 * time.Minute
+	// evictPause is the least time between two walks over all connections. Where they
+	// take more than evictBurst, the pause is evictShare times as long, which bounds what
+	// they cost.
+	evictPause = 20 * time.Millisecond
+	evictBurst = 250 * time.Millisecond
+	evictShare = 5
+	// evictWalks bounds how often the walk is repeated for what began meanwhile.
+	evictWalks = 3
+	// evictBatch bounds the addresses of one transaction, behind which an answer may wait.
+	evictBatch = 250
+)
+
+// evictor resets flows to addresses that join a route with `evict: true`: older flows have
+// no route, and their next packet takes the new one. What joins is noted by Admit and by
+// each apply, and one goroutine walks over the connections once for all that was noted.
+// Flows that have a route keep it.
+type evictor struct {
+	c    *Controller
+	kick chan struct{} // capacity 1
+
+	mu       sync.Mutex
+	routes   map[string]*joining
+	excluded ranges // never rerouted
+	all      bool   // nothing is known to have been looked at
+}
+
+// ranges are merged ranges of addresses, of IPv4 and of IPv6.
+type ranges [2][]nft.Range
+
+func (r *ranges) has(a netip.Addr) bool {
+	if a.Is4() {
+		return nft.Within(r[0], a)
+	}
+	return nft.Within(r[1], a)
+}
+
+// joining is what joins one route. What the ranges hold is never changed.
+type joining struct {
+	route   gateway.Route
+	covered ranges              // by its lists
+	looked  ranges              // covered when connections were last looked at
+	learned map[netip.Addr]bool // since then
+}
+
+// fresh reports whether anything has joined since connections were last looked at.
+func (j *joining) fresh() bool {
+	return len(j.learned) > 0 || !slices.Equal(j.covered[0], j.looked[0]) || !slices.Equal(j.covered[1], j.looked[1])
+}
+
+// claims reports whether an address has joined.
+func (j *joining) claims(a netip.Addr) bool {
+	if firewall.IsSpecial(a) && !j.route.Private {
+		return false
+	}
+	return j.learned[a] || j.covered.has(a) && !j.looked.has(a)
+}
+
+func newEvictor(c *Controller) *evictor {
+	return &evictor{c: c, kick: make(chan struct{}, 1), routes: map[string]*joining{}}
+}
+
+// onLearn notes addresses that a route has just learned.
+func (e *evictor) onLearn(route string, addrs []netip.Addr) {
+	if len(addrs) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.routes[route]; r != nil { // else onApply will find them
+		for _, a := range addrs {
+			r.learned[a.Unmap()] = true
+		}
+		wake(e.kick)
+	}
+}
+
+// onApply notes what the table in force covers. To a route that did not evict before, all
+// that it has joins now: at a start, flows may be older than all of it.
+func (e *evictor) onApply(s firewall.Spec) {
+	routes := map[string]*joining{}
+	for _, r := range s.Config.Routes {
+		if r.Evict {
+			routes[r.Name] = &joining{route: r, covered: ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}}
+		}
+	}
+	excluded := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
+	e.mu.Lock() // Admit blocks on this lock; keep the section short
+	defer e.mu.Unlock()
+	old := e.routes
+	e.routes, e.excluded = routes, excluded
+	for name, now := range routes {
+		if was := old[name]; was != nil {
+			now.looked, now.learned = was.looked, was.learned
+		} else {
+			now.learned = e.everything(now.route)
+		}
+		if now.fresh() {
+			wake(e.kick)
+		}
+	}
+}
+
+// onLoss notes that the table was not in force for a while: flows have begun without it.
+func (e *evictor) onLoss() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = len(e.routes) > 0
+	if e.all {
+		wake(e.kick)
+	}
+}
+
+// everything returns all that a route has learned.
+func (e *evictor) everything(r gateway.Route) map[netip.Addr]bool {
+	all, pair := map[netip.Addr]bool{}, firewall.Pair(r)
+	for _, set := range []nft.SetRef{pair.Set4, pair.Set6} {
+		for _, el := range e.c.kernel.Learned(set) {
+			all[el.Addr] = true
+		}
+	}
+	return all
+}
+
+// run evicts flows until ctx ends.
+func (e *evictor) run(ctx context.Context) {
+	var spent time.Duration // in walks, less what was waited
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.kick:
+		}
+		began := time.Now()
+		spent = max(0, spent-began.Sub(last)/evictShare)
+		wait := evictPause
+		if err := e.evict(ctx, e.pending()); err != nil {
+			if ctx.Err() == nil {
+				e.c.log.Warn("flows to newly routed addresses are not reset yet, trying again", "error", err)
+			}
+			e.onLoss()
+			wait = e.c.timers.Retry
+		}
+		last = time.Now()
+		spent += last.Sub(began)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(wait, evictShare*(spent-evictBurst))):
+		}
+	}
+}
+
+// eviction is what one walk over the connections is for.
+type eviction struct {
+	routes   []joining
+	excluded ranges
+}
+
+// pending returns what has joined, which counts as looked at from here on.
+func (e *evictor) pending() eviction {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := eviction{excluded: e.excluded}
+	for _, r := range e.routes {
+		if e.all {
+			r.looked, r.learned = ranges{}, e.everything(r.route)
+		}
+		if !r.fresh() {
+			continue
+		}
+		w.routes = append(w.routes, *r)
+		r.looked, r.learned = r.covered, map[netip.Addr]bool{}
+	}
+	e.all = false
+	w.routes = slices.DeleteFunc(w.routes, func(r joining) bool { return e.c.fallsBack(r.route.Name) })
+	return w
+}
+
+// route returns the route that a flow has to take, nil to leave it alone. A destination
+// that a NAT rule translates counts as well as what it is translated to.
+func (w *eviction) route(f conntrack.Flow) *joining {
+	if w.excluded.has(f.Dst) || w.excluded.has(f.To) {
+		return nil
+	}
+	for i := range w.routes {
+		if r := &w.routes[i]; r.claims(f.Dst) {
+			return r
+		}
+	}
+	return nil
+}
+
+// evict deletes the flows that an eviction is about. Their far hosts are blocked before,
+// so that nothing is sent to them any more. New flows are not affected: they have the
+// route's mark.
+func (e *evictor) evict(ctx context.Context, w eviction) error {
+	if len(w.routes) == 0 {
+		return nil
+	}
+	none := gateway.Mark{Mask: w.routes[0].route.Mark.Mask}
+	evicted := map[string]int{}
+	defer func() { e.report(evicted) }()
+	for range evictWalks {
+		far := map[netip.Addr]bool{}
+		err := conntrack.Walk(none, func(f conntrack.Flow) {
+			if w.route(f) != nil {
+				far[f.Dst] = true
+			}
+		})
+		if err != nil || len(far) == 0 {
+			return err
+		}
+		addrs := make([]netip.Addr, 0, len(far))
+		for a := range far {
+			addrs = append(addrs, a)
+		}
+		for part := range slices.Chunk(addrs, evictBatch) {
+			if err := e.c.kernel.Learn(ctx, firewall.EvictedPair(), part, evictedFor-time.Minute, evictedFor); err != nil {
+				return err
+			}
+		}
+		if _, err := conntrack.Delete(none, func(f conntrack.Flow) bool {
+			r := w.route(f)
+			if r == nil || !far[f.Dst] {
+				return false
+			}
+			evicted[r.route.Name]++
+			return true
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *evictor) report(evicted map[string]int) {
+	for route, n := range evicted {
+		evictedFlows.WithLabelValues(route).Add(float64(n))
+		e.c.log.Info("reset flows to newly routed addresses", "route", route, "flows", n)
+	}
+}

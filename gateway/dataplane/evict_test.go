@@ -1,0 +1,109 @@
+package dataplane
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+)
+
+func rangesOf(prefixes ...string) ranges {
+	var all []netip.Prefix
+	for _, p := range prefixes {
+		all = append(all, netip.MustParsePrefix(p))
+	}
+	return ranges{nft.Merge(all, gateway.V4), nft.Merge(all, gateway.V6)}
+}
+
+// Of the flows without a route those are reset whose destination has joined one, but for
+// what is never rerouted.
+func TestEvictChooses(t *testing.T) {
+	joined := func(addrs ...string) map[netip.Addr]bool {
+		m := map[netip.Addr]bool{}
+		for _, a := range addrs {
+			m[netip.MustParseAddr(a)] = true
+		}
+		return m
+	}
+	w := eviction{
+		excluded: rangesOf("192.168.1.0/24", "8.8.4.4/32", "fe80::/10"),
+		routes: []joining{
+			{route: gateway.Route{Name: "vpn"}, learned: joined("8.8.8.8", "8.8.4.4", "10.1.1.1", "2606:4700::1"),
+				covered: rangesOf("9.0.0.0/8", "198.18.0.0/15", "2620::/16"), looked: rangesOf("9.9.9.0/24")},
+			{route: gateway.Route{Name: "office", Private: true}, learned: joined("10.1.1.1"), covered: rangesOf("172.16.0.0/12")},
+		},
+	}
+	for _, c := range []struct{ dst, to, want string }{
+		{"8.8.8.8", "", "vpn"},
+		{"2606:4700::1", "", "vpn"},
+		{"9.9.8.255", "", "vpn"},
+		{"9.9.9.9", "", ""}, // was covered before
+		{"9.9.10.0", "", "vpn"},
+		{"2620:fe::9", "", "vpn"},
+		{"8.8.4.4", "", ""},            // excluded
+		{"8.8.8.8", "192.168.1.1", ""}, // redirected to the box
+		{"8.8.8.8", "1.1.1.1", "vpn"},
+		{"192.168.1.1", "", ""},
+		{"10.1.1.1", "", "office"}, // special use
+		{"198.18.0.1", "", ""},
+		{"172.20.1.1", "", "office"},
+		{"1.1.1.1", "", ""},
+	} {
+		f := conntrack.Flow{Dst: netip.MustParseAddr(c.dst)}
+		if f.To = f.Dst; c.to != "" {
+			f.To = netip.MustParseAddr(c.to)
+		}
+		got := ""
+		if r := w.route(f); r != nil {
+			got = r.route.Name
+		}
+		if got != c.want {
+			t.Errorf("a flow to %s (%s) is reset for %q, want %q", c.dst, c.to, got, c.want)
+		}
+	}
+}
+
+// What has joined is handed out once, and all of it again after a loss.
+func TestEvictPending(t *testing.T) {
+	f := newFake()
+	c := f.controller(t, "routes:\n  vpn: {interface: tun0, on_down: wan}\n  office: {interface: tun1}\n")
+	if err := c.Require(t.Context()); err != nil { // both are up
+		t.Fatal(err)
+	}
+	e := newEvictor(c)
+	cfg := &gateway.Config{Mask: gateway.DefaultMask, Routes: []gateway.Route{{Name: "vpn", Evict: true}, {Name: "office"}}}
+	s := firewall.Spec{Config: cfg, Prefixes: map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}}
+	want := func(when string, want int) {
+		t.Helper()
+		if got := len(e.pending().routes); got != want {
+			t.Errorf("%s: %d routes to look at, want %d", when, got, want)
+		}
+	}
+	a := []netip.Addr{netip.MustParseAddr("8.8.8.8")}
+	e.onLearn("vpn", a)
+	want("before a table is in force", 0)
+	e.onApply(s)
+	want("at the start", 1)
+	e.onApply(s)
+	want("applied twice", 0)
+	e.onLearn("office", a)
+	want("a route that leaves flows where they are", 0)
+	e.onLearn("vpn", a)
+	want("an address", 1)
+	want("an address that was looked at", 0)
+	s.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/7")}}
+	e.onApply(s)
+	want("a prefix", 1)
+	e.onLoss()
+	want("a loss", 1)
+	f.routes["vpn"] = policy.RouteState{}
+	if err := c.Require(t.Context()); err != nil { // vpn is down
+		t.Fatal(err)
+	}
+	e.onLearn("vpn", a)
+	want("while new flows go by the WAN", 0)
+}

@@ -1,0 +1,164 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/gateway/pkg/wallclock"
+)
+
+// keepEvery is how often learned addresses are stored, if there are new ones or the clock
+// was set: what a loss of power may cost. Anything less the kernel's table survives.
+const keepEvery = time.Minute
+
+// keeper stores learned addresses, so that a reboot brings back what has not ended.
+type keeper struct {
+	c      *Controller
+	file   string
+	stored uint64 // kernel.Changes when the file was last written
+	edge   logonce.Edge
+	bad    bool // the last write failed
+
+	mu       sync.Mutex
+	restored bool // the file was read: until then it must not be replaced
+}
+
+func newKeeper(c *Controller, file string) *keeper { return &keeper{c: c, file: file} }
+
+// restore tells the kernel's side once what an earlier process stored, before the first
+// apply reads the sets. A file that is not ours is set aside; nothing here stops a start.
+func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[string]nft.SetPair) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.restored || len(pairs) == 0 {
+		return
+	}
+	k.restored = true
+	all, err := k.load(time.Now(), cfg.Lifetime.Ceiling)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		aside, asideErr := statefile.SetAside(k.file)
+		k.c.log.Warn("stored addresses are damaged; they are learned again with the next answers", "file", k.file, "aside", aside, "error", errors.Join(err, asideErr))
+	}
+	if err := statefile.RemovePending(k.file); err != nil {
+		k.c.log.Warn("files of a killed process cannot be removed", "file", k.file, "error", err)
+	}
+	elems := map[nft.SetRef][]nft.Element{}
+	for _, r := range all {
+		pair, ok := pairs[r.route]
+		if !ok {
+			continue // the route has left gateway.yaml
+		}
+		ref := pair.Set4
+		if r.addr.Is6() {
+			ref = pair.Set6
+		}
+		elems[ref] = append(elems[ref], nft.Element{Addr: r.addr, Expires: r.left})
+		if len(r.names) > 0 {
+			k.c.why(r.route).restore(r.addr, r.names, r.left)
+		}
+	}
+	for ref, elems := range elems {
+		if err := k.c.kernel.Remember(ctx, ref, elems); err != nil {
+			k.c.log.Warn("stored addresses are not restored", "set", ref.String(), "error", err)
+		}
+	}
+}
+
+func (k *keeper) isRestored() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.restored
+}
+
+func (k *keeper) load(now time.Time, most time.Duration) ([]remembered, error) {
+	f, err := statefile.Open(k.file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readLearned(f, now, most)
+}
+
+// run stores what is learned until ctx ends, and then for the last time. Only that time
+// the names are stored, too: after a crash they would be those of a minute ago, and an
+// address would be taken from a name that it was given to since.
+func (k *keeper) run(ctx context.Context) {
+	clock := wallclock.New()
+	k.report(k.save(false))
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			k.report(k.save(true))
+			return
+		case <-tick.C:
+			k.c.sweepWhys()
+			if clock.Stepped() || k.c.kernel.Changes() != k.stored || k.bad {
+				k.report(k.save(false))
+			}
+		}
+	}
+}
+
+// report logs when writing begins to fail, and when it works again: a full disk is no
+// reason to stop, nor to log it every minute.
+func (k *keeper) report(err error) {
+	switch began, ended := k.edge.Failing("", err); {
+	case began:
+		k.c.log.Warn("learned addresses cannot be stored, a reboot would lose them", "file", k.file, "error", err)
+	case ended:
+		k.c.log.Info("learned addresses are stored again", "file", k.file)
+	}
+	k.bad = err != nil
+}
+
+// save replaces the file by what is learned now.
+func (k *keeper) save(names bool) error {
+	if !k.isRestored() {
+		return nil
+	}
+	changes := k.c.kernel.Changes()
+	if err := replaceLearned(k.file, time.Now(), k.c.learned(names)); err != nil {
+		return err
+	}
+	k.stored = changes
+	return nil
+}
+
+// replaceLearned replaces the file: a reader, or a process after a crash, sees the old
+// one or the new one.
+func replaceLearned(file string, now time.Time, all []remembered) error {
+	return statefile.Replace(file, 0o600, func(w io.Writer) error { return writeLearned(w, now, all) })
+}
+
+// learned lists what all routes' sets hold, at most maxLearned of them.
+func (c *Controller) learned(names bool) []remembered {
+	var all []remembered
+	for route, pair := range c.pairs() {
+		w := c.why(route)
+		for _, ref := range []nft.SetRef{pair.Set4, pair.Set6} {
+			for _, e := range c.kernel.Learned(ref) {
+				r := remembered{route: route, addr: e.Addr, left: e.Expires}
+				if names {
+					r.names = w.names(e.Addr)
+				}
+				all = append(all, r)
+			}
+		}
+	}
+	if len(all) > maxLearned {
+		slices.SortFunc(all, func(a, b remembered) int { return int(b.left - a.left) })
+		all = all[:maxLearned]
+	}
+	return all
+}

@@ -1,0 +1,162 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
+)
+
+// refresh reads what the sidecar shows in the kernel (each route's table) and what is
+// around the box, publishes the routes' states and brings the nft table up to date.
+func (c *Controller) refresh(ctx context.Context) error {
+	c.work.Lock()
+	defer c.work.Unlock()
+	if c.closed {
+		return nft.ErrClosed
+	}
+	cfg, required := c.Config(), c.requirements()
+	seen, err := c.system.Routes(cfg)
+	if err != nil {
+		return err
+	}
+	spec := firewall.Spec{
+		Config: cfg, WANLinks: c.wanLinks(cfg, seen), Removed: c.removedMarks(cfg, time.Now()),
+		Egress: map[string]firewall.Egress{}, Prefixes: map[string][]netip.Prefix{},
+	}
+	for _, r := range required {
+		for _, l := range r.Listeners {
+			if !slices.Contains(spec.Listeners, l) {
+				spec.Listeners = append(spec.Listeners, l)
+			}
+		}
+	}
+	var links []string
+	resolvers := c.resolversOfWAN(cfg)
+	for _, r := range cfg.AllRoutes() {
+		conf := c.providers.Load(r).Conf
+		st := c.publish(r, conf, seen[r.Name], cfg, resolvers)
+		if r.Name == gateway.WAN {
+			continue
+		}
+		e := egress(cfg, r, conf, seen[r.Name], spec.WANLinks)
+		e.Down = st.Down
+		spec.Egress[r.Name] = e
+		spec.Prefixes[r.Name] = c.prefixes(r)
+		if e.Inbound {
+			links = append(links, e.Links...)
+		}
+	}
+	c.closeUnconfigured(cfg)
+	if spec.Local, err = c.system.Local(links); err != nil {
+		return err
+	}
+	table := wantsTable(required)
+	c.reportProblems(spec, table)
+	if !table {
+		return nil
+	}
+	if _, err = c.kernel.Apply(ctx, firewall.Desired(spec)); err != nil {
+		return err
+	}
+	c.evict.onApply(spec)
+	return c.resetRedirectedFlows(spec)
+}
+
+// reportProblems keeps what of the configuration cannot be had for Status, and logs it
+// where it changes.
+func (c *Controller) reportProblems(spec firewall.Spec, table bool) {
+	redirect := CheckRedirect(spec, table)
+	c.mu.Lock()
+	c.redirect = redirect
+	c.mu.Unlock()
+	c.warnOnce("redirect_dns", redirect)
+	if !table {
+		c.warnOnce("evict", checkEvict(spec.Config))
+	}
+}
+
+// warnOnce logs an error when it changes.
+func (c *Controller) warnOnce(subject string, err error) {
+	if changed, _ := c.edge.Error(subject, err); changed {
+		c.log.Warn(err.Error())
+	}
+}
+
+// wanLinks returns the interfaces of the WAN; while it has no default, the last ones.
+func (c *Controller) wanLinks(cfg *gateway.Config, seen map[string]policy.RouteState) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if links := seen[gateway.WAN].Links; len(links) > 0 {
+		c.wan = links
+	}
+	if cfg.WANLink != "" {
+		return []string{cfg.WANLink}
+	}
+	return c.wan
+}
+
+// resolversOfWAN returns the current resolvers, else the last known ones: what renews a
+// lease empties the file first, or for good when the line is down. Where there never was
+// one, `upstream wan` without addresses answers SERVFAIL and says why. c.work is held.
+func (c *Controller) resolversOfWAN(cfg *gateway.Config) []netip.AddrPort {
+	servers, err := c.system.WANResolvers(cfg)
+	if err != nil && len(c.wanResolvers) > 0 {
+		err = fmt.Errorf("%w: the last ones stay in use", err)
+	}
+	c.warnOnce("WAN resolvers", err)
+	if err == nil {
+		if old := c.wanResolvers; len(old) > 0 && !slices.Equal(old, servers) {
+			c.log.Info("the WAN's resolvers have changed", "resolvers", servers)
+		}
+		c.wanResolvers = servers
+	}
+	return c.wanResolvers
+}
+
+// egress returns what the nft table has to know of a route's egress.
+func egress(cfg *gateway.Config, r gateway.Route, conf *provider.Conf, seen policy.RouteState, wan []string) firewall.Egress {
+	e := firewall.Egress{Links: seen.Links, MTU: seen.MTU}
+	if r.Egress.Link != "" {
+		e.Links = []string{r.Egress.Link}
+	}
+	// A link that also carries the LAN or the WAN does not tell which route a
+	// connection came in by.
+	e.Inbound = !slices.ContainsFunc(e.Links, func(l string) bool {
+		return slices.Contains(cfg.LAN, l) || slices.Contains(wan, l)
+	})
+	switch r.SNAT.Mode {
+	case gateway.SNATOff:
+	case gateway.SNATTo:
+		for _, a := range r.SNAT.Addrs {
+			setSNAT(&e, a)
+		}
+	case gateway.SNATMasquerade:
+		e.Masquerade = true
+	default:
+		e.Masquerade = conf == nil
+		if conf != nil {
+			for _, p := range conf.Addresses {
+				setSNAT(&e, p.Addr())
+			}
+		}
+	}
+	return e
+}
+
+// setSNAT uses the first address of each family.
+func setSNAT(e *firewall.Egress, a netip.Addr) {
+	switch {
+	case a.Is4() && !e.SNAT4.IsValid():
+		e.SNAT4 = a
+	case a.Is6() && !e.SNAT6.IsValid():
+		e.SNAT6 = a
+	}
+}

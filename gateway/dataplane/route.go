@@ -1,0 +1,126 @@
+package dataplane
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway/nft"
+
+	"github.com/nameroute/nameroute/gateway/firewall"
+)
+
+// Route is one block's use of a route: what it learns, and what it has to know of it.
+type Route struct {
+	c     *Controller
+	name  string
+	state *atomic.Pointer[State]
+	why   *why
+	sets  *nft.SetPair // of another program's nft table; nil: the route's own
+}
+
+// Route returns a route, to learn into its own sets. A name that gateway.yaml does not
+// have is a route that is down.
+func (c *Controller) Route(name string) *Route {
+	return &Route{c: c, name: name, state: c.state(name), why: c.why(name)}
+}
+
+// Into returns the same route, to learn into the sets of another program's nft table.
+func (r *Route) Into(sets nft.SetPair) *Route {
+	into := *r
+	into.sets = &sets
+	return &into
+}
+
+// Name returns the route's name in gateway.yaml.
+func (r *Route) Name() string { return r.name }
+
+// State returns what is known of the route now; never nil. It takes no lock.
+func (r *Route) State() *State { return r.state.Load() }
+
+// Answer is what a client is about to get.
+type Answer struct {
+	Name  string       // that was queried, in any case; "" if that is not known
+	Addrs []netip.Addr // that the client could connect to; Admit reorders it
+	// Need is for how long the addresses must stay routed, Want how long they are given
+	// where they would not: see gateway.Lifetime.Of.
+	Need, Want time.Duration
+}
+
+// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds; a
+// client gives a resolver 5 s.
+const learnTimeout = 2 * time.Second
+
+// Admit returns when all addresses of an answer are in the route's sets, so that the
+// client may have it, and how many of them the route takes: special-use addresses are
+// learned only by a route with `private: learn`. limit is asked where some of them are
+// new to the sets, may refuse them, and may be nil.
+//
+// Where all are there already, which is the case of nearly all answers from the cache, no
+// lock is taken, nothing is allocated, and the kernel is not asked. That ctx ends does not
+// stop it: the answer is cached, and the next hit relies on the elements.
+func (r *Route) Admit(ctx context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
+	st := r.state.Load()
+	addrs := a.Addrs
+	if !st.Route.Private {
+		addrs = slices.DeleteFunc(addrs, firewall.IsSpecial)
+	}
+	if len(addrs) == 0 {
+		return 0, nil
+	}
+	pair := r.sets
+	if pair == nil {
+		pair = &st.pair
+	}
+	if r.known(pair, a, addrs) {
+		return len(addrs), nil
+	}
+	fresh := r.missing(pair, addrs)
+	if limit != nil && len(fresh) > 0 {
+		if err := limit(len(fresh)); err != nil {
+			return len(addrs), err
+		}
+	}
+	r.note(pair, a, addrs) // before the sets are looked at
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
+	defer cancel()
+	if err := r.c.kernel.Learn(ctx, *pair, addrs, a.Need, a.Want); err != nil {
+		return len(addrs), err
+	}
+	r.c.meter(r.name).count(time.Now(), addrs)
+	if st.Route.Evict && r.sets == nil {
+		r.c.evict.onLearn(r.name, fresh)
+	}
+	return len(addrs), nil
+}
+
+// known reports whether all addresses of an answer stay in their sets for as long as it
+// needs them, with its name among those that they were learned for.
+func (r *Route) known(pair *nft.SetPair, a Answer, addrs []netip.Addr) bool {
+	if !r.c.kernel.Knows(pair, addrs, a.Need) {
+		return false
+	}
+	if r.why.has(r.why.id(a.Name), addrs, a.Need) {
+		return true
+	}
+	// Another name had them. From here on this one keeps them, too: see why.unjustified.
+	r.note(pair, a, addrs)
+	return r.c.kernel.Knows(pair, addrs, a.Need)
+}
+
+// missing returns the addresses that are not in their sets.
+func (r *Route) missing(pair *nft.SetPair, addrs []netip.Addr) (fresh []netip.Addr) {
+	for _, addr := range addrs {
+		if !r.c.kernel.Holds(pair, addr) {
+			fresh = append(fresh, addr)
+		}
+	}
+	return fresh
+}
+
+// note adds the answer's name to those that the addresses were learned for.
+func (r *Route) note(pair *nft.SetPair, a Answer, addrs []netip.Addr) {
+	r.why.note(a.Name, addrs, max(a.Need, a.Want), func(addr netip.Addr) bool { return r.c.kernel.Holds(pair, addr) })
+}

@@ -1,0 +1,136 @@
+package dataplane
+
+import (
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
+)
+
+// State is what is known of a route at one moment. It is immutable: two equal pointers
+// mean that nothing has changed.
+type State struct {
+	Route        gateway.Route
+	Lifetime     gateway.Lifetime
+	Down         bool             // its table has no default: the sidecar withdrew it, or did not add it yet
+	V4, V6       bool             // families that the route has, whether it is down or not
+	Resolvers    []netip.AddrPort // the route's own: of the provider's file, or of the WAN
+	WANMark      gateway.Mark
+	WANResolvers []netip.AddrPort
+
+	pair   nft.SetPair // the route's own sets
+	v6Lost time.Time   // since when its table lacks the IPv6 default; zero: it has it, or is down
+}
+
+// fallsBack reports whether new flows of a route take the WAN now.
+func (c *Controller) fallsBack(route string) bool {
+	st := c.state(route).Load()
+	return st.Down && st.Route.OnDown == gateway.FallBack
+}
+
+// publish stores what is known of a route for the queries. The WAN is never down: a
+// resolver on a connected network needs no default, and before the sidecar has run for
+// the first time table main leads to all of them.
+func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *State {
+	cell := c.state(r.Name)
+	old := cell.Load()
+	st := &State{
+		Route: r, Lifetime: cfg.Lifetime, V4: seen.Default4, V6: seen.Default6,
+		Down:    r.Name != gateway.WAN && !seen.Default4 && !seen.Default6,
+		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: firewall.Pair(r),
+	}
+	if st.Down {
+		// Its families do not change because it is down.
+		st.V4, st.V6 = old.V4, old.V6
+		if conf != nil {
+			st.V4, st.V6 = conf.Families()
+		}
+	} else if !seen.Default6 && old.V6 && mayHaveV6(conf) {
+		c.awaitV6(st, old, time.Now())
+	}
+	switch {
+	case r.Name == gateway.WAN:
+		st.Resolvers = wan
+	case conf != nil:
+		st.Resolvers = conf.Resolvers()
+	}
+	if reflect.DeepEqual(old, st) {
+		return old
+	}
+	c.reportChange(old, st)
+	cell.Store(st)
+	return st
+}
+
+// reportChange logs that a route went down or came up, once it was seen before.
+func (c *Controller) reportChange(old, st *State) {
+	switch {
+	case st.Route.Name == gateway.WAN || old.Down == st.Down || old.Route.Number == 0:
+	case !st.Down:
+		c.log.Info("route is up", "route", st.Route.Name)
+	case st.Route.OnDown == gateway.FallBack:
+		c.log.Info("route is down, new flows and queries take the WAN", "route", st.Route.Name)
+	default:
+		c.log.Info("route is down, its packets and queries are blocked", "route", st.Route.Name)
+	}
+}
+
+// awaitV6 lets a route keep IPv6 for a moment after its default was last seen: a route
+// comes up one default at a time, and an AAAA that is answered with no data in between
+// would be cached for a minute.
+func (c *Controller) awaitV6(st, old *State, now time.Time) {
+	st.v6Lost = old.v6Lost
+	if st.v6Lost.IsZero() {
+		st.v6Lost = now
+		time.AfterFunc(c.timers.FamilyLag, c.Kick)
+	}
+	st.V6 = now.Sub(st.v6Lost) < c.timers.FamilyLag
+}
+
+// mayHaveV6 reports what the provider's file says; other egresses may have any family.
+func mayHaveV6(conf *provider.Conf) bool {
+	if conf == nil {
+		return true
+	}
+	_, v6 := conf.Families()
+	return v6
+}
+
+// closeUnconfigured marks the routes that have left gateway.yaml as down, for the blocks
+// that still name them.
+func (c *Controller) closeUnconfigured(cfg *gateway.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, cell := range c.states {
+		if _, ok := cfg.Route(name); !ok {
+			st := *cell.Load()
+			st.Down, st.Route.OnDown = true, gateway.Block
+			cell.Store(&st)
+		}
+	}
+}
+
+// state returns where a route's state is found. Until it is known, the route is down.
+func (c *Controller) state(name string) *atomic.Pointer[State] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.states[name]
+	if s == nil {
+		s = new(atomic.Pointer[State])
+		cfg := c.Config()
+		r, ok := cfg.Route(name)
+		if !ok {
+			r = gateway.Route{Name: name}
+		}
+		r.Number = 0
+		s.Store(&State{Route: r, Lifetime: cfg.Lifetime, Down: true, V4: true, V6: true, WANMark: cfg.WANRoute().Mark, pair: firewall.Pair(r)})
+		c.states[name] = s
+	}
+	return s
+}

@@ -1,0 +1,99 @@
+package dataplane
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/lists"
+)
+
+// Status is what the controller knows at one moment.
+type Status struct {
+	Table    bool         // an nft table is wanted, or sets of another program are used
+	Features nft.Features // of the kernel; meaningful with Table
+	Routes   []RouteStatus
+	Sets     []SetStatus
+	Lists    []lists.Report
+	Redirect gateway.Redirect
+	Problem  string          // what of Redirect cannot be had, and why; "" where all can
+	Counts   firewall.Counts // of the table, where it is ours
+	Err      error           // why the kernel could not be asked; the rest is filled in
+}
+
+// RouteStatus is a route as the dataplane sees it.
+type RouteStatus struct {
+	Route     gateway.Route
+	Up        bool
+	V4, V6    bool
+	Resolvers []netip.AddrPort // its own
+	Dropped   nft.Counter      // by its kill switch, since the table was made
+}
+
+// SetStatus is one of a route's sets of learned addresses.
+type SetStatus struct {
+	Set      nft.SetRef
+	Route    string
+	Family   gateway.Family
+	Elements int
+	Capacity int // 0: without a limit, or not known, because the set is another program's
+	// PerMinute is how many addresses were learned or prolonged in the last minute.
+	PerMinute int
+}
+
+// Status returns what the controller knows now.
+func (c *Controller) Status() Status {
+	cfg := c.Config()
+	c.mu.Lock()
+	redirect := c.redirect
+	var newest Requirements // where a reload is under way
+	if n := len(c.required); n > 0 {
+		newest = c.required[n-1]
+	}
+	c.mu.Unlock()
+	s := Status{Lists: c.Lists(), Redirect: cfg.Redirect, Table: len(newest.Uses) > 0}
+	if redirect != nil {
+		s.Problem = redirect.Error()
+	}
+	if s.Table {
+		s.Features = c.kernel.Features()
+		if newest.wantsTable() {
+			s.Counts, s.Err = c.system.Counts()
+		}
+		s.Sets = c.setStatus(newest, cfg)
+	}
+	for _, r := range cfg.AllRoutes() {
+		st := c.state(r.Name).Load()
+		s.Routes = append(s.Routes, RouteStatus{
+			Route: r, Up: !st.Down, V4: st.V4, V6: st.V6, Resolvers: st.Resolvers, Dropped: s.Counts.Dropped[r.Name],
+		})
+	}
+	return s
+}
+
+// setStatus counts what the routes have learned, in the order of gateway.yaml. It does not
+// ask the kernel: what the kernel has is followed by its events.
+func (c *Controller) setStatus(of Requirements, cfg *gateway.Config) []SetStatus {
+	var all []SetStatus
+	for _, r := range cfg.Routes {
+		pair, capacity, found := firewall.Pair(r), cfg.SetSize, false
+		for _, u := range of.Uses {
+			if u.Route == r.Name && u.Learns {
+				found = true
+				if u.Sets != nil {
+					pair, capacity = *u.Sets, 0
+				}
+			}
+		}
+		if !found {
+			continue
+		}
+		v4, v6 := c.meter(r.Name).perMinute(time.Now())
+		all = append(all,
+			SetStatus{pair.Set4, r.Name, gateway.V4, len(c.kernel.Learned(pair.Set4)), capacity, v4},
+			SetStatus{pair.Set6, r.Name, gateway.V6, len(c.kernel.Learned(pair.Set6)), capacity, v6})
+	}
+	return all
+}

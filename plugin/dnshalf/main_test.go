@@ -1,9 +1,0 @@
-package dnshalf
-
-import (
-	"testing"
-
-	"github.com/nameroute/nameroute/test/netlab"
-)
-
-func TestMain(m *testing.M) { netlab.Main(m) }

@@ -1,0 +1,50 @@
+package instance
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/nameroute/nameroute/gateway/firewall"
+)
+
+// listeners returns the addresses and ports that answer for the zones.
+func listeners(zones []zone) []firewall.Listener {
+	var all []firewall.Listener
+	for _, z := range zones {
+		port, err := strconv.ParseUint(z.port, 10, 16)
+		if err != nil {
+			continue // a block without a port has no listener
+		}
+		for _, host := range z.hosts {
+			for _, proto := range protocols(z.transport) {
+				l := firewall.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port), DNS: z.transport == "dns"}
+				if !slices.Contains(all, l) {
+					all = append(all, l)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// protocols returns those below a CoreDNS transport.
+func protocols(transport string) []string {
+	switch transport {
+	case "dns":
+		return []string{"udp", "tcp"}
+	case "quic", "https3":
+		return []string{"udp"}
+	default: // tls, https, grpc
+		return []string{"tcp"}
+	}
+}
+
+// listenAddr parses a bind host; the zero Addr is all addresses.
+func listenAddr(host string) netip.Addr {
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}

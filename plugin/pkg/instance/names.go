@@ -1,0 +1,113 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
+)
+
+// name is a route or a list that a directive names.
+type name struct {
+	directive string
+	what      string // list or route
+	name      string
+	at        corefile.Position
+}
+
+// check finds routes and lists that the instance names and a gateway.yaml lacks.
+func (i *instance) check(cfg *gateway.Config) error {
+	var errs []error
+	for _, b := range i.blocks {
+		errs = append(errs, checkNames(b.names, cfg))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckNames finds the first route or list that a parsed block names and a gateway.yaml
+// lacks, as a start would. A directive with a gateway.yaml of its own is checked against
+// that.
+func CheckNames(b corefile.Block, cfg *gateway.Config) error {
+	var errs []error
+	check := func(file string, names ...name) {
+		of, err := configOf(b, file, cfg)
+		if err == nil {
+			err = checkNames(names, of)
+		}
+		errs = append(errs, err)
+	}
+	if l := b.Listed; l != nil {
+		var names []name
+		for _, list := range l.Lists {
+			names = append(names, name{"listed", "list", list, l.Position})
+		}
+		check(l.Config, names...)
+	}
+	if r := b.Route; r != nil {
+		check(r.Config, name{"route", "route", r.Name, r.Position})
+	}
+	if u := b.Upstream; u != nil {
+		check(u.Config, name{"upstream", "route", u.Route, u.Position})
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configOf returns the gateway.yaml that a directive of a block names, or the default one.
+func configOf(b corefile.Block, file string, standard *gateway.Config) (*gateway.Config, error) {
+	if file == "" {
+		return standard, nil
+	}
+	if !filepath.IsAbs(file) {
+		for _, d := range b.Directives {
+			if d.Name == "root" && len(d.Args) > 0 {
+				file = filepath.Join(d.Args[0], file)
+			}
+		}
+	}
+	if resolve(file) == resolve(standard.File) {
+		return standard, nil
+	}
+	return config.Load(file)
+}
+
+func checkNames(names []name, cfg *gateway.Config) error {
+	var routes, lists []string
+	for _, r := range cfg.Routes {
+		routes = append(routes, r.Name)
+	}
+	for _, l := range cfg.Lists {
+		lists = append(lists, l.Name)
+	}
+	for _, n := range names {
+		known := lists
+		if n.what == "route" {
+			known = append([]string{gateway.WAN}, routes...)
+		}
+		if !slices.Contains(known, n.name) {
+			return fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File)))
+		}
+	}
+	return nil
+}
+
+// unknown returns an error that names the nearest known name.
+func unknown(what, name string, known []string, file string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("unknown %s %q: %s has none", what, name, file)
+	}
+	if n := problem.Nearest(name, known); n != "" {
+		return fmt.Errorf("unknown %s %q: did you mean %q? (%s has: %s)", what, name, n, file, strings.Join(known, ", "))
+	}
+	return fmt.Errorf("unknown %s %q: %s has: %s", what, name, file, strings.Join(known, ", "))
+}
