@@ -239,7 +239,7 @@ func (t *Text) Verify(original []byte) error {
 		return t.Explain(err)
 	}
 	if !reflect.DeepEqual(plain(have), plain(want)) {
-		return fmt.Errorf("%s: what it imports changes while it is read", t.name)
+		return fmt.Errorf("%s: its imports changed while they were read", t.name)
 	}
 	return nil
 }

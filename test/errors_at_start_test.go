@@ -161,7 +161,7 @@ func TestNoPrivilege(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ at, remedy string }{
-		{"127.0.0.1", "set port=0 in dnsmasq's configuration (it goes on as DHCP server) and restart it"},
+		{"127.0.0.1", "set port=0 in dnsmasq's configuration (it remains the DHCP server) and restart it"},
 		{"::1", "set port=0 in dnsmasq's configuration"},
 	} {
 		t.Run(c.at, func(t *testing.T) {

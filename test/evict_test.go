@@ -150,7 +150,7 @@ func (g *gate) awaitJoined(name string) (at time.Time) {
 // via the WAN.
 const evictedWithin = time.Second
 
-// wantEvicted wants every TCP connection ended and every flow of datagrams to go on by the
+// wantEvicted wants every TCP connection ended and every flow of datagrams to go on via the
 // tunnel, and no packet via the WAN a second after the addresses joined.
 func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	g := f.g

@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
-// What conntrack knows no connection for is not translated, and so does not leave by
+// What conntrack knows no connection for is not translated, and so does not leave via
 // the tunnel: a RST of the box's own, as it sends one for a reply that reached it while
 // others had flushed the table, would end a flow that goes on.
 func TestNothingUntranslatedEntersTheTunnel(t *testing.T) {

@@ -27,10 +27,10 @@ func TestAliasesOfListedNames(t *testing.T) {
 		"alias.listed.example. 60 IN HTTPS 0 pool.svc.example.",
 		"_x.listed.example. 60 IN SVCB 1 target.svcb.example. port=8443",
 	)
-	led := []string{"edge.cdn.example", "host.pop.example", "origin.svc.example", "pool.svc.example", "target.svcb.example"}
+	aliases := []string{"edge.cdn.example", "host.pop.example", "origin.svc.example", "pool.svc.example", "target.svcb.example"}
 	near := []string{"other.cdn.example", "cdn.example", "www.edge.cdn.example", "pop.example", "svc.example"}
 
-	for _, name := range led { // not before an answer has named them
+	for _, name := range aliases { // not before an answer has named them
 		g.wantVia(g.Client, netlab.ViaWAN, g.resolve(name)...)
 	}
 	g.Settle() // the last packets of connections that are older than the listing
@@ -39,7 +39,7 @@ func TestAliasesOfListedNames(t *testing.T) {
 	g.query("svc.listed.example", dns.TypeHTTPS, "tcp")
 	g.query("alias.listed.example", dns.TypeHTTPS, "udp6")
 	g.query("_x.listed.example", dns.TypeSVCB, "tcp6")
-	for _, name := range led {
+	for _, name := range aliases {
 		addrs := g.resolve(strings.ToUpper(name[:3]) + name[3:])
 		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 		g.wantNoneClear(addrs...)
@@ -153,15 +153,15 @@ func TestAliasesSurvive(t *testing.T) {
 			g.start()
 		}},
 	} {
-		led := fmt.Sprintf("led%d.cdn.example", i)
-		g.World.Add(fmt.Sprintf("www%d.listed.example. 60 IN CNAME %s.", i, led))
+		alias := fmt.Sprintf("led%d.cdn.example", i)
+		g.World.Add(fmt.Sprintf("www%d.listed.example. 60 IN CNAME %s.", i, alias))
 		g.query(fmt.Sprintf("www%d.listed.example", i), dns.TypeA, "udp")
 		event.do(i)
 		g.Reset()
-		addrs := g.resolve(led)
+		addrs := g.resolve(alias)
 		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 		g.wantNoneClear(addrs...)
-		g.wantAsked(netlab.ViaVPN, g.World.Queries(led))
+		g.wantAsked(netlab.ViaVPN, g.World.Queries(alias))
 		if t.Failed() {
 			t.Fatalf("after %s", event.what)
 		}

@@ -176,7 +176,7 @@ func (g *gate) wantSettledTable() {
 
 // gaps are the times in which the table was gone, and the flows that began in them:
 // the kernel sends those on as they began, and its answer to a late segment of one (a
-// SYN-ACK that is sent again after 3 s) is no leak of a table that stands.
+// SYN-ACK that is sent again after 3 s) is no leak of a table that is in place.
 type gaps struct {
 	*gate
 	flows map[[2]netip.AddrPort]bool

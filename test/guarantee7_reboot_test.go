@@ -84,10 +84,10 @@ func TestReboot(t *testing.T) {
 			t.Logf("the TCP connection from before the reboot: %s", tcp.Report())
 			t.Logf("%d new flows meanwhile", opened.stop(g))
 
-			led := g.resolve("edge.cdn.example") // the first query, of a name on no list
+			alias := g.resolve("edge.cdn.example") // the first query, of a name on no list
 			g.wantAsked(netlab.ViaVPN, g.World.Queries("edge.cdn.example"))
-			g.wantVia(g.Client, netlab.ViaVPN, led...)
-			g.wantNoneClear(append(known, led...)...)
+			g.wantVia(g.Client, netlab.ViaVPN, alias...)
+			g.wantNoneClear(append(known, alias...)...)
 			g.wantNoQueryByWAN("listed.example")
 
 			for _, d := range all {

@@ -196,7 +196,7 @@ func TestRebindingIsFiltered(t *testing.T) {
 	if got := addressesIn(g.query("intra.office.example", dns.TypeA, "udp")); !slices.Equal(got, parse("10.1.2.3")) {
 		t.Errorf("a name that is allowed: %v", got)
 	}
-	if !strings.Contains(g.p.Output(), "from outside: removed") {
+	if !strings.Contains(g.p.Output(), "removed private address") {
 		t.Error("nothing is logged of it")
 	}
 }

@@ -130,7 +130,7 @@ func (g *gate) awaitLogged(text string, times int) {
 }
 
 // end stops the new flows and wants that what other programs set up is there, that a fresh
-// start finds nothing to change, and that not one packet and not one query went by
+// start finds nothing to change, and that not one packet and not one query went via
 // the WAN, that start included.
 func (m *changingWorld) end() {
 	m.t.Helper()

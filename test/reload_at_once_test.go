@@ -99,8 +99,8 @@ func TestReloadPluginWithAWrongFile(t *testing.T) {
 	}
 }
 
-// A file that the Corefile imports is the Corefile, too: its change is noticed and taken
-// up, what is wrong in it is told with its own file and line, and the last good state
+// A file that the Corefile imports is the Corefile, too: its change is noticed and
+// applied, what is wrong in it is told with its own file and line, and the last good state
 // has what it held.
 func TestReloadOfImports(t *testing.T) {
 	t.Parallel()

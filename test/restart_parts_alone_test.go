@@ -103,8 +103,8 @@ func TestPartsEnd(t *testing.T) {
 	}
 }
 
-// Forwarding is switched on last, when the nft table stands: before, a box that did
-// not forward forwards nothing, whichever half is started first.
+// Forwarding is switched on last, when the nft table is in place: before, a box that
+// did not forward forwards nothing, whichever part is started first.
 func TestForwardingComesLast(t *testing.T) {
 	const forwarding = "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
 	sysctls := []string{"sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}

@@ -43,11 +43,11 @@ type page struct {
 		PerMinute int `json:"learned_per_minute"`
 	}
 	Upstreams []struct {
-		Route     string
-		Healthy   bool
-		Latency   float64 `json:"latency_seconds"`
-		Questions int
-		Answers   int
+		Route   string
+		Healthy bool
+		Latency float64 `json:"latency_seconds"`
+		Queries int     `json:"questions"`
+		Answers int
 	}
 	Blocks []struct {
 		View    string
@@ -165,7 +165,7 @@ func (g *gate) checkStatus(processes int) {
 		g.t.Errorf("sets: %+v, before %+v", s.Sets, before.Sets)
 	}
 	for _, u := range s.Upstreams {
-		if !u.Healthy || u.Latency <= 0 || u.Questions == 0 || u.Answers == 0 {
+		if !u.Healthy || u.Latency <= 0 || u.Queries == 0 || u.Answers == 0 {
 			g.t.Errorf("upstream: %+v", u)
 		}
 	}

@@ -251,7 +251,7 @@ func TestListUpdates(t *testing.T) {
 	k.press.write("slow", "")
 	k.press.write("news.txt", issue(6000, "third.example"))
 	k.awaitPart()
-	k.await("the download was cut", k.press.end)
+	k.await("the download was interrupted", k.press.end)
 	k.press.remove("slow")
 	k.await("list updated", func() { k.press.start("good") })
 	g.awaitListed("third.example")

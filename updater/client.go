@@ -16,22 +16,22 @@ import (
 const (
 	maxRedirects   = 5
 	maxHeaderBytes = 64 << 10
-	tlsLimit       = 15 * time.Second
-	answerLimit    = 30 * time.Second // from the request to the header of its answer
+	tlsTimeout     = 15 * time.Second
+	headerTimeout  = 30 * time.Second // from the request to the header of its response
 )
 
-// newClient makes an HTTP client that leaves by a way.
-func newClient(w way, s gateway.Source, proxy func(*http.Request) (*url.URL, error), roots *x509.CertPool) *http.Client {
+// newClient returns an HTTP client that connects with a dialer.
+func newClient(d dialer, s gateway.Source, proxy func(*http.Request) (*url.URL, error), roots *x509.CertPool) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  proxy,
-			DialContext:            w.dial,
+			DialContext:            d.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    tlsLimit,
-			ResponseHeaderTimeout:  answerLimit,
+			TLSHandshakeTimeout:    tlsTimeout,
+			ResponseHeaderTimeout:  headerTimeout,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 			ForceAttemptHTTP2:      true,
-			DisableCompression:     true, // what is stored and resumed is what was sent
+			DisableCompression:     true, // what is stored and resumed is what the server sends
 		},
 		CheckRedirect: func(next *http.Request, before []*http.Request) error {
 			return checkRedirect(next, before, s.Headers)
@@ -39,17 +39,17 @@ func newClient(w way, s gateway.Source, proxy func(*http.Request) (*url.URL, err
 	}
 }
 
-// checkRedirect bounds redirects, lets none lead to where anybody can listen or to a
-// file, and keeps the user's header lines for the host that they were meant for.
+// checkRedirect limits redirects, refuses those to another scheme or from https to
+// http, and sends the user's headers to no other host than the one they are for.
 func checkRedirect(next *http.Request, before []*http.Request, secret []gateway.Header) error {
 	from, to := before[len(before)-1].URL, next.URL
 	switch {
 	case len(before) > maxRedirects:
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	case to.Scheme != "http" && to.Scheme != "https":
-		return fmt.Errorf("a redirect to %s: is refused: want http or https", to.Scheme)
+		return fmt.Errorf("redirect to %s: want http or https", to.Scheme)
 	case from.Scheme == "https" && to.Scheme == "http":
-		return fmt.Errorf("a redirect from https to %s is refused: anybody on the way could change the list", shown(to))
+		return fmt.Errorf("redirect from https to %s: anyone on the path could change the list", redactURL(to))
 	}
 	next.Header.Del("Referer") // a URL may hold a token
 	first := before[0].URL
@@ -61,23 +61,23 @@ func checkRedirect(next *http.Request, before []*http.Request, secret []gateway.
 	return nil
 }
 
-// shown is a URL for messages, without a query, which may hold a token.
-func shown(u *url.URL) string {
+// redactURL returns a URL for messages: without its query, which may hold a token.
+func redactURL(u *url.URL) string {
 	c := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
 	return c.String()
 }
 
-// shownText is shown of a URL that was checked before.
-func shownText(text string) string {
+// redact is redactURL for a URL that was parsed before.
+func redact(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
-		return "(a URL that cannot be read)"
+		return "(unreadable URL)"
 	}
-	return shown(u)
+	return redactURL(u)
 }
 
-// plainError takes the URL, which may hold a token, out of an error of net/http.
-func plainError(err error) error {
+// stripURL removes the URL, which may hold a token, from an error of net/http.
+func stripURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err

@@ -57,9 +57,9 @@ func TestRedirects(t *testing.T) {
 	s := secure(t, b)
 	b.SetConfig(configOf(t, s.URL))
 	for to, why := range map[string]string{
-		plain.URL + "/l?token=x": "a redirect from https to " + plain.URL + "/l is refused",
-		"file:///etc/passwd":     "a redirect to file: is refused",
-		"ftp://lists.example/":   "a redirect to ftp: is refused",
+		plain.URL + "/l?token=x": "redirect from https to " + plain.URL + "/l: anyone on the path",
+		"file:///etc/passwd":     "redirect to file: want http or https",
+		"ftp://lists.example/":   "redirect to ftp: want http or https",
 		"/again":                 "more than 5 redirects",
 	} {
 		s.answer(redirect(to))
@@ -138,13 +138,13 @@ func TestProxy(t *testing.T) {
 func TestShown(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://lists.example/a%20b?token=x": "https://lists.example/a%20b", "http://[2001:db8::1]:80/": "http://[2001:db8::1]:80/",
-		"\x00": "(a URL that cannot be read)",
+		"\x00": "(unreadable URL)",
 	} {
-		if got := shownText(text); got != want {
+		if got := redact(text); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if s := fmt.Sprint(plainError(fmt.Errorf("x"))); !strings.Contains(s, "x") {
+	if s := fmt.Sprint(stripURL(fmt.Errorf("x"))); !strings.Contains(s, "x") {
 		t.Error(s)
 	}
 }

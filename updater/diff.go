@@ -10,22 +10,22 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// difference finds what fresh content of a list adds to that in use, and what it takes
-// away. Exceptions are left out.
-func difference(l gateway.List, fresh string) (came, went []string, err error) {
+// diff returns the entries that incoming content of a list adds to those in use, and
+// those that it removes. Exceptions are not compared.
+func diff(l gateway.List, incoming string) (added, removed []string, err error) {
 	before, err := entries(l)
 	if err != nil {
-		before = nil // there is none, or it is bad: all entries come
+		before = nil // there is no content, or it is bad: all entries are new
 	}
-	l.File = fresh
+	l.File = incoming
 	after, err := entries(l)
 	if err != nil {
 		return nil, nil, err
 	}
-	return without(after, before), without(before, after), nil
+	return subtract(after, before), subtract(before, after), nil
 }
 
-// entries are the names and prefixes of a list as a plain list has them, sorted.
+// entries returns the names and prefixes of a list in the form of a plain list, sorted.
 func entries(l gateway.List) ([]string, error) {
 	in, out := io.Pipe()
 	go func() {
@@ -50,8 +50,8 @@ func entries(l gateway.List) ([]string, error) {
 	}
 }
 
-// without is what sorted a holds and sorted b does not.
-func without(a, b []string) []string {
+// subtract returns what is in a and not in b, which are both sorted.
+func subtract(a, b []string) []string {
 	var only []string
 	for _, s := range a {
 		if _, found := slices.BinarySearch(b, s); !found {

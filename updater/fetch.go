@@ -16,79 +16,79 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// fetch is one try to get a list from one of its URLs.
+// fetch is one attempt to get a list from one of its URLs.
 type fetch struct {
 	client   *http.Client
 	source   gateway.Source
 	url      string
 	store    store
-	known    meta                   // what is remembered of the content in use
-	whole    bool                   // fetch even what is known already
-	progress func(got, total int64) // total is -1 where the server does not say; may be nil
-	remember func(*part) error      // writes what a later process can go on with; nil is nothing
+	known    meta                        // of the content in use
+	force    bool                        // fetch content that is in use already too
+	progress func(received, total int64) // total is -1 where the server does not tell; may be nil
+	savePart func(*part) error           // stores what a later process can resume; nil is nothing
 
-	cut *part // what a later try can go on with; set by run
+	part *part // what a later attempt can resume; set by run
 }
 
-// got is what a server sent. Its content lies in store.fresh.
-type got struct {
+// received describes what a server sent. The content is in store.incoming.
+type received struct {
 	unchanged          bool
 	etag, lastModified string
 }
 
-// statusError is an answer other than what was asked for.
+// statusError is an unexpected response.
 type statusError struct {
-	status string
-	after  time.Duration // Retry-After; 0 for none
+	status     string
+	retryAfter time.Duration // 0 for none
 }
 
-func (e *statusError) Error() string { return "the server says " + e.status }
+func (e *statusError) Error() string { return "the server answered " + e.status }
 
-// run fetches. After an error f.cut is what a later try can go on with: another
-// mirror's part too, as long as this one has sent nothing to put in its place.
-func (f *fetch) run(ctx context.Context) (got, error) {
-	f.cut = f.known.Part
-	resume := f.resumable()
+// run fetches the list. After an error f.part is what a later attempt can resume: also
+// the part of another mirror, as long as this one has sent nothing to replace it.
+func (f *fetch) run(ctx context.Context) (received, error) {
+	f.part = f.known.Part
+	resume := f.storedPart()
 	g, err := f.get(ctx, resume)
 	if resume != nil && errors.Is(err, errRange) {
-		f.cut = nil
+		f.part = nil
 		g, err = f.get(ctx, nil)
 	}
-	if err != nil && f.cut == nil {
-		err = errors.Join(err, removeIfThere(f.store.part(f.source.List)))
+	if err != nil && f.part == nil {
+		err = errors.Join(err, removeIfExists(f.store.part(f.source.List)))
 	}
 	return g, err
 }
 
-// errRange means that the server has no such part: the list has changed.
+// errRange reports that the server has no such range: the list has changed.
 var errRange = errors.New("the server does not have the rest")
 
-func (f *fetch) get(ctx context.Context, resume *part) (got, error) {
+func (f *fetch) get(ctx context.Context, resume *part) (received, error) {
 	req, err := f.request(ctx, resume)
 	if err != nil {
-		return got{}, err
+		return received{}, err
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return got{}, plainError(err)
+		return received{}, stripURL(err)
 	}
 	defer resp.Body.Close()
-	g := got{etag: validator(resp, "ETag"), lastModified: validator(resp, "Last-Modified")}
+	g := received{etag: validator(resp, "ETag"), lastModified: validator(resp, "Last-Modified")}
 	conditional := req.Header.Get("If-None-Match")+req.Header.Get("If-Modified-Since") != ""
 	switch {
 	case resp.StatusCode == http.StatusNotModified && conditional:
-		return got{unchanged: true, etag: f.known.ETag, lastModified: f.known.LastModified}, nil
+		return received{unchanged: true, etag: f.known.ETag, lastModified: f.known.LastModified}, nil
 	case resp.StatusCode == http.StatusPartialContent && resume != nil:
-		if err := f.fits(resp, resume); err != nil {
-			return got{}, fmt.Errorf("%w: %w", errRange, err)
+		if err := f.checkRange(resp, resume); err != nil {
+			return received{}, fmt.Errorf("%w: %w", errRange, err)
 		}
-		return g, f.take(resp, resume.Size, resume.Encoding)
+		return g, f.receive(resp, resume.Size, resume.Encoding)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && resume != nil:
-		return got{}, errRange
+		return received{}, errRange
 	case resp.StatusCode == http.StatusOK:
-		return g, f.take(resp, 0, resp.Header.Get("Content-Encoding"))
+		return g, f.receive(resp, 0, resp.Header.Get("Content-Encoding"))
 	}
-	return got{}, &statusError{status: resp.Status, after: retryAfter(resp.Header.Get("Retry-After"))}
+	return received{}, &statusError{status: resp.Status, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"))}
 }
 
 func (f *fetch) request(ctx context.Context, resume *part) (*http.Request, error) {
@@ -101,7 +101,7 @@ func (f *fetch) request(ctx context.Context, resume *part) (*http.Request, error
 		req.Header.Set(h.Name, h.Value)
 	}
 	req.Header.Set("Accept-Encoding", "gzip")
-	if !f.whole && f.known.URL == f.url {
+	if !f.force && f.known.URL == f.url {
 		if f.known.ETag != "" {
 			req.Header.Set("If-None-Match", f.known.ETag)
 		}
@@ -116,8 +116,8 @@ func (f *fetch) request(ctx context.Context, resume *part) (*http.Request, error
 	return req, nil
 }
 
-// resumable is the part of an earlier try that can be gone on with, or nil.
-func (f *fetch) resumable() *part {
+// storedPart returns the part of an earlier attempt that can be resumed, or nil.
+func (f *fetch) storedPart() *part {
 	p := f.known.Part
 	if p == nil || p.URL != f.url {
 		return nil
@@ -129,22 +129,22 @@ func (f *fetch) resumable() *part {
 	return p
 }
 
-// fits checks that a partial answer goes on where the part ends, and is of the same
-// content (RFC 9110 section 15.3.7).
-func (f *fetch) fits(resp *http.Response, p *part) error {
+// checkRange checks that a partial response begins where the part ends, and is of the
+// same content (RFC 9110 section 15.3.7).
+func (f *fetch) checkRange(resp *http.Response, p *part) error {
 	var first, last int64
 	header := resp.Header.Get("Content-Range")
 	if _, err := fmt.Sscanf(header, "bytes %d-%d/", &first, &last); err != nil || first != p.Size {
-		return fmt.Errorf("it sent %q for what begins at %d", header, p.Size)
+		return fmt.Errorf("it sent range %q instead of one from %d", header, p.Size)
 	}
 	if e := resp.Header.Get("ETag"); strings.HasPrefix(p.Validator, `"`) && e != "" && e != p.Validator {
-		return fmt.Errorf("it sent a part of %s for one of %s", e, p.Validator)
+		return fmt.Errorf("it sent a range of %s instead of %s", e, p.Validator)
 	}
 	return nil
 }
 
-// validator is a header line by which a server knows its content, if it is one that
-// can be remembered and sent back.
+// validator returns a response header that identifies the content, if it can be stored
+// and sent back.
 func validator(resp *http.Response, name string) string {
 	if v := resp.Header.Get(name); len(v) <= maxValidator && headerText(v) {
 		return v
@@ -154,8 +154,8 @@ func validator(resp *http.Response, name string) string {
 
 const maxValidator = 1024 // bytes
 
-// small fetches something of a few lines that belongs to the list.
-func (f *fetch) small(ctx context.Context, url string, most int64) ([]byte, error) {
+// getSmall fetches a small file that belongs to the list, such as its signature.
+func (f *fetch) getSmall(ctx context.Context, url string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -168,21 +168,21 @@ func (f *fetch) small(ctx context.Context, url string, most int64) ([]byte, erro
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return nil, plainError(err)
+		return nil, stripURL(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, &statusError{status: resp.Status, after: retryAfter(resp.Header.Get("Retry-After"))}
+		return nil, &statusError{status: resp.Status, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"))}
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("it has more than %d bytes", most)
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
 	}
 	return data, err
 }
 
-// retryAfter reads the header in seconds or as a date (RFC 9110 section 10.2.3).
-func retryAfter(s string) time.Duration {
+// parseRetryAfter reads the header in seconds or as a date (RFC 9110 section 10.2.3).
+func parseRetryAfter(s string) time.Duration {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return time.Duration(n) * time.Second
 	}
@@ -192,12 +192,12 @@ func retryAfter(s string) time.Duration {
 	return 0
 }
 
-func removeIfThere(file string) error {
+func removeIfExists(file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// baseName is the last part of a URL's path.
-func baseName(u string) string { return path.Base(shownText(u)) }
+// baseName returns the last element of a URL's path.
+func baseName(u string) string { return path.Base(redact(u)) }

@@ -40,8 +40,8 @@ func TestFetchAndNotModified(t *testing.T) {
 	s.answer(file(list(4, "example")))
 	b.update(Updated, "")
 	b.holds(list(4, "example"))
-	if b.store.count("l") != 1 {
-		t.Errorf("%d versions are kept, want 1", b.store.count("l"))
+	if b.store.countVersions("l") != 1 {
+		t.Errorf("%d versions are kept, want 1", b.store.countVersions("l"))
 	}
 	b.clean()
 	if strings.Contains(b.log.String(), "secret") {
@@ -57,7 +57,7 @@ func TestSameContent(t *testing.T) {
 	b.update(Updated, "")
 	b.update(Unchanged, "")
 	b.holds(list(3, "example"))
-	if b.store.count("l") != 0 {
+	if b.store.countVersions("l") != 0 {
 		t.Error("the same content is kept as another version")
 	}
 	b.clean()
@@ -68,7 +68,7 @@ func TestNotModifiedUnasked(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })
-	b.update(Failed, "the server says 304 Not Modified")
+	b.update(Failed, "the server answered 304 Not Modified")
 	b.holds("")
 }
 
@@ -112,7 +112,7 @@ func TestTruncatedThenResumed(t *testing.T) {
 	text := list(300, "example")
 
 	s.answer(cut(text, 1000))
-	b.update(Failed, "the download was cut after 1000 bytes: unexpected EOF")
+	b.update(Failed, "the download was interrupted after 1000 bytes: unexpected EOF")
 	b.holds(list(200, "old.example"))
 	if p := b.remembered().Part; p == nil || p.Size != 1000 || p.Validator != `"whole"` {
 		t.Fatalf("part %+v", p)
@@ -120,7 +120,7 @@ func TestTruncatedThenResumed(t *testing.T) {
 
 	// A 500 in between does not lose it.
 	s.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
-	b.update(Failed, "the server says 500 Internal Server Error")
+	b.update(Failed, "the server answered 500 Internal Server Error")
 
 	s.answer(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"whole"`)
@@ -207,7 +207,7 @@ func TestResumeOfSomethingElse(t *testing.T) {
 			s := newSite(t)
 			b := newBox(t, s.URL)
 			s.answer(cut(whole, 1000))
-			b.update(Failed, "cut after 1000 bytes")
+			b.update(Failed, "interrupted after 1000 bytes")
 			s.answer(serve)
 			b.update(Updated, "")
 			b.holds(other)
@@ -233,7 +233,7 @@ func TestNotResumable(t *testing.T) {
 				w.Header().Set("Content-Length", "9000")
 				w.Write(make([]byte, 4000))
 			})
-			b.update(Failed, "cut after 4000 bytes")
+			b.update(Failed, "interrupted after 4000 bytes")
 			b.clean()
 			if b.remembered().Part != nil {
 				t.Errorf("remembered %+v", b.remembered().Part)
@@ -272,11 +272,11 @@ func TestCompressed(t *testing.T) {
 		t.Errorf("Accept-Encoding %q", got)
 	}
 	s.answer(encoded("gzip", body[:len(body)-20]))
-	b.update(Failed, "unpack: unexpected EOF")
+	b.update(Failed, "decompress: unexpected EOF")
 	s.answer(encoded("gzip", []byte("no gzip at all")))
-	b.update(Failed, "unpack: gzip: invalid header")
+	b.update(Failed, "decompress: gzip: invalid header")
 	s.answer(encoded("br", body))
-	b.update(Failed, "content encoding br, which was not asked for")
+	b.update(Failed, "content encoding br, which was not requested")
 	b.holds(text)
 	b.clean()
 }
@@ -290,7 +290,7 @@ func TestGzipBomb(t *testing.T) {
 	}
 	s.answer(encoded("gzip", bomb))
 	began := time.Now()
-	b.update(Refused, "it unpacks to more than max_size 1048576")
+	b.update(Refused, "it decompresses to more than max_size 1048576")
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v to find out", took)
 	}
@@ -341,7 +341,7 @@ func TestSlowLoris(t *testing.T) {
 	b.holds(list(3, "example"))
 
 	alone := newBox(t, slow.URL, "timeout: 200ms")
-	alone.update(Failed, "not done within timeout 200ms: the download was cut after")
+	alone.update(Failed, "not done within timeout 200ms: the download was interrupted after")
 }
 
 // One that accepts connections and says nothing is no different.
@@ -362,7 +362,7 @@ func TestServerErrors(t *testing.T) {
 	b.update(Updated, "")
 	for _, code := range []int{400, 401, 403, 404, 410, 429, 500, 502, 503, 204, 206} {
 		s.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
-		b.update(Failed, fmt.Sprintf("%s: the server says %d %s", s.URL, code, http.StatusText(code)))
+		b.update(Failed, fmt.Sprintf("%s: the server answered %d %s", s.URL, code, http.StatusText(code)))
 	}
 	s.Close()
 	b.update(Failed, "connect: connection refused")

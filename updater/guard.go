@@ -11,18 +11,27 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// refusal is why content that came whole is not used.
+// refusal is the error of content that was fetched and must not be used.
 type refusal struct{ why string }
 
 func (r *refusal) Error() string { return r.why }
 
-// rules counts what a report's list holds.
-func rules(r lists.Report) int { return r.Entries() + r.Prefixes }
+// countRules returns the number of names and prefixes of a list.
+func countRules(r lists.Report) int { return r.Entries() + r.Prefixes }
 
-// guard reads content as the gateway will and refuses what would do harm. before is
-// the number of rules of the content in use, 0 where there is none to compare with.
-func guard(s gateway.Source, file, format string, before int) (lists.Report, error) {
-	if web, err := isPage(file); err != nil || web {
+// ruleCount prints a number of rules.
+func ruleCount(n int) string {
+	if n == 1 {
+		return "1 rule"
+	}
+	return fmt.Sprintf("%d rules", n)
+}
+
+// checkContent reads content as the gateway will, and refuses what would do harm.
+// before is the number of rules of the content in use, 0 where there is none to compare
+// with.
+func checkContent(s gateway.Source, file, format string, before int) (lists.Report, error) {
+	if html, err := isHTML(file); err != nil || html {
 		if err == nil {
 			err = &refusal{"it is a web page, not a list"}
 		}
@@ -32,18 +41,18 @@ func guard(s gateway.Source, file, format string, before int) (lists.Report, err
 	if err != nil {
 		return r, err
 	}
-	n := rules(r)
+	n := countRules(r)
 	switch {
 	case n < s.MinRules:
-		return r, &refusal{fmt.Sprintf("it has %d rules, below min_rules %d", n, s.MinRules)}
+		return r, &refusal{fmt.Sprintf("it has %s, below min_rules %d", ruleCount(n), s.MinRules)}
 	case n < before && (before-n)*100 > before*s.MaxShrink:
-		return r, &refusal{fmt.Sprintf("it has %d rules where %d were before: it shrinks by %d%%, above max_shrink %d%%",
-			n, before, (before-n)*100/before, s.MaxShrink)}
+		return r, &refusal{fmt.Sprintf("it has %s where there were %d: it shrinks by %d%%, above max_shrink %d%%",
+			ruleCount(n), before, (before-n)*100/before, s.MaxShrink)}
 	}
 	return r, nil
 }
 
-// selected is how a list reads its part of a file.
+// selected returns the path by which a list reads its part of a file.
 func selected(s gateway.Source, file string) string {
 	if s.Select == "" {
 		return file
@@ -51,8 +60,9 @@ func selected(s gateway.Source, file string) string {
 	return file + ":" + s.Select
 }
 
-// isPage recognises HTML, which hotel networks and broken mirrors send for anything.
-func isPage(file string) (bool, error) {
+// isHTML recognises web pages, which captive portals and broken mirrors send instead of
+// anything.
+func isHTML(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return false, err

@@ -15,7 +15,7 @@ func TestShrink(t *testing.T) {
 	s.answer(file(list(100, "example")))
 	b.update(Updated, "")
 	s.answer(file(list(59, "example")))
-	b.update(Refused, "it has 59 rules where 100 were before: it shrinks by 41%, above max_shrink 40%")
+	b.update(Refused, "it has 59 rules where there were 100: it shrinks by 41%, above max_shrink 40%")
 	b.holds(list(100, "example"))
 	b.clean()
 	s.answer(file(list(60, "example")))
@@ -37,7 +37,7 @@ func TestMaxShrinkAll(t *testing.T) {
 	s.answer(file(list(2, "example")))
 	b.update(Updated, "")
 	s.answer(file(list(1, "example")))
-	b.update(Refused, "it has 1 rules, below min_rules 2")
+	b.update(Refused, "it has 1 rule, below min_rules 2")
 	b.holds(list(2, "example"))
 }
 
@@ -104,7 +104,7 @@ func TestSelect(t *testing.T) {
 	if r.Report.Format != "geosite" || r.Report.Suffix < 10 || r.Report.Entries() > 100 {
 		t.Errorf("report %v", r.Report)
 	}
-	whole, err := lists.Check(b.list(b.config.Sources[0]))
+	whole, err := lists.Check(b.listLocked(b.config.Sources[0]))
 	if err != nil || whole.Entries() != r.Report.Entries() {
 		t.Errorf("the gateway reads %v (%v), the updater %v", whole, err, r.Report)
 	}
@@ -119,15 +119,15 @@ func TestDryRunAndDiff(t *testing.T) {
 	r := b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
 	b.holds("")
 	b.clean()
-	if fmt.Sprint(r.Came, r.Went) != "[a.example b.example c.example] []" {
-		t.Errorf("came %v, went %v", r.Came, r.Went)
+	if fmt.Sprint(r.Added, r.Removed) != "[a.example b.example c.example] []" {
+		t.Errorf("came %v, went %v", r.Added, r.Removed)
 	}
 	b.update(Updated, "")
 	before := b.remembered()
 	s.answer(file("b.example\nc.example\nfull:d.example\n192.0.2.0/24"))
 	r = b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
-	if fmt.Sprint(r.Came, r.Went) != "[192.0.2.0/24 full:d.example] [a.example]" || r.Before != 3 {
-		t.Errorf("came %v, went %v, before %d", r.Came, r.Went, r.Before)
+	if fmt.Sprint(r.Added, r.Removed) != "[192.0.2.0/24 full:d.example] [a.example]" || r.Before != 3 {
+		t.Errorf("came %v, went %v, before %d", r.Added, r.Removed, r.Before)
 	}
 	b.holds("a.example\nb.example\nc.example\n")
 	if b.remembered() != before {

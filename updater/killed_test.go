@@ -35,7 +35,7 @@ func begin(text string, n int) http.HandlerFunc {
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 		io.WriteString(w, text[:n/2])
 		w.(http.Flusher).Flush()
-		time.Sleep(keepEvery + 100*time.Millisecond)
+		time.Sleep(syncEvery + 100*time.Millisecond)
 		io.WriteString(w, text[n/2:n])
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()

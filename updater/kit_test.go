@@ -121,6 +121,9 @@ func openBox(t *testing.T, state, url string, keys ...string) *box {
 		Config: configOf(t, url, keys...), State: state, Shipped: filepath.Join(state, "shipped"),
 		Log: slog.New(slog.NewTextHandler(&locked{mu: &mu, b: b.log}, nil)),
 	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.useConfigLocked() // as Run does first
 	return b
 }
 
@@ -178,8 +181,8 @@ func (b *box) holds(want string) {
 		b.t.Fatalf("remembered is the sum %s, the content has %s (%v)", m.SHA256, sum, err)
 	}
 	r, err := lists.Check(gateway.List{Name: "l", File: b.store.content("l")})
-	if err != nil || m.Rules != rules(r) {
-		b.t.Fatalf("remembered are %d rules, the content has %d (%v)", m.Rules, rules(r), err)
+	if err != nil || m.Rules != countRules(r) {
+		b.t.Fatalf("remembered are %d rules, the content has %d (%v)", m.Rules, countRules(r), err)
 	}
 }
 

@@ -38,10 +38,10 @@ func TestBadMeta(t *testing.T) {
 	for text, why := range map[string]string{
 		"":                 "unexpected end of JSON input",
 		"{":                "unexpected end of JSON input",
-		`{"sha256":"abc"}`: `"abc" is no SHA-256`,
-		`{"sha256":"` + strings.ToUpper(sum1) + `"}`: "is no SHA-256",
+		`{"sha256":"abc"}`: `"abc" is not a SHA-256`,
+		`{"sha256":"` + strings.ToUpper(sum1) + `"}`: "is not a SHA-256",
 		`{"rules":-1}`:                        "a negative count",
-		`{"etag":"a\nb"}`:                     "a validator that no header line can have",
+		`{"etag":"a\nb"}`:                     "a validator that no header can carry",
 		`{"part":{"size":0,"validator":"x"}}`: "a part that cannot be resumed",
 		strings.Repeat(" ", maxMeta+1):        "more than 65536 bytes",
 	} {

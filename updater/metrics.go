@@ -39,7 +39,7 @@ var (
 	ages = newAgeCollector()
 )
 
-// ageCollector tells the ages of lists at the time of the scrape.
+// ageCollector computes the ages of lists at the time of a scrape.
 type ageCollector struct {
 	desc *prometheus.Desc
 	mu   sync.Mutex
@@ -67,8 +67,8 @@ func (c *ageCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// tell publishes what is remembered of a list.
-func tell(list string, m meta) {
+// publishMetrics sets the metrics of a list.
+func publishMetrics(list string, m meta) {
 	missing := 0.0
 	if m.SHA256 == "" {
 		missing = 1
@@ -78,17 +78,18 @@ func tell(list string, m meta) {
 	failuresGauge.WithLabelValues(list).Set(float64(m.Failures))
 	ages.mu.Lock()
 	defer ages.mu.Unlock()
-	if at := m.age(); !at.IsZero() {
+	if at := m.current(); !at.IsZero() {
 		ages.at[list] = at
 	} else {
 		delete(ages.at, list)
 	}
 }
 
-func count(list string, o Outcome) { updateCount.WithLabelValues(list, string(o)).Inc() }
+// countUpdate counts an update of a list.
+func countUpdate(list string, o Outcome) { updateCount.WithLabelValues(list, string(o)).Inc() }
 
-// forget drops what was published of lists that are no longer fetched.
-func forget(cfg *gateway.Config) {
+// dropMetrics removes the metrics of lists that are no longer fetched.
+func dropMetrics(cfg *gateway.Config) {
 	ages.mu.Lock()
 	defer ages.mu.Unlock()
 	for list := range ages.at {
@@ -101,8 +102,8 @@ func forget(cfg *gateway.Config) {
 	}
 }
 
-// age is since when the content may be old.
-func (m meta) age() time.Time {
+// current returns when the content was last known to be the newest.
+func (m meta) current() time.Time {
 	if m.Checked.After(m.Fetched) {
 		return m.Checked
 	}

@@ -31,7 +31,7 @@ func TestSchedule(t *testing.T) {
 	s.answer(file(list(3, "example")))
 	asked := func(want int) {
 		t.Helper()
-		b.pass(context.Background())
+		b.fetchDue(context.Background())
 		if n := len(s.requests()); n != want {
 			t.Fatalf("%d requests, want %d", n, want)
 		}
@@ -50,7 +50,7 @@ func TestSchedule(t *testing.T) {
 	// A restart fetches nothing that is fresh.
 	again := openBox(t, b.state, s.URL, "every: 10h")
 	again.options.Timers.now = b.options.Timers.now
-	again.pass(context.Background())
+	again.fetchDue(context.Background())
 	if n := len(s.requests()); n != 2 {
 		t.Errorf("after a restart: %d requests", n)
 	}
@@ -58,14 +58,14 @@ func TestSchedule(t *testing.T) {
 	*now = now.Add(-5 * 365 * 24 * time.Hour)
 	later := openBox(t, b.state, s.URL, "every: 10h")
 	later.options.Timers.now = b.options.Timers.now
-	if at := later.due(later.config.Sources[0], later.remembered()); at.Sub(*now) > 11*time.Hour {
+	if at := later.dueLocked(later.config.Sources[0], later.remembered()); at.Sub(*now) > 11*time.Hour {
 		t.Errorf("due in %v after the clock was set back", at.Sub(*now))
 	}
 	// Another URL is fetched at once.
 	moved := openBox(t, b.state, s.URL+"/elsewhere", "every: 10h")
 	moved.options.Timers.now = b.options.Timers.now
-	moved.pass(context.Background())
-	moved.pass(context.Background())
+	moved.fetchDue(context.Background())
+	moved.fetchDue(context.Background())
 	if n := len(s.requests()); n != 3 {
 		t.Errorf("another URL: %d requests, want 3", n)
 	}
@@ -80,7 +80,7 @@ func TestScheduleClock(t *testing.T) {
 			b := newBox(t, s.URL, "every: 10h")
 			now := b.clock(time.Now())
 			s.answer(file(list(3, "example")))
-			b.pass(context.Background())
+			b.fetchDue(context.Background())
 			*now = now.Add(jump)
 			if restart {
 				timers := b.options.Timers
@@ -88,7 +88,7 @@ func TestScheduleClock(t *testing.T) {
 				b.options.Timers.now = timers.now
 			}
 			for range 23 * 6 { // 23 hours: twice, or three times where it was due at once
-				b.pass(context.Background())
+				b.fetchDue(context.Background())
 				*now = now.Add(10 * time.Minute)
 			}
 			if n := len(s.requests()) - 1; n < 2 || n > 3 {
@@ -99,7 +99,8 @@ func TestScheduleClock(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	timers := Timers{}.withDefaults()
+	var timers Timers
+	timers.fill()
 	s := gateway.Source{Every: 3 * time.Hour}
 	for before, want := range []time.Duration{
 		time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, 64 * time.Minute,
@@ -112,24 +113,24 @@ func TestBackoff(t *testing.T) {
 	if got := timers.backoff(s, 1e6, io.EOF); got != 3*time.Hour {
 		t.Errorf("after very many failures: %v", got)
 	}
-	if got := timers.backoff(s, 9, fmt.Errorf("route vpn %w", errDown)); got != time.Minute {
+	if got := timers.backoff(s, 9, fmt.Errorf("route vpn %w", errRouteDown)); got != time.Minute {
 		t.Errorf("while the route is down: %v", got)
 	}
-	busy := &statusError{after: time.Hour}
+	busy := &statusError{retryAfter: time.Hour}
 	if got := timers.backoff(s, 0, fmt.Errorf("x: %w", busy)); got != time.Hour {
 		t.Errorf("Retry-After of an hour: %v", got)
 	}
-	busy.after = 1000 * time.Hour
+	busy.retryAfter = 1000 * time.Hour
 	if got := timers.backoff(s, 0, busy); got != 3*time.Hour {
 		t.Errorf("Retry-After of weeks: %v", got)
 	}
-	if got := retryAfter("120"); got != 2*time.Minute {
+	if got := parseRetryAfter("120"); got != 2*time.Minute {
 		t.Errorf("Retry-After 120: %v", got)
 	}
-	if got := retryAfter(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)); got < 59*time.Minute || got > time.Hour {
+	if got := parseRetryAfter(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)); got < 59*time.Minute || got > time.Hour {
 		t.Errorf("Retry-After in an hour: %v", got)
 	}
-	if got := retryAfter("-5"); got != 0 {
+	if got := parseRetryAfter("-5"); got != 0 {
 		t.Errorf("Retry-After -5: %v", got)
 	}
 }
@@ -139,11 +140,18 @@ func TestBackoff(t *testing.T) {
 func TestRun(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
-	b.options.Timers = Timers{Every: 40 * time.Millisecond, RetryFirst: 10 * time.Millisecond}.withDefaults()
+	b.options.Timers = Timers{Every: 40 * time.Millisecond, RetryMin: 10 * time.Millisecond}
+	b.options.Timers.fill()
 	s.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { defer close(ended); b.Run(ctx) }()
+	go func() {
+		defer close(ended)
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-b.Ready()
 	await := func(what string, ok func() bool) {
 		t.Helper()
 		for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -172,7 +180,7 @@ func TestRun(t *testing.T) {
 	if n := strings.Count(log, "503 Service Unavailable"); n != 1 {
 		t.Errorf("the same trouble is logged %d times", n)
 	}
-	if !strings.Contains(log, "fetched again") || !strings.Contains(log, `rules=4 before=3`) {
+	if !strings.Contains(log, "list fetched again") || !strings.Contains(log, `rules=4 before=3`) {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -208,19 +216,19 @@ func TestDeleted(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(file(list(3, "example")))
-	b.pass(context.Background())
+	b.fetchDue(context.Background())
 	if err := os.Remove(b.store.content("l")); err != nil {
 		t.Fatal(err)
 	}
-	b.pass(context.Background())
+	b.fetchDue(context.Background())
 	b.holds(list(3, "example"))
 	// Once, if the server has nothing.
 	s.answer(http.NotFound)
 	if err := os.Remove(b.store.content("l")); err != nil {
 		t.Fatal(err)
 	}
-	b.pass(context.Background())
-	b.pass(context.Background())
+	b.fetchDue(context.Background())
+	b.fetchDue(context.Background())
 	if n := len(s.requests()); n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
@@ -298,7 +306,7 @@ func TestShipped(t *testing.T) {
 	if !strings.Contains(b.log.String(), "list has no content yet") {
 		t.Errorf("nothing is said of a list without content:\n%s", b.log)
 	}
-	if st := Look(b.config, state); len(st) != 1 || !st[0].Missing {
+	if st := ReadStatus(b.config, state); len(st.Lists) != 1 || !st.Lists[0].Missing {
 		t.Errorf("status %+v", st)
 	}
 	shipped := filepath.Join(state, "shipped", "l")
@@ -310,12 +318,12 @@ func TestShipped(t *testing.T) {
 	}
 	b = openBox(t, state, s.URL)
 	b.holds(list(9, "example"))
-	if st := Look(b.config, state); st[0].Missing || !st[0].Shipped || st[0].Rules != 9 {
-		t.Errorf("status %+v", st[0])
+	if st, ok := b.Status().List("l"); !ok || st.Missing || !st.Shipped || st.Rules != 9 {
+		t.Errorf("status %+v", st)
 	}
 	// It is content like any other: what is fetched may not be much smaller.
 	s.answer(file(list(2, "example")))
-	b.update(Refused, "it has 2 rules where 9 were before")
+	b.update(Refused, "it has 2 rules where there were 9")
 	b.holds(list(9, "example"))
 	s.answer(file(list(8, "example")))
 	b.update(Updated, "")
@@ -334,7 +342,7 @@ func TestShipped(t *testing.T) {
 	b = openBox(t, state, s.URL)
 	b.holds("")
 	b.clean()
-	if !strings.Contains(b.log.String(), "the shipped copy: it is a web page") {
+	if !strings.Contains(b.log.String(), "shipped copy: it is a web page") {
 		t.Errorf("log:\n%s", b.log)
 	}
 }

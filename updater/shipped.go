@@ -13,22 +13,22 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// prepare gives every list that has no content the copy that came with the package.
-// It says of those for which there is none that they are empty. u.mu is held.
-func (u *Updater) prepare() error {
+// installMissingLocked gives every list without content the copy that came with the
+// package, and logs those for which there is none.
+func (u *Updater) installMissingLocked() error {
 	var empty []gateway.Source
 	for _, s := range u.config.Sources {
 		if _, err := os.Stat(u.store.content(s.List)); err != nil {
 			empty = append(empty, s)
 			continue
 		}
-		m, _ := readMeta(u.store.meta(s.List)) // one that cannot be read is told by load
-		tell(s.List, m)
+		m, _ := readMeta(u.store.meta(s.List)) // loadMetaLocked reports the error
+		publishMetrics(s.List, m)
 	}
 	if len(empty) == 0 {
-		return nil // nothing to wait for
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
 	unlock, err := u.store.lock(ctx)
 	if err != nil {
@@ -37,27 +37,27 @@ func (u *Updater) prepare() error {
 	defer unlock()
 	var errs []error
 	for _, s := range empty {
-		m, err := u.load(s)
+		m, err := u.loadMetaLocked(s)
 		if err == nil && m.SHA256 == "" {
-			m, err = u.ship(s, m)
+			m, err = u.installShippedLocked(s, m)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("list %s: %w", s.List, err))
 		}
 		if m.SHA256 == "" {
-			u.options.Log.Error("list has no content yet, its names are not routed", "list", s.List, "missing", string(s.Missing))
+			u.log.Error("list has no content yet, its names are not routed", "list", s.List, "missing", string(s.Missing))
 		}
-		tell(s.List, m)
+		publishMetrics(s.List, m)
 	}
 	return errors.Join(errs...)
 }
 
-// prepareLimit bounds how long a start without content waits for another process that
-// is at work on the lists.
-const prepareLimit = 2 * time.Second
+// installTimeout bounds how long a start without content waits for the lock of another
+// process.
+const installTimeout = 2 * time.Second
 
-// ship takes the shipped copy of a list up, if there is one.
-func (u *Updater) ship(s gateway.Source, m meta) (meta, error) {
+// installShippedLocked installs the shipped copy of a list, if there is one.
+func (u *Updater) installShippedLocked(s gateway.Source, m meta) (meta, error) {
 	in, err := os.Open(filepath.Join(u.options.Shipped, s.List))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -66,26 +66,26 @@ func (u *Updater) ship(s gateway.Source, m meta) (meta, error) {
 		return m, err
 	}
 	defer in.Close()
-	fresh := u.store.fresh(s.List)
-	if err := copyTo(fresh, in); err != nil {
-		return m, errors.Join(err, removeIfThere(fresh))
+	incoming := u.store.incoming(s.List)
+	if err := copyTo(incoming, in); err != nil {
+		return m, errors.Join(err, removeIfExists(incoming))
 	}
-	r, err := guard(gateway.Source{List: s.List, Select: s.Select, MaxShrink: 100}, fresh, u.list(s).Format, 0)
+	r, err := checkContent(gateway.Source{List: s.List, Select: s.Select, MaxShrink: 100}, incoming, u.listLocked(s).Format, 0)
 	if err != nil {
-		return m, errors.Join(fmt.Errorf("the shipped copy: %w", err), removeIfThere(fresh))
+		return m, errors.Join(fmt.Errorf("shipped copy: %w", err), removeIfExists(incoming))
 	}
-	if err := u.store.accept(s.List); err != nil {
+	if err := u.store.install(s.List); err != nil {
 		return m, err
 	}
 	if m.SHA256, err = sumFile(u.store.content(s.List)); err != nil {
 		return m, err
 	}
-	m.Rules, m.Shipped = rules(r), true
+	m.Rules, m.Shipped = countRules(r), true
 	if info, err := in.Stat(); err == nil {
 		m.Fetched = info.ModTime()
 	}
-	u.options.Log.Warn("list uses the copy from the package until it is fetched", "list", s.List, "rules", m.Rules)
-	return m, u.save(s, m)
+	u.log.Warn("list uses the copy from the package until it is fetched", "list", s.List, "rules", m.Rules)
+	return m, u.saveMeta(s, m)
 }
 
 func copyTo(file string, in io.Reader) error {

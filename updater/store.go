@@ -19,23 +19,23 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// versions is how many contents of a list are kept, the one in use among them.
-const versions = 3
+// maxVersions is how many versions of a list are stored, including the one in use.
+const maxVersions = 3
 
-// lockPause is between two tries for the lock.
+// lockPause is the time between two attempts to take the lock.
 const lockPause = 50 * time.Millisecond
 
 // store is the files of all fetched lists:
 //
 //	NAME                    the content in use
-//	.updater/NAME.json      its meta
-//	.updater/NAME.1, .2     the contents before it, the newest first
-//	.updater/NAME.part      a download that is not complete
+//	.updater/NAME.json      its metadata
+//	.updater/NAME.1, .2     the versions before it, the newest first
+//	.updater/NAME.part      an incomplete download
 //	.updater/new/NAME       a complete one that is not accepted yet
-//	.updater/lock           held by whoever changes any of these
+//	.updater/lock           locked while any of these changes
 //
-// Everything that is not the content in use lies one folder below, so that who
-// watches the contents is not woken by it.
+// Everything but the content in use is one directory below, so that a watch on the
+// contents is not woken by it.
 type store struct {
 	dir  string
 	step func(string) // for tests: called before each change on disk; may be nil
@@ -43,40 +43,40 @@ type store struct {
 
 func newStore(state string) store { return store{dir: gateway.FetchedDir(state)} }
 
-func (s store) work(name string) string           { return filepath.Join(s.dir, ".updater", name) }
+func (s store) private(name string) string        { return filepath.Join(s.dir, ".updater", name) }
 func (s store) content(list string) string        { return filepath.Join(s.dir, list) }
-func (s store) meta(list string) string           { return s.work(list + ".json") }
-func (s store) part(list string) string           { return s.work(list + ".part") }
-func (s store) version(list string, n int) string { return s.work(fmt.Sprintf("%s.%d", list, n)) }
+func (s store) meta(list string) string           { return s.private(list + ".json") }
+func (s store) part(list string) string           { return s.private(list + ".part") }
+func (s store) version(list string, n int) string { return s.private(fmt.Sprintf("%s.%d", list, n)) }
 
-// fresh has the base name of the content: formats may be told by it.
-func (s store) fresh(list string) string { return filepath.Join(s.work("new"), list) }
+// incoming has the base name of the content: formats may be detected by it.
+func (s store) incoming(list string) string { return filepath.Join(s.private("new"), list) }
 
-func (s store) at(step string) {
+func (s store) before(step string) {
 	if s.step != nil {
 		s.step(step)
 	}
 }
 
-// lock makes the folders and waits until no other process changes them. What a
-// process that was killed left half done is cleared away then.
+// lock makes the directories and waits until no other process changes them. It then
+// removes what a killed process has left behind.
 func (s store) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{s.work(""), s.work("new")} {
+	for _, dir := range []string{s.private(""), s.private("new")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(s.work("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(s.private("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, s.tidy()
+			return func() { f.Close() }, s.removeTemporary()
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
@@ -85,43 +85,43 @@ func (s store) lock(ctx context.Context) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("wait for another updater: %w", ctx.Err())
+			return nil, fmt.Errorf("another process holds the lock: %w", ctx.Err())
 		case <-time.After(lockPause):
 		}
 	}
 }
 
-// tidy removes the temporary files of a process that was killed.
-func (s store) tidy() error {
-	entries, err := os.ReadDir(s.work(""))
+// removeTemporary removes the temporary files of a process that was killed.
+func (s store) removeTemporary() error {
+	entries, err := os.ReadDir(s.private(""))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") && e.Type().IsRegular() {
-			errs = append(errs, os.Remove(s.work(e.Name())))
+			errs = append(errs, os.Remove(s.private(e.Name())))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// accept makes the fresh content the one in use and keeps those before it. Whenever
-// it is cut short, the content in use is whole: the old one or the fresh one.
-func (s store) accept(list string) error {
-	if err := s.keepOld(list); err != nil {
-		return fmt.Errorf("keep the version before: %w", err)
+// install makes the incoming content the one in use and stores those before it. If it
+// is interrupted, the content in use is complete: the old one or the new one.
+func (s store) install(list string) error {
+	if err := s.archive(list); err != nil {
+		return fmt.Errorf("archive the version in use: %w", err)
 	}
-	s.at("replace")
-	if err := os.Rename(s.fresh(list), s.content(list)); err != nil {
+	s.before("replace")
+	if err := os.Rename(s.incoming(list), s.content(list)); err != nil {
 		return err
 	}
-	s.at("sync")
+	s.before("sync")
 	return s.sync()
 }
 
-// keepOld gives the content in use a second name among the versions before it.
-func (s store) keepOld(list string) error {
+// archive gives the content in use a second name among the versions before it.
+func (s store) archive(list string) error {
 	now, err := os.Stat(s.content(list))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -130,20 +130,20 @@ func (s store) keepOld(list string) error {
 		return err
 	}
 	if first, err := os.Stat(s.version(list, 1)); err == nil && os.SameFile(now, first) {
-		return nil // an accept was cut short here
+		return nil // an install was interrupted here
 	}
-	for n := versions - 1; n > 1; n-- {
-		s.at("shift")
+	for n := maxVersions - 1; n > 1; n-- {
+		s.before("shift")
 		if err := os.Rename(s.version(list, n-1), s.version(list, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	s.at("keep")
-	return link(s.content(list), s.version(list, 1))
+	s.before("archive")
+	return linkOrCopy(s.content(list), s.version(list, 1))
 }
 
-// link gives a file a second name, or copies it where the file system has no links.
-func link(from, to string) error {
+// linkOrCopy gives a file a second name, or copies it where the file system has no links.
+func linkOrCopy(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EMLINK) {
 		return err
@@ -164,9 +164,9 @@ func link(from, to string) error {
 	return out.CloseAtomicallyReplace()
 }
 
-// sync makes the names on disk as lasting as the contents.
+// sync writes the directories to disk: the contents have been synced before.
 func (s store) sync() error {
-	for _, dir := range []string{s.work(""), s.dir} {
+	for _, dir := range []string{s.private(""), s.dir} {
 		f, err := os.Open(dir)
 		if err != nil {
 			return err
@@ -178,14 +178,14 @@ func (s store) sync() error {
 	return nil
 }
 
-// errNoVersion is returned by a rollback of a list that has nothing to go back to.
+// errNoVersion is the error of a rollback without an earlier version.
 var errNoVersion = errors.New("there is no version before this one")
 
-// rollback makes the version before the one in use, which becomes the last: as many
-// rollbacks as there are versions change nothing.
+// rollback returns to the version before the one in use, which becomes the oldest: as
+// many rollbacks as there are versions change nothing.
 func (s store) rollback(list string) error {
 	last := 0
-	for n := 1; n < versions; n++ {
+	for n := 1; n < maxVersions; n++ {
 		if _, err := os.Stat(s.version(list, n)); err == nil {
 			last = n
 		}
@@ -193,8 +193,8 @@ func (s store) rollback(list string) error {
 	if last == 0 {
 		return errNoVersion
 	}
-	aside := s.work("." + list + ".aside")
-	if err := link(s.content(list), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	replaced := s.private("." + list + ".replaced")
+	if err := linkOrCopy(s.content(list), replaced); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for n := 1; n <= last; n++ {
@@ -202,22 +202,22 @@ func (s store) rollback(list string) error {
 		if n > 1 {
 			to = s.version(list, n-1)
 		}
-		s.at("back")
+		s.before("back")
 		if err := os.Rename(s.version(list, n), to); err != nil {
 			return err
 		}
 	}
-	s.at("aside")
-	if err := os.Rename(aside, s.version(list, last)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	s.before("rotate")
+	if err := os.Rename(replaced, s.version(list, last)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return s.sync()
 }
 
-// count is how many versions before the one in use are kept.
-func (s store) count(list string) int {
+// countVersions returns how many versions before the one in use are stored.
+func (s store) countVersions(list string) int {
 	n := 0
-	for n+1 < versions {
+	for n+1 < maxVersions {
 		if _, err := os.Stat(s.version(list, n+1)); err != nil {
 			break
 		}
@@ -226,7 +226,7 @@ func (s store) count(list string) int {
 	return n
 }
 
-// sumFile is the SHA-256 of a file in hex.
+// sumFile returns the SHA-256 of a file in hex.
 func sumFile(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {

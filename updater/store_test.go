@@ -24,10 +24,10 @@ func put(t *testing.T, s store, text string) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	if err := copyTo(s.fresh("l"), strings.NewReader(text)); err != nil {
+	if err := copyTo(s.incoming("l"), strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.accept("l"); err != nil {
+	if err := s.install("l"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -36,7 +36,7 @@ func put(t *testing.T, s store, text string) {
 func kept(t *testing.T, s store) string {
 	t.Helper()
 	var all []string
-	for n := range versions {
+	for n := range maxVersions {
 		name := s.content("l")
 		if n > 0 {
 			name = s.version("l", n)
@@ -92,14 +92,14 @@ func crash(dir string) {
 	}
 	unlock, err := s.lock(context.Background())
 	if err == nil {
-		err = copyTo(s.fresh("l"), strings.NewReader("new"))
+		err = copyTo(s.incoming("l"), strings.NewReader("new"))
 	}
 	if err == nil {
-		s.at("fresh")
-		err = s.accept("l")
+		s.before("fresh")
+		err = s.install("l")
 	}
 	if err == nil {
-		s.at("accepted")
+		s.before("accepted")
 		err = s.rollback("l")
 	}
 	if err != nil {
@@ -145,7 +145,7 @@ func TestCrash(t *testing.T) {
 		if !strings.HasPrefix(after, "next "+string(now)) {
 			t.Errorf("killed at step %d with %s in use: afterwards kept: %s", step, now, after)
 		}
-		entries, err := filepath.Glob(s.work(".*"))
+		entries, err := filepath.Glob(s.private(".*"))
 		if err != nil || len(entries) > 0 {
 			t.Errorf("killed at step %d: left behind: %v", step, entries)
 		}
@@ -161,7 +161,7 @@ func TestLock(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Millisecond)
 	defer cancel()
-	if _, err := s.lock(ctx); err == nil || !strings.Contains(err.Error(), "wait for another updater") {
+	if _, err := s.lock(ctx); err == nil || !strings.Contains(err.Error(), "another process holds the lock") {
 		t.Errorf("a second lock: %v", err)
 	}
 	unlock()
@@ -194,13 +194,13 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
-	if r := b.update(Failed, "no space left on device"); r.Unsaved == nil {
+	if r := b.update(Failed, "no space left on device"); r.SaveErr == nil {
 		t.Error("the result does not tell that nothing could be remembered")
 	}
-	if !strings.Contains(b.log.String(), "remember what was fetched") {
+	if !strings.Contains(b.log.String(), "save metadata") {
 		t.Errorf("the log does not tell:\n%s", b.log)
 	}
-	if at := b.due(b.config.Sources[0], meta{}); !at.After(time.Now()) {
+	if at := b.dueLocked(b.config.Sources[0], meta{}); !at.After(time.Now()) {
 		t.Error("it would be tried again without a pause")
 	}
 	data, err := os.ReadFile(b.store.content("l"))

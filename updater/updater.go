@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -28,111 +29,135 @@ const DefaultShipped = "/usr/share/nameroute/lists"
 // Options of an Updater.
 type Options struct {
 	Config  *gateway.Config
-	State   string       // the state directory; the lists lie below it
+	State   string       // the state directory; the lists are stored below it
 	Shipped string       // lists that came with the package; "": DefaultShipped
 	Log     *slog.Logger // nil discards
 	Timers  Timers       // the zero value is right outside of tests
 }
 
 // Updater keeps the lists of one gateway.yaml fresh. Its methods may be called from
-// any goroutine; one list is updated at a time, in all processes together.
+// any goroutine; one list is updated at a time, across all processes.
 type Updater struct {
 	options Options
+	log     *slog.Logger
 	store   store
 	roots   *x509.CertPool // nil: the system's
-	ways    func(*gateway.Config, gateway.Source) (way, error)
-	kick    chan struct{}
-	given   atomic.Pointer[gateway.Config] // not taken up yet; nil for none
+	dialers func(*gateway.Config, gateway.Source) (dialer, error)
+	kick    chan struct{} // capacity 1
+	ready   chan struct{} // closed when every list has the content that is to be had at once
+	wanted  atomic.Pointer[gateway.Config]
+	logged  logonce.Edge // by list
 
-	mu      sync.Mutex // one pass at a time; guards what follows
-	config  *gateway.Config
-	after   map[string]time.Time // no scheduled fetch before: also where the disk cannot hold it
-	instead map[string]time.Time // of what a clock that was wrong has planned: see due
-	said    map[string]string    // what was last logged of a list's trouble
+	mu        sync.Mutex // held during a pass over the lists
+	config    *gateway.Config
+	notBefore map[string]time.Time // no scheduled fetch before: also where the disk cannot hold it
+	clamped   map[string]time.Time // instead of a time that a wrong clock has planned: see dueLocked
 }
 
-// New makes an updater and puts the copies that came with the package in place of
-// lists that have no content yet. It fetches nothing and never fails over a list.
+// New returns an Updater. It reads and changes nothing yet.
 func New(o Options) *Updater {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Shipped = cmp.Or(o.Shipped, DefaultShipped)
-	o.Timers = o.Timers.withDefaults()
+	o.Timers.fill()
 	providers := provider.NewStore(o.State)
 	u := &Updater{
-		options: o, store: newStore(o.State), kick: make(chan struct{}, 1),
-		after: map[string]time.Time{}, instead: map[string]time.Time{}, said: map[string]string{},
+		options: o, log: o.Log, store: newStore(o.State), kick: make(chan struct{}, 1), ready: make(chan struct{}),
+		notBefore: map[string]time.Time{}, clamped: map[string]time.Time{},
 	}
-	u.ways = func(cfg *gateway.Config, s gateway.Source) (way, error) { return wayBy(providers, cfg, s) }
-	u.SetConfig(o.Config)
+	u.dialers = func(cfg *gateway.Config, s gateway.Source) (dialer, error) { return newDialer(providers, cfg, s) }
+	u.wanted.Store(o.Config.WithState(o.State))
 	return u
 }
 
-// SetConfig makes these the lists that are kept fresh, and has what is due looked at
-// soon. It does not wait for an update that is under way.
+// SetConfig makes another configuration the wanted one. It does not wait for an update
+// in progress.
 func (u *Updater) SetConfig(cfg *gateway.Config) {
-	u.given.Store(cfg.WithState(u.options.State))
-	if u.mu.TryLock() {
-		u.takeUp()
-		u.mu.Unlock()
-	}
+	u.wanted.Store(cfg.WithState(u.options.State))
 	select {
 	case u.kick <- struct{}{}:
 	default:
 	}
 }
 
-// takeUp begins to use the configuration that was given last. u.mu is held.
-func (u *Updater) takeUp() {
-	cfg := u.given.Swap(nil)
-	if cfg == nil {
+// String returns the name of this part of the process.
+func (u *Updater) String() string { return "updater" }
+
+// Ready returns a channel that is closed when lists without content have the copies
+// that came with the package.
+func (u *Updater) Ready() <-chan struct{} { return u.ready }
+
+// Run fetches what is due until ctx ends. It is called once. All state is on disk, so
+// that a restart does not fetch again what is fresh.
+func (u *Updater) Run(ctx context.Context) error {
+	u.mu.Lock()
+	u.useConfigLocked()
+	u.mu.Unlock()
+	close(u.ready)
+	for ctx.Err() == nil {
+		next := u.fetchDue(ctx)
+		wait := min(u.options.Timers.Poll, max(0, next.Sub(u.options.Timers.now())))
+		select {
+		case <-ctx.Done():
+		case <-u.kick:
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// useConfigLocked switches to the wanted configuration and gives lists without content
+// the copies that came with the package.
+func (u *Updater) useConfigLocked() {
+	cfg := u.wanted.Load()
+	if cfg == u.config {
 		return
 	}
 	u.config = cfg
-	forget(cfg)
-	if err := u.prepare(); err != nil {
-		u.options.Log.Error("lists without content cannot be prepared", "error", err)
+	dropMetrics(cfg)
+	if err := u.installMissingLocked(); err != nil {
+		u.log.Error("lists without content cannot be prepared", "error", err)
 	}
 }
 
-// Flags of an update that somebody asked for.
+// Flags change what Update does.
 type Flags struct {
 	DryRun   bool                                     // fetch and check, and change nothing
-	Force    bool                                     // fetch what is not due or not changed, and let it shrink
-	Diff     bool                                     // find the names that came and went
-	Progress func(list string, received, total int64) // total is -1 where the server does not say; may be nil
+	Force    bool                                     // fetch what is not due or unchanged too, and let it shrink
+	Diff     bool                                     // find the entries that were added and removed
+	Progress func(list string, received, total int64) // total is -1 where the server does not tell; may be nil
 }
 
-// Outcome is what became of one list.
+// Outcome is what an update did to one list.
 type Outcome string
 
 // The outcomes of an update.
 const (
 	Updated   Outcome = "updated"
 	Unchanged Outcome = "unchanged"
-	Refused   Outcome = "refused" // it came, and is not used
-	Failed    Outcome = "failed"  // it did not come
+	Refused   Outcome = "refused" // the content was fetched and is not used
+	Failed    Outcome = "failed"  // the content was not fetched
 )
 
-// Result tells of one list after an update.
+// Result describes the update of one list.
 type Result struct {
 	List    string
 	Outcome Outcome
 	URL     string       // where it was fetched; "" where nothing was
 	Report  lists.Report // of what was fetched
 	Before  int          // rules of the content that was in use
-	Came    []string     // with Flags.Diff, sorted
-	Went    []string
+	Added   []string     // with Flags.Diff, sorted
+	Removed []string
 	Err     error // why it was refused or failed
-	Unsaved error // why this will not be remembered; nil where it will
+	SaveErr error // why the result is forgotten at the next restart; nil where it is not
 }
 
 // Update fetches these lists now, or all where none is named, whether they are due or
-// not. The error is about a name that is no fetched list; what becomes of each list
-// is in its result.
+// not. The error is about a name that is not a fetched list; errors of the lists are in
+// their results.
 func (u *Updater) Update(ctx context.Context, names []string, f Flags) ([]Result, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.takeUp()
+	u.useConfigLocked()
 	var sources []gateway.Source
 	for _, s := range u.config.Sources {
 		if len(names) == 0 || slices.Contains(names, s.List) {
@@ -146,28 +171,28 @@ func (u *Updater) Update(ctx context.Context, names []string, f Flags) ([]Result
 	}
 	var results []Result
 	for _, s := range sources {
-		results = append(results, u.update(ctx, s, f))
+		results = append(results, u.updateLocked(ctx, s, f))
 	}
 	return results, nil
 }
 
-// update fetches one list and takes it up. u.mu is held.
-func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result {
+// updateLocked fetches one list and, unless it is a dry run, installs it.
+func (u *Updater) updateLocked(ctx context.Context, s gateway.Source, f Flags) Result {
 	unlock, err := u.store.lock(ctx)
 	if err != nil {
 		r := Result{List: s.List, Outcome: Failed, Err: fmt.Errorf("list %s: %w", s.List, err)}
-		u.after[s.List] = u.options.Timers.now().Add(u.options.Timers.RetryFirst)
-		u.say(s, r)
+		u.notBefore[s.List] = u.options.Timers.now().Add(u.options.Timers.RetryMin)
+		u.logResultLocked(s, r)
 		return r
 	}
 	defer unlock()
-	m, err := u.load(s)
+	m, err := u.loadMetaLocked(s)
 	if err == nil && !f.DryRun {
 		err = u.dropPart(s, &m)
 	}
 	r := Result{List: s.List, Outcome: Failed, Before: m.Rules}
 	if err == nil {
-		r, m = u.fetch(ctx, s, m, f)
+		r, m = u.fetchLocked(ctx, s, m, f)
 		err = r.Err
 	}
 	if err != nil {
@@ -176,51 +201,51 @@ func (u *Updater) update(ctx context.Context, s gateway.Source, f Flags) Result 
 	if f.DryRun {
 		return r
 	}
-	u.plan(s, &m, r)
-	if r.Unsaved = u.save(s, m); r.Unsaved != nil {
-		u.options.Log.Error("list state cannot be stored, it is fetched again after a restart", "error", r.Unsaved)
+	u.scheduleLocked(s, &m, r)
+	if r.SaveErr = u.saveMeta(s, m); r.SaveErr != nil {
+		u.log.Error("list state cannot be stored, it is fetched again after a restart", "list", s.List, "error", r.SaveErr)
 	}
-	u.say(s, r)
-	count(s.List, r.Outcome)
+	u.logResultLocked(s, r)
+	countUpdate(s.List, r.Outcome)
 	return r
 }
 
-// dropPart removes what was begun to be downloaded from a URL that is no longer named.
+// dropPart deletes a partial download from a URL that the list no longer has.
 func (u *Updater) dropPart(s gateway.Source, m *meta) error {
 	if m.Part != nil && !slices.Contains(s.URLs, m.Part.URL) {
 		m.Part = nil
-		return removeIfThere(u.store.part(s.List))
+		return removeIfExists(u.store.part(s.List))
 	}
 	return nil
 }
 
-// fetch asks the mirrors in turn until one has what can be used.
-func (u *Updater) fetch(ctx context.Context, s gateway.Source, m meta, f Flags) (Result, meta) {
+// fetchLocked tries the mirrors in turn until one has usable content.
+func (u *Updater) fetchLocked(ctx context.Context, s gateway.Source, m meta, f Flags) (Result, meta) {
 	r := Result{List: s.List, Outcome: Failed, Before: m.Rules}
-	w, err := u.ways(u.config, s)
+	d, err := u.dialers(u.config, s)
 	if err != nil {
 		r.Err = err
 		return r, m
 	}
-	client := newClient(w, s, proxies(), u.roots)
+	client := newClient(d, s, proxyFromEnvironment(), u.roots)
 	defer client.CloseIdleConnections()
 	var errs []error
-	remember := u.partKeeper(s, m)
-	for _, at := range s.URLs {
-		one := &fetch{client: client, source: s, url: at, store: u.store, known: m, whole: f.Force, remember: remember}
+	savePart := u.partSaver(s, m)
+	for _, mirror := range s.URLs {
+		one := &fetch{client: client, source: s, url: mirror, store: u.store, known: m, force: f.Force, savePart: savePart}
 		if f.Progress != nil {
-			one.progress = func(got, total int64) { f.Progress(s.List, got, total) }
+			one.progress = func(received, total int64) { f.Progress(s.List, received, total) }
 		}
-		done, changed, err := u.try(ctx, one, m, f)
+		done, changed, err := u.tryMirrorLocked(ctx, one, m, f)
 		if err == nil {
 			return done, changed
 		}
-		m.Part = one.cut
+		m.Part = one.part
 		r.Report = done.Report
-		if refused(err) {
+		if isRefusal(err) {
 			r.Outcome = Refused
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", shownText(at), err))
+		errs = append(errs, fmt.Errorf("%s: %w", redact(mirror), err))
 		if ctx.Err() != nil {
 			break
 		}
@@ -229,28 +254,24 @@ func (u *Updater) fetch(ctx context.Context, s gateway.Source, m meta, f Flags) 
 	return r, m
 }
 
-// proxies are those of the environment, read anew for each fetch.
-func proxies() func(*http.Request) (*url.URL, error) {
-	of := httpproxy.FromEnvironment().ProxyFunc()
-	return func(r *http.Request) (*url.URL, error) { return of(r.URL) }
+// proxyFromEnvironment reads the environment again at each call, unlike
+// http.ProxyFromEnvironment.
+func proxyFromEnvironment() func(*http.Request) (*url.URL, error) {
+	proxy := httpproxy.FromEnvironment().ProxyFunc()
+	return func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
 }
 
-// say logs what became of a list; the same trouble only once.
-func (u *Updater) say(s gateway.Source, r Result) {
-	log := u.options.Log
-	if r.Err != nil {
-		if text := r.Err.Error(); u.said[s.List] != text {
-			u.said[s.List] = text
-			log.Error("list "+string(r.Outcome)+", keeping its current content", "error", strings.ReplaceAll(text, "\n", "; "),
-				"next", u.after[s.List].Format(time.RFC3339))
-		}
-		return
+// logResultLocked logs the result of an update; a failure that lasts only once.
+func (u *Updater) logResultLocked(s gateway.Source, r Result) {
+	changed, ended := u.logged.Error(s.List, r.Err)
+	switch {
+	case changed:
+		u.log.Error("list "+string(r.Outcome)+", keeping its current content", "error", strings.ReplaceAll(r.Err.Error(), "\n", "; "),
+			"next", u.notBefore[s.List].Format(time.RFC3339))
+	case ended:
+		u.log.Info("list fetched again", "list", s.List)
 	}
-	if u.said[s.List] != "" {
-		log.Info("list fetched again", "list", s.List)
-	}
-	delete(u.said, s.List)
-	if r.Outcome == Updated {
-		log.Info("list updated", "list", s.List, "rules", rules(r.Report), "before", r.Before, "from", shownText(r.URL))
+	if r.Err == nil && r.Outcome == Updated {
+		u.log.Info("list updated", "list", s.List, "rules", countRules(r.Report), "before", r.Before, "from", redact(r.URL))
 	}
 }

@@ -18,25 +18,24 @@ const (
 	maxSignature = 4 << 10
 )
 
-// sum is the SHA-256 that the publisher says the list has; "" where none is asked for.
-func (f *fetch) sum(ctx context.Context) (string, error) {
+// publishedSum fetches the SHA-256 that the list must have; "" where none is configured.
+func (f *fetch) publishedSum(ctx context.Context) (string, error) {
 	if f.source.SHA256URL == "" {
 		return "", nil
 	}
-	text, err := f.small(ctx, f.source.SHA256URL, maxSums)
+	text, err := f.getSmall(ctx, f.source.SHA256URL, maxSums)
 	if err != nil {
 		return "", fmt.Errorf("sha256_url: %w", err)
 	}
 	sum, ok := findSum(text, baseName(f.url))
 	if !ok {
-		return "", fmt.Errorf("sha256_url: no SHA-256 of %s in it", baseName(f.url))
+		return "", fmt.Errorf("sha256_url: it has no SHA-256 of %s", baseName(f.url))
 	}
 	return sum, nil
 }
 
-// findSum takes a file's SHA-256 out of the output of sha256sum(1), plain or with
-// --tag, or of a bare sum. A sum without a name, or the only one there is, is taken
-// for that of the file.
+// findSum finds a file's SHA-256 in the output of sha256sum(1), plain or with --tag, or
+// in a bare sum. A sum without a name, or the only one, counts as that of the file.
 func findSum(text []byte, file string) (string, bool) {
 	var sums []string
 	lines := bufio.NewScanner(bytes.NewReader(text))
@@ -73,10 +72,10 @@ func splitSum(line string) (sum, name string) {
 	return sum, name
 }
 
-// signed checks the signature of the fresh content. aead.dev/minisign hashes while it
-// reads, so that a list of any size is checked in little memory; of the standard
-// library's Ed25519 alone we would have to write the file format ourselves.
-func (f *fetch) signed(ctx context.Context) error {
+// verifySignature checks the signature of the incoming content, if one is configured.
+// aead.dev/minisign hashes while it reads, so that a list of any size needs little
+// memory.
+func (f *fetch) verifySignature(ctx context.Context) error {
 	s := f.source.Signature
 	if s.Key == "" {
 		return nil
@@ -90,19 +89,19 @@ func (f *fetch) signed(ctx context.Context) error {
 		u.Path, u.RawPath = u.Path+".minisig", ""
 		at = u.String()
 	}
-	signature, err := f.small(ctx, at, maxSignature)
+	signature, err := f.getSmall(ctx, at, maxSignature)
 	if err != nil {
-		return fmt.Errorf("signature %s: %w", shownText(at), err)
+		return fmt.Errorf("signature %s: %w", redact(at), err)
 	}
 	var key minisign.PublicKey
 	if err := key.UnmarshalText([]byte(s.Key)); err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	var said minisign.Signature
-	if err := said.UnmarshalText(signature); err != nil {
-		return &refusal{fmt.Sprintf("%s is not a signature of minisign", shownText(at))}
+	var parsed minisign.Signature
+	if err := parsed.UnmarshalText(signature); err != nil {
+		return &refusal{fmt.Sprintf("%s is not a minisign signature", redact(at))}
 	}
-	in, err := os.Open(f.store.fresh(f.source.List))
+	in, err := os.Open(f.store.incoming(f.source.List))
 	if err != nil {
 		return err
 	}
@@ -112,10 +111,10 @@ func (f *fetch) signed(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case said.KeyID != key.ID():
-		return &refusal{fmt.Sprintf("it is signed with key %X, want %X", said.KeyID, key.ID())}
-	case said.Algorithm != minisign.HashEdDSA:
-		return &refusal{"its signature is of the old kind: want one of minisign 0.10 or later without -l"}
+	case parsed.KeyID != key.ID():
+		return &refusal{fmt.Sprintf("it is signed with key %X, want %X", parsed.KeyID, key.ID())}
+	case parsed.Algorithm != minisign.HashEdDSA:
+		return &refusal{"its signature is of the legacy kind: want one of minisign 0.10 or later without -l"}
 	case !r.Verify(key, signature):
 		return &refusal{"its signature is wrong"}
 	}

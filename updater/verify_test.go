@@ -39,11 +39,11 @@ func TestSHA256(t *testing.T) {
 	wrong := strings.Repeat("0", 64)
 
 	s.answer(tree(map[string]string{"/l.txt": text, "/SHA256SUMS": wrong + "  l.txt\n"}))
-	b.update(Refused, "its SHA-256 is "+sum+", want "+wrong+" as sha256_url says")
+	b.update(Refused, "its SHA-256 is "+sum+", want "+wrong+" as in sha256_url")
 	s.answer(tree(map[string]string{"/l.txt": text}))
-	b.update(Failed, "sha256_url: the server says 404 Not Found")
+	b.update(Failed, "sha256_url: the server answered 404 Not Found")
 	s.answer(tree(map[string]string{"/l.txt": text, "/SHA256SUMS": wrong + "  a\n" + wrong + "  b\n"}))
-	b.update(Failed, "sha256_url: no SHA-256 of l.txt in it")
+	b.update(Failed, "sha256_url: it has no SHA-256 of l.txt")
 	b.holds("")
 	s.answer(tree(map[string]string{"/l.txt": text, "/SHA256SUMS": wrong + "  other\n" + sum + "  l.txt\n"}))
 	b.update(Updated, "")
@@ -110,12 +110,12 @@ func TestSignature(t *testing.T) {
 		signature, why string
 		want           Outcome
 	}{
-		{"", "l.txt.minisig: the server says 404 Not Found", Failed},
-		{"hello", "is not a signature of minisign", Refused},
+		{"", "l.txt.minisig: the server answered 404 Not Found", Failed},
+		{"hello", "is not a minisign signature", Refused},
 		{sign(t, other, text), fmt.Sprintf("it is signed with key %X, want %X", other.ID(), private.ID()), Refused},
 		{sign(t, private, text+"more.example\n"), "its signature is wrong", Refused},
 		{strings.Replace(good, "timestamp:", "timestamp:9", 1), "its signature is wrong", Refused},
-		{string(minisign.Sign(private, []byte(text))), "of the old kind", Refused},
+		{string(minisign.Sign(private, []byte(text))), "of the legacy kind", Refused},
 		{strings.Repeat("x", maxSignature+1), "it has more than 4096 bytes", Failed},
 		{good, "", Updated},
 	} {

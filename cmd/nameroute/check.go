@@ -11,8 +11,8 @@ func checkCommand(o *options) *cobra.Command {
 		Use:   "check",
 		Short: "Check both files, the lists, the providers' files and this host",
 		Long: `Check gateway.yaml, the Corefile, the lists, the providers' files and this host, and
-print everything that is wrong, each with its remedy. It changes nothing and may be run
-beside a running nameroute.`,
+print every problem with its remedy. It changes nothing, and can run while nameroute is
+running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return check.Run(check.Options{Paths: o.Paths, Built: buildTime(), Out: cmd.OutOrStdout()})
 		},

@@ -21,7 +21,7 @@ func TestInitWithoutTerminal(t *testing.T) {
 	root := rootCommand()
 	root.SetArgs([]string{"init", "--config", filepath.Join(t.TempDir(), "gateway.yaml")})
 	err = root.Execute()
-	if want := "there is no terminal to ask on: give --yes, and flags for what cannot be seen"; err == nil || err.Error() != want || exit.Code(err) != exit.Usage {
+	if want := "no terminal to ask on: use --yes, and flags for what cannot be detected"; err == nil || err.Error() != want || exit.Code(err) != exit.Usage {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -1,17 +1,19 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/updater"
 )
 
 // listsCommand is `lists`, which shows them, with what can be done to one below it.
@@ -19,6 +21,57 @@ func listsCommand(o *options) *cobra.Command {
 	c := listsTableCommand(o)
 	c.AddCommand(graceful(rollbackCommand(o)), listsConvertCommand(), listsTestCommand(o))
 	return c
+}
+
+func listsTableCommand(o *options) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "lists",
+		Short: "Show the lists: what they hold, where it comes from, how old it is",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.Gateway()
+			if err != nil {
+				return err
+			}
+			rows := listing.Rows(cfg, o.State)
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(rows)
+			}
+			return listing.Print(cmd.OutOrStdout(), rows, time.Now())
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func rollbackCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback NAME",
+		Short: "Go back to the version of a fetched list before the one in use",
+		Long: `Go back to the version of a fetched list before the one in use. The version that is
+taken out is not taken again until its publisher changes it, or 'nameroute update
+--force NAME' asks for it.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := o.Gateway()
+			if err != nil {
+				return exit.With(exit.Config, err)
+			}
+			u := updater.New(updater.Options{Config: cfg, State: o.State})
+			if err := u.Rollback(cmd.Context(), args[0]); err != nil {
+				return exit.With(exit.List, err)
+			}
+			if s, ok := u.Status().List(args[0]); ok {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.Name, s.Rules, s.Fetched.Format(time.DateTime))
+			}
+			return nil
+		},
+	}
 }
 
 func listsConvertCommand() *cobra.Command {
@@ -35,26 +88,13 @@ other format cannot say is counted on standard error.`,
 			if err != nil {
 				return exit.With(exit.List, err)
 			}
-			tellConversion(cmd.ErrOrStderr(), done)
+			listing.PrintConversion(cmd.ErrOrStderr(), done)
 			return nil
 		},
 	}
 	c.Flags().StringVar(&to, "to", "plain", "format to write: "+strings.Join(lists.Targets(), ", "))
 	c.Flags().StringVar(&format, "format", "", "format to read; without it, it is detected")
 	return c
-}
-
-func tellConversion(w io.Writer, c lists.Conversion) {
-	fmt.Fprintf(w, "%s: %s written\n", c.Report.String(), output.Count(c.Written, "line"))
-	for _, s := range c.Report.Samples {
-		fmt.Fprintf(w, "not read: %v\n", s)
-	}
-	if c.Lost > 0 {
-		fmt.Fprintf(w, "%s lost:\n", output.Count(c.Lost, "rule"))
-	}
-	for _, s := range c.Samples {
-		fmt.Fprintf(w, "  %v\n", s)
-	}
 }
 
 func listsTestCommand(o *options) *cobra.Command {
@@ -75,7 +115,7 @@ of gateway.yaml, or a file. The exit code is 0 where all names are listed, else 
 				return exit.With(exit.List, err)
 			}
 			for _, v := range verdicts {
-				tellVerdict(cmd.OutOrStdout(), l, v)
+				listing.PrintVerdict(cmd.OutOrStdout(), l, v)
 				if !v.Listed {
 					err = &exit.Error{Code: exit.Failure}
 				}
@@ -85,23 +125,6 @@ of gateway.yaml, or a file. The exit code is 0 where all names are listed, else 
 	}
 	c.Flags().StringVar(&format, "format", "", "format to read; without it, it is detected, or as gateway.yaml says")
 	return c
-}
-
-func tellVerdict(w io.Writer, l gateway.List, v lists.Verdict) {
-	word := "listed"
-	if !v.Listed {
-		word = "not listed"
-	}
-	fmt.Fprintf(w, "%s: %s by %s\n", v.Name, word, l.Name)
-	for _, o := range v.Origins {
-		fmt.Fprintf(w, "  %v\n    %s\n", o, o.Meaning())
-	}
-	if len(v.Origins) == 0 {
-		fmt.Fprintln(w, "  no rule is about it")
-	}
-	if v.More > 0 {
-		fmt.Fprintf(w, "  and %s more\n", output.Count(v.More, "rule"))
-	}
 }
 
 // list finds a list of gateway.yaml; what has a slash, a dot or a colon in it, or is

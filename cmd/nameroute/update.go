@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/daemon"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/gateway"
@@ -54,7 +55,7 @@ itself. SIGHUP has it read gateway.yaml again.`,
 	f := c.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "fetch and check, and change nothing")
 	f.BoolVar(&flags.Force, "force", false, "fetch what has not changed too, and let lists shrink")
-	f.BoolVar(&flags.Diff, "diff", false, "print the names that came and went")
+	f.BoolVar(&flags.Diff, "diff", false, "print the entries that were added and removed")
 	f.BoolVar(&daemonize, "daemon", false, "stay, and fetch each list when it is due")
 	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
 	return c
@@ -67,9 +68,9 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		return nil
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		p := &progress{out: os.Stderr}
-		flags.Progress = p.show
-		defer p.clear()
+		p := &listing.Progress{Out: os.Stderr}
+		flags.Progress = p.Show
+		defer p.Clear()
 	}
 	u := updater.New(updater.Options{Config: cfg, State: o.State})
 	failed := 0
@@ -78,7 +79,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		return exit.With(exit.Usage, err)
 	}
 	for _, r := range results {
-		printResult(out, r, flags.DryRun)
+		listing.PrintResult(out, r, flags.DryRun)
 		if r.Err != nil {
 			failed++
 		}
@@ -87,61 +88,4 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		return exit.With(exit.List, fmt.Errorf("%s of %d not fetched; the content in use stays", output.Count(failed, "list"), len(results)))
 	}
 	return nil
-}
-
-func printResult(out io.Writer, r updater.Result, dry bool) {
-	what := string(r.Outcome)
-	if dry && r.Outcome == updater.Updated {
-		what = "would be updated"
-	}
-	switch {
-	case r.Err != nil:
-		fmt.Fprintf(out, "%s: %s: %v\n", r.List, what, r.Err)
-	case r.Outcome == updater.Updated:
-		fmt.Fprintf(out, "%s: %s: %d rules (%d before)\n", r.List, what, r.Report.Entries()+r.Report.Prefixes, r.Before)
-	default:
-		fmt.Fprintf(out, "%s: %s: %d rules\n", r.List, what, r.Before)
-	}
-	if r.Unsaved != nil {
-		fmt.Fprintf(out, "%s: it will be fetched again: %v\n", r.List, r.Unsaved)
-	}
-	for _, n := range r.Came {
-		fmt.Fprintf(out, "+ %s\n", n)
-	}
-	for _, n := range r.Went {
-		fmt.Fprintf(out, "- %s\n", n)
-	}
-}
-
-// progress shows on one line of a terminal how far a download is.
-type progress struct {
-	out  io.Writer
-	last time.Time
-}
-
-func (p *progress) show(list string, received, total int64) {
-	if time.Since(p.last) < 100*time.Millisecond && received != total {
-		return
-	}
-	p.last = time.Now()
-	if total > 0 {
-		fmt.Fprintf(p.out, "\r\x1b[K%s: %s of %s", list, bytesText(received), bytesText(total))
-		return
-	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s: %s", list, bytesText(received))
-}
-
-func (p *progress) clear() { fmt.Fprint(p.out, "\r\x1b[K") }
-
-// bytesText prints a size in the units of 1024 that gateway.yaml takes.
-func bytesText(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1fG", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1fM", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1fK", float64(n)/(1<<10))
-	}
-	return fmt.Sprint(n)
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
@@ -77,7 +76,7 @@ func (s *shop) want(code int, want string, args ...string) {
 
 func TestUpdateCommand(t *testing.T) {
 	s := newShop(t, "")
-	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server says 410 Gone\n"+
+	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server answered 410 Gone\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
 	s.text = "one.example\ntwo.example\nthree.example\n"
 	s.want(exit.OK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
@@ -86,7 +85,7 @@ func TestUpdateCommand(t *testing.T) {
 	s.text = "one.example\nthree.example\n"
 	s.want(exit.OK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
 	s.text = "one.example\n"
-	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rules where 2 were before: it shrinks by 50%, above max_shrink 40%\n"+
+	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rule where there were 2: it shrinks by 50%, above max_shrink 40%\n"+
 		"1 list of 1 not fetched; the content in use stays", "update")
 	s.want(exit.OK, "news: updated: 1 rules (2 before)", "update", "--force")
 
@@ -117,9 +116,9 @@ func TestListsCommand(t *testing.T) {
 	lines := strings.Split(webPort.ReplaceAllString(out, "SITE"), "\n")
 	want := []string{
 		`^LIST +RULES +SUFFIX +FULL +KEYWORD +REGEXP +EXCEPT +PREFIX +SIZE +AGE +NEXT +SOURCE$`,
-		`^news +3 +2 +0 +1 +0 +0 +0 +38 +\ds +(59s|1m) +http://SITE/news.txt via wan$`,
-		`^mine +3 +1 +1 +0 +0 +0 +1 +38 +\ds +- +/.*/mine.txt$`,
-		`^news: last fetch: list news: http://SITE/news.txt: the server says 410 Gone$`,
+		`^news +3 +2 +0 +1 +0 +0 +0 +38 B +\ds +(59s|1m) +http://SITE/news.txt via wan$`,
+		`^mine +3 +1 +1 +0 +0 +0 +1 +38 B +\ds +- +/.*/mine.txt$`,
+		`^news: last fetch: list news: http://SITE/news.txt: the server answered 410 Gone$`,
 	}
 	for i, w := range want {
 		if code != exit.OK || len(lines) != len(want)+1 || !regexp.MustCompile(w).MatchString(lines[i]) {
@@ -140,29 +139,5 @@ func TestListsCommand(t *testing.T) {
 	s.write("gateway.yaml", "lists: {x: {}}")
 	if out, code := s.run("lists"); code != exit.Config {
 		t.Errorf("a bad gateway.yaml: %d, %s", code, out)
-	}
-}
-
-func TestRoughly(t *testing.T) {
-	for in, want := range map[int64]string{0: "0", 1023: "1023", 1536: "1.5K", 1 << 20: "1.0M", 3 << 30: "3.0G"} {
-		if got := bytesText(in); got != want {
-			t.Errorf("%d bytes: %s, want %s", in, got, want)
-		}
-	}
-}
-
-// A terminal shows how far a download is on one line, not more often than it can be read.
-func TestProgressLine(t *testing.T) {
-	var out strings.Builder
-	p := &progress{out: &out}
-	p.show("news", 1<<20, 4<<20)
-	p.show("news", 2<<20, 4<<20) // too soon
-	p.show("news", 4<<20, 4<<20)
-	p.last = time.Time{}
-	p.show("more", 2048, -1)
-	p.clear()
-	const line = "\r\x1b[K"
-	if want := line + "news: 1.0M of 4.0M" + line + "news: 4.0M of 4.0M" + line + "more: 2.0K" + line; out.String() != want {
-		t.Errorf("%q, want %q", out.String(), want)
 	}
 }

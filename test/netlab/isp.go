@@ -27,7 +27,7 @@ func (i *ISP) FromBox(filters ...wire.Filter) []wire.Packet {
 	return all
 }
 
-// Clear is the packets that the box sent to internet hosts in the clear, that is by
+// Clear is the packets that the box sent to internet hosts in the clear, that is via
 // the WAN and not inside a tunnel: what every leak test counts.
 func (i *ISP) Clear(filters ...wire.Filter) []wire.Packet {
 	i.t.Helper()

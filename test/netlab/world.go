@@ -226,7 +226,7 @@ func nearest[V any](m map[string]V, name string) (V, bool) {
 	}
 }
 
-// zoneOf is the name that a SOA stands at: the last two labels.
+// zoneOf is the owner name of a SOA: the last two labels.
 func zoneOf(name string) string {
 	labels := dns.SplitDomainName(name)
 	return dns.Fqdn(strings.Join(labels[max(0, len(labels)-2):], "."))

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// checkDHCP looks whether the DHCP server on this box announces this box as the
-// resolver. Names of clients that ask another one are not seen.
+// checkDHCP checks that the DHCP server on this box announces this box as the resolver.
+// The queries of clients that use another one do not pass through nameroute.
 func (h *host) checkDHCP(r *report) {
 	h.checkDnsmasq(r)
 	for _, k := range []struct{ file, option string }{
@@ -25,22 +25,23 @@ func (h *host) checkDHCP(r *report) {
 		case len(servers) == 0:
 			r.warn("%s announces no resolver: add to option-data: { \"name\": %q, \"data\": \"ADDRESS\" }, with this box's address in the LAN", k.file, k.option)
 		default:
-			h.others(r, k.file, servers, "write this box's address in the LAN instead, as "+k.option)
+			h.checkAnnounced(r, k.file, servers, "set "+k.option+" to this box's address in the LAN")
 		}
 	}
 }
 
-// others warns of announced resolvers that are not this box.
-func (h *host) others(r *report, file string, servers []string, remedy string) {
+// checkAnnounced warns of announced resolvers that are not this box.
+func (h *host) checkAnnounced(r *report, file string, servers []string, remedy string) {
 	for _, s := range servers {
 		a, err := netip.ParseAddr(s)
-		if err == nil && !a.IsUnspecified() && !h.own[a] { // unspecified: the box that dnsmasq runs on
-			r.warn("%s announces %s as the LAN's resolver, which is not this box: names that its clients ask for are not seen: %s", file, a, remedy)
+		if err == nil && !a.IsUnspecified() && !h.own[a] { // dnsmasq announces its own address for 0.0.0.0 and ::
+			r.warn("%s announces %s as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: %s", file, a, remedy)
 			return
 		}
 	}
 }
 
+// checkDnsmasq checks what dnsmasq announces.
 func (h *host) checkDnsmasq(r *report) {
 	var d dnsmasq
 	files := append([]string{"/etc/dnsmasq.conf"}, h.Glob("/etc/dnsmasq.d/*")...)
@@ -49,25 +50,25 @@ func (h *host) checkDnsmasq(r *report) {
 			d.parse(f, text)
 		}
 	}
-	const remedy = "dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] stand for this box"
+	const remedy = "dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box"
 	switch {
 	case d.ranges == "":
 	case len(d.servers) == 0 && d.noDNS:
-		r.warn("%s: dnsmasq gives addresses and announces no resolver, because with port=0 it is none: %s", d.ranges, remedy)
+		r.warn("%s: dnsmasq assigns addresses but announces no resolver, because port=0 turns its own off: %s", d.ranges, remedy)
 	default:
-		h.others(r, d.from, d.servers, remedy)
+		h.checkAnnounced(r, d.from, d.servers, remedy)
 	}
 }
 
-// dnsmasq is what matters here of its configuration.
+// dnsmasq is the part of its configuration that is about DHCP.
 type dnsmasq struct {
-	ranges  string   // the file that makes it a DHCP server; "": none does
-	noDNS   bool     // port=0, or another one than 53: it does not announce itself then
-	servers []string // announced
-	from    string   // the file that says so
+	ranges  string   // the file that makes it a DHCP server; "" where none does
+	noDNS   bool     // its port is not 53, so it does not announce itself
+	servers []string // that it announces
+	from    string   // the file that names them
 }
 
-// parse reads one file.
+// parse reads one file of its configuration.
 func (d *dnsmasq) parse(file, text string) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -87,8 +88,8 @@ func (d *dnsmasq) parse(file, text string) {
 	}
 }
 
-// optionServers are the addresses of `6,ADDRESS`, `tag:x,option:dns-server,ADDRESS` and
-// their like for IPv6; nil for other options.
+// optionServers returns the addresses of `6,ADDRESS`, `tag:x,option:dns-server,ADDRESS`
+// and the like for IPv6, and nil for other options.
 func optionServers(value string) []string {
 	parts := strings.Split(value, ",")
 	for i, p := range parts {
@@ -108,8 +109,8 @@ func optionServers(value string) []string {
 	return nil
 }
 
-// keaServers are the resolvers that a Kea configuration announces, and the number of
-// its subnets. What is no JSON after its comments are gone says nothing.
+// keaServers returns the resolvers that a Kea configuration announces, and the number of
+// its subnets. A file that cannot be parsed has none.
 func keaServers(text, option string) (servers []string, subnets int) {
 	var all any
 	if json.Unmarshal([]byte(withoutComments(text)), &all) != nil {
@@ -143,7 +144,7 @@ func keaServers(text, option string) (servers []string, subnets int) {
 	return servers, subnets
 }
 
-// withoutComments takes the comments out of Kea's JSON: #, // and /* */.
+// withoutComments removes the comments of Kea's JSON: #, // and /* */.
 func withoutComments(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); {
@@ -173,7 +174,7 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-// stringEnd is the length of the JSON string that a text begins with.
+// stringEnd returns the length of the JSON string at the beginning of a text.
 func stringEnd(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {

@@ -3,67 +3,83 @@ package check
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
-	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
-	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
-	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/lists"
 )
 
-// checkCorefile checks the Corefile and returns it parsed, nil where that fails. Without a
-// valid gateway.yaml only its form is checked.
-func checkCorefile(o Options, cfg *gateway.Config, r *report) *corefile.File {
-	raw, err := os.ReadFile(o.Corefile)
-	if err != nil {
-		r.wrong(exit.Corefile, paths.ReadError("Corefile", "corefile", o.Corefile, err))
-		return nil
+// checkLists reads every list as a start would.
+func checkLists(cfg *gateway.Config, r *report) {
+	for _, l := range cfg.Lists {
+		rep, err := lists.Check(l)
+		if src, fetched := cfg.Source(l.Name); fetched && errors.Is(err, fs.ErrNotExist) {
+			r.warn("list %s: not fetched yet from %s: a running nameroute fetches it, or run `nameroute update %s`", l.Name, src.URLs[0], l.Name)
+			continue
+		}
+		if err != nil {
+			r.wrong(exit.List, err)
+			continue
+		}
+		if rep.Entries() == 0 {
+			r.warn("list %s: %s is empty", l.Name, l.File)
+			continue
+		}
+		r.ok("list %s: %s, %s", l.Name, output.Count(rep.Entries(), "entry"), rep.Format)
+		for _, s := range rep.Samples {
+			r.warn("list %s: %s: %v", l.Name, l.File, s)
+		}
+		if more := rep.Skipped - len(rep.Samples); more > 0 {
+			r.warn("list %s: %s more skipped as unparsable", l.Name, output.Count(more, "line"))
+		}
 	}
-	text, err := corefile.Expand(o.Corefile, raw)
-	if err != nil {
-		r.wrong(exit.Corefile, err)
-		return nil
-	}
-	f, err := text.Parse()
-	if problems := corecheck.Check(text, cfg); len(problems) > 0 || err != nil {
-		r.wrong(exit.Corefile, errors.Join(problems...)) // err is one of them
-		return f
-	}
-	r.ok("%s: %s", o.Corefile, output.Count(len(f.Blocks), "block"))
-	for _, b := range corecheck.Describe(f) {
-		r.ok("  %s", b)
-	}
-	return f
 }
 
-// listenersOf returns what a Corefile listens on: nothing where it cannot be parsed.
-func listenersOf(f *corefile.File) []firewall.Listener {
-	if f == nil {
-		return nil
+// checkProviders reads the WireGuard files of the routes.
+func checkProviders(cfg *gateway.Config, r *report) {
+	for _, route := range cfg.Routes {
+		if route.Egress.Kind != gateway.EgressWireGuard {
+			continue
+		}
+		conf, err := provider.Load(route.Egress.File)
+		if err == nil {
+			err = conf.CheckHooks(route.Hooks)
+		}
+		if err != nil {
+			for _, err := range flatten(err) {
+				r.wrong(exit.Host, fmt.Errorf("route %s stays down: %w", route.Name, err))
+			}
+			continue
+		}
+		for _, n := range conf.Ignored {
+			r.warn("%s", n)
+		}
+		v4, v6 := conf.Families()
+		switch {
+		case !v4 && !v6:
+			r.wrong(exit.Host, fmt.Errorf("route %s: %s: no address family has both an Address and AllowedIPs", route.Name, route.Egress.File))
+		case !v6:
+			r.ok("route %s: %s; no IPv6: AAAA queries for its names get NODATA", route.Name, output.Count(len(conf.Peers), "peer"))
+		default:
+			r.ok("route %s: %s", route.Name, output.Count(len(conf.Peers), "peer"))
+		}
 	}
-	return instance.Listeners(f)
 }
 
-// checkLinks looks for the interfaces that the files name.
+// checkLinks checks that the interfaces which gateway.yaml names exist, and the WAN.
 func checkLinks(cfg *gateway.Config, r *report) {
 	if len(cfg.LAN) == 0 {
-		r.warn("%s: lan is empty: only this box itself is answered; name the interfaces of your clients, as in lan: [br-lan]", cfg.File)
+		r.warn("%s: lan is empty: only this box gets answers: name the interfaces of your clients, as in lan: [br-lan]", cfg.File)
 	}
 	for _, name := range cfg.LAN {
 		if _, err := net.InterfaceByName(name); err != nil {
-			r.warn("lan: there is no interface %s now; it is waited for", name)
+			r.warn("lan: interface %s does not exist; it is used as soon as it appears", name)
 		}
 	}
 	for _, route := range cfg.Routes {
@@ -71,7 +87,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 			continue
 		}
 		if _, err := net.InterfaceByName(route.Egress.Link); err != nil {
-			r.warn("route %s: there is no interface %s now; the route is closed until it is there", route.Name, route.Egress.Link)
+			r.warn("route %s: interface %s does not exist; the route is down until it appears", route.Name, route.Egress.Link)
 		}
 	}
 	defaults, err := policy.WANDefaults(cfg)
@@ -79,29 +95,12 @@ func checkLinks(cfg *gateway.Config, r *report) {
 	case err != nil:
 		r.wrong(exit.Host, fmt.Errorf("read the WAN's default route: %w", err))
 	case len(defaults) == 0:
-		r.warn("there is no default route by the WAN now; it is waited for")
+		r.warn("the WAN has no default route; it is used as soon as it appears")
 	default:
 		var lines []string
 		for _, d := range defaults {
 			lines = append(lines, d.String())
 		}
 		r.ok("WAN: %s", strings.Join(lines, ", "))
-	}
-}
-
-// checkHost looks at what the kernel and other programs must allow.
-func checkHost(o Options, f *corefile.File, r *report) {
-	if err := privilege.Need(); err != nil {
-		r.wrong(exit.Denied, err)
-	}
-	if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
-		r.warn("/dev/net/tun: %v: without it and without WireGuard in the kernel no tunnel can be made (modprobe tun; docker: --device /dev/net/tun)", err)
-	}
-	if control.AnyRuns(o.Run) {
-		r.ok("a nameroute runs; its ports are not looked at")
-		return
-	}
-	for _, err := range ports.InUse(listenersOf(f)) {
-		r.wrong(exit.Port, err)
 	}
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
-// checkForward finds the firewall that would not let the LAN's packets out by a route.
-// Of each chain it is said once.
+// checkForward finds chains that drop the LAN's packets to a route's egress. Each is
+// reported once.
 func (h *host) checkForward(r *report) {
 	for _, lan := range h.lan {
 		var seen []nftsim.Key
-		for _, out := range h.ways() {
+		for _, out := range h.exits() {
 			for _, v6 := range []bool{false, true} {
 				c := h.rules.Drops(*nftables.ChainHookForward, nftsim.Flow{In: lan, Out: out, IPv6: v6})
 				if c == nil || slices.Contains(seen, c.Key) {
 					continue
 				}
 				seen = append(seen, c.Key)
-				r.warn("firewall: chain %s drops what %s sends by %s: %s", c, lan, out, forwardRemedy(h.rules.Manager(c.Key), c, lan, out))
+				r.warn("firewall: chain %s drops packets from %s to %s: %s", c, lan, out, forwardRemedy(h.rules.Manager(c.Key), c, lan, out))
 			}
 		}
 	}
@@ -36,16 +36,16 @@ func forwardRemedy(manager string, c *nftsim.Chain, lan, out string) string {
 	case "ufw":
 		return fmt.Sprintf("ufw route allow in on %s out on %s", lan, out)
 	case "firewalld":
-		return fmt.Sprintf("put %s into a zone (firewall-cmd --permanent --zone=external --add-interface=%s) and let a policy with target ACCEPT lead from the zone of %s to it", out, out, lan)
+		return fmt.Sprintf("add %s to a zone (firewall-cmd --permanent --zone=external --add-interface=%s) and allow the zone of %s to reach it with a policy of target ACCEPT", out, out, lan)
 	case "fw4":
-		return fmt.Sprintf("in /etc/config/firewall give %s a zone, and forwarding from the zone of %s to it", out, lan)
+		return fmt.Sprintf("in /etc/config/firewall, put %s into a zone and allow forwarding from the zone of %s to it", out, lan)
 	case "iptables":
 		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -j ACCEPT; iptables -I %[1]s -o %[2]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)", c.Name(), lan)
 	}
-	return fmt.Sprintf("nft insert rule %[1]s iifname %[2]s accept; nft insert rule %[1]s oifname %[2]s ct state established,related accept; and in its file", c, lan)
+	return fmt.Sprintf("nft insert rule %[1]s iifname %[2]s accept; nft insert rule %[1]s oifname %[2]s ct state established,related accept; add to its ruleset file too", c, lan)
 }
 
-// checkInput finds the firewall that would not let the LAN's questions in.
+// checkInput finds chains that drop the LAN's queries to this box.
 func (h *host) checkInput(r *report, listeners []firewall.Listener) {
 	for _, lan := range h.lan {
 		var seen []nftsim.Key
@@ -63,7 +63,7 @@ func (h *host) checkInput(r *report, listeners []firewall.Listener) {
 					continue
 				}
 				seen = append(seen, c.Key)
-				r.warn("firewall: chain %s drops questions of %s to %s port %d: %s", c, lan, l.Proto, l.Port, inputRemedy(h.rules.Manager(c.Key), c, lan, l.Port))
+				r.warn("firewall: chain %s drops queries from %s to %s port %d: %s", c, lan, l.Proto, l.Port, inputRemedy(h.rules.Manager(c.Key), c, lan, l.Port))
 			}
 		}
 	}
@@ -76,15 +76,15 @@ func inputRemedy(manager string, c *nftsim.Chain, lan string, port uint16) strin
 	case "firewalld":
 		return fmt.Sprintf("firewall-cmd --permanent --zone=$(firewall-cmd --get-zone-of-interface=%s) --add-service=dns; firewall-cmd --reload", lan)
 	case "fw4":
-		return fmt.Sprintf("in /etc/config/firewall let the zone of %s have `option input ACCEPT`", lan)
+		return fmt.Sprintf("in /etc/config/firewall, set `option input ACCEPT` for the zone of %s", lan)
 	case "iptables", "Docker":
 		return fmt.Sprintf("iptables -I %[1]s -i %[2]s -p udp --dport %[3]d -j ACCEPT; iptables -I %[1]s -i %[2]s -p tcp --dport %[3]d -j ACCEPT (and ip6tables)", c.Name(), lan, port)
 	}
-	return fmt.Sprintf("nft insert rule %s iifname %s meta l4proto { tcp, udp } th dport %d accept; and in its file", c, lan, port)
+	return fmt.Sprintf("nft insert rule %s iifname %s meta l4proto { tcp, udp } th dport %d accept; add to its ruleset file too", c, lan, port)
 }
 
-// ways are the interfaces that the LAN's packets leave by, those of the routes first.
-func (h *host) ways() []string {
+// exits returns the interfaces that the LAN's packets leave by, those of routes first.
+func (h *host) exits() []string {
 	var out []string
 	for _, l := range slices.Concat(h.egresses, h.wan) {
 		if !slices.Contains(out, l) && !slices.Contains(h.lan, l) {

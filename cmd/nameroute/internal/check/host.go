@@ -14,25 +14,24 @@ import (
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
-// hostCheck is this machine, as far as its pitfalls go. Everything is looked at once
-// and nothing is changed.
+// host is this machine, as far as other programs and the kernel can get in the way.
 type host struct {
 	hostfs.Root
 	cfg      *gateway.Config
-	lan      []string // interfaces that are there now
+	lan      []string // interfaces that exist
 	wan      []string
-	egresses []string             // of routes
+	egresses []string             // interfaces of routes
 	defaults []policy.KernelRoute // of the WAN
 	own      map[netip.Addr]bool
-	rules    *nftsim.Ruleset
+	rules    *nftsim.Ruleset // of other programs; nil where they cannot be read
 }
 
-// checkPitfalls looks for what else on this machine would get in the way.
-func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, built time.Time, r *report) {
+// checkHost checks the kernel and what other programs have configured.
+func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Time, r *report) {
 	h := newHost(cfg)
 	var err error
 	if h.rules, err = nftsim.Read(); err != nil {
-		r.warn("firewall: %v: other programs' rules are not looked at", err)
+		r.warn("firewall: %v: other programs' rules are not checked", err)
 	}
 	h.checkKernel(r, func() (bool, error) { return nft.TableExists(gateway.TableName) })
 	h.checkForwarding(r)
@@ -44,7 +43,7 @@ func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, built tim
 	}
 	h.checkRedirect(r, listeners)
 	h.checkLegacyForward(r)
-	h.checkForeign(r)
+	h.checkNetworkd(r)
 	h.checkOverlap(r)
 	h.checkTunnels(r)
 	h.checkMTU(r)
@@ -55,9 +54,8 @@ func checkPitfalls(cfg *gateway.Config, listeners []firewall.Listener, built tim
 
 func newHost(cfg *gateway.Config) *host {
 	h := &host{cfg: cfg}
-	there := func(link string) bool { _, err := net.InterfaceByName(link); return err == nil }
 	for _, l := range cfg.LAN {
-		if there(l) {
+		if _, err := net.InterfaceByName(l); err == nil {
 			h.lan = append(h.lan, l)
 		}
 	}
@@ -66,8 +64,8 @@ func newHost(cfg *gateway.Config) *host {
 			h.egresses = append(h.egresses, l)
 		}
 	}
-	h.defaults, _ = policy.WANDefaults(cfg) // said where the interfaces are looked at
+	h.defaults, _ = policy.WANDefaults(cfg) // checkLinks reports the error
 	h.wan = policy.LinksOf(h.defaults)
-	h.own, _ = policy.OwnAddrs() // as above
+	h.own, _ = policy.OwnAddrs() // without them, DHCP servers are not checked
 	return h
 }

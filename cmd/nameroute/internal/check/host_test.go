@@ -37,7 +37,7 @@ func (m machine) pitfalls(cfg *gateway.Config) []string {
 	m.T.Helper()
 	var out bytes.Buffer
 	m.Do(func() {
-		checkPitfalls(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, time.Time{}, &report{out: &out})
+		checkHost(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, time.Time{}, &report{out: &out})
 	})
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
 }
@@ -64,28 +64,28 @@ func firewallPitfalls() map[string]pitfall {
 		"forwarding": {
 			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
 			want: []string{
-				"ok       net.ipv4.ip_forward is 0: nameroute switches it on, when the nft table stands",
-				"ok       net.ipv6.conf.all.forwarding is 0: nameroute switches it on, when the nft table stands",
+				"ok       net.ipv4.ip_forward is 0: nameroute enables it once the nft table exists",
+				"ok       net.ipv6.conf.all.forwarding is 0: nameroute enables it once the nft table exists",
 			},
 		},
 		"reverse path": {
 			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.conf.tun0.rp_filter=1 net.ipv4.conf.wan0.rp_filter=2",
-			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
+			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute sets it to 2 (loose), and `nameroute down` restores it"},
 		},
 		"reverse path of all": {
 			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tun0.rp_filter=0 net.ipv4.conf.wan0.rp_filter=2",
-			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute makes it loose (2), and `nameroute down` puts it back"},
+			want: []string{"ok       rp_filter is 1 (strict) on tun0: nameroute sets it to 2 (loose), and `nameroute down` restores it"},
 		},
 		"a container": {
 			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.tun0.rp_filter=1; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys",
 			want: []string{
-				"warning  net.ipv4.ip_forward is 0 and /proc/sys is read-only here: nothing is forwarded: set it on the host (docker: --sysctl net.ipv4.ip_forward=1)",
-				"warning  rp_filter is 1 (strict) on tun0 and /proc/sys is read-only here: replies that come in by it are dropped: set net.ipv4.conf.tun0.rp_filter=2 on the host",
+				"warning  net.ipv4.ip_forward is 0 and /proc/sys is read-only: nothing is forwarded: set it on the host (docker: --sysctl net.ipv4.ip_forward=1)",
+				"warning  rp_filter is 1 (strict) on tun0 and /proc/sys is read-only: replies that arrive on it are dropped: set net.ipv4.conf.tun0.rp_filter=2 on the host",
 			},
 		},
 		"nobody masquerades": {
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
-			want:  []string{"warning  nobody translates the sources of br-lan (192.168.7.0/24) at wan0, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed where the router behind wan0 has a route back)"},
+			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
 		"redirected": {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},
 		"redirected by another table": {
@@ -94,7 +94,7 @@ func firewallPitfalls() map[string]pitfall {
 				chain dstnat_lan { ip saddr != 192.168.7.5 udp dport 53 redirect to :53; tcp dport 80 dnat ip to 192.168.7.5; }
 			}`,
 			yaml: "redirect_dns: on\n",
-			want: []string{"warning  nft chain inet fw4 dstnat_lan (fw4) sends the questions of br-lan on, too, and which of it and redirect_dns wins depends on their order: keep one of the two"},
+			want: []string{"warning  nft chain inet fw4 dstnat_lan (fw4) also redirects the DNS queries of br-lan; whether it or redirect_dns wins depends on their priorities: use only one"},
 		},
 		"redirected by others for others": {
 			rules: testbox.Masquerade + `table inet fw4 {
@@ -105,7 +105,7 @@ func firewallPitfalls() map[string]pitfall {
 		"redirected by iptables": {
 			sh:   "iptables-nft -t nat -A POSTROUTING -o wan0 -j MASQUERADE; iptables-nft -t nat -A PREROUTING -i br-lan -p udp --dport 53 -j REDIRECT --to-ports 53",
 			yaml: "redirect_dns: on\n",
-			want: []string{"warning  nft chain ip nat PREROUTING (iptables) sends the questions of br-lan on, too, and which of it and redirect_dns wins depends on their order: keep one of the two"},
+			want: []string{"warning  nft chain ip nat PREROUTING (iptables) also redirects the DNS queries of br-lan; whether it or redirect_dns wins depends on their priorities: use only one"},
 		},
 		"snat by iptables": {sh: "iptables-nft -t nat -A POSTROUTING -o wan0 -s 192.168.7.0/24 -j SNAT --to-source 198.51.100.2"},
 		"iptables' MASQUERADE": {
@@ -115,7 +115,7 @@ func firewallPitfalls() map[string]pitfall {
 			rules: testbox.Masquerade,
 			sh: `iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
 			     iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT`,
-			want: []string{"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: Docker sets that policy: iptables -I DOCKER-USER -i br-lan -j ACCEPT; iptables -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
+			want: []string{"warning  firewall: chain ip filter FORWARD drops packets from br-lan to tun0: Docker sets that policy: iptables -I DOCKER-USER -i br-lan -j ACCEPT; iptables -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
 		"Docker, with its remedy": {
 			rules: testbox.Masquerade,
@@ -130,21 +130,21 @@ func firewallPitfalls() map[string]pitfall {
 			rules: testbox.Masquerade,
 			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT",
 			want: []string{
-				"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: iptables -I FORWARD -i br-lan -j ACCEPT; iptables -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)",
-				"warning  firewall: chain ip filter INPUT drops questions of br-lan to udp port 53: iptables -I INPUT -i br-lan -p udp --dport 53 -j ACCEPT; iptables -I INPUT -i br-lan -p tcp --dport 53 -j ACCEPT (and ip6tables)",
+				"warning  firewall: chain ip filter FORWARD drops packets from br-lan to tun0: iptables -I FORWARD -i br-lan -j ACCEPT; iptables -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (and ip6tables)",
+				"warning  firewall: chain ip filter INPUT drops queries from br-lan to udp port 53: iptables -I INPUT -i br-lan -p udp --dport 53 -j ACCEPT; iptables -I INPUT -i br-lan -p tcp --dport 53 -j ACCEPT (and ip6tables)",
 			},
 		},
 		"the old iptables": {
 			sh:   "iptables-legacy -P FORWARD DROP; iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE",
-			want: []string{"warning  firewall: chain FORWARD of the old iptables drops what br-lan sends: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
+			want: []string{"warning  firewall: chain FORWARD of iptables-legacy drops packets from br-lan: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
 		"nftables.service": {
 			rules: testbox.Masquerade + `table inet filter {
 				chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; iifname br-lan tcp dport { 22, 53 } accept; }
 				chain forward { type filter hook forward priority filter; policy drop; ct state established,related accept; iifname br-lan oifname wan0 accept; } }`,
 			want: []string{
-				"warning  firewall: chain inet filter forward drops what br-lan sends by tun0: nft insert rule inet filter forward iifname br-lan accept; nft insert rule inet filter forward oifname br-lan ct state established,related accept; and in its file",
-				"warning  firewall: chain inet filter input drops questions of br-lan to udp port 53: nft insert rule inet filter input iifname br-lan meta l4proto { tcp, udp } th dport 53 accept; and in its file",
+				"warning  firewall: chain inet filter forward drops packets from br-lan to tun0: nft insert rule inet filter forward iifname br-lan accept; nft insert rule inet filter forward oifname br-lan ct state established,related accept; add to its ruleset file too",
+				"warning  firewall: chain inet filter input drops queries from br-lan to udp port 53: nft insert rule inet filter input iifname br-lan meta l4proto { tcp, udp } th dport 53 accept; add to its ruleset file too",
 			},
 		},
 		"rules of which nothing sure can be said": {
@@ -162,7 +162,7 @@ func firewallPitfalls() map[string]pitfall {
 				chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state { established, related } accept; jump filter_FORWARD_POLICIES; reject with icmpx admin-prohibited; }
 				chain filter_FORWARD_POLICIES { iifname "br-lan" oifname "wan0" jump filter_FWD_home; iifname "br-lan" reject; }
 				chain filter_FWD_home { accept; } }`,
-			want: []string{"warning  firewall: chain inet firewalld filter_FORWARD drops what br-lan sends by tun0: put tun0 into a zone (firewall-cmd --permanent --zone=external --add-interface=tun0) and let a policy with target ACCEPT lead from the zone of br-lan to it"},
+			want: []string{"warning  firewall: chain inet firewalld filter_FORWARD drops packets from br-lan to tun0: add tun0 to a zone (firewall-cmd --permanent --zone=external --add-interface=tun0) and allow the zone of br-lan to reach it with a policy of target ACCEPT"},
 		},
 		"ufw": {
 			rules: testbox.Masquerade + `table ip filter {
@@ -170,15 +170,15 @@ func firewallPitfalls() map[string]pitfall {
 				chain FORWARD { type filter hook forward priority filter; policy drop; jump ufw-before-forward; } 
 				chain INPUT { type filter hook input priority filter; policy drop; jump ufw-before-forward; } }`,
 			want: []string{
-				"warning  firewall: chain ip filter FORWARD drops what br-lan sends by tun0: ufw route allow in on br-lan out on tun0",
-				"warning  firewall: chain ip filter INPUT drops questions of br-lan to udp port 53: ufw allow in on br-lan to any port 53",
+				"warning  firewall: chain ip filter FORWARD drops packets from br-lan to tun0: ufw route allow in on br-lan out on tun0",
+				"warning  firewall: chain ip filter INPUT drops queries from br-lan to udp port 53: ufw allow in on br-lan to any port 53",
 			},
 		},
 		"fw4": {
 			rules: testbox.Masquerade + `table inet fw4 {
 				chain forward { type filter hook forward priority filter; policy drop; iifname "br-lan" jump forward_lan; }
 				chain forward_lan { oifname "wan0" accept; } }`,
-			want: []string{"warning  firewall: chain inet fw4 forward drops what br-lan sends by tun0: in /etc/config/firewall give tun0 a zone, and forwarding from the zone of br-lan to it"},
+			want: []string{"warning  firewall: chain inet fw4 forward drops packets from br-lan to tun0: in /etc/config/firewall, put tun0 into a zone and allow forwarding from the zone of br-lan to it"},
 		},
 	}
 }
@@ -187,7 +187,7 @@ func otherPitfalls() map[string]pitfall {
 	return map[string]pitfall{
 		"a rule on our bits": {
 			rules: testbox.Masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
-			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it looks at bits of the mark that are ours (mask 0x7f000000): choose others with mask: in /etc/nameroute/gateway.yaml"},
+			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it matches mark bits of nameroute's mask 0x7f000000: choose other bits with `mask:` in /etc/nameroute/gateway.yaml"},
 		},
 		"rules of well-behaved programs": {
 			rules: testbox.Masquerade,
@@ -195,35 +195,35 @@ func otherPitfalls() map[string]pitfall {
 		},
 		"a rule before ours": {
 			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
-			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it stands before ours and decides first: choose a priority: under 5000 in /etc/nameroute/gateway.yaml"},
+			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it catches packets before nameroute's rules: set `priority:` below 5000 in /etc/nameroute/gateway.yaml"},
 		},
 		"a rule among ours": {
 			rules: testbox.Masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
-			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): it stands among ours (7200 to 7327): choose another place with priority: in /etc/nameroute/gateway.yaml"},
+			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): its priority is among nameroute's (7200 to 7327): choose others with `priority:` in /etc/nameroute/gateway.yaml"},
 		},
 		"our table": {
 			rules: testbox.Masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",
 			ip: []string{"route add 203.0.113.0/24 dev wan0 table 7000", "rule add from 10.1.0.0/16 lookup 7000 priority 31000"},
 			want: []string{
-				"warning  ip -4 rule 31000 of another program (from 10.1.0.0/16 lookup 7000): it sends packets to the table of route office: give the route another with table:",
-				"warning  ip -4 route show table 7000: another program has 1 route in the table of route office: give the route another with table:",
+				"warning  ip -4 rule 31000 of another program (from 10.1.0.0/16 lookup 7000): it uses the table of route office: choose another with `table:`",
+				"warning  ip -4 route show table 7000: another program has 1 route in the table of route office: choose another with `table:`",
 			},
 		},
 		"MTU of an interface": {
 			rules: testbox.Masquerade, ip: []string{"link set wan0 mtu 1400"},
-			want: []string{"warning  route vpn: the MTU of tun0 (1500) is larger than the WAN's of 1400: ip link set tun0 mtu 1400, or less for what the tunnel adds"},
+			want: []string{"warning  route vpn: the MTU of tun0 (1500) is larger than the WAN's (1400): ip link set tun0 mtu 1400, less the tunnel's overhead"},
 		},
 		"wg-quick was there before": {
 			rules: testbox.Masquerade, yaml: "  wg: {wireguard: /nowhere/wg0.conf}\n", ip: []string{"link add wg0 type bridge"},
-			want: []string{"warning  route wg: there is an interface wg0 that is not ours, so that the route stays closed: systemctl disable --now wg-quick@wg0, or ip link delete wg0"},
+			want: []string{"warning  route wg stays down: interface wg0 exists and was not made by nameroute: systemctl disable --now wg-quick@wg0, or ip link delete wg0"},
 		},
 		"IPv6 in the LAN only": {
 			rules: testbox.Masquerade, ip: []string{"addr add 2001:db8:7::1/64 dev br-lan nodad"},
-			want: []string{"warning  IPv6: br-lan has addresses and the WAN has no default route: clients try IPv6 first and wait: stop announcing it on br-lan, or have the WAN's router advertisements accepted (sysctl net.ipv6.conf.wan0.accept_ra=2)"},
+			want: []string{"warning  IPv6: br-lan has addresses, but the WAN has no default route: clients try IPv6 first and wait: stop announcing it on br-lan, or accept the WAN's router advertisements (sysctl net.ipv6.conf.wan0.accept_ra=2)"},
 		},
 		"IPv6 at the WAN only": {
 			rules: testbox.Masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
-			want: []string{"ok       IPv6: the WAN has it and br-lan has no address of it, so that clients use IPv4 only"},
+			want: []string{"ok       IPv6: the WAN has it, br-lan has no address: clients use IPv4 only"},
 		},
 	}
 }
@@ -256,7 +256,7 @@ func TestPitfalls(t *testing.T) {
 // Files are looked at below a folder of the test's.
 func TestPitfallsInFiles(t *testing.T) {
 	lan := netip.MustParseAddr("192.168.7.1")
-	networkd := func(h *host, r *report) { h.checkForeign(r) }
+	networkd := func(h *host, r *report) { h.checkNetworkd(r) }
 	dhcp := func(h *host, r *report) { h.checkDHCP(r) }
 	kernel := func(h *host, r *report) { h.checkKernel(r, func() (bool, error) { return true, nil }) }
 	runs := "/proc/321/comm"
@@ -266,33 +266,33 @@ func TestPitfallsInFiles(t *testing.T) {
 		want  string
 	}{
 		"networkd": {networkd, map[string]string{runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\n#ManageForeignRoutes=yes\n"},
-			"warning  systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
+			"warning  systemd-networkd removes the policy rules and routes of other programs; nameroute restores them, but only after a gap: write [Network] and ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
 		"networkd, half of it": {networkd, map[string]string{
 			runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=no\n",
 			"/usr/lib/systemd/networkd.conf.d/10-x.conf": "[Network]\nManageForeignRoutingPolicyRules=no\n",
 			"/etc/systemd/networkd.conf.d/10-x.conf":     "[DHCPv4]\nManageForeignRoutingPolicyRules=no\n",
 		},
-			"warning  systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and ManageForeignRoutingPolicyRules=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
+			"warning  systemd-networkd removes the policy rules and routes of other programs; nameroute restores them, but only after a gap: write [Network] and ManageForeignRoutingPolicyRules=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
 		"networkd, told":    {networkd, map[string]string{runs: "systemd-network\n", "/run/systemd/networkd.conf.d/a.conf": "[Network]\nManageForeignRoutes = false\nManageForeignRoutingPolicyRules=0\n"}, ""},
 		"networkd, not run": {networkd, map[string]string{runs: "systemd-resolve\n"}, ""},
 
 		"dnsmasq, not a DHCP server": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n#dhcp-range=1.2.3.4,1.2.3.9\n"}, ""},
 		"dnsmasq, port 0": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n", "/etc/dnsmasq.d/lan.conf": "dhcp-range=192.168.7.10,192.168.7.99\ndhcp-option=3,192.168.7.1\n"},
-			"warning  /etc/dnsmasq.d/lan.conf: dnsmasq gives addresses and announces no resolver, because with port=0 it is none: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] stand for this box\n"},
+			"warning  /etc/dnsmasq.d/lan.conf: dnsmasq assigns addresses but announces no resolver, because port=0 turns its own off: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box\n"},
 		"dnsmasq, us":   {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\ndhcp-range=a\ndhcp-option=option:dns-server,0.0.0.0\ndhcp-option=tag:x,6,192.168.7.1 # us\n"}, ""},
-		"dnsmasq, else": {dhcp, map[string]string{"/etc/dnsmasq.conf": "dhcp-range=a\ndhcp-option=option6:dns-server,[2001:db8::8]\n"}, "warning  /etc/dnsmasq.conf announces 2001:db8::8 as the LAN's resolver, which is not this box: names that its clients ask for are not seen: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] stand for this box\n"},
+		"dnsmasq, else": {dhcp, map[string]string{"/etc/dnsmasq.conf": "dhcp-range=a\ndhcp-option=option6:dns-server,[2001:db8::8]\n"}, "warning  /etc/dnsmasq.conf announces 2001:db8::8 as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box\n"},
 		"Kea, else": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{ "Dhcp4": { // comment
 			# another
 			"subnet4": [ { "subnet": "192.168.7.0/24", /* and "one" */ "option-data": [ { "name": "domain-name-servers", "data": "192.168.7.1, 9.9.9.9" } ] } ] } }`},
-			"warning  /etc/kea/kea-dhcp4.conf announces 9.9.9.9 as the LAN's resolver, which is not this box: names that its clients ask for are not seen: write this box's address in the LAN instead, as domain-name-servers\n"},
+			"warning  /etc/kea/kea-dhcp4.conf announces 9.9.9.9 as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: set domain-name-servers to this box's address in the LAN\n"},
 		"Kea, none": {dhcp, map[string]string{"/etc/kea/kea-dhcp6.conf": `{"Dhcp6":{"subnet6":[{"subnet":"2001:db8::/64"}]}}`},
 			"warning  /etc/kea/kea-dhcp6.conf announces no resolver: add to option-data: { \"name\": \"dns-servers\", \"data\": \"ADDRESS\" }, with this box's address in the LAN\n"},
 		"Kea, us": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{"Dhcp4":{"option-data":[{"name":"domain-name-servers","data":"192.168.7.1"}],"subnet4":[{}]}}`}, ""},
 
-		"no conntrack": {kernel, nil, "warning  conntrack is not in the kernel, and no module of it can be loaded from here: flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
+		"no conntrack": {kernel, nil, "warning  the kernel has no conntrack, and its module cannot be loaded from here: established flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
 		"conntrack":    {kernel, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"}, ""},
 		"no nftables": {func(h *host, r *report) { h.checkKernel(r, func() (bool, error) { return false, os.ErrNotExist }) }, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"},
-			"wrong    nf_tables: the kernel cannot be asked for nft tables: file does not exist: modprobe nf_tables, or take a kernel that has CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
+			"wrong    nf_tables: cannot list nft tables: file does not exist: modprobe nf_tables, or use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &host{Root: hostfs.Root(t.TempDir()), own: map[netip.Addr]bool{lan: true}}
@@ -316,7 +316,7 @@ func TestPitfallsInFiles(t *testing.T) {
 func TestClockBeforeTheBuild(t *testing.T) {
 	var out bytes.Buffer
 	(&host{}).checkClock(&report{out: &out}, time.Unix(0, 0), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	if want := "warning  the clock says 1970-01-01 00:00:00, and this program was made on 2026-03-01: set it (timedatectl set-ntp true, or install chrony)\n"; out.String() != want {
+	if want := "warning  the clock says 1970-01-01 00:00:00, but this program was built on 2026-03-01: set the clock (timedatectl set-ntp true, or install chrony)\n"; out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}
 }
@@ -330,11 +330,11 @@ func TestTunnelMTU(t *testing.T) {
 		file, endpoint, yaml, want string
 	}{
 		{"MTU = 1440\n", "192.0.2.1:51820", "", ""},
-		{"MTU = 1441\n", "192.0.2.1:51820", "", "1441 is too large for the WAN's of 1500: large packets get lost: write 1440, or leave it out (FILE)"},
-		{"MTU = 1440\n", "[2001:db8::1]:51820", "", "1440 is too large for the WAN's of 1500: large packets get lost: write 1420, or leave it out (FILE)"},
-		{"MTU = 1440\n", "vpn.example.net:51820", "", "1440 is too large for the WAN's of 1500: large packets get lost: write 1420, or leave it out (FILE)"},
+		{"MTU = 1441\n", "192.0.2.1:51820", "", "1441 does not fit into the WAN's 1500: large packets are lost: set 1440, or remove it (FILE)"},
+		{"MTU = 1440\n", "[2001:db8::1]:51820", "", "1440 does not fit into the WAN's 1500: large packets are lost: set 1420, or remove it (FILE)"},
+		{"MTU = 1440\n", "vpn.example.net:51820", "", "1440 does not fit into the WAN's 1500: large packets are lost: set 1420, or remove it (FILE)"},
 		{"MTU = 1500\n", "192.0.2.1:51820", ", mtu: 1400", ""},
-		{"", "192.0.2.1:51820", ", mtu: 1500", "1500 is too large for the WAN's of 1500: large packets get lost: write 1440, or leave it out (gateway.yaml)"},
+		{"", "192.0.2.1:51820", ", mtu: 1500", "1500 does not fit into the WAN's 1500: large packets are lost: set 1440, or remove it (gateway.yaml)"},
 		{"", "192.0.2.1:51820", "", ""},
 	} {
 		file := filepath.Join(t.TempDir(), "wg0.conf")
@@ -349,7 +349,7 @@ func TestTunnelMTU(t *testing.T) {
 		}
 		var want []string
 		if c.want != "" {
-			want = []string{"warning  route vpn: its MTU of " + strings.ReplaceAll(c.want, "FILE", file)}
+			want = []string{"warning  route vpn: MTU " + strings.ReplaceAll(c.want, "FILE", file)}
 		}
 		m.want(cfg, want...)
 	}

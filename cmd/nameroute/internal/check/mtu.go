@@ -8,15 +8,14 @@ import (
 	"github.com/nameroute/nameroute/gateway/provider"
 )
 
-// What WireGuard adds to a packet, in bytes: the outer IP header, 8 of UDP and 32 of
-// its own.
+// WireGuard's overhead on a packet, in bytes: the outer IP header, 8 of UDP, 32 of its own.
 const (
 	overheadV4 = 20 + 8 + 32
 	overheadV6 = 40 + 8 + 32
 )
 
-// checkMTU finds a tunnel whose packets do not fit into the WAN's. They would be sent
-// in fragments, which many networks drop.
+// checkMTU finds tunnels whose packets do not fit into the WAN's. They would be fragmented,
+// and many networks drop fragments.
 func (h *host) checkMTU(r *report) {
 	wan := smallestMTU(h.wan)
 	if wan == 0 {
@@ -27,25 +26,24 @@ func (h *host) checkMTU(r *report) {
 		case gateway.EgressWireGuard:
 			conf, err := provider.Load(route.Egress.File)
 			if err != nil {
-				continue // said where the files are looked at
+				continue // reported by checkProviders
 			}
 			mtu, where := route.MTU, h.cfg.File
 			if mtu == 0 {
 				mtu, where = conf.MTU, route.Egress.File
 			}
 			if fits := wan - overhead(conf); mtu > fits {
-				r.warn("route %s: its MTU of %d is too large for the WAN's of %d: large packets get lost: write %d, or leave it out (%s)", route.Name, mtu, wan, fits, where)
+				r.warn("route %s: MTU %d does not fit into the WAN's %d: large packets are lost: set %d, or remove it (%s)", route.Name, mtu, wan, fits, where)
 			}
 		case gateway.EgressInterface:
 			if mtu := smallestMTU([]string{route.Egress.Link}); mtu > wan {
-				r.warn("route %s: the MTU of %s (%d) is larger than the WAN's of %d: ip link set %s mtu %d, or less for what the tunnel adds", route.Name, route.Egress.Link, mtu, wan, route.Egress.Link, wan)
+				r.warn("route %s: the MTU of %s (%d) is larger than the WAN's (%d): ip link set %s mtu %d, less the tunnel's overhead", route.Name, route.Egress.Link, mtu, wan, route.Egress.Link, wan)
 			}
 		}
 	}
 }
 
-// overhead is what a tunnel adds where all its endpoints are IPv4 addresses; a name
-// may have either kind.
+// overhead returns a tunnel's overhead. The name of an endpoint may have an IPv6 address.
 func overhead(conf *provider.Conf) int {
 	for _, p := range conf.Peers {
 		if p.Endpoint.IsZero() {
@@ -58,7 +56,7 @@ func overhead(conf *provider.Conf) int {
 	return overheadV4
 }
 
-// smallestMTU is that of the interfaces that are there; 0 without any.
+// smallestMTU returns the smallest MTU of the interfaces that exist, 0 without any.
 func smallestMTU(links []string) int {
 	mtu := 0
 	for _, l := range links {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// checkNAT looks for somebody who translates the LAN's sources to the WAN's address.
-// That is the box's own firewall's business; without it answers never come back.
+// checkNAT checks that a rule translates the LAN's source addresses on the WAN. That is
+// left to the box's own firewall; without it no replies come back.
 func (h *host) checkNAT(r *report) {
 	for _, lan := range h.lan {
 		private := privateNetworks(lan)
@@ -22,18 +22,18 @@ func (h *host) checkNAT(r *report) {
 			if wan == lan || h.rules.TranslatesSource(wan) || h.legacyTranslates(wan) {
 				continue
 			}
-			r.warn("nobody translates the sources of %s (%s) at %s, so that what is on no list gets no answers: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname %s masquerade (not needed where the router behind %s has a route back)",
+			r.warn("no source NAT for %s (%s) on %s: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname %s masquerade (not needed if the router behind %s has a route back)",
 				lan, strings.Join(private, ", "), wan, wan, wan)
 		}
 	}
 }
 
-// privateNetworks are an interface's IPv4 networks that nobody beyond the WAN routes
-// back (RFC 1918, RFC 6598).
+// privateNetworks returns an interface's IPv4 networks that are not routed on the
+// internet (RFC 1918, RFC 6598).
 func privateNetworks(link string) []string {
 	i, err := net.InterfaceByName(link)
 	if err != nil {
-		return nil // said where the interfaces are looked at
+		return nil // reported by checkLinks
 	}
 	addrs, err := i.Addrs()
 	if err != nil {
@@ -50,10 +50,10 @@ func privateNetworks(link string) []string {
 	return private
 }
 
-// legacyTranslates asks the old iptables, which nftables does not show. Where it is
-// in use and cannot be asked, nothing is claimed.
+// legacyTranslates reports whether iptables-legacy, whose rules nftables does not show,
+// may translate source addresses on an interface. Where they cannot be read, they may.
 func (h *host) legacyTranslates(out string) bool {
-	tables, _ := h.Read("/proc/thread-self/net/ip_tables_names") // no file: not in use
+	tables, _ := h.Read("/proc/thread-self/net/ip_tables_names") // without the file it is not in use
 	if !slices.Contains(strings.Fields(tables), "nat") {
 		return false
 	}
@@ -61,7 +61,7 @@ func (h *host) legacyTranslates(out string) bool {
 	return err != nil || savedTranslates(text, out)
 }
 
-// savedTranslates reads what iptables-save prints.
+// savedTranslates searches the output of iptables-save for source NAT on an interface.
 func savedTranslates(text []byte, out string) bool {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
@@ -88,6 +88,7 @@ func savedTranslates(text []byte, out string) bool {
 	return false
 }
 
+// wordAfter returns the word that follows a flag, "" without the flag.
 func wordAfter(words []string, flag string) string {
 	if i := slices.Index(words, flag); i >= 0 && i+1 < len(words) {
 		return words[i+1]
@@ -95,7 +96,7 @@ func wordAfter(words []string, flag string) string {
 	return ""
 }
 
-// checkLegacyForward finds a closed FORWARD chain of the old iptables.
+// checkLegacyForward finds a FORWARD chain of iptables-legacy that drops the LAN's packets.
 func (h *host) checkLegacyForward(r *report) {
 	tables, _ := h.Read("/proc/thread-self/net/ip_tables_names")
 	if !slices.Contains(strings.Fields(tables), "filter") {
@@ -103,17 +104,18 @@ func (h *host) checkLegacyForward(r *report) {
 	}
 	text, err := exec.Command("iptables-legacy-save", "-t", "filter").Output()
 	if err != nil {
-		r.warn("firewall: the old iptables is in use and cannot be read: %v: see that its chain FORWARD lets %s out", err, strings.Join(h.lan, ", "))
+		r.warn("firewall: iptables-legacy is in use and cannot be read: %v: make sure that its chain FORWARD accepts packets from %s", err, strings.Join(h.lan, ", "))
 		return
 	}
 	for _, lan := range h.lan {
 		if savedDrops(text, lan) {
-			r.warn("firewall: chain FORWARD of the old iptables drops what %[1]s sends: iptables-legacy -I FORWARD -i %[1]s -j ACCEPT; iptables-legacy -I FORWARD -o %[1]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", lan)
+			r.warn("firewall: chain FORWARD of iptables-legacy drops packets from %[1]s: iptables-legacy -I FORWARD -i %[1]s -j ACCEPT; iptables-legacy -I FORWARD -o %[1]s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", lan)
 		}
 	}
 }
 
-// savedDrops: the policy is DROP and no rule accepts what comes in by an interface.
+// savedDrops reports whether the output of iptables-save has a FORWARD policy of DROP, and
+// no rule that accepts what an interface receives.
 func savedDrops(text []byte, in string) bool {
 	drops := false
 	lines := bufio.NewScanner(bytes.NewReader(text))

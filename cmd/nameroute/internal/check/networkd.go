@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// checkForeign: systemd-networkd removes policy rules and kernel routes that are not
-// its own whenever it reconfigures a link, unless it is told not to (networkd.conf(5)).
-// NetworkManager leaves alone what stands in other tables and has another protocol
-// number than its own.
-func (h *host) checkForeign(r *report) {
+// checkNetworkd checks that systemd-networkd leaves foreign policy rules and kernel routes
+// alone; by default it removes them whenever it reconfigures a link (networkd.conf(5)).
+// NetworkManager never touches other tables and protocol numbers.
+func (h *host) checkNetworkd(r *report) {
 	if !h.Runs("systemd-network") {
 		return
 	}
@@ -22,13 +21,13 @@ func (h *host) checkForeign(r *report) {
 		}
 	}
 	if len(bad) > 0 {
-		r.warn("systemd-networkd removes policy rules and routes of others (nameroute puts them back, with a gap): write [Network] and %s to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd", strings.Join(bad, " and "))
+		r.warn("systemd-networkd removes the policy rules and routes of other programs; nameroute restores them, but only after a gap: write [Network] and %s to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd", strings.Join(bad, " and "))
 	}
 }
 
-// networkd finds a key of section Network: the last one counts, files of the folders
-// in the order of their names after the main one, and of two files of one name that
-// in /etc, then /run, then /usr/local/lib, then /usr/lib (systemd.syntax(7)).
+// networkd returns the value of a key of section Network. The last one counts: drop-ins
+// follow the main file in the order of their names, and of two with the same name the one
+// in /etc counts, else /run, /usr/local/lib, /usr/lib (systemd.syntax(7)).
 func (h *host) networkd(key string) string {
 	folders := []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"}
 	var files []string
@@ -62,7 +61,7 @@ func (h *host) networkd(key string) string {
 	return value
 }
 
-// iniValue finds the last value of a key in a section of a systemd file.
+// iniValue returns the last value of a key in a section of a systemd file.
 func iniValue(text, section, key string) (value string, ok bool) {
 	in := ""
 	lines := bufio.NewScanner(strings.NewReader(text))
@@ -81,7 +80,7 @@ func iniValue(text, section, key string) (value string, ok bool) {
 	return value, ok
 }
 
-// isTrue reads a boolean as systemd does.
+// isTrue parses a boolean as systemd does.
 func isTrue(s string) bool {
 	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(s))
 }

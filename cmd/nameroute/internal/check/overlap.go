@@ -12,32 +12,33 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// checkOverlap finds policy rules and routing tables of others that get in the way of
-// ours: rules on bits of our mask, rules among ours or before them, routes in our tables.
+// checkOverlap finds other programs' policy rules and kernel routes that conflict with
+// nameroute's: rules on bits of its mask, among its rules or before them, routes in its tables.
 func (h *host) checkOverlap(r *report) {
 	routes := h.cfg.AllRoutes()
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]
 		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
 		if err != nil {
-			r.warn("ip %s rule: %v: overlaps with other programs' rules are not looked at", option, err)
+			r.warn("ip %s rule: %v: overlaps with other programs' rules are not checked", option, err)
 			continue
 		}
 		for _, rule := range rules {
-			if why := overlap(rule, h.cfg, routes); why != "" {
-				r.warn("ip %s rule %d of another program (%s): %s", option, rule.Priority, describeRule(rule), why)
+			if conflict := conflictOf(rule, h.cfg, routes); conflict != "" {
+				r.warn("ip %s rule %d of another program (%s): %s", option, rule.Priority, describeRule(rule), conflict)
 			}
 		}
 		for _, route := range routes {
 			if foreign := foreignRoutes(family, route.Table); foreign > 0 {
-				r.warn("ip %s route show table %d: another program has %s in the table of route %s: give the route another with table:", option, route.Table, output.Count(foreign, "route"), route.Name)
+				r.warn("ip %s route show table %d: another program has %s in the table of route %s: choose another with `table:`", option, route.Table, output.Count(foreign, "route"), route.Name)
 			}
 		}
 	}
 }
 
-// overlap says what a rule of somebody else does to ours, or "".
-func overlap(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) string {
+// conflictOf describes the conflict of another program's policy rule with nameroute's, ""
+// where there is none.
+func conflictOf(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) string {
 	if rule.Protocol == gateway.Protocol || rule.Table == 255 && rule.Priority == 0 {
 		return ""
 	}
@@ -50,18 +51,18 @@ func overlap(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) str
 	last := cfg.Priority + cfg.Mask.Max()
 	switch {
 	case i >= 0:
-		return fmt.Sprintf("it sends packets to the table of route %s: give the route another with table:", routes[i].Name)
+		return fmt.Sprintf("it uses the table of route %s: choose another with `table:`", routes[i].Name)
 	case marked && mask != 0xffffffff && mask&uint32(cfg.Mask) != 0:
-		return fmt.Sprintf("it looks at bits of the mark that are ours (mask %#x): choose others with mask: in %s", uint32(cfg.Mask), cfg.File)
+		return fmt.Sprintf("it matches mark bits of nameroute's mask %#x: choose other bits with `mask:` in %s", uint32(cfg.Mask), cfg.File)
 	case rule.Priority >= cfg.Priority && rule.Priority <= last:
-		return fmt.Sprintf("it stands among ours (%d to %d): choose another place with priority: in %s", cfg.Priority, last, cfg.File)
+		return fmt.Sprintf("its priority is among nameroute's (%d to %d): choose others with `priority:` in %s", cfg.Priority, last, cfg.File)
 	case rule.Priority < cfg.Priority && catchesAll(rule, marked):
-		return fmt.Sprintf("it stands before ours and decides first: choose a priority: under %d in %s", max(rule.Priority, 1), cfg.File)
+		return fmt.Sprintf("it catches packets before nameroute's rules: set `priority:` below %d in %s", max(rule.Priority, 1), cfg.File)
 	}
 	return ""
 }
 
-// catchesAll: the rule sends packets on that carry our marks and come from anywhere.
+// catchesAll reports whether a rule catches packets with nameroute's marks from anywhere.
 func catchesAll(rule netlink.Rule, marked bool) bool {
 	if marked && !rule.Invert || rule.Table == 255 || rule.SuppressPrefixlen >= 0 || rule.Goto >= 0 {
 		return false
@@ -70,6 +71,7 @@ func catchesAll(rule netlink.Rule, marked bool) bool {
 		rule.Dport == nil && rule.Sport == nil && rule.UIDRange == nil && rule.Tos == 0
 }
 
+// describeRule returns a policy rule as ip(8) prints it.
 func describeRule(rule netlink.Rule) string {
 	var words []string
 	if rule.Invert {
@@ -94,13 +96,13 @@ func describeRule(rule netlink.Rule) string {
 	return strings.Join(append(words, fmt.Sprintf("lookup %d", rule.Table)), " ")
 }
 
-// foreignRoutes counts what others have put into a table.
+// foreignRoutes counts the kernel routes of other programs in a table.
 func foreignRoutes(family, table int) int {
 	routes, err := nlretry.Dump(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
-		return 0 // the table is not there
+		return 0 // the table does not exist
 	}
 	return len(slices.DeleteFunc(routes, func(r netlink.Route) bool { return r.Protocol == gateway.Protocol }))
 }

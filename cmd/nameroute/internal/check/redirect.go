@@ -7,8 +7,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
-// checkRedirect looks whether `redirect_dns` can do what it says, and whether somebody
-// else's rule sends the same questions somewhere.
+// checkRedirect checks that redirect_dns has a listener to redirect to, and that no rule
+// of another program redirects the same queries.
 func (h *host) checkRedirect(r *report, listeners []firewall.Listener) {
 	if !h.cfg.Redirect.On || len(h.cfg.LAN) == 0 {
 		return
@@ -25,7 +25,7 @@ func (h *host) checkRedirect(r *report, listeners []firewall.Listener) {
 			if m := h.rules.Manager(c.Key); m != "" {
 				by = fmt.Sprintf(" (%s)", m)
 			}
-			r.warn("nft chain %s%s sends the questions of %s on, too, and which of it and redirect_dns wins depends on their order: keep one of the two", c, by, lan)
+			r.warn("nft chain %s%s also redirects the DNS queries of %s; whether it or redirect_dns wins depends on their priorities: use only one", c, by, lan)
 		}
 	}
 }

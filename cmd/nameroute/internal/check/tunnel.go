@@ -9,12 +9,12 @@ import (
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
-// checkTunnels finds an interface of a tunnel's name that is somebody else's, as
-// wg-quick makes it of the same file. It is never taken over, and its route stays closed.
+// checkTunnels finds interfaces of a tunnel's name that nameroute has not made, such as
+// wg-quick's of the same file. nameroute never takes them over.
 func (h *host) checkTunnels(r *report) {
 	for _, route := range h.cfg.Routes {
 		if route.Egress.Kind == gateway.EgressWireGuard && IsForeignLink(route.Egress.Link) {
-			r.warn("route %[1]s: there is an interface %[2]s that is not ours, so that the route stays closed: systemctl disable --now wg-quick@%[2]s, or ip link delete %[2]s", route.Name, route.Egress.Link)
+			r.warn("route %[1]s stays down: interface %[2]s exists and was not made by nameroute: systemctl disable --now wg-quick@%[2]s, or ip link delete %[2]s", route.Name, route.Egress.Link)
 		}
 	}
 }

@@ -36,9 +36,9 @@ func NewLists(cfg *gateway.Config, t *corefile.Text, state string) error {
 
 // listProblem is what is wrong with a list, where gateway.yaml names its file.
 func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
-	want := "mend the file, or take the list out of the Corefile and of " + cfg.File
+	want := "fix the file, or remove the list from the Corefile and from " + cfg.File
 	if errors.Is(err, os.ErrNotExist) {
-		want = "make the file, or name the one that is meant"
+		want = "create the file, or correct its name"
 	}
 	return config.ProblemAt(cfg, "lists."+l.Name+".file", "", err.Error(), want)
 }

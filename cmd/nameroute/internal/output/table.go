@@ -26,6 +26,7 @@ func Remark(w io.Writer, what, text string) {
 // Table is a part of a page: rows below headings. A heading that begins with > has its
 // column aligned to the right.
 type Table struct {
+	Wide    bool // no column is shortened to fit the page
 	rows    [][]string
 	right   []bool
 	remarks [][2]string
@@ -48,12 +49,11 @@ func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 // Remark appends a line below the table.
 func (t *Table) Remark(what, text string) { t.remarks = append(t.remarks, [2]string{what, text}) }
 
-// Print writes the table with its remarks, unless it has no rows.
+// Empty reports whether there is no row below the headings.
+func (t *Table) Empty() bool { return len(t.rows) < 2 }
+
+// Print writes the table with its remarks.
 func (t *Table) Print(w io.Writer) {
-	if len(t.rows) < 2 {
-		return
-	}
-	fmt.Fprintln(w)
 	widths := t.widths()
 	for _, row := range t.rows {
 		var b strings.Builder
@@ -85,7 +85,7 @@ func (t *Table) widths() []int {
 		}
 		total += widths[i]
 	}
-	for ; total > Width; total-- {
+	for ; total > Width && !t.Wide; total-- {
 		widest := -1
 		for i, w := range widths {
 			if !t.right[i] && (widest < 0 || w > widths[widest]) {

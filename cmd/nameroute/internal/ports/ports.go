@@ -25,7 +25,7 @@ import (
 func Explain(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
 		if errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "bind: "+syscall.EACCES.Error()) {
-			return exit.With(exit.Denied, fmt.Errorf("%w: a port under 1024 needs CAP_NET_BIND_SERVICE: run it as root, or give it the capability", err))
+			return exit.With(exit.Denied, fmt.Errorf("%w: ports below 1024 need CAP_NET_BIND_SERVICE: run as root, or grant the capability", err))
 		}
 		return err
 	}
@@ -36,9 +36,9 @@ func Explain(err error) error {
 	port, _ := strconv.Atoi(m[2]) // the pattern has digits only
 	holders := Holders(uint16(port))
 	if len(holders) == 0 {
-		return exit.With(exit.Port, fmt.Errorf("%w: another program holds port %d", err, port))
+		return exit.With(exit.Port, fmt.Errorf("%w: port %d is in use by another program", err, port))
 	}
-	return exit.With(exit.Port, fmt.Errorf("%w: port %d is held by %s%s", err, port, strings.Join(holders, ", "), Remedy(holders)))
+	return exit.With(exit.Port, fmt.Errorf("%w: port %d is in use by %s%s", err, port, strings.Join(holders, ", "), Remedy(holders)))
 }
 
 // InUse tries each listener and returns an error for each that another program
@@ -87,7 +87,7 @@ func Remedy(holders []string) string {
 	case strings.Contains(all, "systemd-resolve"):
 		return ": either set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, or bind the blocks to the LAN's address (`bind 192.168.1.1` in each)"
 	case strings.Contains(all, "dnsmasq"):
-		return ": set port=0 in dnsmasq's configuration (it goes on as DHCP server) and restart it"
+		return ": set port=0 in dnsmasq's configuration (it remains the DHCP server) and restart it"
 	case strings.Contains(all, "named"), strings.Contains(all, "unbound"), strings.Contains(all, "nameroute"):
 		return ": stop it first, or bind the blocks to other addresses"
 	}

@@ -13,45 +13,45 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
-// choices are what the two files are made of.
+// choices are what the two files are composed of.
 type choices struct {
 	lan    []candidate
 	wan    string // "" follows the default route
 	file   string // WireGuard's
 	link   string // or an interface
 	list   string // file or URL
-	bind   bool   // listen on the LAN's addresses only, because something holds port 53 on another
-	public bool   // public resolvers for the WAN
+	bind   bool   // listen on the LAN's addresses only: port 53 is in use on another
+	public bool   // use public resolvers for the WAN
 	leases []string
-	domain string // of the clients in them
+	domain string // of the DHCP clients
 }
 
-// dialogue asks, or with --yes takes what is plain.
+// dialogue asks, or with --yes takes what is unambiguous.
 type dialogue struct {
 	in  *bufio.Reader
 	out io.Writer
 	yes bool
 }
 
-// choose asks for one of several answers, or for another one. seen are those that are
-// likely, the likeliest first; without any an answer must be given.
-func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
+// choose asks for one of the detected values, the likeliest first, or another one. Without
+// a detected value an answer is required.
+func (d *dialogue) choose(what, flag string, detected []string) (string, error) {
 	if d.yes {
-		switch len(seen) {
+		switch len(detected) {
 		case 0:
-			return "", exit.With(exit.Usage, fmt.Errorf("%s: there is none to be seen: say which with --%s", what, flag))
+			return "", exit.With(exit.Usage, fmt.Errorf("%s: none found: set --%s", what, flag))
 		case 1:
-			return seen[0], nil
+			return detected[0], nil
 		}
-		return "", exit.With(exit.Usage, fmt.Errorf("%s: it could be %s: say which with --%s", what, strings.Join(seen, " or "), flag))
+		return "", exit.With(exit.Usage, fmt.Errorf("%s: found %s: choose with --%s", what, strings.Join(detected, " or "), flag))
 	}
 	for {
 		question := what
-		if len(seen) > 1 {
-			question += " (" + strings.Join(seen, ", ") + ")"
+		if len(detected) > 1 {
+			question += " (" + strings.Join(detected, ", ") + ")"
 		}
-		if len(seen) > 0 {
-			question += " [" + seen[0] + "]"
+		if len(detected) > 0 {
+			question += " [" + detected[0] + "]"
 		}
 		fmt.Fprintf(d.out, "%s: ", question)
 		line, err := d.in.ReadString('\n')
@@ -60,14 +60,14 @@ func (d *dialogue) choose(what, flag string, seen []string) (string, error) {
 		case line != "":
 			return line, nil
 		case err != nil:
-			return "", exit.With(exit.Usage, fmt.Errorf("%s: no answer: say which with --%s", what, flag))
-		case len(seen) > 0:
-			return seen[0], nil
+			return "", exit.With(exit.Usage, fmt.Errorf("%s: no answer: set --%s", what, flag))
+		case len(detected) > 0:
+			return detected[0], nil
 		}
 	}
 }
 
-// decide puts together what was seen, said and asked.
+// decide combines what was detected, given by flags and answered.
 func (d *dialogue) decide(b *box, o Options) (choices, error) {
 	var c choices
 	var err error
@@ -85,7 +85,7 @@ func (d *dialogue) decide(b *box, o Options) (choices, error) {
 	}
 	c.list = o.List
 	if c.list == "" && !d.yes {
-		c.list, err = d.choose("Your list, a file or a URL", "list", []string{"mine.txt"})
+		c.list, err = d.choose("List: a file or a URL", "list", []string{"mine.txt"})
 	}
 	if c.list == "mine.txt" {
 		c.list = ""
@@ -96,11 +96,11 @@ func (d *dialogue) decide(b *box, o Options) (choices, error) {
 func (d *dialogue) wan(b *box, o Options) (string, error) {
 	switch {
 	case o.WAN == "auto" || o.WAN == "" && len(b.wan) <= 1:
-		return "", nil // followed, whatever it is
+		return "", nil // the default route is followed
 	case o.WAN != "":
 		return o.WAN, nil
 	}
-	answer, err := d.choose("Interface of the WAN", "wan", b.wan)
+	answer, err := d.choose("WAN interface", "wan", b.wan)
 	if answer == "auto" {
 		answer = ""
 	}
@@ -110,18 +110,18 @@ func (d *dialogue) wan(b *box, o Options) (string, error) {
 func (d *dialogue) lan(b *box, o Options) ([]candidate, error) {
 	names := o.LAN
 	if len(names) == 0 {
-		var bridges, seen []string
+		var bridges, detected []string
 		for _, c := range b.lan {
-			seen = append(seen, c.name)
+			detected = append(detected, c.name)
 			if c.bridge {
 				bridges = append(bridges, c.name)
 			}
 		}
-		seen = append(bridges, slices.DeleteFunc(seen, func(n string) bool { return slices.Contains(bridges, n) })...)
+		detected = append(bridges, slices.DeleteFunc(detected, func(n string) bool { return slices.Contains(bridges, n) })...)
 		if len(bridges) == 1 && d.yes {
-			seen = bridges // a router's LAN is a bridge
+			detected = bridges // a router's LAN is a bridge
 		}
-		answer, err := d.choose("Interface of your LAN", "lan", seen)
+		answer, err := d.choose("LAN interface", "lan", detected)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (d *dialogue) tunnel(b *box, o Options, c *choices) error {
 	answer := o.WireGuard
 	if answer == "" {
 		var err error
-		if answer, err = d.choose("Your tunnel: a provider's WireGuard file, or an interface", "wireguard", slices.Concat(b.wireguard, b.tunnels)); err != nil {
+		if answer, err = d.choose("Tunnel: a provider's WireGuard file, or an interface", "wireguard", slices.Concat(b.wireguard, b.tunnels)); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (d *dialogue) tunnel(b *box, o Options, c *choices) error {
 		return err
 	}
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return exit.With(exit.Usage, fmt.Errorf("%s: there is no such file: put the provider's file there first, just as it came", file))
+		return exit.With(exit.Usage, fmt.Errorf("%s: no such file: put the provider's file there, unchanged", file))
 	} else if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/config"
 )
 
-// Options are the files to write, and what the user chose beforehand. What is empty is
-// asked for, or seen.
+// Options are the files to write and the choices made beforehand. Empty ones are detected
+// or asked for.
 type Options struct {
 	paths.Paths
 	LAN       []string
@@ -45,14 +45,14 @@ func Init(o Options) error {
 			if err != nil {
 				return err
 			}
-			return fmt.Errorf("%s is there already: nothing is written; `nameroute check` says whether it is right", name)
+			return fmt.Errorf("%s already exists: nothing written; check it with `nameroute check`", name)
 		}
 	}
-	b, err := lookAtBox(o.root)
+	b, err := detect(o.root)
 	if err != nil {
 		return err
 	}
-	b.tell(o.Out)
+	b.print(o.Out)
 	d := &dialogue{in: bufio.NewReader(o.In), out: o.Out, yes: o.Yes}
 	c, err := d.decide(b, o)
 	if err != nil {
@@ -62,15 +62,15 @@ func Init(o Options) error {
 	if err := o.checkComposed(files); err != nil {
 		return err
 	}
-	if err := o.writeInit(files); err != nil {
+	if err := o.write(files); err != nil {
 		return err
 	}
-	o.nextSteps(b, c, files)
+	o.printNextSteps(b, c, files)
 	return nil
 }
 
-// tell says what was seen.
-func (b *box) tell(out io.Writer) {
+// print prints what was detected.
+func (b *box) print(out io.Writer) {
 	var lan []string
 	for _, c := range b.lan {
 		var addrs []string
@@ -99,8 +99,8 @@ func (b *box) tell(out io.Writer) {
 	fmt.Fprintln(out)
 }
 
-// checkComposed reads the files as a start would, so that an answer that cannot be
-// right is refused before anything is written.
+// checkComposed reads the files as a start would: a wrong answer is refused before
+// anything is written.
 func (o Options) checkComposed(f composed) error {
 	cfg, err := config.Parse(o.Config, []byte(f.gateway))
 	if err != nil {
@@ -116,9 +116,8 @@ func (o Options) checkComposed(f composed) error {
 	return nil
 }
 
-// writeInit writes the files, each only where there is none. A list that is there is
-// the user's, and is used.
-func (o Options) writeInit(f composed) error {
+// write writes the files that do not exist. An existing list is used as it is.
+func (o Options) write(f composed) error {
 	for _, w := range []struct{ name, text string }{{f.listFile, f.list}, {o.Config, f.gateway}, {o.Corefile, f.corefile}} {
 		if w.text == "" {
 			continue
@@ -142,20 +141,20 @@ func (o Options) writeInit(f composed) error {
 	return nil
 }
 
-// nextSteps are the three things that are left to do.
-func (o Options) nextSteps(b *box, c choices, f composed) {
+// printNextSteps prints what is left to do.
+func (o Options) printNextSteps(b *box, c choices, f composed) {
 	fmt.Fprintln(o.Out, "\nNext:")
-	first := "look through the two files"
+	first := "review both files"
 	if f.list != "" {
-		first = "write the names that are to go through the tunnel into " + f.listFile
+		first = "add the names for the tunnel to " + f.listFile
 	}
 	fmt.Fprintf(o.Out, "  1. %s\n", first)
-	fmt.Fprintln(o.Out, "  2. sudo nameroute check, and do what it says")
-	if link, up := wgQuick(c.file); c.file != "" && up {
-		fmt.Fprintf(o.Out, "     (%[1]s is up, by wg-quick as it seems: systemctl disable --now wg-quick@%[1]s, or wg-quick down %[1]s)\n", link)
+	fmt.Fprintln(o.Out, "  2. sudo nameroute check, and fix what it reports")
+	if link, foreign := foreignInterface(c.file); c.file != "" && foreign {
+		fmt.Fprintf(o.Out, "     (%[1]s is up, probably by wg-quick: systemctl disable --now wg-quick@%[1]s, or wg-quick down %[1]s)\n", link)
 	}
 	if len(b.port53) > 0 && !c.bind {
-		fmt.Fprintf(o.Out, "     (port 53 is held by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
+		fmt.Fprintf(o.Out, "     (port 53 is in use by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
 	}
 	announce := "this box's address in the LAN"
 	if a, ok := c.lanAddress(); ok {

@@ -112,7 +112,7 @@ func TestInitWithoutQuestions(t *testing.T) {
 	f.check()
 
 	before := f.written()
-	if said, err := f.init(Options{Yes: true}, ""); err == nil || f.clean(err.Error()) != "/etc/nameroute/gateway.yaml is there already: nothing is written; `nameroute check` says whether it is right" || said != "" {
+	if said, err := f.init(Options{Yes: true}, ""); err == nil || f.clean(err.Error()) != "/etc/nameroute/gateway.yaml already exists: nothing written; check it with `nameroute check`" || said != "" {
 		t.Errorf("again: %q, %v", said, err)
 	}
 	if after := f.written(); after != before {
@@ -121,7 +121,7 @@ func TestInitWithoutQuestions(t *testing.T) {
 	if err := os.Remove(f.o.Config); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.init(Options{Yes: true}, ""); err == nil || !strings.Contains(err.Error(), "Corefile is there already") {
+	if _, err := f.init(Options{Yes: true}, ""); err == nil || !strings.Contains(err.Error(), "Corefile already exists") {
 		t.Errorf("with a Corefile: %v", err)
 	}
 	if _, err := os.Stat(f.o.Config); err == nil {
@@ -156,7 +156,7 @@ func TestInitBesideAStub(t *testing.T) {
 		t.Fatal(err, said)
 	}
 	golden(t, "init-stub.txt", strings.ReplaceAll(said, fmt.Sprint("process ", pid), "process 123")+f.written())
-	const want = "warning  list gfw: not fetched yet from https://lists.example/gfw.txt; what runs does it by itself, or `nameroute update gfw`\n"
+	const want = "warning  list gfw: not fetched yet from https://lists.example/gfw.txt: a running nameroute fetches it, or run `nameroute update gfw`\n"
 	if said := f.check(); !strings.Contains(said, want) {
 		t.Errorf("check says\n%swant %s", said, want)
 	}
@@ -172,12 +172,12 @@ func TestInitRefusals(t *testing.T) {
 		answers string
 		want    string
 	}{
-		{"true", Options{Yes: true}, "", "Your tunnel: a provider's WireGuard file, or an interface: there is none to be seen: say which with --wireguard"},
-		{"true", Options{Yes: true, WireGuard: "/nowhere/wg0.conf"}, "", "/nowhere/wg0.conf: there is no such file: put the provider's file there first, just as it came"},
-		{"true", Options{}, "br-lan\n", "Your tunnel: a provider's WireGuard file, or an interface: no answer: say which with --wireguard"},
+		{"true", Options{Yes: true}, "", "Tunnel: a provider's WireGuard file, or an interface: none found: set --wireguard"},
+		{"true", Options{Yes: true, WireGuard: "/nowhere/wg0.conf"}, "", "/nowhere/wg0.conf: no such file: put the provider's file there, unchanged"},
+		{"true", Options{}, "br-lan\n", "Tunnel: a provider's WireGuard file, or an interface: no answer: set --wireguard"},
 		{"true", Options{Yes: true, WireGuard: "tun7", LAN: []string{"a name"}}, "", `/etc/nameroute/gateway.yaml:4:7: lan: "a name": the name of an interface cannot have ' '`},
-		{"ip link add br2 type bridge; ip addr add 10.3.0.1/24 dev br2; ip link set br2 up", Options{Yes: true}, "", "Interface of your LAN: it could be br-lan or br2: say which with --lan"},
-		{"ip link del br2; ip link del br-lan", Options{Yes: true}, "", "Interface of your LAN: there is none to be seen: say which with --lan"},
+		{"ip link add br2 type bridge; ip addr add 10.3.0.1/24 dev br2; ip link set br2 up", Options{Yes: true}, "", "LAN interface: found br-lan or br2: choose with --lan"},
+		{"ip link del br2; ip link del br-lan", Options{Yes: true}, "", "LAN interface: none found: set --lan"},
 	} {
 		f.Sh(c.prepare)
 		_, err := f.init(c.flags, c.answers)
@@ -195,7 +195,7 @@ func TestInitAfterWgQuick(t *testing.T) {
 	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
 	f.IP("link del tun0", "link add wg7 type bridge")
 	said, err := f.init(Options{Yes: true}, "")
-	if want := "     (wg7 is up, by wg-quick as it seems: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(said, want) {
+	if want := "     (wg7 is up, probably by wg-quick: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(said, want) {
 		t.Errorf("%v, said\n%swant %s", err, said, want)
 	}
 }

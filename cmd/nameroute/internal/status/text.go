@@ -35,6 +35,14 @@ func Print(out io.Writer, d Doc) error {
 	return w.Flush()
 }
 
+// printSection prints a table below an empty line, or nothing without rows.
+func printSection(w io.Writer, t *output.Table) {
+	if !t.Empty() {
+		fmt.Fprintln(w)
+		t.Print(w)
+	}
+}
+
 func routesText(w io.Writer, d Doc) {
 	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
 	for _, r := range d.Routes {
@@ -58,7 +66,7 @@ func routesText(w io.Writer, d Doc) {
 			t.Remark(r.Name, r.Note)
 		}
 	}
-	t.Print(w)
+	printSection(w, t)
 	for _, l := range d.WAN.Defaults {
 		output.Remark(w, "WAN", l)
 	}
@@ -96,7 +104,7 @@ func listsText(w io.Writer, d Doc) {
 			t.Remark(l.Name, l.Error)
 		}
 	}
-	t.Print(w)
+	printSection(w, t)
 }
 
 func setsText(w io.Writer, d Doc) {
@@ -108,7 +116,7 @@ func setsText(w io.Writer, d Doc) {
 		}
 		t.Add(s.Set, s.Route, fmt.Sprint(s.Elements), capacity, fmt.Sprint(s.PerMinute))
 	}
-	t.Print(w)
+	printSection(w, t)
 }
 
 func upstreamsText(w io.Writer, d Doc) {
@@ -127,7 +135,7 @@ func upstreamsText(w io.Writer, d Doc) {
 		}
 		t.Add(u.Address, u.Route, health, latency, fmt.Sprint(u.Asked), fmt.Sprint(u.Answered))
 	}
-	t.Print(w)
+	printSection(w, t)
 }
 
 func blocksText(w io.Writer, d Doc) {
@@ -145,7 +153,7 @@ func blocksText(w io.Writer, d Doc) {
 		}
 		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
 	}
-	t.Print(w)
+	printSection(w, t)
 }
 
 func redirectText(w io.Writer, r *Redirect) {

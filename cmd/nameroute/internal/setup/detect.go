@@ -24,32 +24,32 @@ import (
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
-// box is what `init` sees of the machine.
+// box is what init detects on this machine.
 type box struct {
 	wan       []string    // interfaces of default routes
 	lan       []candidate // interfaces that may be the LAN's
-	wireguard []string    // files that lead somewhere
-	tunnels   []string    // interfaces of OpenVPN, ppp and others that are up and not the WAN
-	port53    []string    // who holds it
+	wireguard []string    // files of tunnels to the internet
+	tunnels   []string    // interfaces of OpenVPN, PPP and others that are up and not the WAN
+	port53    []string    // programs that use it
 	firewalls []string
-	notes     []string // what is good to know
-	resolvers bool     // the system names resolvers of the WAN
-	leases    []string // files of DHCP servers here
+	notes     []string
+	resolvers bool     // resolvers of the WAN are known
+	leases    []string // files of DHCP servers
 	domain    string   // of their clients
 }
 
 // candidate is an interface that may be the LAN's.
 type candidate struct {
 	name   string
-	addrs  []netip.Addr // own, without link-local ones
+	addrs  []netip.Addr // without link-local ones
 	bridge bool
 }
 
-// othersBridges are the LANs of containers and virtual machines.
-var othersBridges = regexp.MustCompile(`^(docker|br-[0-9a-f]{12}$|virbr|lxc|podman|cni|veth|vnet|tap)`)
+// virtualBridges matches the bridges of containers and virtual machines.
+var virtualBridges = regexp.MustCompile(`^(docker|br-[0-9a-f]{12}$|virbr|lxc|podman|cni|veth|vnet|tap)`)
 
-// lookAtBox looks at this machine. root stands before the paths of files, for tests.
-func lookAtBox(h hostfs.Root) (*box, error) {
+// detect looks at this machine. Files are read below a root.
+func detect(h hostfs.Root) (*box, error) {
 	b := &box{}
 	cfg, err := config.Parse(gateway.DefaultFile, nil)
 	if err != nil {
@@ -61,18 +61,18 @@ func lookAtBox(h hostfs.Root) (*box, error) {
 	}
 	b.wan = policy.LinksOf(defaults)
 	_, err = resolvers.Find(cfg)
-	b.resolvers = err == nil // it is asked for, or public ones are written
-	if err := b.lookAtLinks(); err != nil {
+	b.resolvers = err == nil // without any, public ones are written
+	if err := b.detectLinks(); err != nil {
 		return nil, err
 	}
-	b.lookAtTunnelFiles(h)
+	b.detectTunnelFiles(h)
 	b.port53 = ports.Holders(53)
-	b.lookAtFirewalls(h)
-	b.lookAtHome(h)
+	b.detectFirewalls(h)
+	b.detectLocalNames(h)
 	for process, note := range map[string]string{
-		"systemd-resolve": "systemd-resolved runs: its stub may stay, on 127.0.0.53",
-		"NetworkManager":  "NetworkManager runs: it leaves alone what nameroute makes",
-		"systemd-network": "systemd-networkd runs: `nameroute check` tells what it must be told",
+		"systemd-resolve": "systemd-resolved is running; its stub can stay on 127.0.0.53",
+		"NetworkManager":  "NetworkManager is running; it leaves nameroute's interfaces and rules alone",
+		"systemd-network": "systemd-networkd is running; `nameroute check` says how to configure it",
 	} {
 		if h.Runs(process) {
 			b.notes = append(b.notes, note)
@@ -82,8 +82,8 @@ func lookAtBox(h hostfs.Root) (*box, error) {
 	return b, nil
 }
 
-// lookAtLinks sorts the interfaces: what leads out, what may be a LAN, what is a tunnel.
-func (b *box) lookAtLinks() error {
+// detectLinks sorts the interfaces into the LAN's and tunnels.
+func (b *box) detectLinks() error {
 	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("ip link: %w", err)
@@ -103,7 +103,7 @@ func (b *box) lookAtLinks() error {
 			}
 			continue
 		}
-		if othersBridges.MatchString(a.Name) {
+		if virtualBridges.MatchString(a.Name) {
 			continue
 		}
 		c := candidate{name: a.Name, bridge: l.Type() == "bridge"}
@@ -123,9 +123,9 @@ func (b *box) lookAtLinks() error {
 	return nil
 }
 
-// lookAtTunnelFiles takes the files that have an endpoint and route more than a few
-// networks: a provider's, and not those of a server for road warriors.
-func (b *box) lookAtTunnelFiles(h hostfs.Root) {
+// detectTunnelFiles finds the WireGuard files of tunnels to the internet. Those of a
+// server for road warriors have no endpoint, those of an office route few networks.
+func (b *box) detectTunnelFiles(h hostfs.Root) {
 	files := h.Glob("/etc/wireguard/*.conf")
 	slices.Sort(files)
 	for _, f := range files {
@@ -140,17 +140,17 @@ func (b *box) lookAtTunnelFiles(h hostfs.Root) {
 		}) {
 			b.wireguard = append(b.wireguard, string(h)+f)
 		} else {
-			b.notes = append(b.notes, f+" leads to no internet (no endpoint, or no AllowedIPs like 0.0.0.0/0)")
+			b.notes = append(b.notes, f+" is no tunnel to the internet (no endpoint, or no AllowedIPs like 0.0.0.0/0)")
 		}
 	}
 }
 
-// lookAtFirewalls names who manages rules here.
-func (b *box) lookAtFirewalls(h hostfs.Root) {
+// detectFirewalls finds the programs that manage firewall rules.
+func (b *box) detectFirewalls(h hostfs.Root) {
 	if rs, err := nftsim.Read(); err == nil {
 		b.firewalls = rs.Managers()
 	} else {
-		b.notes = append(b.notes, fmt.Sprintf("the firewall's rules cannot be read: %v", err))
+		b.notes = append(b.notes, fmt.Sprintf("cannot read the firewall's rules: %v", err))
 	}
 	enabled, _ := h.Read("/etc/ufw/ufw.conf")
 	for name, found := range map[string]bool{
@@ -164,9 +164,9 @@ func (b *box) lookAtFirewalls(h hostfs.Root) {
 	slices.Sort(b.firewalls)
 }
 
-// wgQuick reports whether a file's interface is up and not of our making: it would be
-// refused.
-func wgQuick(file string) (link string, up bool) {
+// foreignInterface returns the interface of a WireGuard file, and whether it exists and
+// was not made by nameroute, which then refuses it.
+func foreignInterface(file string) (link string, foreign bool) {
 	link = strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".conf")
 	return link, check.IsForeignLink(link)
 }

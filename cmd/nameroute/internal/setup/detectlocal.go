@@ -9,24 +9,24 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
 )
 
-// leaseFiles are where dnsmasq and Kea keep what their clients have.
+// leaseFiles are the lease files of dnsmasq and Kea.
 var leaseFiles = []string{
 	"/var/lib/misc/dnsmasq.leases", "/var/lib/dnsmasq/dnsmasq.leases", "/tmp/dhcp.leases",
 	"/var/lib/kea/kea-leases4.csv", "/var/lib/kea/kea-leases6.csv",
 }
 
-// dnsmasqDomain is how dnsmasq is told its clients' domain.
+// dnsmasqDomain matches the option that sets the domain of dnsmasq's clients.
 var dnsmasqDomain = regexp.MustCompile(`(?m)^\s*domain\s*=\s*([A-Za-z0-9][A-Za-z0-9.-]*)`)
 
-// lookAtHome looks for what the names of the home come from.
-func (b *box) lookAtHome(h hostfs.Root) {
+// detectLocalNames finds where local names come from: DHCP leases and the hosts file.
+func (b *box) detectLocalNames(h hostfs.Root) {
 	for _, f := range leaseFiles {
 		if h.Exists(f) {
 			b.leases = append(b.leases, f)
 		}
 	}
 	if slices.Contains(b.leases, "/tmp/dhcp.leases") && h.Exists("/run/systemd/system") {
-		b.notes = append(b.notes, "/tmp/dhcp.leases: the units have a /tmp of their own: have dnsmasq keep its leases elsewhere (dhcp-leasefile=)")
+		b.notes = append(b.notes, "/tmp/dhcp.leases: the systemd units have a private /tmp: move dnsmasq's leases (dhcp-leasefile=)")
 	}
 	b.domain = "lan"
 	for _, f := range append([]string{"/etc/dnsmasq.conf"}, h.Glob("/etc/dnsmasq.d/*.conf")...) {
@@ -38,7 +38,7 @@ func (b *box) lookAtHome(h hostfs.Root) {
 	hosts, _ := h.Read("/etc/hosts")
 	hostname, err := os.Hostname()
 	if err == nil && loopbackIn(hosts, hostname) {
-		b.notes = append(b.notes, "/etc/hosts gives "+hostname+" a loopback address, and clients would be told it: write this box's address in the LAN there")
+		b.notes = append(b.notes, "/etc/hosts gives "+hostname+" a loopback address, which clients would get too: use this box's address in the LAN")
 	}
 }
 
