@@ -82,7 +82,7 @@ func TestFullSetUnderFlood(t *testing.T) {
 		now, _ := metric(t, after, name)
 		return now - was
 	}
-	full, made := delta("coredns_route_set_full_total"), delta("coredns_route_made_room_total")
+	full, made := delta("coredns_route_set_full_total"), delta("coredns_route_set_reclaimed_total")
 	t.Logf("%d names answered, %d refused; found full %v times, %v addresses made room, %d transactions of the ruleset, in %v",
 		answered.Load(), refused.Load(), full, made, g.generation()-generation, took.Round(time.Millisecond))
 	if refused.Load() < 1 || made < 20 || answered.Load() < 60 {
@@ -93,7 +93,7 @@ func TestFullSetUnderFlood(t *testing.T) {
 		t.Errorf("found full %v times, want 2 to %.0f", full, most)
 	}
 	for _, set := range []string{"vpn4", "vpn6"} {
-		if n := linesWith(g.p.Output(), "set inet nameroute "+set+" is full"); n != 1 {
+		if n := linesWith(g.p.Output(), `set="inet nameroute `+set+`"`); n != 1 {
 			t.Errorf("%d lines say that %s is full", n, set)
 		}
 	}

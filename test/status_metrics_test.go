@@ -89,7 +89,7 @@ func TestMetricsAndReady(t *testing.T) {
 		want   float64
 	}{
 		{"coredns_listed_queries_total", []string{`view="mine"`, `server="dns://:53"`}, 10},
-		{"coredns_listed_led_to_names_total", []string{`view="mine"`}, 3},
+		{"coredns_listed_alias_names_total", []string{`view="mine"`}, 3},
 		{"coredns_route_answers_total", []string{`route="vpn"`, `result="learned"`}, 10},
 		{"coredns_route_addresses_total", []string{`route="vpn"`}, 9 + 120},
 		{"coredns_upstream_requests_total", []string{`route="vpn"`, upstream, `proto="udp"`}, 4},
