@@ -83,6 +83,15 @@ var (
 		`github\.com/(vishvananda|mdlayher|google/nftables|coredns|miekg)(/.*)?)$`)
 )
 
+// belowPlugins are the packages that know nothing of a DNS server, and serverImports what
+// makes one. Only markdial speaks DNS, as a client.
+var (
+	belowPlugins  = regexp.MustCompile(`^(gateway|lists|updater)(/|$)`)
+	serverImports = regexp.MustCompile(`^github\.com/(coredns|miekg)(/.*)?$`)
+)
+
+const dnsClient = "gateway/pkg/markdial"
+
 // source is one Go file of ours.
 type source struct {
 	path string // from the repository's root, with slashes
@@ -199,6 +208,9 @@ func forbidden(dir string, test bool, imported string) string {
 	if !test && slices.Contains(noNetwork, dir) && noNetworkImports.MatchString(imported) {
 		return "it holds values, and reaches neither network nor kernel"
 	}
+	if !test && belowPlugins.MatchString(dir) && serverImports.MatchString(imported) && dir != dnsClient {
+		return "it stands below the plugins, and knows nothing of a DNS server"
+	}
 	ours, found := strings.CutPrefix(imported, module+"/")
 	if !found || ours == dir && test {
 		return ""
@@ -247,6 +259,10 @@ func TestForbidden(t *testing.T) {
 		{"lists", false, module + "/gateway", false},
 		{"lists", false, module + "/gateway/nft", true},
 		{"gateway", false, module + "/lists", true},
+		{"gateway/dataplane", false, "github.com/coredns/coredns/plugin", true},
+		{"lists/format", false, "github.com/miekg/dns", true},
+		{"gateway/pkg/markdial", false, "github.com/miekg/dns", false},
+		{"plugin/route", false, "github.com/miekg/dns", false},
 		{"gateway/nft", false, module + "/gateway", false},
 		{"gateway/nft", false, module + "/gateway/policy", true},
 		{"gateway/nft", true, module + "/gateway/policy", true},

@@ -5,34 +5,34 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/nameroute/nameroute/gateway"
 )
 
-const subsystem = "lists"
+// Metrics stand in CoreDNS's namespace, whose registry serves them.
+const namespace, subsystem = "coredns", "lists"
 
 // Variables declared for monitoring.
 var (
 	updateCount = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "updates_total",
+		Namespace: namespace, Subsystem: subsystem, Name: "updates_total",
 		Help: "Counter of fetches of a list by outcome: updated, unchanged, refused or failed.",
 	}, []string{"list", "outcome"})
 
 	rulesGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "fetched_rules",
+		Namespace: namespace, Subsystem: subsystem, Name: "fetched_rules",
 		Help: "Gauge of the rules of a fetched list.",
 	}, []string{"list"})
 
 	missingGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "missing",
+		Namespace: namespace, Subsystem: subsystem, Name: "missing",
 		Help: "Gauge of whether a fetched list has no content at all: 1 or 0.",
 	}, []string{"list"})
 
 	failuresGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "failures",
+		Namespace: namespace, Subsystem: subsystem, Name: "failures",
 		Help: "Gauge of the fetches of a list that failed one after another.",
 	}, []string{"list"})
 
@@ -48,7 +48,7 @@ type ageCollector struct {
 
 func newAgeCollector() *ageCollector {
 	c := &ageCollector{at: map[string]time.Time{}, desc: prometheus.NewDesc(
-		prometheus.BuildFQName(plugin.Namespace, subsystem, "age_seconds"),
+		prometheus.BuildFQName(namespace, subsystem, "age_seconds"),
 		"Gauge of the time since a server last had nothing newer than the content of a list.", []string{"list"}, nil)}
 	prometheus.MustRegister(c)
 	return c
