@@ -44,7 +44,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 			g.wantClosed(g.Box.Host, learned...)
 			g.wantNoneClear(learned...)
 			g.wantNoQueryByWAN("listed.example")
-			g.wantCheck(9, append(c.say, "route vpn stays closed")...)
+			g.wantCheck(9, append(c.say, "route vpn stays down")...)
 			g.wantNoHook()
 
 			g.Box.Write("wg0.conf", good)
