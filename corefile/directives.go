@@ -12,16 +12,16 @@ var Shipped []byte
 // Directives returns the directives that a Corefile may use, in the order in which a
 // query passes through their plugins. The order is CoreDNS's own, with ours in between:
 //
-//   - listed and route above everything that can answer (local, dns64, rewrite, cache,
-//     template, hosts, file), so that no answer passes them unseen;
-//   - listed above route, so that the names an answer leads to are known in the moment
-//     in which the kernel has its addresses, and before the client has either;
-//   - leases below hosts, file, auto and secondary: what a client calls itself never
-//     takes the place of what somebody wrote down;
-//   - home below all data of our own, so that it denies only what nobody here knows;
-//   - rebind below all of these and the cache: what is ours may lead into the home, and
-//     what is cached is clean;
-//   - upstream at the end, before forward.
+//   - listed and route are above everything that can answer (local, dns64, rewrite, cache,
+//     template, hosts, file), so every answer passes through them;
+//   - listed is above route: the aliases in an answer are known before the client has it,
+//     and no earlier than the kernel has its addresses;
+//   - leases is below hosts, file, auto and secondary: the name that a client gives itself
+//     never hides a configured one;
+//   - home is below all local data: it denies only names that none of it has;
+//   - rebind is below all of these and the cache: local data may contain private
+//     addresses, and the cache holds filtered answers;
+//   - upstream is at the end, before forward.
 func Directives() []string {
 	return []string{
 		"root", "metadata", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3",

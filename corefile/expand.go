@@ -21,33 +21,27 @@ const (
 	maxBytes   = 16 << 20
 )
 
-// Text is a Corefile with the files that it imports in the places of its import lines:
-// one text of one moment, which needs no other file to be served, compared or kept.
-// It is immutable.
+// Text is a Corefile in which the imported files replace their import lines, so that it
+// can be served, compared and stored without them. It is immutable.
 type Text struct {
 	Body  []byte
 	Files []string // that were imported
-	Dirs  []string // where a further file could match a pattern
+	Dirs  []string // where other files could match the pattern of an import
 
 	name  string
-	lines []place // where each line of Body comes from; nil: it imports nothing
+	lines []Position // where each line of Body was written; nil where nothing is imported
 }
 
 // Name returns the name of the Corefile.
 func (t *Text) Name() string { return t.name }
 
-type place struct {
-	file string
-	line int
-}
-
-// Expand reads what a Corefile of this name imports, as CoreDNS would: relative to the
-// importing file, with {$VARIABLES}, one wildcard at most. Imports of snippets stay.
+// Expand reads the files that a Corefile imports, as CoreDNS would: relative to the
+// importing file, with {$VARIABLES} and at most one wildcard. Imports of snippets stay.
 // The error has the form of CoreDNS's own, with the file and line of the import.
 func Expand(name string, text []byte) (*Text, error) {
 	e := &expansion{snippets: map[string]bool{}}
 	e.text.name = name
-	if err := e.file(name, text, 0); err != nil {
+	if err := e.addFile(name, text, 0); err != nil {
 		return nil, err
 	}
 	if e.imports == 0 {
@@ -60,12 +54,12 @@ func Expand(name string, text []byte) (*Text, error) {
 type expansion struct {
 	text     Text
 	out      bytes.Buffer
-	snippets map[string]bool // that are defined so far
+	snippets map[string]bool // defined so far
 	imports  int
 }
 
-// file writes one file's lines, and other files' in the places of its imports.
-func (e *expansion) file(name string, text []byte, depth int) error {
+// addFile writes the lines of a file, and those of other files in place of its imports.
+func (e *expansion) addFile(name string, text []byte, depth int) error {
 	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
 	words := findWords(name, text)
 	n := 0
@@ -81,7 +75,7 @@ func (e *expansion) file(name string, text []byte, depth int) error {
 		}
 		found, err := e.match(name, w.pattern)
 		if len(found) == 0 && w.inSnippet {
-			e.write(line, name, n) // it may be a snippet that is defined below, or never used
+			e.write(line, name, n) // a snippet may be defined further down, or never used
 			continue
 		}
 		if err == nil && depth >= maxDepth {
@@ -93,28 +87,28 @@ func (e *expansion) file(name string, text []byte, depth int) error {
 		if w.afterBrace {
 			e.write(line[:bytes.IndexByte(line, '{')+1], name, n)
 		}
-		if err := e.all(place{name, n}, found, depth); err != nil {
+		if err := e.addImports(Position{name, n}, found, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// all writes the files that one import leads to.
-func (e *expansion) all(at place, files []string, depth int) error {
+// addImports writes the files that one import matches.
+func (e *expansion) addImports(at Position, files []string, depth int) error {
 	for _, f := range files {
 		e.imports++
 		text, err := readFile(f)
 		switch {
 		case err != nil:
-			return problem(at.file, at.line, fmt.Errorf("could not import %s: %w", f, err))
+			return problem(at.File, at.Line, fmt.Errorf("could not import %s: %w", f, err))
 		case e.imports > maxImports:
-			return problem(at.file, at.line, fmt.Errorf("more than %d imports", maxImports))
+			return problem(at.File, at.Line, fmt.Errorf("more than %d imports", maxImports))
 		case e.out.Len()+len(text) > maxBytes:
-			return problem(at.file, at.line, fmt.Errorf("with %s the Corefile is larger than %d bytes", f, maxBytes))
+			return problem(at.File, at.Line, fmt.Errorf("with %s the Corefile is larger than %d bytes", f, maxBytes))
 		}
 		e.text.Files = append(e.text.Files, f)
-		if err := e.file(f, text, depth+1); err != nil {
+		if err := e.addFile(f, text, depth+1); err != nil {
 			return err
 		}
 	}
@@ -126,11 +120,11 @@ func (e *expansion) write(line []byte, file string, n int) {
 	if !bytes.HasSuffix(line, []byte("\n")) {
 		e.out.WriteByte('\n')
 	}
-	e.text.lines = append(e.text.lines, place{file, n})
+	e.text.lines = append(e.text.lines, Position{file, n})
 }
 
-// match finds the files that a pattern means. A pattern that matches nothing is no
-// error, a single file that is not there is one.
+// match returns the files that a pattern matches. A pattern may match none; a single file
+// must exist.
 func (e *expansion) match(from, pattern string) ([]string, error) {
 	pattern = replaceVariables(pattern)
 	if pattern == "" {
@@ -143,7 +137,7 @@ func (e *expansion) match(from, pattern string) ([]string, error) {
 		}
 		pattern = filepath.Join(filepath.Dir(abs), pattern)
 	}
-	e.imports++ // one that matches nothing, too, is not left in the text
+	e.imports++ // even without a match the line is removed
 	if strings.Count(pattern, "*") > 1 || strings.Count(pattern, "?") > 1 || strings.Contains(pattern, "[") && strings.Contains(pattern, "]") {
 		return nil, fmt.Errorf("glob pattern may only contain one wildcard (*), but has others: %s", pattern)
 	}
@@ -175,7 +169,7 @@ func problem(file string, line int, err error) error {
 	return fmt.Errorf("%s:%d - Error during parsing: %w", file, line, err)
 }
 
-// word is what a line means to us: an import, or the beginning of a snippet.
+// word is a line that imports something or begins a snippet.
 type word struct {
 	pattern    string
 	afterBrace bool // the import follows the { of its block on one line
@@ -183,8 +177,8 @@ type word struct {
 	snippet    string
 }
 
-// findWords finds the lines that import something or begin a snippet. CoreDNS's own
-// lexer reads the file, so that quotes and comments mean what they mean there.
+// findWords returns the lines that import something or begin a snippet. CoreDNS's own
+// lexer reads the file, so quotes and comments have the same meaning.
 func findWords(name string, text []byte) map[int]word {
 	found := map[int]word{}
 	tokens := append([]caddyfile.Token{{}}, lex(name, text)...) // line 0, so that the first one begins a line
@@ -218,14 +212,14 @@ func isSnippet(key string) bool {
 
 var variable = regexp.MustCompile(`\{\$([^}]+)\}|\{%([^%]+)%\}`)
 
-// replaceVariables puts in the environment's variables, {$NAME} and {%NAME%}.
+// replaceVariables replaces {$NAME} and {%NAME%} by environment variables.
 func replaceVariables(s string) string {
 	return variable.ReplaceAllStringFunc(s, func(ref string) string { return os.Getenv(strings.Trim(ref, "{$%}")) })
 }
 
-// Verify compares the text with what CoreDNS itself makes of the Corefile and its
-// imports as they lie there now. An error means that a file has changed meanwhile, or
-// that it cannot stand in the place of its import. What CoreDNS refuses is left to it.
+// Verify compares the text with CoreDNS's own parse of the Corefile and its imports as
+// they are now. An error means that a file has changed meanwhile, or cannot be put in place
+// of its import. A Corefile that CoreDNS refuses is left to it.
 func (t *Text) Verify(original []byte) error {
 	if t.lines == nil {
 		return nil
@@ -238,14 +232,14 @@ func (t *Text) Verify(original []byte) error {
 	if err != nil {
 		return t.Explain(err)
 	}
-	if !reflect.DeepEqual(plain(have), plain(want)) {
+	if !reflect.DeepEqual(withoutPositions(have), withoutPositions(want)) {
 		return fmt.Errorf("%s: its imports changed while they were read", t.name)
 	}
 	return nil
 }
 
-// plain is blocks without their tokens' places.
-func plain(blocks []caddyfile.ServerBlock) []caddyfile.ServerBlock {
+// withoutPositions removes the positions of the blocks' tokens.
+func withoutPositions(blocks []caddyfile.ServerBlock) []caddyfile.ServerBlock {
 	for _, b := range blocks {
 		for _, tokens := range b.Tokens {
 			for i := range tokens {
@@ -256,8 +250,8 @@ func plain(blocks []caddyfile.ServerBlock) []caddyfile.ServerBlock {
 	return blocks
 }
 
-// Explain gives an error that names a line of the text the place where that line was
-// written.
+// Explain replaces the positions in an error about the text by those in the files where
+// the lines were written.
 func (t *Text) Explain(err error) error {
 	if err == nil || t == nil || t.lines == nil {
 		return err
@@ -269,7 +263,7 @@ func (t *Text) Explain(err error) error {
 		if convErr != nil || n < 1 || n > len(t.lines) {
 			return s
 		}
-		return fmt.Sprintf("%s:%d", t.lines[n-1].file, t.lines[n-1].line)
+		return fmt.Sprintf("%s:%d", t.lines[n-1].File, t.lines[n-1].Line)
 	})
 	if placed == text {
 		return err
@@ -277,7 +271,7 @@ func (t *Text) Explain(err error) error {
 	return &explained{placed, err}
 }
 
-// explained is an error with other words.
+// explained is an error with another text.
 type explained struct {
 	text string
 	err  error

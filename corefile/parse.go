@@ -140,7 +140,7 @@ func (t *Text) Parse() (*File, error) {
 // position returns where a line of the text was written.
 func (t *Text) position(p Position) Position {
 	if p.File == t.name && p.Line >= 1 && p.Line <= len(t.lines) {
-		return Position{t.lines[p.Line-1].file, t.lines[p.Line-1].line}
+		return t.lines[p.Line-1]
 	}
 	return p
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
 
-// Without a terminal nothing is asked.
 func TestInitWithoutTerminal(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {

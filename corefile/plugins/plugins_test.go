@@ -36,7 +36,6 @@ func TestMain(m *testing.M) {
 	netlab.Main(m)
 }
 
-// What the order has is linked in, and what is linked in has its place.
 func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 	var linked []string
 	for _, name := range caddy.ListPlugins()["others"] {
@@ -60,17 +59,17 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 	}
 }
 
-// The order is what keeps an answer from passing unseen.
-func TestOursStandWhereTheyMust(t *testing.T) {
+// The order decides which answers pass route, listed and rebind.
+func TestOrderOfOurDirectives(t *testing.T) {
 	order := corefile.Directives()
 	at := func(name string) int { return slices.Index(order, name) }
 	if at("listed") > at("route") {
-		t.Error("route stands above listed")
+		t.Error("route is above listed")
 	}
 	for _, answers := range []string{"local", "dns64", "siit", "any", "chaos", "rewrite", "acl", "cache", "template", "hosts", "file", "auto",
 		"secondary", "leases", "home", "rebind", "upstream", "forward", "grpc", "erratic", "whoami"} {
 		if at(answers) < at("route") {
-			t.Errorf("%s stands above route and answers unseen", answers)
+			t.Errorf("%s is above route, which does not see its answers", answers)
 		}
 	}
 	ours := []string{"template", "hosts", "file", "auto", "secondary", "leases", "home", "rebind", "upstream"}
@@ -79,12 +78,12 @@ func TestOursStandWhereTheyMust(t *testing.T) {
 	}
 	for _, below := range []string{"upstream", "forward", "grpc"} {
 		if at(below) < at("rebind") {
-			t.Errorf("%s stands above rebind and answers unseen", below)
+			t.Errorf("%s is above rebind, which does not see its answers", below)
 		}
 	}
 	for _, above := range []string{"cache", "dns64", "rewrite", "hosts", "template"} {
 		if at(above) > at("upstream") {
-			t.Errorf("%s stands below upstream, which is the end", above)
+			t.Errorf("%s is below upstream, which ends the chain", above)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// machine is a router whose pitfalls are asked for.
+// machine is a router that is checked.
 type machine struct{ testbox.Box }
 
 func parsed(t *testing.T, more string) *gateway.Config {
@@ -31,9 +31,8 @@ func parsed(t *testing.T, more string) *gateway.Config {
 	return cfg
 }
 
-// pitfalls is what `check` says about the machine, without the clock, which is not the
-// namespace's.
-func (m machine) pitfalls(cfg *gateway.Config) []string {
+// findings returns what checkHost prints, but for the clock, which is not the namespace's.
+func (m machine) findings(cfg *gateway.Config) []string {
 	m.T.Helper()
 	var out bytes.Buffer
 	m.Do(func() {
@@ -44,13 +43,13 @@ func (m machine) pitfalls(cfg *gateway.Config) []string {
 
 func (m machine) want(cfg *gateway.Config, want ...string) {
 	m.T.Helper()
-	if got := m.pitfalls(cfg); !slices.Equal(got, want) {
+	if got := m.findings(cfg); !slices.Equal(got, want) {
 		m.T.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
 
-// pitfall is a machine with something in the way, and what is said about it.
-type pitfall struct {
+// situation is a configuration of the machine, and what is reported about it.
+type situation struct {
 	rules string   // nft
 	ip    []string // ip(8)
 	sh    string
@@ -58,8 +57,8 @@ type pitfall struct {
 	want  []string
 }
 
-func firewallPitfalls() map[string]pitfall {
-	return map[string]pitfall{
+func firewallSituations() map[string]situation {
+	return map[string]situation{
 		"nothing": {rules: testbox.Masquerade},
 		"forwarding": {
 			rules: testbox.Masquerade, sh: "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
@@ -83,7 +82,7 @@ func firewallPitfalls() map[string]pitfall {
 				"warning  rp_filter is 1 (strict) on tun0 and /proc/sys is read-only: replies that arrive on it are dropped: set net.ipv4.conf.tun0.rp_filter=2 on the host",
 			},
 		},
-		"nobody masquerades": {
+		"no source NAT": {
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
@@ -96,7 +95,7 @@ func firewallPitfalls() map[string]pitfall {
 			yaml: "redirect_dns: on\n",
 			want: []string{"warning  nft chain inet fw4 dstnat_lan (fw4) also redirects the DNS queries of br-lan; whether it or redirect_dns wins depends on their priorities: use only one"},
 		},
-		"redirected by others for others": {
+		"other traffic redirected by another table": {
 			rules: testbox.Masquerade + `table inet fw4 {
 				chain dstnat { type nat hook prerouting priority dstnat; iifname "wan0" udp dport 53 redirect to :53; iifname "br-lan" tcp dport 80 dnat ip to 192.168.7.5; }
 			}`,
@@ -122,11 +121,11 @@ func firewallPitfalls() map[string]pitfall {
 			sh: `iptables-nft -N DOCKER-USER; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER
 			     iptables-nft -I DOCKER-USER -i br-lan -j ACCEPT; iptables-nft -I DOCKER-USER -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
 		},
-		"iptables lets new connections of the LAN": {
+		"iptables accepts new connections of the LAN": {
 			rules: testbox.Masquerade,
 			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables-nft -A FORWARD -i br-lan -m conntrack --ctstate NEW -j ACCEPT",
 		},
-		"iptables lets none": {
+		"iptables accepts none": {
 			rules: testbox.Masquerade,
 			sh:    "iptables-nft -P FORWARD DROP; iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT",
 			want: []string{
@@ -134,7 +133,7 @@ func firewallPitfalls() map[string]pitfall {
 				"warning  firewall: chain ip filter INPUT drops queries from br-lan to udp port 53: iptables -I INPUT -i br-lan -p udp --dport 53 -j ACCEPT; iptables -I INPUT -i br-lan -p tcp --dport 53 -j ACCEPT (and ip6tables)",
 			},
 		},
-		"the old iptables": {
+		"iptables-legacy": {
 			sh:   "iptables-legacy -P FORWARD DROP; iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE",
 			want: []string{"warning  firewall: chain FORWARD of iptables-legacy drops packets from br-lan: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
@@ -147,7 +146,7 @@ func firewallPitfalls() map[string]pitfall {
 				"warning  firewall: chain inet filter input drops queries from br-lan to udp port 53: nft insert rule inet filter input iifname br-lan meta l4proto { tcp, udp } th dport 53 accept; add to its ruleset file too",
 			},
 		},
-		"rules of which nothing sure can be said": {
+		"rules that may or may not match": {
 			rules: testbox.Masquerade + `table inet filter {
 				chain input { type filter hook input priority filter; policy drop; ip saddr 192.168.0.0/16 accept; ip6 saddr fe80::/10 accept; }
 				chain forward { type filter hook forward priority filter; policy drop; meta mark 7 accept; } }`,
@@ -183,25 +182,25 @@ func firewallPitfalls() map[string]pitfall {
 	}
 }
 
-func otherPitfalls() map[string]pitfall {
-	return map[string]pitfall{
-		"a rule on our bits": {
+func otherSituations() map[string]situation {
+	return map[string]situation{
+		"a policy rule on bits of the mask": {
 			rules: testbox.Masquerade, ip: []string{"rule add fwmark 0x1000000/0xff000000 lookup 100 priority 30000"},
 			want: []string{"warning  ip -4 rule 30000 of another program (fwmark 0x1000000/0xff000000 lookup 100): it matches mark bits of nameroute's mask 0x7f000000: choose other bits with `mask:` in /etc/nameroute/gateway.yaml"},
 		},
-		"rules of well-behaved programs": {
+		"policy rules without a conflict": {
 			rules: testbox.Masquerade,
 			ip:    []string{"rule add not fwmark 0xca6c lookup 51820 priority 32764", "rule add fwmark 0x80000/0xff0000 lookup 52 priority 5210", "rule add from 10.0.0.0/8 lookup 90 priority 100"},
 		},
-		"a rule before ours": {
+		"a catch-all policy rule before ours": {
 			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
 			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it catches packets before nameroute's rules: set `priority:` below 5000 in /etc/nameroute/gateway.yaml"},
 		},
-		"a rule among ours": {
+		"a policy rule among ours": {
 			rules: testbox.Masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
 			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): its priority is among nameroute's (7200 to 7327): choose others with `priority:` in /etc/nameroute/gateway.yaml"},
 		},
-		"our table": {
+		"another program uses a routing table of ours": {
 			rules: testbox.Masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",
 			ip: []string{"route add 203.0.113.0/24 dev wan0 table 7000", "rule add from 10.1.0.0/16 lookup 7000 priority 31000"},
 			want: []string{
@@ -228,9 +227,9 @@ func otherPitfalls() map[string]pitfall {
 	}
 }
 
-func TestPitfalls(t *testing.T) {
-	all := firewallPitfalls()
-	maps.Copy(all, otherPitfalls())
+func TestHostIsChecked(t *testing.T) {
+	all := firewallSituations()
+	maps.Copy(all, otherSituations())
 	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -253,8 +252,7 @@ func TestPitfalls(t *testing.T) {
 	}
 }
 
-// Files are looked at below a folder of the test's.
-func TestPitfallsInFiles(t *testing.T) {
+func TestOtherProgramsFilesAreChecked(t *testing.T) {
 	lan := netip.MustParseAddr("192.168.7.1")
 	networkd := func(h *host, r *report) { h.checkNetworkd(r) }
 	dhcp := func(h *host, r *report) { h.checkDHCP(r) }
@@ -267,27 +265,27 @@ func TestPitfallsInFiles(t *testing.T) {
 	}{
 		"networkd": {networkd, map[string]string{runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\n#ManageForeignRoutes=yes\n"},
 			"warning  systemd-networkd removes the policy rules and routes of other programs; nameroute restores them, but only after a gap: write [Network] and ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
-		"networkd, half of it": {networkd, map[string]string{
+		"networkd, half configured": {networkd, map[string]string{
 			runs: "systemd-network\n", "/etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=no\n",
 			"/usr/lib/systemd/networkd.conf.d/10-x.conf": "[Network]\nManageForeignRoutingPolicyRules=no\n",
 			"/etc/systemd/networkd.conf.d/10-x.conf":     "[DHCPv4]\nManageForeignRoutingPolicyRules=no\n",
 		},
 			"warning  systemd-networkd removes the policy rules and routes of other programs; nameroute restores them, but only after a gap: write [Network] and ManageForeignRoutingPolicyRules=no to /etc/systemd/networkd.conf.d/nameroute.conf, then systemctl restart systemd-networkd\n"},
-		"networkd, told":    {networkd, map[string]string{runs: "systemd-network\n", "/run/systemd/networkd.conf.d/a.conf": "[Network]\nManageForeignRoutes = false\nManageForeignRoutingPolicyRules=0\n"}, ""},
-		"networkd, not run": {networkd, map[string]string{runs: "systemd-resolve\n"}, ""},
+		"networkd, configured":  {networkd, map[string]string{runs: "systemd-network\n", "/run/systemd/networkd.conf.d/a.conf": "[Network]\nManageForeignRoutes = false\nManageForeignRoutingPolicyRules=0\n"}, ""},
+		"networkd, not running": {networkd, map[string]string{runs: "systemd-resolve\n"}, ""},
 
 		"dnsmasq, not a DHCP server": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n#dhcp-range=1.2.3.4,1.2.3.9\n"}, ""},
 		"dnsmasq, port 0": {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\n", "/etc/dnsmasq.d/lan.conf": "dhcp-range=192.168.7.10,192.168.7.99\ndhcp-option=3,192.168.7.1\n"},
 			"warning  /etc/dnsmasq.d/lan.conf: dnsmasq assigns addresses but announces no resolver, because port=0 turns its own off: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box\n"},
-		"dnsmasq, us":   {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\ndhcp-range=a\ndhcp-option=option:dns-server,0.0.0.0\ndhcp-option=tag:x,6,192.168.7.1 # us\n"}, ""},
-		"dnsmasq, else": {dhcp, map[string]string{"/etc/dnsmasq.conf": "dhcp-range=a\ndhcp-option=option6:dns-server,[2001:db8::8]\n"}, "warning  /etc/dnsmasq.conf announces 2001:db8::8 as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box\n"},
-		"Kea, else": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{ "Dhcp4": { // comment
+		"dnsmasq, this box":         {dhcp, map[string]string{"/etc/dnsmasq.conf": "port=0\ndhcp-range=a\ndhcp-option=option:dns-server,0.0.0.0\ndhcp-option=tag:x,6,192.168.7.1 # us\n"}, ""},
+		"dnsmasq, another resolver": {dhcp, map[string]string{"/etc/dnsmasq.conf": "dhcp-range=a\ndhcp-option=option6:dns-server,[2001:db8::8]\n"}, "warning  /etc/dnsmasq.conf announces 2001:db8::8 as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: dhcp-option=option:dns-server,0.0.0.0 and dhcp-option=option6:dns-server,[::] announce this box\n"},
+		"Kea, another resolver": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{ "Dhcp4": { // comment
 			# another
 			"subnet4": [ { "subnet": "192.168.7.0/24", /* and "one" */ "option-data": [ { "name": "domain-name-servers", "data": "192.168.7.1, 9.9.9.9" } ] } ] } }`},
 			"warning  /etc/kea/kea-dhcp4.conf announces 9.9.9.9 as the LAN's resolver, which is not this box: its clients' queries bypass nameroute: set domain-name-servers to this box's address in the LAN\n"},
-		"Kea, none": {dhcp, map[string]string{"/etc/kea/kea-dhcp6.conf": `{"Dhcp6":{"subnet6":[{"subnet":"2001:db8::/64"}]}}`},
+		"Kea, no resolver": {dhcp, map[string]string{"/etc/kea/kea-dhcp6.conf": `{"Dhcp6":{"subnet6":[{"subnet":"2001:db8::/64"}]}}`},
 			"warning  /etc/kea/kea-dhcp6.conf announces no resolver: add to option-data: { \"name\": \"dns-servers\", \"data\": \"ADDRESS\" }, with this box's address in the LAN\n"},
-		"Kea, us": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{"Dhcp4":{"option-data":[{"name":"domain-name-servers","data":"192.168.7.1"}],"subnet4":[{}]}}`}, ""},
+		"Kea, this box": {dhcp, map[string]string{"/etc/kea/kea-dhcp4.conf": `{"Dhcp4":{"option-data":[{"name":"domain-name-servers","data":"192.168.7.1"}],"subnet4":[{}]}}`}, ""},
 
 		"no conntrack": {kernel, nil, "warning  the kernel has no conntrack, and its module cannot be loaded from here: established flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
 		"conntrack":    {kernel, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"}, ""},
@@ -313,7 +311,7 @@ func TestPitfallsInFiles(t *testing.T) {
 	}
 }
 
-func TestClockBeforeTheBuild(t *testing.T) {
+func TestClockBeforeTheBuildIsReported(t *testing.T) {
 	var out bytes.Buffer
 	(&host{}).checkClock(&report{out: &out}, time.Unix(0, 0), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	if want := "warning  the clock says 1970-01-01 00:00:00, but this program was built on 2026-03-01: set the clock (timedatectl set-ntp true, or install chrony)\n"; out.String() != want {
@@ -321,9 +319,8 @@ func TestClockBeforeTheBuild(t *testing.T) {
 	}
 }
 
-// A tunnel's packets must fit into the WAN's with what WireGuard adds: 60 bytes to an
-// IPv4 endpoint, 80 to one of IPv6 or with a name.
-func TestTunnelMTU(t *testing.T) {
+// WireGuard adds 60 bytes to packets to an IPv4 endpoint, 80 to an IPv6 one or a name.
+func TestTunnelMTUMustFitTheWAN(t *testing.T) {
 	m := machine{testbox.New(t)}
 	m.NFT(strings.ReplaceAll(testbox.Masquerade, "} }", "}\n}"))
 	for _, c := range []struct {

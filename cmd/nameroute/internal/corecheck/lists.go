@@ -13,9 +13,9 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// NewLists reads the lists that a Corefile names and that have never worked, and
-// returns what is wrong with them, each where gateway.yaml names it. A list that has
-// worked has a last good copy and stops nothing; one with a url is fetched later.
+// NewLists reads the lists that a Corefile names and that have no last good copy, and
+// returns an error for each that cannot be used, at its place in gateway.yaml. Lists with
+// a url are fetched later and are not read.
 func NewLists(cfg *gateway.Config, t *corefile.Text, state string) error {
 	f, err := t.Parse()
 	if err != nil {
@@ -34,7 +34,7 @@ func NewLists(cfg *gateway.Config, t *corefile.Text, state string) error {
 	return exit.With(exit.List, errors.Join(errs...))
 }
 
-// listProblem is what is wrong with a list, where gateway.yaml names its file.
+// listProblem returns a list's error at its place in gateway.yaml.
 func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
 	want := "fix the file, or remove the list from the Corefile and from " + cfg.File
 	if errors.Is(err, os.ErrNotExist) {

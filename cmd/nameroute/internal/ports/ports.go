@@ -21,7 +21,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
-// Explain turns a listener's error into one that says who holds the port.
+// Explain adds to a listener's error which program uses the port, and the remedy.
 func Explain(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) && !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
 		if errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "bind: "+syscall.EACCES.Error()) {
@@ -41,15 +41,14 @@ func Explain(err error) error {
 	return exit.With(exit.Port, fmt.Errorf("%w: port %d is in use by %s%s", err, port, strings.Join(holders, ", "), Remedy(holders)))
 }
 
-// InUse tries each listener and returns an error for each that another program
-// holds, which it names.
+// InUse tries each listener and returns an error for each port that another program uses.
 func InUse(all []firewall.Listener) []error {
 	var errs []error
-	said := map[uint16]bool{}
+	reported := map[uint16]bool{}
 	for _, l := range all {
-		// An address that is not there yet is not an answer to who holds the port.
-		if err := Try(l); (IsInUse(err) || errors.Is(err, syscall.EACCES)) && !said[l.Port] {
-			said[l.Port] = true
+		// An address that does not exist yet says nothing about the port.
+		if err := Try(l); (IsInUse(err) || errors.Is(err, syscall.EACCES)) && !reported[l.Port] {
+			reported[l.Port] = true
 			errs = append(errs, Explain(err))
 		}
 	}
@@ -75,12 +74,13 @@ func Try(l firewall.Listener) error {
 	return c.Close()
 }
 
+// IsInUse reports whether a listener failed because its port is in use.
 func IsInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// listenPort finds the port in `listen tcp 127.0.0.1:53: bind: address already in use`.
+// listenPort matches the port in `listen tcp 127.0.0.1:53: bind: address already in use`.
 var listenPort = regexp.MustCompile(`listen (tcp|udp)[46]? \S*:(\d+):`)
 
-// Remedy says what to do about the usual holders of port 53.
+// Remedy returns what to do about the usual programs on port 53.
 func Remedy(holders []string) string {
 	all := strings.Join(holders, " ")
 	switch {
@@ -94,7 +94,7 @@ func Remedy(holders []string) string {
 	return ": stop it, or bind the blocks to other addresses"
 }
 
-// Holders names the processes with a listening TCP or bound UDP socket on a port.
+// Holders returns the processes with a listening TCP or bound UDP socket on a port.
 func Holders(port uint16) []string {
 	inodes := map[string]bool{}
 	for _, f := range []string{"tcp", "tcp6", "udp", "udp6"} {
@@ -119,7 +119,7 @@ func Holders(port uint16) []string {
 func holds(proc string, inodes map[string]bool) bool {
 	fds, err := os.ReadDir(filepath.Join(proc, "fd"))
 	if err != nil {
-		return false // it ended, or it is not ours to see
+		return false // it has ended, or may not be read
 	}
 	for _, fd := range fds {
 		if l, err := os.Readlink(filepath.Join(proc, "fd", fd.Name())); err == nil && inodes[l] {
@@ -138,7 +138,7 @@ type socket struct {
 	inode string
 }
 
-// readSockets walks one of /proc/net's socket tables.
+// readSockets reads one of /proc/net's socket tables.
 func readSockets(file string, each func(socket)) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -154,7 +154,7 @@ func readSockets(file string, each func(socket)) {
 	}
 }
 
-// parseSocket reads `  0: 0100007F:0035 00000000:0000 0A ... INODE ...`.
+// parseSocket parses `  0: 0100007F:0035 00000000:0000 0A ... INODE ...`.
 func parseSocket(line string) (socket, bool) {
 	f := strings.Fields(line)
 	if len(f) < 10 {

@@ -24,7 +24,7 @@ server=/*foo.example/9.9.9.9
 conf-dir=DIR/more,*.conf
 `
 
-func TestImportDnsmasq(t *testing.T) {
+func TestDnsmasqIsImported(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "more"), 0o755); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestImportDnsmasq(t *testing.T) {
 	}
 }
 
-func TestImportProblems(t *testing.T) {
+func TestImportErrorsNameTheFile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "none.conf"), "cache-size=1000\n")
 	write(t, filepath.Join(dir, "gone.conf"), "conf-file="+dir+"/x\n")
@@ -122,7 +122,7 @@ func TestImportProblems(t *testing.T) {
 	}
 }
 
-func TestParseResolver(t *testing.T) {
+func TestResolversOfDnsmasqAreParsed(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1 ", "192.0.2.1#53": "192.0.2.1 ", "192.0.2.1#5353@wg0": "192.0.2.1:5353 wg0",
 		"2001:db8::1#5353": "[2001:db8::1]:5353 ", "192.0.2.1@10.0.0.1#99": "192.0.2.1 ",

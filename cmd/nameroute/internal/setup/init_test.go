@@ -18,7 +18,7 @@ import (
 const initWireGuard = "[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nAddress = 10.9.0.2/32\n%s" +
 	"[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = %s\nEndpoint = 192.0.2.1:51820\n"
 
-// fresh is a machine before anything of ours is there.
+// fresh is a machine on which nameroute has not been set up.
 type fresh struct {
 	testbox.Box
 	o    Options
@@ -50,7 +50,7 @@ func (f fresh) write(name, text string) {
 	}
 }
 
-// init runs it and returns what it printed, or why it ended.
+// init runs Init and returns what it prints.
 func (f fresh) init(o Options, answers string) (string, error) {
 	f.T.Helper()
 	var out bytes.Buffer
@@ -60,13 +60,13 @@ func (f fresh) init(o Options, answers string) (string, error) {
 	return f.clean(out.String()), err
 }
 
-// clean takes the test's own folder out of a text.
+// clean replaces the test's directories in a text.
 func (f fresh) clean(text string) string {
 	text = strings.ReplaceAll(text, f.root, "")
 	return strings.ReplaceAll(text, filepath.Dir(f.o.Config), "/etc/nameroute")
 }
 
-// written are the files as they were written, one after another.
+// written returns the files that Init wrote, one after another.
 func (f fresh) written() string {
 	f.T.Helper()
 	var all strings.Builder
@@ -80,19 +80,19 @@ func (f fresh) written() string {
 	return all.String()
 }
 
-// check: what is written is right for `check`.
+// check wants that `check` has no problem with what Init wrote, and returns its output.
 func (f fresh) check() string {
 	f.T.Helper()
 	var out bytes.Buffer
 	var err error
 	f.Do(func() { err = check.Files(check.Options{Paths: f.o.Paths, Out: &out}) })
 	if err != nil {
-		f.T.Errorf("what init wrote is wrong:\n%s%s", out.String(), f.written())
+		f.T.Errorf("check has problems with what init wrote:\n%s%s", out.String(), f.written())
 	}
 	return out.String()
 }
 
-func TestInitWithoutQuestions(t *testing.T) {
+func TestInitAsksNothingWithYes(t *testing.T) {
 	f := newFresh(t, map[string]string{
 		"/etc/wireguard/wg0.conf":    fmt.Sprintf(initWireGuard, "DNS = 10.9.0.1\n", "0.0.0.0/0, ::/0"),
 		"/etc/wireguard/office.conf": fmt.Sprintf(initWireGuard, "", "10.0.0.0/8"),
@@ -129,7 +129,7 @@ func TestInitWithoutQuestions(t *testing.T) {
 	}
 }
 
-func TestInitAsks(t *testing.T) {
+func TestInitAsksWhatIsAmbiguous(t *testing.T) {
 	f := newFresh(t, map[string]string{
 		"/etc/wireguard/a.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0"),
 		"/etc/wireguard/b.conf": fmt.Sprintf(initWireGuard, "PostUp = echo\n", "0.0.0.0/0"),
@@ -147,8 +147,8 @@ func TestInitAsks(t *testing.T) {
 	f.check()
 }
 
-// With systemd-resolved's stub on 127.0.0.53 both can stay: we take the LAN's address.
-func TestInitBesideAStub(t *testing.T) {
+// The stub of systemd-resolved can stay on 127.0.0.53: the blocks bind the LAN's address.
+func TestInitBindsBesideAStubResolver(t *testing.T) {
 	pid := testbox.StubResolver(t)
 	f := newFresh(t, map[string]string{})
 	said, err := f.init(Options{Yes: true, List: "https://lists.example/gfw.txt"}, "")
@@ -162,8 +162,8 @@ func TestInitBesideAStub(t *testing.T) {
 	}
 }
 
-// Where it cannot be seen which one it is, and nobody may be asked, the flag is named.
-func TestInitRefusals(t *testing.T) {
+// What cannot be detected or asked for is an error that names the flag.
+func TestInitNamesTheMissingFlag(t *testing.T) {
 	f := newFresh(t, map[string]string{})
 	f.IP("link del tun0")
 	for _, c := range []struct {
@@ -190,8 +190,7 @@ func TestInitRefusals(t *testing.T) {
 	}
 }
 
-// The interface that wg-quick made of the file would be in our way.
-func TestInitAfterWgQuick(t *testing.T) {
+func TestInitWarnsOfWgQuick(t *testing.T) {
 	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
 	f.IP("link del tun0", "link add wg7 type bridge")
 	said, err := f.init(Options{Yes: true}, "")
@@ -200,7 +199,7 @@ func TestInitAfterWgQuick(t *testing.T) {
 	}
 }
 
-func TestLoopbackIn(t *testing.T) {
+func TestLoopbackAddressOfTheHostname(t *testing.T) {
 	for hosts, want := range map[string]bool{
 		"127.0.0.1 localhost\n127.0.1.1\tbox.lan box\n": true, "::1 localhost box\n": true, "127.0.0.1 localhost # box\n": false,
 		"192.168.1.1 box\n": false, "127.0.1.1 boxes\n": false, "": false,
@@ -214,7 +213,7 @@ func TestLoopbackIn(t *testing.T) {
 	}
 }
 
-func TestInitNames(t *testing.T) {
+func TestListIsNamedAfterItsFile(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "mine", "/x/gfwlist.txt": "gfwlist", "https://example.com/dir/Accelerated.China.conf?x=1": "accelerated",
 		"https://example.com/": "list", "9.txt": "list", "/x/Мой.txt": "list", "wan.txt": "list",
