@@ -9,15 +9,23 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// Inputs is what the wanted state depends on besides the configuration. Look
-// fills Links, Defaults and NextHops from the kernel.
+// Inputs is what the desired state depends on besides the configuration. Read fills in
+// all but Closed and Families.
 type Inputs struct {
-	Links    []Link                // every link of the box
-	Defaults []KernelRoute         // default kernel routes of table main that are not ours
-	NextHops map[netip.Addr]string // the configured next hops that are reached directly, and by which link
+	Links          []Link                // of the box
+	Defaults       []KernelRoute         // defaults of table main that are not ours
+	NextHops       map[netip.Addr]string // the configured next hops that are directly connected, and on which link
+	KernelFamilies []gateway.Family      // that the kernel has; nil: both
 
-	Closed   map[string]string           // routes whose defaults are withdrawn, and why
+	Closed   map[string]string           // routes whose defaults are withdrawn, and the reason
 	Families map[string][]gateway.Family // families that a route's tunnel carries, of those that its link has addresses of; no entry: all
+}
+
+func (in Inputs) kernelFamilies() []gateway.Family {
+	if in.KernelFamilies == nil {
+		return gateway.Families[:]
+	}
+	return in.KernelFamilies
 }
 
 // Link is a network interface.
@@ -26,8 +34,8 @@ type Link struct {
 	Index   int
 	Up      bool // administratively
 	Running bool // and it has a carrier, as far as its driver knows
-	Direct  bool // point-to-point or without ARP: a route needs no gateway
-	V4, V6  bool // it has an address of the family that reaches beyond the link
+	Direct  bool // point-to-point or without ARP: a kernel route needs no gateway
+	V4, V6  bool // it has an address of the family that is valid beyond the link
 }
 
 func (in Inputs) link(name string) (Link, bool) {
@@ -45,22 +53,23 @@ func (in Inputs) carries(route string, l Link, f gateway.Family) bool {
 	return f == gateway.V4 && l.V4 || f == gateway.V6 && l.V6
 }
 
-// Desired is the state that a configuration asks for. Rules and backstops of
-// every route are always part of it, so that a route whose egress is missing is a
-// closed door and not an open one.
+// Desired returns the state that a configuration asks for. The policy rules and
+// unreachable defaults of every route are always part of it, so a route whose egress is
+// missing is blocked.
 func Desired(cfg *gateway.Config, in Inputs) State {
 	s := State{Waiting: map[string]string{}}
-	for _, f := range gateway.Families {
+	families := in.kernelFamilies()
+	for _, f := range families {
 		s.Rules = append(s.Rules, localRule(cfg, f))
 	}
 	for _, r := range cfg.AllRoutes() {
-		for _, f := range gateway.Families {
+		for _, f := range families {
 			s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
 			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
 		}
-		defaults, why := defaults(cfg, r, in)
+		defaults, reason := defaults(cfg, r, in)
 		if len(defaults) == 0 {
-			s.Waiting[r.Name] = why
+			s.Waiting[r.Name] = reason
 		}
 		s.KernelRoutes = append(s.KernelRoutes, defaults...)
 	}
@@ -69,10 +78,9 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 	return s
 }
 
-// localRule keeps local networks local: what table main knows better than by a
-// default stays there. It is inverted, so that only packets that carry one of our
-// marks are concerned and other people's rules and packets stay untouched. Longer
-// prefixes than /0 are hidden too, because OpenVPN's redirect-gateway adds
+// localRule keeps local networks local: table main decides where it has more than a
+// default. The rule is inverted, so it concerns only packets that carry one of our marks.
+// It hides prefixes longer than /0, too, because OpenVPN's redirect-gateway adds
 // half-defaults to table main.
 func localRule(cfg *gateway.Config, f gateway.Family) Rule {
 	suppress := gateway.SuppressV4
@@ -85,41 +93,41 @@ func localRule(cfg *gateway.Config, f gateway.Family) Rule {
 	}
 }
 
-// defaults are the default kernel routes of one route, or why it has none.
-func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
-	if why, closed := in.Closed[r.Name]; closed {
-		return nil, why
+// defaults returns the default kernel routes of one route, or the reason why it has none.
+func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelRoute, reason string) {
+	if reason, closed := in.Closed[r.Name]; closed {
+		return nil, reason
 	}
 	switch r.Egress.Kind {
 	case gateway.EgressWAN:
-		routes, why = wanDefaults(cfg, in)
+		routes, reason = wanDefaults(cfg, in)
 	case gateway.EgressNextHop:
-		routes, why = nextHopDefaults(r, in)
+		routes, reason = nextHopDefaults(r, in)
 	default:
-		routes, why = linkDefaults(r, in)
+		routes, reason = linkDefaults(r, in)
 	}
 	for i := range routes {
 		routes[i].Table = r.Table
 	}
-	return routes, why
+	return routes, reason
 }
 
-// linkDefaults leave by an interface: by the gateway that table main has there,
-// else by the link itself where it needs no gateway.
-func linkDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
+// linkDefaults returns the defaults of a route to an interface: via the gateway that
+// table main has there, else on-link where the interface needs no gateway.
+func linkDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, reason string) {
 	name := r.Egress.Link
 	l, ok := in.link(name)
 	ours := r.Egress.Kind == gateway.EgressWireGuard
 	switch {
 	case !ok:
-		return nil, fmt.Sprintf("interface %s: not there", name)
+		return nil, fmt.Sprintf("interface %s: does not exist", name)
 	case !l.Up:
 		return nil, fmt.Sprintf("interface %s: down", name)
-	case !l.Running && !ours: // our own embedded tunnel loses its carrier while it is taken over
+	case !l.Running && !ours: // an embedded tunnel loses its carrier while another process adopts it
 		return nil, fmt.Sprintf("interface %s: no carrier", name)
 	}
 	for _, f := range gateway.Families {
-		d, ok := bestBy(in.Defaults, f, name)
+		d, ok := bestVia(in.Defaults, f, name)
 		switch {
 		case ok && !ours:
 			d.Metric = gateway.DefaultMetric
@@ -132,15 +140,15 @@ func linkDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why string)
 		}
 	}
 	if len(routes) == 0 && !l.Direct {
-		why = fmt.Sprintf("interface %s: table main has no default by it, and it is not point-to-point: give next_hop", name)
+		reason = fmt.Sprintf("interface %s: table main has no default route via it, and it is not point-to-point: set next_hop", name)
 	} else if len(routes) == 0 {
-		why = fmt.Sprintf("interface %s: has no address", name)
+		reason = fmt.Sprintf("interface %s: no address", name)
 	}
-	return routes, why
+	return routes, reason
 }
 
-// bestBy is the default of table main by one link that the kernel would take first.
-func bestBy(defaults []KernelRoute, f gateway.Family, link string) (KernelRoute, bool) {
+// bestVia returns the default of table main via one link that the kernel prefers.
+func bestVia(defaults []KernelRoute, f gateway.Family, link string) (KernelRoute, bool) {
 	var best KernelRoute
 	for _, d := range onLinks(defaults, func(name string) bool { return name == link }) {
 		if d.Family == f && (best.Hops == nil || d.Metric < best.Metric) {
@@ -150,7 +158,7 @@ func bestBy(defaults []KernelRoute, f gateway.Family, link string) (KernelRoute,
 	return best, best.Hops != nil
 }
 
-func nextHopDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why string) {
+func nextHopDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, reason string) {
 	var missing []string
 	for _, hop := range r.Egress.NextHops {
 		name, ok := in.NextHops[hop]
@@ -160,7 +168,7 @@ func nextHopDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why stri
 		}
 		l, _ := in.link(name)
 		if !l.Up || !l.Running {
-			why = fmt.Sprintf("interface %s: down", name)
+			reason = fmt.Sprintf("interface %s: down", name)
 			continue
 		}
 		routes = append(routes, KernelRoute{
@@ -169,7 +177,7 @@ func nextHopDefaults(r gateway.Route, in Inputs) (routes []KernelRoute, why stri
 		})
 	}
 	if len(missing) > 0 {
-		why = fmt.Sprintf("next hop %s: not reached directly by any interface", strings.Join(missing, ", "))
+		reason = fmt.Sprintf("next hop %s: not directly connected", strings.Join(missing, ", "))
 	}
-	return routes, why
+	return routes, reason
 }

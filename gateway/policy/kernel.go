@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kernel reads and writes what is ours of the kernel's policy routing: rules and
-// routes with protocol number 110, and the sysctls that it remembers under its
-// state directory. It is safe for use by several goroutines.
+// Kernel reads and writes our part of the kernel's policy routing: policy rules and
+// kernel routes with protocol number 110, and the sysctls whose old values it keeps
+// below its state directory. It may be used by several goroutines.
 type Kernel struct {
 	mu sync.Mutex
 	*reader
 	sysctls *sysctlStore
 }
 
-// Open makes a Kernel that keeps the sysctls' old values in the directory state.
+// Open returns a Kernel that keeps the old values of sysctls in the directory state.
 func Open(state string) (*Kernel, error) {
 	r, err := newReader()
 	if err != nil {
@@ -28,27 +28,20 @@ func Open(state string) (*Kernel, error) {
 	return &Kernel{reader: r, sysctls: newSysctlStore(state)}, nil
 }
 
-// Close ends the use of the kernel and leaves all that is there in place.
+// Close closes the netlink sockets. Everything in the kernel stays.
 func (k *Kernel) Close() { k.close() }
 
-// Read tells which rules and routes of ours the kernel has.
-func (k *Kernel) Read() (State, error) {
+// Apply makes the changes that lead from one state to another, and returns them in
+// ip(8)'s words. It adds what is missing before it deletes anything, unreachable
+// defaults first, so that no packet leaves by another egress in between. An error does
+// not stop the other changes; those are made when it is applied again.
+//
+// have is the state that Read returned. Where another program has changed the kernel
+// since then a change may fail; the kernel announces that program's change, and the
+// next Read knows it.
+func (k *Kernel) Apply(have, want State) (changes []string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.read()
-}
-
-// Apply brings the kernel to the wanted state by the difference: what is missing
-// is added before what is too much is deleted, backstops first, so that no door
-// stands open in between. It returns the changes made, in ip(8)'s words. An error
-// does not stop the others; applying again tries what is left.
-func (k *Kernel) Apply(want State) (changes []string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	have, err := k.read()
-	if err != nil {
-		return nil, err
-	}
 	var errs []error
 	for _, c := range difference(have, want.of(k.families)) {
 		if err := c.do(k); err != nil {
@@ -61,34 +54,39 @@ func (k *Kernel) Apply(want State) (changes []string, err error) {
 	return append(changes, set...), errors.Join(append(errs, err)...)
 }
 
-// Closed reports whether every rule and backstop of the wanted state stands.
-func (k *Kernel) Closed(want State) (bool, error) {
-	have, err := k.Read()
-	if err != nil {
-		return false, err
-	}
-	doors := want.Doors().of(k.families)
-	return doors.With(have).Doors().String() == have.Doors().String(), nil
-}
-
-// Remove deletes every rule and route of ours and puts the sysctls back.
+// Remove deletes all policy rules and kernel routes of ours and restores the sysctls.
 func (k *Kernel) Remove() (changes []string, err error) {
-	changes, err = k.Apply(State{})
+	have, err := k.readState()
+	if err != nil {
+		return nil, err
+	}
+	changes, err = k.Apply(have, State{})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	restored, err2 := k.sysctls.restore()
 	return append(changes, restored...), errors.Join(err, err2)
 }
 
-// Forward switches forwarding of both families on, for these links above all. It
-// comes last, when the closed door stands. A link that is not there is left out.
+func (k *Kernel) readState() (State, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	names, err := k.linkNames()
+	if err != nil {
+		return State{}, err
+	}
+	return k.state(names)
+}
+
+// Forward enables forwarding of both families, and of IPv4 for each of these links.
+// It is the last step, when the kill switch is in place. A link that does not exist is
+// skipped.
 func (k *Kernel) Forward(links ...string) (changes []string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.sysctls.forward(links)
 }
 
-// change is one step of an Apply.
+// change is one step of Apply.
 type change struct {
 	text string
 	do   func(*Kernel) error
@@ -101,14 +99,14 @@ func difference(have, want State) []change {
 	for _, r := range have.KernelRoutes {
 		keys[r.key()] = true
 	}
-	var backstops, rules, routes, gone []change
+	var backstops, rules, routes, obsolete []change
 	for _, r := range want.KernelRoutes {
 		switch {
 		case haveRoutes[routeText(r)]:
 		case r.Unreachable:
-			backstops = append(backstops, addRoute(r, keys[r.key()]))
+			backstops = append(backstops, addKernelRoute(r, keys[r.key()]))
 		default:
-			routes = append(routes, addRoute(r, keys[r.key()]))
+			routes = append(routes, addKernelRoute(r, keys[r.key()]))
 		}
 		delete(keys, r.key())
 	}
@@ -119,21 +117,21 @@ func difference(have, want State) []change {
 	}
 	for _, r := range have.Rules {
 		if !wantRules[ruleText(r)] {
-			gone = append(gone, change{"del " + ruleText(r), func(k *Kernel) error { return k.h.RuleDel(r.netlink()) }})
+			obsolete = append(obsolete, change{"del " + ruleText(r), func(k *Kernel) error { return k.h.RuleDel(r.netlink()) }})
 		}
 	}
 	for _, r := range have.KernelRoutes {
-		// What has a wanted route's key was replaced by it.
+		// One with the key of a wanted route was replaced by that.
 		if keys[r.key()] && !wantRoutes[routeText(r)] {
-			gone = append(gone, change{"del " + routeText(r), func(*Kernel) error { return send(r.request(unix.RTM_DELROUTE, 0)) }})
+			obsolete = append(obsolete, change{"del " + routeText(r), func(*Kernel) error { return send(r.request(unix.RTM_DELROUTE, 0)) }})
 		}
 	}
-	return append(append(append(backstops, rules...), routes...), gone...)
+	return append(append(append(backstops, rules...), routes...), obsolete...)
 }
 
-// addRoute replaces only where the old one is ours: a foreign route with the same
-// key is never overwritten, the kernel then says "file exists".
-func addRoute(r KernelRoute, replace bool) change {
+// addKernelRoute replaces only one of ours: a kernel route of another program with the
+// same key is never overwritten, the kernel refuses that with "file exists".
+func addKernelRoute(r KernelRoute, replace bool) change {
 	flags, verb := unix.NLM_F_CREATE|unix.NLM_F_EXCL, "add "
 	if replace {
 		flags, verb = unix.NLM_F_CREATE|unix.NLM_F_REPLACE, "replace "

@@ -39,11 +39,7 @@ func TestApplyShowsInIP(t *testing.T) {
 	if d := cmp.Diff(golden, shown(t)); d != "" {
 		t.Errorf("ip(8) shows (-want +got):\n%s", d)
 	}
-	have, err := k.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(golden, have.String()); d != "" {
+	if d := cmp.Diff(golden, read(t, k, cfg).State.String()); d != "" {
 		t.Errorf("Read (-want +got):\n%s", d)
 	}
 	if again := apply(t, k, cfg); len(again) > 0 {
@@ -238,11 +234,8 @@ done`)
 	}
 	// A foreign route that stands where ours should is an error, and stays.
 	run(t, "ip route add blackhole default table 7201 metric 100")
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes, err := k.Apply(Desired(cfg, in))
+	now := read(t, k, cfg)
+	changes, err := k.Apply(now.State, Desired(cfg, now.Inputs))
 	const want = "add -4 route default dev wg0 proto 110 scope link metric 100 table 7201: file exists"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
@@ -279,16 +272,14 @@ func TestClosedRoute(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
 	apply(t, k, cfg)
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	now := read(t, k, cfg)
+	in := now.Inputs
 	in.Closed = map[string]string{"vpn": "no handshake for 180 s"}
 	want := Desired(cfg, in)
 	if want.Waiting["vpn"] != "no handshake for 180 s" {
 		t.Errorf("waiting: %v", want.Waiting)
 	}
-	changes, err := k.Apply(want)
+	changes, err := k.Apply(now.State, want)
 	if err != nil || len(changes) != 2 {
 		t.Fatalf("changes %q, error %v: want the two defaults deleted", changes, err)
 	}
@@ -319,40 +310,32 @@ func TestWithoutIPv6(t *testing.T) {
 	if d := cmp.Diff(want+"# ip -4 route show table 7201"+tables, shown(t)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if closed, err := k.Closed(Desired(cfg, in)); err != nil || !closed {
-		t.Errorf("closed %v, error %v", closed, err)
+	if now := read(t, k, cfg); !now.State.Blocks(Desired(cfg, now.Inputs)) {
+		t.Errorf("does not block:\n%s", now.State)
 	}
 	if again := apply(t, k, cfg); len(again) > 0 {
 		t.Errorf("a second apply changed: %q", again)
 	}
 }
 
-func TestClosed(t *testing.T) {
+func TestBlocks(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
 	apply(t, k, cfg)
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Desired(cfg, in)
+	want := Desired(cfg, read(t, k, cfg).Inputs)
 	for _, c := range []struct {
 		do     string
-		closed bool
+		blocks bool
 	}{
 		{"true", true},
-		{"ip route del default table 7201 metric 100", true}, // closed all the more
+		{"ip route del default table 7201 metric 100", true}, // blocked all the more
 		{"ip rule add pref 9 lookup main", true},
 		{"ip -6 route del unreachable default table 7201 metric 4294967295", false},
 		{"ip rule del pref 7201", false},
 	} {
 		run(t, c.do)
-		if closed, err := k.Closed(want); err != nil || closed != c.closed {
-			t.Errorf("after %s: closed %v, error %v", c.do, closed, err)
+		if have := read(t, k, cfg).State; have.Blocks(want) != c.blocks {
+			t.Errorf("after %s: blocks %v:\n%s", c.do, !c.blocks, have)
 		}
 	}
 }
@@ -360,11 +343,8 @@ func TestClosed(t *testing.T) {
 func TestWANIsEveryEgress(t *testing.T) {
 	k := lab(t)
 	cfg := config(byInterface("vpn", "wan0"))
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = "every default of table main leaves by the interface of a route: give wan: with the name of an interface"
+	in := read(t, k, cfg).Inputs
+	const want = "every default route of table main leaves by the interface of a route: set wan: to the name of an interface"
 	if got := Desired(cfg, in).Waiting["wan"]; got != want {
 		t.Errorf("waiting %q, want %q", got, want)
 	}

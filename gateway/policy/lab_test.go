@@ -127,18 +127,24 @@ func tables(t *testing.T, family string) string {
 	return run(t, "ip "+family+" route show table all | grep -o 'table [0-9]*' | cut -d' ' -f2 | sort -un || true")
 }
 
-// apply looks and applies, and fails on any error.
+// apply reads and applies, and fails on any error.
 func apply(t *testing.T, k *Kernel, cfg *gateway.Config) []string {
 	t.Helper()
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes, err := k.Apply(Desired(cfg, in))
+	now := read(t, k, cfg)
+	changes, err := k.Apply(now.State, Desired(cfg, now.Inputs))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return changes
+}
+
+func read(t *testing.T, k *Kernel, cfg *gateway.Config) Snapshot {
+	t.Helper()
+	s, err := k.Read(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // shown is what ip(8) shows of ours, under the same titles as State.String.

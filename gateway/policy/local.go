@@ -12,13 +12,13 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// maxLocal bounds what Local returns: a box with a full BGP table has a million
-// kernel routes, which are no local networks.
+// maxLocal bounds the result of Local: the million kernel routes of a box with a full BGP
+// table are not local networks.
 const maxLocal = 4096
 
-// RouteState says what a route's routing table holds just now.
+// RouteState describes the content of a route's routing table.
 type RouteState struct {
-	Default4, Default6 bool     // it has a default besides the backstop; neither: the route is down
+	Default4, Default6 bool     // it has a reachable default; neither: the route is down
 	Links              []string // interfaces that the defaults leave by
 	MTU                int      // bytes, the smallest of the defaults and their links; 0 without a default
 }
@@ -26,8 +26,8 @@ type RouteState struct {
 // Up reports whether the route has a default of any family.
 func (s RouteState) Up() bool { return s.Default4 || s.Default6 }
 
-// Routes reads the state of every route, wan included, by its name. The sidecar
-// decides it; everybody else learns it here.
+// Routes returns the state of every route, wan included, by its name. The sidecar
+// decides it; the other parts read it here.
 func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 	k, err := newReader()
 	if err != nil {
@@ -79,10 +79,10 @@ func (s *RouteState) add(r KernelRoute, mtus map[string]int) {
 	}
 }
 
-// Local lists what is never rerouted because it is local: the box's own addresses
-// and broadcasts, and every network of table main that the policy rule keeps there
-// (longer than /1, for IPv6 than /7) and that is not behind one of the egress
-// links. With more than 4,096 of those, only directly connected ones.
+// Local returns what is never rerouted because it is local: the box's own addresses and
+// broadcasts, and every network of table main that the policy rule leaves to that table
+// (prefixes longer than /1, of IPv6 than /7) and that is not behind one of the egress
+// links. Of more than 4,096 networks it returns only those that are directly connected.
 func Local(egressLinks []string) ([]netip.Prefix, error) {
 	k, err := newReader()
 	if err != nil {
@@ -109,8 +109,8 @@ func Local(egressLinks []string) ([]netip.Prefix, error) {
 	return slices.Compact(local), nil
 }
 
-// own are the addresses that the box answers to, broadcasts included, from the
-// local table.
+// own returns the addresses that the box answers to, broadcasts included, from the local
+// table.
 func (k *reader) own(f gateway.Family) ([]netip.Prefix, error) {
 	dump, err := k.dump(f, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
 	if err != nil {
@@ -152,7 +152,7 @@ func (k *reader) networks(f gateway.Family, egress func(link int) bool) ([]netip
 	return all, err
 }
 
-// leavesBy: every hop of the route is by an egress.
+// leavesBy reports whether every hop of the kernel route is on an egress.
 func leavesBy(n netlink.Route, egress func(link int) bool) bool {
 	if len(n.MultiPath) == 0 {
 		return egress(n.LinkIndex)

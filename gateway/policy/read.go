@@ -13,11 +13,11 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// reader asks the kernel.
+// reader reads the kernel's links, addresses, rules and routes.
 type reader struct {
 	h        *netlink.Handle  // links, addresses, rules
 	routes   *netlink.Handle  // route dumps, filtered by the kernel
-	families []gateway.Family // that the kernel has: IPv6 may be switched off at boot
+	families []gateway.Family // of the kernel: IPv6 may be disabled at boot
 }
 
 func newReader() (*reader, error) {
@@ -47,11 +47,8 @@ func (k *reader) close() {
 	k.routes.Close()
 }
 
-func (k *reader) read() (State, error) {
-	links, err := k.linkNames()
-	if err != nil {
-		return State{}, err
-	}
+// state reads our policy rules and kernel routes.
+func (k *reader) state(links map[int]string) (State, error) {
 	var s State
 	for _, f := range k.families {
 		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
@@ -63,7 +60,7 @@ func (k *reader) read() (State, error) {
 			if r.Protocol == gateway.Protocol {
 				s.Rules = append(s.Rules, ruleOf(r))
 			} else {
-				main = main || r.Table == mainTable && r.SuppressPrefixlen < 0 // one that hides defaults is wg-quick's
+				main = main || r.Table == mainTable && r.SuppressPrefixlen < 0 // wg-quick adds one that hides defaults
 			}
 		}
 		if !main {
@@ -98,17 +95,17 @@ func (k *reader) dump(f gateway.Family, filter *netlink.Route, mask uint64) (rou
 	return routes, err
 }
 
-// each calls do for every kernel route; again is called when the dump was
-// interrupted by a change and starts anew.
-func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do func(netlink.Route), again func()) error {
+// each calls do for every kernel route. It calls restart first, and again whenever the
+// dump was interrupted by a change and starts over.
+func (k *reader) each(f gateway.Family, filter *netlink.Route, mask uint64, do func(netlink.Route), restart func()) error {
 	_, err := nlretry.Dump(func() (struct{}, error) {
-		again()
+		restart()
 		return struct{}{}, k.routes.RouteListFilteredIter(familyNumber(f), filter, mask, func(n netlink.Route) bool {
 			do(n)
 			return true
 		})
 	})
-	if err != nil && !errors.Is(err, unix.ENOENT) { // so says a filtered dump of a table that does not exist
+	if err != nil && !errors.Is(err, unix.ENOENT) { // a filtered dump of a table that does not exist
 		return fmt.Errorf("ip -%d route: %w", f, err)
 	}
 	return nil

@@ -2,9 +2,8 @@
 // protocol number 110, and the sysctls that they need. It says what they should
 // be (Desired, pure), what they are (Kernel.Read), and applies the difference.
 //
-// It also reads: the WAN's default routes that are followed (Look), which routes
-// have a default (Routes) and what is local to the box (Local). The DNS half uses
-// the last two, and never writes here.
+// It also tells which routes have a default (Routes) and what is local to the box
+// (Local). The dataplane uses these two, and never writes here.
 package policy
 
 import (
@@ -18,14 +17,14 @@ import (
 // mainTable is the kernel's RT_TABLE_MAIN.
 const mainTable = 254
 
-// State is everything of ours in the kernel's policy routing, as values. Two
-// states are the same if String prints the same.
+// State is our part of the kernel's policy routing, as values. Two states are equal
+// if String prints the same for both.
 type State struct {
 	Rules        []Rule
 	KernelRoutes []KernelRoute
 	Sysctls      []Sysctl          // wanted only: Read leaves it empty
-	Waiting      map[string]string // routes without any default, and why; wanted only
-	NoMain       []gateway.Family  // no rule of others leads to table main; read only
+	Waiting      map[string]string // routes without any default, and the reason; wanted only
+	NoMain       []gateway.Family  // families without a rule of the kernel's or of another program for table main; read only
 }
 
 // Rule is a policy rule.
@@ -38,8 +37,8 @@ type Rule struct {
 	Suppress int // suppress_prefixlength; -1 is none
 }
 
-// KernelRoute is a default kernel route in one of our routing tables. Nothing else than
-// defaults ever stands there.
+// KernelRoute is a default kernel route, in one of our routing tables or in table main.
+// Our tables hold nothing but defaults.
 type KernelRoute struct {
 	Family      gateway.Family
 	Table       int
@@ -51,16 +50,16 @@ type KernelRoute struct {
 	Hops        []Hop // sorted; more than one is multipath
 }
 
-// Hop is one way that a kernel route takes.
+// Hop is one next hop of a kernel route.
 type Hop struct {
-	Via    netip.Addr // gateway; invalid: on the link itself. An IPv4 route may have an IPv6 one (RFC 5549)
+	Via    netip.Addr // gateway; invalid: on-link. An IPv4 route may have an IPv6 one (RFC 5549)
 	Link   string
 	Index  int // of the link; not part of what is compared
 	OnLink bool
 	Weight int // 1 to 256
 }
 
-// key is what the kernel tells two routes of ours apart by.
+// key identifies one of our kernel routes.
 type key struct {
 	family gateway.Family
 	table  int
@@ -69,7 +68,7 @@ type key struct {
 
 func (r KernelRoute) key() key { return key{r.Family, r.Table, r.Metric} }
 
-// Links names the interfaces that the route leaves by.
+// Links returns the interfaces that the kernel route leaves by.
 func (r KernelRoute) Links() []string {
 	var names []string
 	for _, h := range r.Hops {
@@ -80,25 +79,44 @@ func (r KernelRoute) Links() []string {
 	return names
 }
 
-// Doors is the part of the state that keeps doors closed: rules and backstops.
-func (s State) Doors() State {
-	doors := State{Rules: s.Rules}
+// Blocking returns the part of the state that stops packets of a route that is down:
+// the policy rules and the unreachable defaults.
+func (s State) Blocking() State {
+	blocking := State{Rules: s.Rules}
 	for _, r := range s.KernelRoutes {
 		if r.Unreachable {
-			doors.KernelRoutes = append(doors.KernelRoutes, r)
+			blocking.KernelRoutes = append(blocking.KernelRoutes, r)
 		}
 	}
-	return doors
+	return blocking
 }
 
-// of is the part of the state in these families.
+// Blocks reports whether the state has every policy rule and unreachable default of
+// another one.
+func (s State) Blocks(want State) bool {
+	rules, routes := texts(s.Rules, ruleText), texts(s.KernelRoutes, routeText)
+	for _, r := range want.Rules {
+		if !rules[ruleText(r)] {
+			return false
+		}
+	}
+	for _, r := range want.Blocking().KernelRoutes {
+		if !routes[routeText(r)] {
+			return false
+		}
+	}
+	return true
+}
+
+// of returns the part of the state in these families.
 func (s State) of(families []gateway.Family) State {
 	s.Rules = slices.DeleteFunc(slices.Clone(s.Rules), func(r Rule) bool { return !slices.Contains(families, r.Family) })
 	s.KernelRoutes = slices.DeleteFunc(slices.Clone(s.KernelRoutes), func(r KernelRoute) bool { return !slices.Contains(families, r.Family) })
 	return s
 }
 
-// With adds what another state has besides, so that applying it takes nothing away.
+// With returns the state with everything that another one has besides, so that applying
+// it removes nothing.
 func (s State) With(other State) State {
 	rules, keys := texts(s.Rules, ruleText), map[key]bool{}
 	s.Rules, s.KernelRoutes = slices.Clone(s.Rules), slices.Clone(s.KernelRoutes)
@@ -118,7 +136,7 @@ func (s State) With(other State) State {
 	return s
 }
 
-// sort brings a state into the order in which ip(8) shows it.
+// sort orders a state as ip(8) shows it.
 func (s *State) sort() {
 	slices.SortFunc(s.Rules, func(a, b Rule) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.text(), b.text()))

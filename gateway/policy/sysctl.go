@@ -8,22 +8,22 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// Sysctl is what one interface must be set to.
+// Sysctl is what one interface needs.
 type Sysctl struct {
 	Link  string
 	Loose Loose
-	RA    bool // goes on taking router advertisements when forwarding is switched on
+	RA    bool // keeps accepting router advertisements when forwarding is enabled
 }
 
-// Loose says whether the interface's reverse-path filter becomes loose (2). A
-// strict one drops the replies of a route's flows, because table main would not
-// send to their sources by that interface.
+// Loose says when the interface's reverse-path filter is set to loose (2). A strict filter
+// drops the replies of a route's flows, because table main would not route their sources
+// via that interface.
 type Loose string
 
-// A tunnel of ours has no filter, unless all interfaces have one, which it cannot be
-// without: then it is loose. A loose one drops what comes from where table main has
-// no way to at all, and a WAN without IPv4 has no IPv4 default. An interface of
-// somebody else becomes loose only where its filter is strict.
+// A tunnel of ours has no filter; where `all` sets one, which it cannot be exempt from,
+// it is loose. No filter is better: a loose one drops packets from sources that table main
+// has no route to, and a WAN without IPv4 has no IPv4 default. The filter of any other
+// interface is changed only where it is strict.
 const (
 	LooseAlways   Loose = "always"
 	LooseIfStrict Loose = "if strict"
@@ -40,7 +40,7 @@ func (s Sysctl) text() string {
 	return line
 }
 
-// sysctls are those of every interface that a wanted route leaves by.
+// sysctls returns the settings of every interface that a wanted route leaves by.
 func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	var out []Sysctl
 	add := func(link string, loose Loose) {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 const (
@@ -16,19 +18,19 @@ const (
 	forward6 = "net/ipv6/conf/all/forwarding"
 )
 
-// sysctlStore writes sysctls, and remembers what they were in a file, before it
-// changes the first one. Where the disk does not take that it goes on all the same: a
-// gateway that does not forward is worse than one that cannot be undone after a crash.
+// sysctlStore writes sysctls, and saves their old values in a file before it changes the
+// first one. Where the file cannot be written it changes them all the same: a gateway that
+// does not forward is worse than one that cannot be undone after a crash.
 type sysctlStore struct {
-	file    string
-	root    string // where sysctls are files
-	saved   saved
-	unsaved bool  // the file lacks what saved holds
-	aside   error // that something that was no file of ours had to make room; for apply to tell
+	file     string
+	root     string // where sysctls are files
+	saved    saved
+	unsaved  bool  // the file lacks some of what saved holds
+	replaced error // something else was in the file's place; for apply to report
 }
 
-// saved is the file. It counts only for the boot and the network namespace that it
-// was written in.
+// saved is the content of the file. It is valid only in the boot and the network
+// namespace that it was written in.
 type saved struct {
 	Boot   string
 	Values map[string]savedValue // by path below root
@@ -40,9 +42,9 @@ func newSysctlStore(state string) *sysctlStore {
 	return &sysctlStore{file: filepath.Join(state, "sysctl.json"), root: "/proc/sys"}
 }
 
-// load reads the file once. One that means nothing is as none: a power failure may
-// have cut it, and what it held ended with that boot. What cannot be read at all, a
-// folder of that name, is set aside.
+// load reads the file once. A damaged file is treated as missing: a power failure may have
+// truncated it, and its values ended with that boot. What cannot be read at all, such as a
+// folder of that name, is moved out of the way.
 func (s *sysctlStore) load() error {
 	boot, err := bootID()
 	if err != nil {
@@ -58,14 +60,14 @@ func (s *sysctlStore) load() error {
 	}
 	s.saved = old
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if os.Rename(s.file, s.file+".bad") == nil { // else saving will fail, and say why
-			s.aside = fmt.Errorf("read saved sysctls: %w: it is set aside as %s.bad", err, s.file)
+		if bad, err2 := statefile.SetAside(s.file); err2 == nil { // else saving fails and reports it
+			s.replaced = fmt.Errorf("read saved sysctls: %w: moved to %s", err, bad)
 		}
 	}
 	return nil
 }
 
-// bootID names this boot and network namespace.
+// bootID identifies this boot and network namespace.
 func bootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -78,8 +80,8 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(id)) + " " + ns, nil
 }
 
-// get reads a sysctl; ok is false where the kernel does not have it (an interface
-// that has gone, a kernel without IPv6).
+// get reads a sysctl; ok is false where the kernel does not have it: the interface is
+// gone, or the kernel has no IPv6.
 func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
 	data, err := os.ReadFile(filepath.Join(s.root, name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,11 +93,11 @@ func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
 	return strings.TrimSpace(string(data)), true, nil
 }
 
-// setting is a value that a sysctl is to have.
+// setting is the desired value of a sysctl.
 type setting struct{ name, value string }
 
-// set writes what differs, after the old values are safe in the file. That they could
-// not be made safe is an error, each time until they are, and stops nothing.
+// set writes what differs, after the old values are in the file. If they cannot be saved
+// it returns an error, each time until they are, and writes the sysctls all the same.
 func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 	var errs []error
 	was := map[setting]string{}
@@ -105,7 +107,7 @@ func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 			was[c] = old
 		}
 	}
-	errs = append(errs, s.note(was))
+	errs = append(errs, s.saveOld(was))
 	for _, c := range settings {
 		old, differs := was[c]
 		if !differs {
@@ -120,8 +122,8 @@ func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 	return changes, errors.Join(errs...)
 }
 
-// note stores what sysctls were before our first change of them.
-func (s *sysctlStore) note(was map[setting]string) error {
+// saveOld stores the values that sysctls had before our first change of them.
+func (s *sysctlStore) saveOld(was map[setting]string) error {
 	for c, old := range was {
 		if _, known := s.saved.Values[c.name]; !known {
 			s.saved.Values[c.name] = savedValue{Was: old, Set: c.value}
@@ -132,7 +134,7 @@ func (s *sysctlStore) note(was map[setting]string) error {
 		return nil
 	}
 	if err := s.save(); err != nil {
-		return fmt.Errorf("%w: `nameroute down` of another process could not put them back", err)
+		return fmt.Errorf("%w: `nameroute down` of another process cannot restore them", err)
 	}
 	s.unsaved = false
 	return nil
@@ -145,8 +147,8 @@ func (s *sysctlStore) write(name, value string) error {
 	return nil
 }
 
-// dotted is the name as sysctl(8) takes it, which wants a slash for a dot in an
-// interface's name.
+// dotted returns the name as sysctl(8) takes it, with a slash for a dot in an interface's
+// name.
 func dotted(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
@@ -159,7 +161,8 @@ func dotted(name string) string {
 	}, name)
 }
 
-// save replaces the file. It need not outlive a power failure, so nothing waits for the disk.
+// save replaces the file. The content is worthless after a power failure, so nothing waits
+// for the disk.
 func (s *sysctlStore) save() error {
 	data, err := json.MarshalIndent(s.saved, "", "  ")
 	if err != nil {
@@ -186,7 +189,7 @@ func (s *sysctlStore) apply(want []Sysctl) (changes []string, err error) {
 		return nil, err
 	}
 	var settings []setting
-	errs := []error{s.aside}
+	errs := []error{s.replaced}
 	for _, w := range want {
 		loose, err1 := s.loose(w)
 		ra, err2 := s.advertisements(w)
@@ -213,9 +216,9 @@ func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {
 	return []setting{{name, "2"}}, nil
 }
 
-// advertisements keeps an interface taking router advertisements that would stop
-// to when forwarding is on (accept_ra is 1: only while not forwarding). Where a
-// router forwarded before we came, nothing stops and nothing is changed.
+// advertisements returns the setting that keeps an interface accepting router
+// advertisements when forwarding is enabled (accept_ra=1 means only while not
+// forwarding). Where the box forwarded already, nothing would change, and nothing is set.
 func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
 	if !w.RA {
 		return nil, nil
@@ -232,15 +235,15 @@ func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
 	return []setting{{name, "2"}}, nil
 }
 
-// forward switches forwarding on, and where somebody has switched it off for one of
-// the links alone, there too. IPv6 has no such switch: an interface's own says only
-// whether it takes router advertisements.
+// forward enables forwarding for the box, and for those of the links on which it is
+// disabled. IPv6 has no such switch: an interface's own only decides whether it accepts
+// router advertisements.
 func (s *sysctlStore) forward(links []string) (changes []string, err error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
 	changes, err = s.set(setting{forward4, "1"}, setting{forward6, "1"})
-	var own []setting // after all's, which sets every link's
+	var own []setting // after `all`, which sets every link's
 	for _, link := range links {
 		own = append(own, setting{"net/ipv4/conf/" + link + "/forwarding", "1"})
 	}
@@ -248,9 +251,9 @@ func (s *sysctlStore) forward(links []string) (changes []string, err error) {
 	return append(changes, more...), errors.Join(err, err2)
 }
 
-// restore puts back what was changed in this boot and has not been changed by
-// somebody else since. Forwarding goes first: without it the rest is of no use to
-// anybody, and an interface that took advertisements again keeps its default.
+// restore writes back the old values of this boot, except where another program has
+// changed them since. Forwarding comes first: an interface that accepts advertisements
+// again then keeps its default.
 func (s *sysctlStore) restore() (changes []string, err error) {
 	if err := s.load(); err != nil {
 		return nil, err

@@ -258,19 +258,15 @@ func TestSysctlsThatCannotBeSaved(t *testing.T) {
 	}
 }
 
-// A folder of that name is set aside.
-func TestSavedSysctlsAreNoFile(t *testing.T) {
+func TestFolderInPlaceOfSavedSysctls(t *testing.T) {
 	k := lab(t)
 	if err := os.Mkdir(k.sysctls.file, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cfg := config(wireguard("vpn", "wg0"))
-	in, err := k.Look(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = k.Apply(Desired(cfg, in))
-	if err == nil || !strings.Contains(err.Error(), "it is set aside as "+k.sysctls.file+".bad") {
+	now := read(t, k, cfg)
+	_, err := k.Apply(now.State, Desired(cfg, now.Inputs))
+	if err == nil || !strings.Contains(err.Error(), "moved to "+k.sysctls.file+".bad") {
 		t.Errorf("error %v", err)
 	}
 	if changes, err := k.Forward(); err != nil || len(changes) != 2 {

@@ -8,25 +8,25 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// wanDefaults are the default kernel routes of table main that the WAN is followed
-// by, metrics and all: every one that does not leave by an egress of ours, or those
-// of the interface that the user names.
-func wanDefaults(cfg *gateway.Config, in Inputs) (routes []KernelRoute, why string) {
+// wanDefaults returns the default kernel routes of table main that the WAN follows, with
+// their metrics: all that do not leave by an egress of another route, or those of the
+// interface that the user names.
+func wanDefaults(cfg *gateway.Config, in Inputs) (routes []KernelRoute, reason string) {
 	if cfg.WANLink != "" {
 		routes = onLinks(in.Defaults, func(link string) bool { return link == cfg.WANLink })
-		return routes, fmt.Sprintf("interface %s: table main has no default by it", cfg.WANLink)
+		return routes, fmt.Sprintf("interface %s: table main has no default route via it", cfg.WANLink)
 	}
 	egresses := EgressLinks(cfg)
 	routes = onLinks(in.Defaults, func(link string) bool { return !slices.Contains(egresses, link) })
 	if len(in.Defaults) > 0 {
-		return routes, "every default of table main leaves by the interface of a route: give wan: with the name of an interface"
+		return routes, "every default route of table main leaves by the interface of a route: set wan: to the name of an interface"
 	}
-	return routes, "table main has no default"
+	return routes, "table main has no default route"
 }
 
-// EgressLinks names the interfaces that belong to a route: WireGuard tunnels and
-// interfaces given as such. The link of a next hop is not one, it may well be the
-// WAN's or the LAN's.
+// EgressLinks returns the interfaces that belong to a route: WireGuard tunnels and
+// interfaces that are named as an egress. The link of a next hop is not one of them, since
+// it may be the WAN's or the LAN's.
 func EgressLinks(cfg *gateway.Config) []string {
 	var names []string
 	for _, r := range cfg.Routes {
@@ -37,8 +37,8 @@ func EgressLinks(cfg *gateway.Config) []string {
 	return names
 }
 
-// onLinks are the routes by the links that are wanted; a multipath route keeps
-// those of its hops.
+// onLinks returns the routes that leave by the wanted links; a multipath route keeps the
+// hops that do.
 func onLinks(routes []KernelRoute, want func(link string) bool) []KernelRoute {
 	var out []KernelRoute
 	for _, r := range routes {
@@ -50,10 +50,9 @@ func onLinks(routes []KernelRoute, want func(link string) bool) []KernelRoute {
 	return canonical(out)
 }
 
-// canonical makes of several defaults with one metric a single one, as a table
-// holds it. The IPv6 of table main has them beside each other where several
-// routers advertise themselves; in the copy they become one multipath route, of
-// which the kernel skips hops that are unreachable. IPv4's first one hides the others.
+// canonical merges defaults of one metric. IPv6 has several of them in table main where
+// several routers advertise themselves; the copy is one multipath route, whose
+// unreachable hops the kernel skips. Of IPv4's only the first one is in use.
 func canonical(routes []KernelRoute) []KernelRoute {
 	var out []KernelRoute
 	for _, r := range routes {
@@ -76,8 +75,8 @@ func canonical(routes []KernelRoute) []KernelRoute {
 	return out
 }
 
-// joinable drops hops that the kernel would not take in one multipath route: IPv6
-// refuses those without a gateway there, and the same one twice.
+// joinable drops hops that the kernel refuses in one multipath route: of IPv6 those
+// without a gateway, and duplicates.
 func joinable(f gateway.Family, hops []Hop) []Hop {
 	if f == gateway.V4 || len(hops) < 2 {
 		return hops

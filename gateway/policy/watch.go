@@ -15,11 +15,11 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// Kind tells what changed in the kernel; kinds are or'ed together.
+// Kind is a set of kinds of change in the kernel.
 type Kind uint
 
-// The kinds of change. Lost comes when notices were lost, and first of all:
-// everything may have changed.
+// The kinds of change. Lost is reported first of all, and when notifications were lost:
+// anything may have changed.
 const (
 	Links    Kind = 1 << iota // interfaces
 	Addrs                     // their addresses
@@ -30,25 +30,26 @@ const (
 	Lost     = Links | Addrs | Defaults | Networks | Rules | Sysctls
 )
 
-// settle is the shortest time between two calls of Watch, and the time after which
-// one is repeated for links and addresses: the kernel sends their notice before it
-// has withdrawn the routes, and withdraws IPv4's without a notice.
+// settle is the least time between two calls of changed, and the time after which a call
+// is repeated for links and addresses: the kernel sends their notification before it has
+// withdrawn the routes, and withdraws those of IPv4 without one.
 const settle = 20 * time.Millisecond
 
-// watchBuffer holds the notices, in bytes, that arrive while the kernel's state is read.
+// watchBuffer is the size of the socket's receive buffer, in bytes.
 const watchBuffer = 4 << 20
 
-// Watch calls changed for what changes in the kernel, at once for the first change
-// and not more often than every 20 ms then. It begins with Lost, when it listens
-// already, and starts over by itself when notices were lost. It ends with the
-// context (error nil) or when it cannot listen at all. changed is never called twice at a time.
+// Watch calls changed when something changes in the kernel: at once for the first change
+// and then at most every 20 ms. Its first call, with Lost, comes when it listens already,
+// so no change is missed; it starts over by itself when notifications were lost. It
+// returns nil when the context ends, and an error when it cannot listen. Calls of changed
+// do not overlap.
 func Watch(ctx context.Context, changed func(Kind)) error {
 	for {
 		err := watchOnce(ctx, changed)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, unix.ENOBUFS): // the socket's buffer overflowed: look at all anew
+		case errors.Is(err, unix.ENOBUFS): // the socket's buffer overflowed
 			continue
 		default:
 			return fmt.Errorf("watch kernel: %w", err)
@@ -67,22 +68,22 @@ func watchOnce(ctx context.Context, changed func(Kind)) error {
 		s.Close()
 		return fmt.Errorf("receive buffer: %w", err)
 	}
-	n := &notices{more: make(chan struct{}, 1)}
+	n := &pending{more: make(chan struct{}, 1)}
 	end := make(chan error, 1)
 	go func() { end <- n.receive(s) }()
 	defer s.Close()
 	return n.deliver(ctx, end, changed)
 }
 
-// notices are the kinds that were read and not yet delivered.
-type notices struct {
+// pending are the kinds that were received and not yet delivered.
+type pending struct {
 	kinds atomic.Uint32
 	more  chan struct{} // capacity 1
 }
 
-// receive reads until the socket is closed. It never waits for what its notices
-// cause, so that the socket's buffer stays empty meanwhile.
-func (n *notices) receive(s *nl.NetlinkSocket) error {
+// receive reads until the socket is closed. It does not wait for deliver, so the socket's
+// buffer stays empty.
+func (n *pending) receive(s *nl.NetlinkSocket) error {
 	for {
 		msgs, from, err := s.Receive()
 		if err != nil {
@@ -106,7 +107,7 @@ func (n *notices) receive(s *nl.NetlinkSocket) error {
 	}
 }
 
-func (n *notices) deliver(ctx context.Context, end <-chan error, changed func(Kind)) error {
+func (n *pending) deliver(ctx context.Context, end <-chan error, changed func(Kind)) error {
 	fresh, repeat := Lost, Kind(0)
 	for {
 		changed(fresh | repeat)
@@ -130,7 +131,7 @@ func (n *notices) deliver(ctx context.Context, end <-chan error, changed func(Ki
 	}
 }
 
-// kindOf classifies a notice.
+// kindOf classifies a notification.
 func kindOf(m syscall.NetlinkMessage) Kind {
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:

@@ -38,12 +38,12 @@ func TestWatchPutsBack(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
 	watch(t, func(Kind) {
-		in, err := k.Look(cfg)
+		now, err := k.Read(cfg)
 		if err != nil {
 			t.Error(err)
 		}
-		// An interface that goes while we look is no error that lasts.
-		_, _ = k.Apply(Desired(cfg, in))
+		// An interface that goes meanwhile is no lasting error.
+		_, _ = k.Apply(now.State, Desired(cfg, now.Inputs))
 	})
 	for _, c := range []struct{ what, do string }{
 		{"IPv4 rule", "ip rule del pref 7201"},
@@ -83,11 +83,11 @@ func TestWatchIsFast(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
 	watch(t, func(Kind) {
-		in, err := k.Look(cfg)
+		now, err := k.Read(cfg)
 		if err != nil {
 			t.Error(err)
 		}
-		_, _ = k.Apply(Desired(cfg, in))
+		_, _ = k.Apply(now.State, Desired(cfg, now.Inputs))
 	})
 	other, err := newReader()
 	if err != nil {
@@ -97,17 +97,18 @@ func TestWatchIsFast(t *testing.T) {
 	worst := time.Duration(0)
 	for range 10 {
 		time.Sleep(3 * settle)
-		before, err := k.Read()
-		if err != nil {
-			t.Fatal(err)
-		}
+		before := read(t, k, cfg).State
 		rule := before.Rules[1]
 		start := time.Now()
 		if err := other.h.RuleDel(rule.netlink()); err != nil {
 			t.Fatal(err)
 		}
 		for {
-			now, err := other.read()
+			names, err := other.linkNames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			now, err := other.state(names)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +146,7 @@ func TestWatchOverflow(t *testing.T) {
 	lab(t)
 	end := make(chan error, 1)
 	end <- unix.ENOBUFS
-	n := &notices{more: make(chan struct{}, 1)}
+	n := &pending{more: make(chan struct{}, 1)}
 	calls := 0
 	if err := n.deliver(t.Context(), end, func(Kind) { calls++ }); err != unix.ENOBUFS {
 		t.Errorf("error %v", err)

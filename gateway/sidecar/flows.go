@@ -6,29 +6,27 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
-// forgetFlows deletes the conntrack entries of routes that have a policy rule in
-// the kernel and none in the wanted state: routes that were removed or renumbered,
-// also while nothing ran. Without it their flows would carry a mark that means
-// nothing, or another route, until they end.
-func (c *Controller) forgetFlows(have, want policy.State) error {
-	var gone []gateway.Mark
-	for _, r := range have.Rules {
-		kept := slices.ContainsFunc(want.Rules, func(w policy.Rule) bool { return w.Mark == r.Mark })
-		wan := r.Mark.Value == r.Mark.Mask // flows by the WAN go on by the WAN
-		if !r.Invert && !kept && !wan && !slices.Contains(gone, r.Mark) {
-			gone = append(gone, r.Mark)
+// deleteFlowsOfRemoved deletes the conntrack entries of routes that have a policy rule in
+// the kernel and none in the desired state: they were removed or renumbered, maybe while
+// nothing ran. Their flows would go on with a mark that means nothing, or another route.
+func (r *reconciler) deleteFlowsOfRemoved(have, want policy.State) error {
+	var removed []gateway.Mark
+	for _, rule := range have.Rules {
+		kept := slices.ContainsFunc(want.Rules, func(w policy.Rule) bool { return w.Mark == rule.Mark })
+		wan := rule.Mark.Value == rule.Mark.Mask // flows via the WAN go on via the WAN
+		if !rule.Invert && !kept && !wan && !slices.Contains(removed, rule.Mark) {
+			removed = append(removed, rule.Mark)
 		}
 	}
 	var errs []error
-	for _, m := range gone {
-		n, err := conntrack.Delete(m, func(conntrack.Flow) bool { return true })
+	for _, m := range removed {
+		n, err := r.system.deleteFlows(m)
 		errs = append(errs, err)
 		if n > 0 {
-			c.changed([]string{fmt.Sprintf("deleted %d conntrack entries of removed routes", n)})
+			r.logChanges([]string{fmt.Sprintf("deleted %d conntrack entries of removed routes", n)})
 		}
 	}
 	return errors.Join(errs...)

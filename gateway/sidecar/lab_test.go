@@ -162,7 +162,7 @@ func (f *far) config(more ...gateway.Route) *gateway.Config {
 	return cfg
 }
 
-// running is a loop that runs.
+// running is a controller that runs.
 type running struct {
 	*Controller
 	t    *testing.T
@@ -197,7 +197,7 @@ func (r *record) Reset() {
 var short = Timers{Probe: 20 * time.Millisecond, Handshake: time.Minute, RetryMin: 50 * time.Millisecond,
 	RetryMax: 200 * time.Millisecond, Resolve: 300 * time.Millisecond}
 
-// start runs a loop until the test ends or stop is called.
+// start runs a controller until the test ends or stop is called.
 func (f *far) start(cfg *gateway.Config, change ...func(*Options)) *running {
 	f.t.Helper()
 	log := &record{}

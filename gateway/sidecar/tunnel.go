@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -16,30 +15,29 @@ import (
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
-// tunnel is a route's WireGuard interface with all that is known of it. It belongs
-// to whoever holds the loop's work lock.
+// tunnel is a route's WireGuard interface with all that is known of it.
 type tunnel struct {
-	c     *Controller
+	r     *reconciler
 	route gateway.Route
 	file  *provider.File // nil: not read yet
 	conf  *provider.Conf // of the file in use; nil: there is none
 
-	dev     *wg.Tunnel // nil: not open
-	applied bool       // its device is as wanted, the firewall mark above all
+	dev     device // nil: not open
+	applied bool   // its device is as desired, above all its firewall mark
 	opened  time.Time
-	broken  error // why it is not open or not applied
+	failure error // why it is not open or not applied
 	retry   backoff
 
 	health *wg.Health
 	status wg.Status
 	down   bool
-	why    string // as it was when it went down
+	reason string // why it is down, as it was when it went down
 
 	endpoints map[wgtypes.Key]netip.AddrPort
-	resolver  resolving
+	resolver  resolver
 }
 
-// backoff is the pause after something failed.
+// backoff is the pause after failures.
 type backoff struct {
 	at    time.Time // not before
 	pause time.Duration
@@ -50,84 +48,82 @@ func (b *backoff) failed(now time.Time, first, longest time.Duration) {
 	b.at = now.Add(b.pause)
 }
 
-func newTunnel(c *Controller, r gateway.Route) *tunnel {
-	return &tunnel{
-		c: c, route: r,
-		health: wg.NewHealth(c.opts.Timers.Handshake),
-	}
+func newTunnel(r *reconciler, route gateway.Route) *tunnel {
+	return &tunnel{r: r, route: route, health: wg.NewHealth(r.opts.Timers.Handshake)}
 }
 
-// setRoute takes over what may change without opening the tunnel again.
+// setRoute replaces what may change without opening the tunnel again.
 func (t *tunnel) setRoute(r gateway.Route) {
 	t.route = r
-	t.reload()
+	t.reloadFile()
 }
 
 func (t *tunnel) subject(what string) string { return "route " + t.route.Name + ": " + what }
 
-// look reads the file, the device and its counters. It reports whether anything
+// observe reads the file, the device and its counters. It reports whether anything has
 // changed that the routing depends on.
-func (t *tunnel) look(now time.Time) (news bool) {
-	news = t.reload()
+func (t *tunnel) observe(now time.Time) (changed bool) {
+	changed = t.reloadFile()
 	if t.dev == nil {
-		return news || t.conf != nil && !now.Before(t.retry.at)
+		return changed || t.conf != nil && !now.Before(t.retry.at)
 	}
 	select {
 	case <-t.dev.Gone():
 		t.reopen()
 		return true
 	default:
-		return t.observe(now) || news
+		return t.observeDevice(now) || changed
 	}
 }
 
-// observe takes in the tunnel's counters and reports whether it went down or up.
-func (t *tunnel) observe(now time.Time) bool {
+// observeDevice reads the tunnel's counters and reports whether it went down or up, or
+// its device has drifted.
+func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 	status, err := t.dev.Status()
-	t.c.problem(t.subject("read the tunnel"), err)
+	t.r.report(t.subject("read the tunnel"), err)
 	if err != nil {
 		return false
 	}
 	t.status = status
-	down, why := t.health.Observe(now, status)
+	down, reason := t.health.Observe(now, status)
 	if down == t.down {
-		return status.Amiss
+		return status.Drifted
 	}
-	t.down, t.why = down, why
+	t.down, t.reason = down, reason
 	t.resolver.reset()
-	// One that is gone is made again.
+	// An interface that is gone is recreated.
 	if err := t.dev.KeepTrying(down); err != nil && !errors.Is(err, wg.ErrGone) {
-		t.c.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
+		t.r.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
 	}
 	return true
 }
 
-// reload reads the provider's file again if it has changed, and says what follows.
-func (t *tunnel) reload() bool {
-	file := t.c.providers.Load(t.route)
+// reloadFile reads the provider's file if it has changed, and logs what follows from it.
+func (t *tunnel) reloadFile() (changed bool) {
+	file := t.r.providers.Load(t.route)
 	if file == t.file {
 		return false
 	}
 	t.file = file
-	t.c.problem(t.subject("provider file"), file.Err)
+	t.r.report(t.subject("provider file"), file.Err)
 	if file.Err == nil {
-		t.c.problem(t.subject("provider file"), t.c.providers.Save(t.route))
+		t.r.report(t.subject("provider file"), t.r.providers.Save(t.route))
 		for _, n := range append(slices.Clone(file.Conf.Ignored), file.Conf.Hooks...) {
-			t.c.log.Warn("setting of the provider file is not used: "+n.Error(), "route", t.route.Name)
+			t.r.log.Warn("setting of the provider file is not used: "+n.Error(), "route", t.route.Name)
 		}
 	} else if file.Conf != nil {
-		t.c.log.Warn("the tunnel goes on with the last good provider file", "route", t.route.Name, "file", t.route.Egress.File)
+		t.r.log.Warn("keeping the last good provider file", "route", t.route.Name, "file", t.route.Egress.File)
 	}
 	if file.Conf != t.conf {
 		t.conf = file.Conf
 		t.retry = backoff{}
 		t.resolver.reset()
-		t.endpoints = literals(t.conf)
+		t.endpoints = literalEndpoints(t.conf)
 	}
 	return true
 }
 
-func literals(c *provider.Conf) map[wgtypes.Key]netip.AddrPort {
+func literalEndpoints(c *provider.Conf) map[wgtypes.Key]netip.AddrPort {
 	out := map[wgtypes.Key]netip.AddrPort{}
 	for _, p := range c.Peers {
 		if a, ok := p.Endpoint.Addr(); ok {
@@ -137,85 +133,70 @@ func literals(c *provider.Conf) map[wgtypes.Key]netip.AddrPort {
 	return out
 }
 
-// apply opens the tunnel if need be and makes its device what the file says.
-func (t *tunnel) apply(cfg *gateway.Config) {
+// apply opens the tunnel if need be and brings its device to what the file says. It
+// reports whether the kernel may have changed.
+func (t *tunnel) apply(cfg *gateway.Config) (changed bool) {
 	now := time.Now()
-	// A foreign interface in the way is looked for at every event: it may be gone.
-	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) && !errors.Is(t.broken, wg.ErrForeign) {
-		return
+	// A foreign interface in its place is looked for at every event: it may be gone.
+	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) && !errors.Is(t.failure, wg.ErrForeign) {
+		return false
 	}
 	held := t.dev != nil
-	t.broken = t.bringUp(cfg)
-	reopened := held && errors.Is(t.broken, wg.ErrGone) // which has said so, and set the pause
+	changed, t.failure = t.bringUp(cfg)
+	reopened := held && errors.Is(t.failure, wg.ErrGone) // logged already, and its pause is set
 	if !reopened {
-		t.c.problem(t.subject("tunnel"), t.broken)
+		t.r.report(t.subject("tunnel"), t.failure)
 	}
 	if t.dev == nil && !reopened {
-		t.retry.failed(now, t.c.opts.Timers.RetryMin, t.c.opts.Timers.RetryMax)
-	} else if t.dev != nil && now.Sub(t.opened) > t.c.opts.Timers.RetryMax {
+		t.retry.failed(now, t.r.opts.Timers.RetryMin, t.r.opts.Timers.RetryMax)
+	} else if t.dev != nil && now.Sub(t.opened) > t.r.opts.Timers.RetryMax {
 		t.retry = backoff{}
 	}
+	return changed || t.failure != nil
 }
 
-func (t *tunnel) bringUp(cfg *gateway.Config) error {
+func (t *tunnel) bringUp(cfg *gateway.Config) (changed bool, err error) {
 	if t.dev == nil {
-		dev, err := wg.Open(t.route.Egress.Link, wg.Options{
-			Alias: wg.Alias(t.route.Name), MTU: t.route.MTU, Userspace: t.c.opts.Userspace,
-			Patience: t.c.opts.Timers.Handshake / 12, Log: t.c.log,
-		})
+		dev, err := t.r.devices.Open(t.route.Egress.Link, t.r.deviceOptions(t.route))
 		if err != nil {
-			return err
+			return false, err
 		}
-		t.dev, t.opened = dev, time.Now()
-		t.c.notice(dev.Gone())
+		t.dev, t.opened, changed = dev, time.Now(), true
+		go func() {
+			<-dev.Gone()
+			t.r.trigger()
+		}()
 	}
 	mark := cfg.WANRoute().Mark.Value
 	changes, err := t.dev.Apply(wg.Desired(t.conf, t.endpoints, mark))
-	t.c.changed(changes, "route", t.route.Name, "link", t.dev.Name())
+	t.r.logChanges(changes, "route", t.route.Name, "link", t.route.Egress.Link)
 	switch {
 	case errors.Is(err, wg.ErrGone):
 		t.reopen()
 	case err == nil:
 		t.applied = true
 		if len(changes) > 0 {
-			t.observe(time.Now()) // a link that was down is up now
+			t.observeDevice(time.Now()) // a link that was down is up now
 		}
 	case !t.applied:
-		// An address that the kernel refuses does not close the route. A missing
-		// firewall mark does: the tunnel would swallow its own packets.
-		t.applied = marked(t.dev.Name(), mark)
+		// An address that the kernel refuses does not close the route. A missing firewall
+		// mark does: the tunnel's own packets would be routed into it.
+		status, err := t.dev.Status()
+		t.applied = err == nil && status.FirewallMark == mark
 	}
-	return err
+	return changed || len(changes) > 0, err
 }
 
-// notice kicks the loop when the tunnel's interface is gone.
-func (c *Controller) notice(gone <-chan struct{}) {
-	go func() {
-		<-gone
-		c.Kick()
-	}()
-}
-
-func marked(link string, mark uint32) bool {
-	c, err := wgctrl.New()
-	if err != nil {
-		return false
-	}
-	defer c.Close()
-	dev, err := c.Device(link)
-	return err == nil && uint32(dev.FirewallMark) == mark
-}
-
-// reopen forgets an interface that is gone. If it was there for a while it is made
-// again at once.
+// reopen closes an interface that is gone. One that existed for a while is recreated at
+// once.
 func (t *tunnel) reopen() {
-	t.c.log.Warn("the tunnel's interface is gone, it is made again", "route", t.route.Name, "link", t.dev.Name())
+	t.r.log.Warn("tunnel interface is gone, recreating it", "route", t.route.Name, "link", t.route.Egress.Link)
 	t.close()
-	t.health, t.down, t.status = wg.NewHealth(t.c.opts.Timers.Handshake), false, wg.Status{}
-	if time.Since(t.opened) > t.c.opts.Timers.RetryMin {
+	t.health, t.down, t.status = wg.NewHealth(t.r.opts.Timers.Handshake), false, wg.Status{}
+	if time.Since(t.opened) > t.r.opts.Timers.RetryMin {
 		t.retry = backoff{}
 	} else {
-		t.retry.failed(time.Now(), t.c.opts.Timers.RetryMin, t.c.opts.Timers.RetryMax)
+		t.retry.failed(time.Now(), t.r.opts.Timers.RetryMin, t.r.opts.Timers.RetryMax)
 	}
 }
 
@@ -226,30 +207,30 @@ func (t *tunnel) close() {
 	t.dev, t.applied = nil, false
 }
 
-// problem is why the provider's file is not used, on one line; "" if it is.
-func (t *tunnel) problem() string {
+// fileProblem is why the provider's file is not used, on one line; "" if it is.
+func (t *tunnel) fileProblem() string {
 	if t.file.Err == nil {
 		return ""
 	}
 	return strings.ReplaceAll(t.file.Err.Error(), "\n", "; ")
 }
 
-// closed is why the route has no default; "" if it should have one.
-func (t *tunnel) closed() string {
+// closedReason is why the route has no default; "" if it is to have one.
+func (t *tunnel) closedReason() string {
 	switch {
 	case t.conf == nil:
-		return t.problem()
+		return t.fileProblem()
 	case t.down:
-		return t.why
+		return t.reason
 	case t.applied:
 		return ""
-	case t.broken != nil:
-		return t.broken.Error()
+	case t.failure != nil:
+		return t.failure.Error()
 	}
-	return fmt.Sprintf("interface %s: not made yet", t.route.Egress.Link)
+	return fmt.Sprintf("interface %s: not created yet", t.route.Egress.Link)
 }
 
-// families are those that the tunnel carries.
+// families returns those that the tunnel carries.
 func (t *tunnel) families() []gateway.Family {
 	var out []gateway.Family
 	if t.conf == nil {
@@ -263,35 +244,4 @@ func (t *tunnel) families() []gateway.Family {
 		out = append(out, gateway.V6)
 	}
 	return out
-}
-
-// removeTunnels deletes interfaces of ours that no route has any more, of an
-// earlier run too, and the copies of their files.
-func (c *Controller) removeTunnels(cfg *gateway.Config) {
-	wanted := func(link string) bool {
-		return slices.ContainsFunc(cfg.Routes, func(r gateway.Route) bool {
-			return r.Egress.Kind == gateway.EgressWireGuard && r.Egress.Link == link
-		})
-	}
-	c.problem("remove tunnels", c.removeLinks(wanted))
-	c.problem("remove provider files", c.providers.Prune(cfg.Routes))
-}
-
-func (c *Controller) removeLinks(wanted func(link string) bool) error {
-	links, err := wg.Links()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, link := range links {
-		if wanted(link.Name) {
-			continue
-		}
-		if err := wg.Remove(link.Name); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		c.log.Info("changed", "what", "del interface "+link.Name)
-	}
-	return errors.Join(errs...)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// applyAddresses makes the interface carry these addresses and no others. New ones
-// come before old ones go, so that a flow whose address stays is not disturbed.
+// applyAddresses gives the interface these addresses and no others. New ones are added
+// before old ones are removed, so a flow whose address stays is not disturbed.
 func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]string, error) {
 	have, err := t.addresses(link)
 	if err != nil {
@@ -24,14 +24,14 @@ func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]strin
 		return nil, nil
 	}
 	for _, p := range add {
-		// An IPv6 address that is there with another length cannot be added yet.
-		// What is missing in the end is added, or reported, below.
+		// An IPv6 address that exists with another length cannot be added yet. What is
+		// missing in the end is added, or reported, below.
 		_ = t.nl.AddrAdd(link, addrOf(p))
 	}
 	var errs []error
 	for _, p := range remove {
 		err := t.nl.AddrDel(link, addrOf(p))
-		// An IPv4 address that was secondary went with its primary.
+		// A secondary IPv4 address is removed with its primary.
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			errs = append(errs, fmt.Errorf("interface %s: remove address %s: %w", t.name, p, err))
 		}
@@ -39,11 +39,11 @@ func (t *Tunnel) applyAddresses(link netlink.Link, want []netip.Prefix) ([]strin
 	errs = append(errs, t.addMissing(link, want))
 	now, err := t.addresses(link)
 	added, removed := diffPrefixes(have, now)
-	return signed("addresses", added, removed), errors.Join(append(errs, err)...)
+	return formatDiff("addresses", added, removed), errors.Join(append(errs, err)...)
 }
 
-// addMissing adds what the first round could not, or what went together with a
-// removed address.
+// addMissing adds what the first round could not, and what was removed together with
+// another address.
 func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
 	have, err := t.addresses(link)
 	if err != nil {
@@ -56,8 +56,8 @@ func (t *Tunnel) addMissing(link netlink.Link, want []netip.Prefix) error {
 		switch {
 		case err == nil || errors.Is(err, unix.EEXIST):
 		case p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EAFNOSUPPORT)):
-			errs = append(errs, fmt.Errorf("interface %s: add address %s: IPv6 is off (%w): want net.ipv6.conf.%s.disable_ipv6=0, "+
-				"or a provider's file without IPv6", t.name, p, err, t.name))
+			errs = append(errs, fmt.Errorf("interface %s: add address %s: IPv6 is disabled (%w): set net.ipv6.conf.%s.disable_ipv6=0, "+
+				"or remove the IPv6 addresses from the provider's file", t.name, p, err, t.name))
 		default:
 			errs = append(errs, fmt.Errorf("interface %s: add address %s: %w", t.name, p, err))
 		}
@@ -77,8 +77,8 @@ func (t *Tunnel) addresses(link netlink.Link) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// addrOf fills in the kernel's form. There is nobody in a tunnel to probe for
-// duplicates (RFC 4862 section 5.4), and a tentative address would delay the first packet.
+// addrOf returns the address in netlink's form. A tunnel has no neighbors to detect
+// duplicates on (RFC 4862 section 5.4), and a tentative address would delay the first packet.
 func addrOf(p netip.Prefix) *netlink.Addr {
 	a := &netlink.Addr{IPNet: &ipNets([]netip.Prefix{p})[0]}
 	if p.Addr().Is6() {

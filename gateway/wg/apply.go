@@ -14,15 +14,15 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// embeddedKeepalive is what an embedded tunnel gets where the file has none. After
-// a crash the next process is a stranger to the far end until it sends something;
-// a download alone sent nothing for 27 s, with a keepalive it goes on in 0.3 s.
+// embeddedKeepalive is the keepalive of an embedded tunnel where the file has none. After
+// a crash the peer does not know the next process until that sends something: a download
+// alone sent nothing for 27 s, with a keepalive it goes on within 0.3 s.
 const embeddedKeepalive = 25 * time.Second
 
-// tryInterval is the keepalive while the route is down. 5 s is WireGuard's
-// REKEY_TIMEOUT (whitepaper section 6.1): it never sends handshakes more often, but
-// by itself gives up after 90 s (REKEY_ATTEMPT_TIME). So it keeps the pace of the
-// first 90 s for ever, and a far end that is back is found within 5 s.
+// tryInterval is the keepalive while the route is down. WireGuard never sends handshakes
+// more often than every 5 s (REKEY_TIMEOUT, whitepaper section 6.1), and by itself gives up
+// after 90 s (REKEY_ATTEMPT_TIME). With this keepalive it goes on, and a peer that is back
+// is found within 5 s.
 const tryInterval = 5 * time.Second
 
 // overhead is what WireGuard adds to a packet over IPv6, in bytes: 40 IPv6, 8 UDP,
@@ -33,14 +33,12 @@ const overhead = 80
 // below it the kernel removes IPv6 from the link.
 const minMTUv6 = 1280
 
-// Apply turns the interface into what is wanted and returns what it changed, as
-// words for the log; applied twice it changes nothing the second time. Living
-// sessions are never dropped. The firewall mark is set before anything else: a
-// tunnel without it swallows its own packets.
+// Apply brings the interface to the wanted state and returns what it changed, in words for
+// the log; a second Apply changes nothing. Sessions are never dropped. The firewall mark is
+// set before anything else: without it the tunnel's own packets are routed into it.
 //
-// Changes are returned with an error too: they were made before it. An address
-// that the kernel refuses does not keep the others from being set, nor the link
-// from coming up.
+// With an error it returns the changes that were made before. An address that the kernel
+// refuses does not keep the others from being set, nor the link from coming up.
 func (t *Tunnel) Apply(want Want) (changes []string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,8 +75,8 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 		}
 		cfg.FirewallMark = nil
 	}
-	if t.anew {
-		if err := t.remake(&cfg, effective); err != nil {
+	if t.recreatePeers {
+		if err := t.recreateMoved(&cfg, effective); err != nil {
 			return nil, err
 		}
 	}
@@ -87,7 +85,7 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 			return nil, err
 		}
 	}
-	t.want, t.set, t.anew = &want, map[wgtypes.Key]netip.AddrPort{}, false
+	t.want, t.set, t.recreatePeers = &want, map[wgtypes.Key]netip.AddrPort{}, false
 	for _, p := range want.Peers {
 		if p.Endpoint.IsValid() {
 			t.set[p.PublicKey] = p.Endpoint
@@ -103,7 +101,7 @@ func (t *Tunnel) configure(cfg wgtypes.Config) error {
 	return nil
 }
 
-// effective is the wish with the keepalives that the moment asks for.
+// effective returns the wanted state with the keepalives that apply now.
 func (t *Tunnel) effective(want Want) Want {
 	want.Peers = slices.Clone(want.Peers)
 	for i := range want.Peers {
@@ -122,9 +120,9 @@ func (t *Tunnel) keepalive(p WantPeer) time.Duration {
 	return p.Keepalive
 }
 
-// KeepTrying makes the tunnel try its peers without an end, at once and every 5 s,
-// so that a route that is down comes back by itself; off restores the keepalives
-// of the file. It stays on over Apply.
+// KeepTrying makes the tunnel send handshakes at once and then every 5 s without end, so
+// that a route that is down comes back by itself; off restores the keepalives of the file.
+// Apply does not change it.
 func (t *Tunnel) KeepTrying(on bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,18 +155,18 @@ func (t *Tunnel) KeepTrying(on bool) error {
 	return nil
 }
 
-// ResetEndpoints makes the next Apply set every endpoint as wanted, also where the
-// peer has roamed, for a tunnel whose far end is silent. A peer that gets another one
-// is made anew: its session has ended, and WireGuard would wait for up to 5 s before
-// it tries again (REKEY_TIMEOUT).
+// ResetEndpoints makes the next Apply set every endpoint as wanted, also where the peer
+// has roamed, for a tunnel whose peers are silent. A peer that gets another one is
+// recreated: its session has ended, and WireGuard would wait up to 5 s before it tries
+// again (REKEY_TIMEOUT).
 func (t *Tunnel) ResetEndpoints() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.set, t.anew = nil, true
+	t.set, t.recreatePeers = nil, true
 }
 
-// remake removes the peers that get another endpoint, and has them added.
-func (t *Tunnel) remake(cfg *wgtypes.Config, want Want) error {
+// recreateMoved removes the peers that get another endpoint, and has cfg add them again.
+func (t *Tunnel) recreateMoved(cfg *wgtypes.Config, want Want) error {
 	var gone []wgtypes.PeerConfig
 	v6 := false
 	for i, pc := range cfg.Peers {
@@ -192,10 +190,10 @@ func (t *Tunnel) remake(cfg *wgtypes.Config, want Want) error {
 	return nil
 }
 
-// dropPooledAddresses makes up for a fault of wireguard-go: after packets over IPv4
-// the first ones over IPv6 are sent to a wrong address, once for each address object
-// in a pool (github.com/WireGuard/wireguard-go/pull/135). If that is the handshake,
-// 5 s are lost for each. A sync.Pool is empty after two collections.
+// dropPooledAddresses works around a defect of wireguard-go: after packets over IPv4 the
+// first ones over IPv6 are sent to a wrong address, once for each address object in a pool
+// (github.com/WireGuard/wireguard-go/pull/135). Each lost handshake costs 5 s. A sync.Pool
+// is empty after two collections.
 func dropPooledAddresses() {
 	runtime.GC()
 	runtime.GC()
@@ -224,9 +222,9 @@ func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err 
 	return changes, addrErr
 }
 
-// mtu chooses the interface's MTU: the user's, the file's, or what fits the way to
-// the endpoints, as wg-quick does it; at most WireGuard's usual 1420, because an
-// interface with jumbo frames says nothing of the way behind it.
+// mtu returns the interface's MTU: the user's, the file's, or what fits the path to the
+// endpoints, as wg-quick does; at most WireGuard's usual 1420, because an interface with
+// jumbo frames says nothing about the path behind it.
 func (t *Tunnel) mtu(want Want) int {
 	switch {
 	case t.opts.MTU > 0:
@@ -236,16 +234,16 @@ func (t *Tunnel) mtu(want Want) int {
 	}
 	mtu := device.DefaultMTU
 	for _, p := range want.Peers {
-		if way, ok := t.wayMTU(p.Endpoint, want.FirewallMark); ok {
-			mtu = min(mtu, way-overhead)
+		if path, ok := t.pathMTU(p.Endpoint, want.FirewallMark); ok {
+			mtu = min(mtu, path-overhead)
 		}
 	}
 	return max(mtu, minMTUv6)
 }
 
-// wayMTU is the MTU of the kernel route to an endpoint; ok is false where there is
-// no way yet, or it is the tunnel itself.
-func (t *Tunnel) wayMTU(endpoint netip.AddrPort, mark uint32) (mtu int, ok bool) {
+// pathMTU returns the MTU of the kernel route to an endpoint; ok is false where there is
+// none yet, or it is the tunnel itself.
+func (t *Tunnel) pathMTU(endpoint netip.AddrPort, mark uint32) (mtu int, ok bool) {
 	if !endpoint.IsValid() {
 		return 0, false
 	}

@@ -13,28 +13,27 @@ import (
 	"github.com/nameroute/nameroute/gateway/provider"
 )
 
-// Want is what a tunnel's device should be. It holds secret keys, so it is never
-// printed.
+// Want is the desired state of a tunnel's device. It holds secret keys: never print it.
 type Want struct {
 	PrivateKey   wgtypes.Key
 	ListenPort   int    // 0 leaves the port that the device has
 	FirewallMark uint32 // carried by the tunnel's own packets
 	Addresses    []netip.Prefix
-	MTU          int // bytes; 0 lets Apply choose one that fits the way to the endpoints
+	MTU          int // bytes; 0 lets Apply choose one that fits the path to the endpoints
 	Peers        []WantPeer
 }
 
-// WantPeer is what one peer of the device should be.
+// WantPeer is the desired state of one peer.
 type WantPeer struct {
 	PublicKey    wgtypes.Key
 	PresharedKey wgtypes.Key
-	Endpoint     netip.AddrPort // not valid: unknown so far, the device's is left alone
+	Endpoint     netip.AddrPort // not valid: unknown, the device's is kept
 	AllowedIPs   []netip.Prefix
 	Keepalive    time.Duration // 0: the file has none; provider.KeepaliveOff: none, on purpose
 }
 
-// Desired turns a provider's file into what its device should be. endpoints are
-// the resolved ones, by the peer's public key.
+// Desired returns the desired state of the device of a provider's file. endpoints are the
+// resolved ones, by the peer's public key.
 func Desired(c *provider.Conf, endpoints map[wgtypes.Key]netip.AddrPort, fwmark uint32) Want {
 	w := Want{
 		PrivateKey: c.PrivateKey, ListenPort: c.ListenPort, FirewallMark: fwmark,
@@ -49,15 +48,14 @@ func Desired(c *provider.Conf, endpoints map[wgtypes.Key]netip.AddrPort, fwmark 
 	return w
 }
 
-// Diff computes the smallest configuration that turns the current device into the
-// wanted one, and words for the log. It never replaces all peers and touches only
-// what differs, so that living sessions go on. Without a difference, changes is
-// empty.
+// Diff returns the smallest configuration that brings the current device to the wanted
+// state, and its changes in words for the log. It never replaces all peers and touches
+// only what differs, so sessions go on.
 //
-// set holds the endpoints that were set before, by public key. A peer's endpoint
-// is set only where the wanted one is not the one set before, or the device has
-// none: where they are equal and the device has another, the peer has roamed and
-// is left where it is. With nil every endpoint that differs is set.
+// set holds the endpoints that were set before, by public key. A peer's endpoint is set
+// only if the wanted one differs from that, or the device has none: where they are equal
+// and the device has another, the peer has roamed and is left there. With nil every
+// endpoint that differs is set.
 func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort) (cfg wgtypes.Config, changes []string) {
 	if current.FirewallMark != int(want.FirewallMark) {
 		mark := int(want.FirewallMark)
@@ -82,7 +80,7 @@ func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort
 	for _, w := range want.Peers {
 		wanted[w.PublicKey] = true
 	}
-	// Leaving peers go first, so that they never hold a prefix that another gets.
+	// Removed peers come first: no prefix may belong to two peers.
 	for _, p := range current.Peers {
 		if !wanted[p.PublicKey] {
 			cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{PublicKey: p.PublicKey, Remove: true, UpdateOnly: true})
@@ -96,7 +94,7 @@ func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort
 			changes = append(changes, keyName(w.PublicKey)+" added")
 			continue
 		}
-		if unmet(h, w) {
+		if neverConnected(h, w) {
 			cfg.Peers = append(cfg.Peers, wgtypes.PeerConfig{PublicKey: w.PublicKey, Remove: true, UpdateOnly: true}, newPeer(w))
 			changes = append(changes, keyName(w.PublicKey)+" endpoint "+w.Endpoint.String())
 			continue
@@ -109,10 +107,10 @@ func Diff(current *wgtypes.Device, want Want, set map[wgtypes.Key]netip.AddrPort
 	return cfg, changes
 }
 
-// unmet reports whether a peer gets its first endpoint and has no session yet. Such a
-// one is made anew: WireGuard counts the handshakes that it could not send, too, and
-// would wait for 5 s before the next (REKEY_TIMEOUT).
-func unmet(h wgtypes.Peer, w WantPeer) bool {
+// neverConnected reports whether a peer gets its first endpoint and has no session yet.
+// Such a peer is recreated: WireGuard counts handshakes that it could not send, too, and
+// would wait 5 s before the next one (REKEY_TIMEOUT).
+func neverConnected(h wgtypes.Peer, w WantPeer) bool {
 	return h.Endpoint == nil && w.Endpoint.IsValid() && h.LastHandshakeTime.IsZero()
 }
 
@@ -138,7 +136,7 @@ func diffPeer(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) (p
 		pc.PresharedKey = &psk
 		words = append(words, "preshared key")
 	}
-	if moved(h, w, set) {
+	if endpointDiffers(h, w, set) {
 		pc.Endpoint = net.UDPAddrFromAddrPort(w.Endpoint)
 		words = append(words, "endpoint "+w.Endpoint.String())
 	}
@@ -149,16 +147,16 @@ func diffPeer(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) (p
 	add, remove := diffPrefixes(prefixesOf(h.AllowedIPs), w.AllowedIPs)
 	switch {
 	case len(remove) > 0:
-		// Neither the kernel before 6.16 nor wgctrl can take away single prefixes.
+		// Neither kernels before 6.16 nor wgctrl can remove single prefixes.
 		pc.ReplaceAllowedIPs, pc.AllowedIPs = true, ipNets(w.AllowedIPs)
 	case len(add) > 0:
 		pc.AllowedIPs = ipNets(add)
 	}
-	words = append(words, signed("allowed ips", add, remove)...)
+	words = append(words, formatDiff("allowed ips", add, remove)...)
 	return pc, words
 }
 
-func moved(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) bool {
+func endpointDiffers(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) bool {
 	current := endpointOf(h)
 	if !w.Endpoint.IsValid() || w.Endpoint == current {
 		return false
@@ -166,7 +164,7 @@ func moved(h wgtypes.Peer, w WantPeer, set map[wgtypes.Key]netip.AddrPort) bool 
 	return !current.IsValid() || set[w.PublicKey] != w.Endpoint
 }
 
-// keepalive is the interval as the device counts it, where 0 is none.
+// keepalive returns the interval in the device's terms, where 0 is none.
 func keepalive(w WantPeer) *time.Duration {
 	k := max(w.Keepalive, 0)
 	return &k
@@ -180,8 +178,8 @@ func endpointOf(p wgtypes.Peer) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// diffPrefixes tells what has to be added to have, and what to be removed, to get
-// want; in the order of want and have.
+// diffPrefixes returns what to add to have, and what to remove from it, to get want; in
+// the order of want and have.
 func diffPrefixes(have, want []netip.Prefix) (add, remove []netip.Prefix) {
 	in := func(list []netip.Prefix) map[netip.Prefix]bool {
 		m := make(map[netip.Prefix]bool, len(list))
@@ -204,11 +202,11 @@ func diffPrefixes(have, want []netip.Prefix) (add, remove []netip.Prefix) {
 	return add, remove
 }
 
-// maxListed bounds how many prefixes a line of the log names.
+// maxListed is how many prefixes a log line names.
 const maxListed = 8
 
-// signed words a difference of prefixes: "allowed ips +10.0.0.0/8 -10.1.0.0/16".
-func signed(what string, add, remove []netip.Prefix) []string {
+// formatDiff prints a difference of prefixes: "allowed ips +10.0.0.0/8 -10.1.0.0/16".
+func formatDiff(what string, add, remove []netip.Prefix) []string {
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
@@ -245,5 +243,5 @@ func ipNets(prefixes []netip.Prefix) []net.IPNet {
 	return out
 }
 
-// keyName shortens a public key to what tells peers apart in a log.
+// keyName returns a short form of a public key that identifies a peer in the log.
 func keyName(k wgtypes.Key) string { return "peer " + k.String()[:8] }

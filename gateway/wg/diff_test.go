@@ -164,7 +164,7 @@ func TestSignedIsShort(t *testing.T) {
 	for i := range many {
 		many[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16)
 	}
-	got := signed("allowed ips", many, nil)[0]
+	got := formatDiff("allowed ips", many, nil)[0]
 	if !strings.HasSuffix(got, "+10.7.0.0/16 and 92 more") {
 		t.Error(got)
 	}

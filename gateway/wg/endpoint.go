@@ -22,17 +22,17 @@ type Resolver interface {
 // Ask is what Endpoints needs besides the file.
 type Ask struct {
 	Resolver Resolver
-	Mark     gateway.Mark                   // of the WAN, by which the endpoints are reached
+	Mark     gateway.Mark                   // of the WAN, via which the endpoints are reached
 	Current  map[wgtypes.Key]netip.AddrPort // where the peers are now; see Status.Endpoints
 	Next     bool                           // move on to another address where there is one
 }
 
-// Endpoints finds the address of every peer that has an endpoint. An address in the
-// file is taken as it is. Of a name's addresses the current one is kept if it is
-// still among them; else the first that the WAN has a way to, IPv6 before IPv4 as
-// RFC 6724 has it. With Next, which is for a tunnel that is down, it is the one
-// after the current, in turn through both families: WireGuard tries one address
-// only, and one of a provider's machines, or the WAN's IPv6, may be dead.
+// Endpoints returns the address of every peer that has an endpoint. An address in the
+// file is used as it is. Of a name's addresses it keeps the current one if it is still
+// among them; else it takes the first one that the WAN has a route to, IPv6 before IPv4
+// (RFC 6724). With Next, for a tunnel that is down, it takes the one after the current,
+// alternating between the families: WireGuard tries one address only, and one of a
+// provider's machines, or the WAN's IPv6, may be dead.
 //
 // The error joins those of all names; the map has what was found.
 func Endpoints(ctx context.Context, c *provider.Conf, ask Ask) (map[wgtypes.Key]netip.AddrPort, error) {
@@ -65,7 +65,7 @@ func Endpoints(ctx context.Context, c *provider.Conf, ask Ask) (map[wgtypes.Key]
 	return out, errors.Join(errs...)
 }
 
-// Endpoints tells where the peers are now.
+// Endpoints returns the peers' current endpoints.
 func (s Status) Endpoints() map[wgtypes.Key]netip.AddrPort {
 	out := map[wgtypes.Key]netip.AddrPort{}
 	for _, p := range s.Peers {
@@ -76,8 +76,8 @@ func (s Status) Endpoints() map[wgtypes.Key]netip.AddrPort {
 	return out
 }
 
-// pick chooses one of at least one address. Where none can be reached (there is no
-// WAN yet) it chooses as if all could.
+// pick chooses one of the addresses, of which there is at least one. Where none is
+// reachable (there is no WAN yet) it chooses as if all were.
 func pick(addrs []netip.Addr, current netip.Addr, next bool, reach func(netip.Addr) bool) netip.Addr {
 	usable := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !reach(a) })
 	if len(usable) == 0 {
@@ -94,13 +94,13 @@ func pick(addrs []netip.Addr, current netip.Addr, next bool, reach func(netip.Ad
 	if !next {
 		return current
 	}
-	turn := inTurn(usable)
-	return turn[(slices.Index(turn, current)+1)%len(turn)]
+	all := alternate(usable)
+	return all[(slices.Index(all, current)+1)%len(all)]
 }
 
-// inTurn puts addresses in a lasting order, one of each family in turn: resolvers
-// shuffle them, and going on from the current one must reach them all.
-func inTurn(addrs []netip.Addr) []netip.Addr {
+// alternate returns the addresses in a stable order, alternating between the families:
+// resolvers shuffle them, and going on from the current one must reach them all.
+func alternate(addrs []netip.Addr) []netip.Addr {
 	var by [2][]netip.Addr
 	for _, a := range addrs {
 		i := 0
@@ -124,8 +124,8 @@ func inTurn(addrs []netip.Addr) []netip.Addr {
 	return out
 }
 
-// reachable asks the kernel for a way to the address, with the mark: connecting a
-// UDP socket looks the way up and sends nothing.
+// reachable reports whether the kernel has a route to the address for packets with the
+// mark: connecting a UDP socket looks it up and sends nothing.
 func reachable(ctx context.Context, a netip.Addr, port uint16, mark gateway.Mark) bool {
 	c, err := markdial.Dialer(mark, 0).DialContext(ctx, "udp", netip.AddrPortFrom(a, port).String())
 	if err != nil {

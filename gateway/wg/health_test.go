@@ -106,7 +106,7 @@ func TestHealthLink(t *testing.T) {
 	h := NewHealth(0)
 	now := time.Now()
 	p := PeerStatus{LastHandshake: now}
-	if down, why := h.Observe(now, Status{Peers: []PeerStatus{p}}); !down || why != "the link is down or gone" {
+	if down, why := h.Observe(now, Status{Peers: []PeerStatus{p}}); !down || why != "the link is down or missing" {
 		t.Errorf("down %v: %s", down, why)
 	}
 	if down, _ := h.Observe(now.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}); down {

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openKernel makes an interface of the kernel's WireGuard. The error is EOPNOTSUPP
+// createKernelLink creates an interface of the kernel's WireGuard. The error is EOPNOTSUPP
 // where the kernel has none.
-func openKernel(h *netlink.Handle, name, alias string) error {
-	return makeLink(h, name, alias, func(a netlink.LinkAttrs) netlink.Link {
+func createKernelLink(h *netlink.Handle, name, alias string) error {
+	return createLink(h, name, alias, func(a netlink.LinkAttrs) netlink.Link {
 		return &netlink.Wireguard{LinkAttrs: a}
 	})
 }
 
-// watchLink closes the returned channel when the interface is deleted or moved to
+// watchLink returns a channel that is closed when the interface is deleted or moved to
 // another network namespace, or when stop is closed.
 func watchLink(index int, stop <-chan struct{}) (<-chan struct{}, error) {
 	updates, done, err := subscribe()
@@ -27,13 +27,13 @@ func watchLink(index int, stop <-chan struct{}) (<-chan struct{}, error) {
 	go func() {
 		defer close(gone)
 		for {
-			again := follow(index, updates, stop)
+			again := awaitDeletion(index, updates, stop)
 			close(done)
 			if !again {
 				return
 			}
-			// Events were lost (ENOBUFS). The new subscription comes before the
-			// look, so that nothing falls between the two.
+			// Events were lost (ENOBUFS). Subscribe again before looking the link up, so
+			// that nothing is missed between the two.
 			for {
 				if updates, done, err = subscribe(); err == nil {
 					break
@@ -61,9 +61,9 @@ func subscribe() (chan netlink.LinkUpdate, chan struct{}, error) {
 	return updates, done, nil
 }
 
-// follow reads updates until the link is gone or stop is closed (false), or the
-// subscription ended (true).
-func follow(index int, updates <-chan netlink.LinkUpdate, stop <-chan struct{}) bool {
+// awaitDeletion reads updates until the link is gone or stop is closed (false), or the
+// subscription has ended (true).
+func awaitDeletion(index int, updates <-chan netlink.LinkUpdate, stop <-chan struct{}) bool {
 	for {
 		select {
 		case u, ok := <-updates:

@@ -17,14 +17,14 @@ import (
 // interface that is ours. The alias outlives the process.
 const aliasPrefix = "nameroute: "
 
-// Alias is the alias of a route's tunnel.
+// Alias returns the alias of a route's tunnel.
 func Alias(route string) string { return aliasPrefix + "route " + route }
 
-// ErrForeign is in the error of an interface that has a tunnel's name and was not
-// made by nameroute. Such an interface is never taken or removed.
+// ErrForeign is returned where an interface has a tunnel's name and was not made by
+// nameroute. Such an interface is never adopted or removed.
 var ErrForeign = errors.New("not made by nameroute")
 
-// Kind tells which WireGuard runs a tunnel.
+// Kind is the implementation that runs a tunnel.
 type Kind string
 
 // Kernel is the kernel's WireGuard; Userspace the embedded one on a persistent TUN.
@@ -33,15 +33,15 @@ const (
 	Userspace Kind = "userspace"
 )
 
-// Link is an interface of ours that is there.
+// Link is an existing interface of ours.
 type Link struct {
 	Name  string
 	Alias string
 	Kind  Kind
 }
 
-// Links lists the tunnels of nameroute in this network namespace, whether or not
-// a process holds them.
+// Links returns nameroute's tunnels in this network namespace, whether or not a process
+// has them open.
 func Links() ([]Link, error) {
 	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
@@ -56,10 +56,9 @@ func Links() ([]Link, error) {
 	return out, nil
 }
 
-// Remove deletes a tunnel that no Tunnel of this process holds. An interface that
-// is not there is no error; one that is not ours is ErrForeign. Another process
-// that holds the tunnel sees its device end. The control socket that a killed
-// process left goes too.
+// Remove deletes a tunnel that this process does not have open. A missing interface is no
+// error; one that is not ours is ErrForeign. Another process that has the tunnel open
+// sees its device end. It also deletes the control socket that a killed process left.
 func Remove(name string) error {
 	link, err := find(netlink.LinkByName, name)
 	if err != nil || link == nil {
@@ -67,7 +66,7 @@ func Remove(name string) error {
 	}
 	kind, ok := kindOf(link)
 	if !ok || !ours(link) {
-		return foreign(link)
+		return foreignError(link)
 	}
 	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete interface %s: %w", name, err)
@@ -90,8 +89,8 @@ func kindOf(l netlink.Link) (Kind, bool) {
 	return "", false
 }
 
-// foreign words what stands in the way, and how it is resolved.
-func foreign(l netlink.Link) error {
+// foreignError says what is in the tunnel's place, and how to resolve that.
+func foreignError(l netlink.Link) error {
 	name := l.Attrs().Name
 	what, remedy := l.Type(), "ip link del "+name
 	switch kind, ok := kindOf(l); {
@@ -100,11 +99,11 @@ func foreign(l netlink.Link) error {
 	case ok:
 		what, remedy = "tun", "end the program that made it, or ip link del "+name
 	}
-	return fmt.Errorf("interface %s: %w: it is a %s interface of somebody else: remove it (%s), "+
-		"or give the provider's file another name", name, ErrForeign, what, remedy)
+	return fmt.Errorf("interface %s: %w: %s interface of another program: remove it (%s), "+
+		"or set another link: for the route", name, ErrForeign, what, remedy)
 }
 
-// find looks an interface up by name or index; nil where there is none.
+// find returns an interface by name or index; nil where there is none.
 func find[K any](by func(K) (netlink.Link, error), key K) (netlink.Link, error) {
 	link, err := by(key)
 	if errors.As(err, new(netlink.LinkNotFoundError)) || errors.Is(err, unix.ENODEV) {
@@ -116,17 +115,17 @@ func find[K any](by func(K) (netlink.Link, error), key K) (netlink.Link, error) 
 	return link, nil
 }
 
-// linkUp reports whether packets can enter: the link is up, and a process holds it
-// where it needs one (a TUN without a process has no carrier).
+// linkUp reports whether packets can enter: the link is up, and a TUN, which has no carrier
+// otherwise, is open in a process.
 func linkUp(l netlink.Link) bool {
 	a := l.Attrs()
 	return a.Flags&net.FlagUp != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0
 }
 
-// makeLink creates an interface that is ours from the moment it has its name. The
-// kernel takes no alias at creation, so the link gets it under a name of passage:
-// a crash in between leaves nothing that the next start would have to refuse.
-func makeLink(h *netlink.Handle, name, alias string, of func(netlink.LinkAttrs) netlink.Link) error {
+// createLink creates an interface that is ours from the moment it has its name. The kernel
+// accepts no alias at creation, so the link gets it under a temporary name: a crash in
+// between leaves nothing that the next start would refuse.
+func createLink(h *netlink.Handle, name, alias string, of func(netlink.LinkAttrs) netlink.Link) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = fmt.Sprintf("nrnew-%08x", crc32.ChecksumIEEE([]byte(name)))
 	link := of(attrs)
@@ -137,7 +136,7 @@ func makeLink(h *netlink.Handle, name, alias string, of func(netlink.LinkAttrs) 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("make %s interface %s: %w", link.Type(), name, err)
+		return fmt.Errorf("create %s interface %s: %w", link.Type(), name, err)
 	}
 	if err = h.LinkSetAlias(link, alias); err == nil {
 		err = h.LinkSetName(link, name)
@@ -148,14 +147,14 @@ func makeLink(h *netlink.Handle, name, alias string, of func(netlink.LinkAttrs) 
 	return nil
 }
 
-// quietIPv6 keeps the kernel from giving the link a link-local address and from
-// soliciting routers through the tunnel, which would look like unanswered packets.
-// Kernel WireGuard does so by itself.
-func quietIPv6(h *netlink.Handle, link netlink.Link) error {
+// disableIPv6Autoconf keeps the kernel from giving the link a link-local address and from
+// soliciting routers through the tunnel, which would count as unanswered packets. The
+// kernel's WireGuard does so by itself.
+func disableIPv6Autoconf(h *netlink.Handle, link netlink.Link) error {
 	const none = 1 // IN6_ADDR_GEN_MODE_NONE
 	err := h.LinkSetIP6AddrGenMode(link, none)
 	if err == nil || errors.Is(err, unix.EAFNOSUPPORT) { // a kernel without IPv6
 		return nil
 	}
-	return fmt.Errorf("interface %s: switch off automatic IPv6 addresses: %w", link.Attrs().Name, err)
+	return fmt.Errorf("interface %s: disable automatic IPv6 addresses: %w", link.Attrs().Name, err)
 }

@@ -59,10 +59,10 @@ func TestWatchLink(t *testing.T) {
 func TestForeign(t *testing.T) {
 	netlab.Need(t, "ip")
 	tests := []struct{ name, make, want string }{
-		{"bridge", "ip link add wgf type bridge", "interface wgf: not made by nameroute: it is a bridge interface of somebody else: " +
-			"remove it (ip link del wgf), or give the provider's file another name"},
-		{"tun", "ip tuntap add wgf mode tun", "interface wgf: not made by nameroute: it is a tun interface of somebody else: " +
-			"remove it (end the program that made it, or ip link del wgf), or give the provider's file another name"},
+		{"bridge", "ip link add wgf type bridge", "interface wgf: not made by nameroute: bridge interface of another program: " +
+			"remove it (ip link del wgf), or set another link: for the route"},
+		{"tun", "ip tuntap add wgf mode tun", "interface wgf: not made by nameroute: tun interface of another program: " +
+			"remove it (end the program that made it, or ip link del wgf), or set another link: for the route"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestBusy(t *testing.T) {
 	openWith(t, "wgb", Options{Alias: Alias("vpn"), Log: quiet(t), Userspace: true})
 	for range 3 {
 		_, err := Open("wgb", Options{Alias: Alias("vpn")})
-		const want = "interface wgb: device or resource busy: another process holds it: end that one first"
+		const want = "interface wgb: device or resource busy: in use by another process: end that one first"
 		if err == nil || err.Error() != want {
 			t.Fatalf("got  %v\nwant %s", err, want)
 		}
@@ -112,7 +112,7 @@ func TestMakeLink(t *testing.T) {
 	bridge := func(a netlink.LinkAttrs) netlink.Link { return &netlink.Bridge{LinkAttrs: a} }
 	run(t, "ip link add nrnew-%08x type bridge", crc32.ChecksumIEEE([]byte("wgx"))) // as a crash leaves it
 	left := run(t, "ip -br link show type bridge")
-	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err != nil {
+	if err := createLink(h, "wgx", Alias("vpn"), bridge); err != nil {
 		t.Fatal(err)
 	}
 	out := run(t, "ip link show wgx")
@@ -122,7 +122,7 @@ func TestMakeLink(t *testing.T) {
 	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
 		t.Errorf("left: %s (before: %s)", now, left)
 	}
-	if err := makeLink(h, "wgx", Alias("vpn"), bridge); err == nil || !strings.Contains(err.Error(), "name interface wgx: ") {
+	if err := createLink(h, "wgx", Alias("vpn"), bridge); err == nil || !strings.Contains(err.Error(), "name interface wgx: ") {
 		t.Errorf("the name is taken: %v", err)
 	}
 	if now := run(t, "ip -br link show type bridge"); strings.Contains(now, "nrnew-") {
@@ -166,8 +166,8 @@ func TestIPv6Off(t *testing.T) {
 	}
 	for range 2 {
 		_, err := tun.Apply(f.want(t))
-		const want = "interface wgo: add address fd09:14::2/128: IPv6 is off (permission denied): " +
-			"want net.ipv6.conf.wgo.disable_ipv6=0, or a provider's file without IPv6"
+		const want = "interface wgo: add address fd09:14::2/128: IPv6 is disabled (permission denied): " +
+			"set net.ipv6.conf.wgo.disable_ipv6=0, or remove the IPv6 addresses from the provider's file"
 		if err == nil || err.Error() != want {
 			t.Fatalf("got  %v\nwant %s", err, want)
 		}

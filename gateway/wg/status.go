@@ -11,10 +11,12 @@ import (
 
 // Status is what a tunnel looks like at one moment.
 type Status struct {
-	LinkUp bool // false too where the link is gone
-	Kind   Kind
-	Peers  []PeerStatus
-	Amiss  bool // the device is not as it was applied last, or a peer has gone astray
+	LinkUp  bool // false too where the link is gone
+	Kind    Kind
+	Peers   []PeerStatus
+	Drifted bool // the device differs from what was applied last, or a roamed peer is silent
+
+	FirewallMark uint32
 }
 
 // PeerStatus is one peer's counters.
@@ -25,7 +27,7 @@ type PeerStatus struct {
 	RX, TX        int64          // bytes, handshakes and keepalives included
 }
 
-// Status reads the tunnel. A link that is gone is no error but a link that is not up.
+// Status reads the tunnel. A missing link is reported as down, not as an error.
 func (t *Tunnel) Status() (Status, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,7 +44,8 @@ func (t *Tunnel) Status() (Status, error) {
 		return s, fmt.Errorf("read wireguard device %s: %w", t.name, err)
 	}
 	s.LinkUp = linkUp(link)
-	s.Amiss = t.amiss(dev, time.Now())
+	s.FirewallMark = uint32(dev.FirewallMark)
+	s.Drifted = t.drifted(dev, time.Now())
 	for _, p := range dev.Peers {
 		s.Peers = append(s.Peers, PeerStatus{
 			PublicKey: p.PublicKey, Endpoint: endpointOf(p), LastHandshake: p.LastHandshakeTime,

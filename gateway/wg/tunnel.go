@@ -14,20 +14,20 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// ErrGone is in the error of a call on a tunnel whose interface is no longer the
-// one that was opened. The tunnel is to be closed and opened again.
+// ErrGone is returned where a tunnel's interface is no longer the one that was opened.
+// The tunnel is to be closed and opened again.
 var ErrGone = errors.New("the interface is gone")
 
 // Options say how a tunnel is opened.
 type Options struct {
 	Alias     string        // marks the interface as ours; see Alias
-	MTU       int           // bytes; 0 leaves it to the file, or to the way to the endpoints
+	MTU       int           // bytes; 0 leaves it to the file, or to the path to the endpoints
 	Userspace bool          // a new tunnel is embedded, even where the kernel has WireGuard
-	Patience  time.Duration // how long a peer that has roamed may be unheard; 0 is 15 s
+	Patience  time.Duration // how long a peer that has roamed may be silent; 0 is 15 s
 	Log       *slog.Logger  // nil: slog.Default()
 }
 
-// Tunnel is a WireGuard interface of ours, held by this process. Its methods may be
+// Tunnel is a WireGuard interface of ours that this process has open. Its methods may be
 // called by several goroutines.
 type Tunnel struct {
 	name     string
@@ -42,18 +42,18 @@ type Tunnel struct {
 	stop     chan struct{}
 	stopOnce sync.Once
 
-	mu     sync.Mutex // serialises what changes the device
-	set    map[wgtypes.Key]netip.AddrPort
-	away   map[wgtypes.Key]away
-	want   *Want // what was applied last
-	trying bool
-	anew   bool // a peer that gets another endpoint is made anew
+	mu     sync.Mutex                     // serialises what changes the device
+	set    map[wgtypes.Key]netip.AddrPort // endpoints that were set
+	want   *Want                          // what was applied last
+	trying bool                           // see KeepTrying
+
+	roamers       map[wgtypes.Key]roamer
+	recreatePeers bool // those that get another endpoint
 }
 
-// Open makes the tunnel's interface, or takes over the one of ours that is there,
-// with the WireGuard (kernel or embedded) that it has. A link of that name that is
-// not ours is refused with ErrForeign. Nothing of an existing interface is changed
-// before Apply.
+// Open creates the tunnel's interface, or adopts the existing one of ours with the
+// WireGuard (kernel or embedded) that it has. A link of that name that is not ours is
+// refused with ErrForeign. Nothing of an existing interface is changed before Apply.
 func Open(name string, o Options) (*Tunnel, error) {
 	if o.Alias == "" {
 		o.Alias = Alias(name)
@@ -81,7 +81,7 @@ func (t *Tunnel) open() error {
 	if link != nil {
 		kind, ok := kindOf(link)
 		if !ok || !ours(link) {
-			return foreign(link)
+			return foreignError(link)
 		}
 		t.kind = kind
 	} else if err := t.create(); err != nil {
@@ -109,16 +109,16 @@ func (t *Tunnel) open() error {
 	return nil
 }
 
-// create decides the kind of a new tunnel, and makes the kernel's. The embedded one
-// makes its own.
+// create chooses the kind of a new tunnel, and creates the kernel's. The embedded
+// WireGuard creates its own.
 func (t *Tunnel) create() error {
 	t.kind = Userspace
 	if t.opts.Userspace {
 		return nil
 	}
-	err := openKernel(t.nl, t.name, t.opts.Alias)
+	err := createKernelLink(t.nl, t.name, t.opts.Alias)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		t.log.Info("the kernel has no WireGuard, the embedded one is used", "link", t.name)
+		t.log.Info("kernel has no WireGuard, using the embedded one", "link", t.name)
 		return nil
 	}
 	if err == nil {
@@ -136,19 +136,19 @@ func (t *Tunnel) watch() (err error) {
 	return err
 }
 
-// Name is the interface's name.
+// Name returns the interface's name.
 func (t *Tunnel) Name() string { return t.name }
 
-// Kind tells which WireGuard runs the tunnel.
+// Kind returns which WireGuard runs the tunnel.
 func (t *Tunnel) Kind() Kind { return t.kind }
 
-// Gone is closed when the device has ended by itself, because somebody deleted the
-// link: close the tunnel and open it again. It is closed after Close and Delete too.
+// Gone returns a channel that is closed when the device has ended by itself, because its
+// link was deleted: close the tunnel and open it again. Close and Delete close it, too.
 func (t *Tunnel) Gone() <-chan struct{} { return t.gone }
 
-// Close ends this process's part and leaves the interface with its addresses and
-// kernel routes. The kernel's WireGuard goes on; a packet into an embedded tunnel
-// is dropped until a process opens it again. Closing twice is allowed.
+// Close ends this process's part and leaves the interface with its addresses and kernel
+// routes. The kernel's WireGuard goes on; packets into an embedded tunnel are dropped
+// until a process opens it again. Close may be called twice.
 func (t *Tunnel) Close() {
 	t.stopOnce.Do(func() {
 		close(t.stop)
@@ -166,8 +166,8 @@ func (t *Tunnel) Close() {
 	})
 }
 
-// Delete removes the interface and closes the tunnel. An interface that is gone
-// already is no error; one that somebody else has put in its place stays.
+// Delete removes the interface and closes the tunnel. A missing interface is no error;
+// another interface in its place stays.
 func (t *Tunnel) Delete() error {
 	defer t.Close()
 	t.mu.Lock()
@@ -183,7 +183,7 @@ func (t *Tunnel) Delete() error {
 		return err
 	}
 	if t.embedded != nil {
-		t.embedded.close() // first, or it would log that its device went away
+		t.embedded.close() // first, or it would log that its device is gone
 	}
 	if err := t.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete interface %s: %w", t.name, err)
@@ -200,8 +200,8 @@ func (t *Tunnel) closed() bool {
 	}
 }
 
-// link reads the interface that was opened. One that was deleted or renamed is
-// ErrGone: wgctrl goes by name, and would configure whatever has the name now.
+// link reads the interface that was opened. If it was deleted or renamed the error is
+// ErrGone: wgctrl uses names, and would configure whatever has the name now.
 func (t *Tunnel) link() (netlink.Link, error) {
 	link, err := find(t.nl.LinkByIndex, t.index)
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/ipc"
 	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 )
 
 const (
@@ -24,10 +26,9 @@ const (
 	uapiDir   = "/var/run/wireguard" // of ipc.UAPIOpen, which does not export it
 )
 
-// embedded is a WireGuard of our own on a TUN that is persistent: addresses and
-// kernel routes outlive the process, so that a crash leaves the door closed and the
-// next process goes on with the same link. Its control socket makes wg(8) and
-// wgctrl see it like any other.
+// embedded is wireguard-go on a persistent TUN: addresses and kernel routes outlive the
+// process, so after a crash the kill switch stays active and the next process adopts the
+// link. Through its control socket wg(8) and wgctrl see it like any other.
 type embedded struct {
 	name string
 	dev  *device.Device
@@ -39,7 +40,7 @@ type embedded struct {
 	served chan struct{} // closed when the socket is no longer served
 }
 
-// openEmbedded makes the TUN, or attaches to the one of ours that link is.
+// openEmbedded creates the TUN, or attaches to link, which is one of ours.
 func openEmbedded(h *netlink.Handle, name, alias string, link netlink.Link, log *slog.Logger) (*embedded, error) {
 	file, err := openTUN(name, link == nil)
 	if err != nil {
@@ -47,9 +48,9 @@ func openEmbedded(h *netlink.Handle, name, alias string, link netlink.Link, log 
 	}
 	fresh := link == nil
 	if fresh {
-		// Until it is persistent the TUN ends with its file, so that a crash in
-		// between leaves no link without an alias.
-		if link, err = keepTUN(h, name, alias, file); err != nil {
+		// Until it is persistent the TUN ends with its file: a crash in between leaves no
+		// link without an alias.
+		if link, err = persistTUN(h, name, alias, file); err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 	}
@@ -65,7 +66,7 @@ func openEmbedded(h *netlink.Handle, name, alias string, link netlink.Link, log 
 func openTUN(name string, fresh bool) (*os.File, error) {
 	fd, err := unix.Open(tunDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w: want the kernel's tun module, and in a container the device", tunDevice, err)
+		return nil, fmt.Errorf("open %s: %w: load the kernel module tun (modprobe tun), and give a container the device", tunDevice, err)
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
@@ -81,11 +82,11 @@ func openTUN(name string, fresh bool) (*os.File, error) {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
 		unix.Close(fd)
 		if errors.Is(err, unix.EBUSY) {
-			return nil, fmt.Errorf("interface %s: %w: another process holds it: end that one first", name, err)
+			return nil, fmt.Errorf("interface %s: %w: in use by another process: end that one first", name, err)
 		}
 		return nil, fmt.Errorf("interface %s: attach to tun: %w", name, err)
 	}
-	// Before the file is handed to the poller, which wants to know.
+	// Before the file is handed to the poller, which uses it.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("interface %s: %w", name, err)
@@ -93,8 +94,8 @@ func openTUN(name string, fresh bool) (*os.File, error) {
 	return os.NewFile(uintptr(fd), tunDevice), nil
 }
 
-// keepTUN makes a new TUN ours and then persistent.
-func keepTUN(h *netlink.Handle, name, alias string, file *os.File) (netlink.Link, error) {
+// persistTUN makes a new TUN ours and then persistent.
+func persistTUN(h *netlink.Handle, name, alias string, file *os.File) (netlink.Link, error) {
 	link, err := h.LinkByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("look up interface %s: %w", name, err)
@@ -102,7 +103,7 @@ func keepTUN(h *netlink.Handle, name, alias string, file *os.File) (netlink.Link
 	if err := h.LinkSetAlias(link, alias); err != nil {
 		return nil, fmt.Errorf("interface %s: set alias: %w", name, err)
 	}
-	if err := quietIPv6(h, link); err != nil {
+	if err := disableIPv6Autoconf(h, link); err != nil {
 		return nil, err
 	}
 	if err := h.LinkSetMTU(link, device.DefaultMTU); err != nil {
@@ -123,7 +124,7 @@ func keepTUN(h *netlink.Handle, name, alias string, file *os.File) (netlink.Link
 	return link, nil
 }
 
-// startEmbedded runs WireGuard on the TUN. It takes the file over.
+// startEmbedded runs WireGuard on the TUN. It owns the file from then on.
 func startEmbedded(name string, file *os.File, mtu int, log *slog.Logger) (*embedded, error) {
 	t, err := tun.CreateTUNFromFile(file, mtu)
 	if err != nil {
@@ -132,49 +133,39 @@ func startEmbedded(name string, file *os.File, mtu int, log *slog.Logger) (*embe
 	e := &embedded{name: name, log: log, served: make(chan struct{})}
 	e.dev = device.NewDevice(t, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: device.DiscardLogf,
-		Errorf:   seldom(log, name),
+		Errorf:   logDevice(log, name),
 	})
 	if e.socket, err = listenUAPI(name); err != nil {
 		e.dev.Close()
 		return nil, err
 	}
 	go e.serve()
-	go func() { // somebody deleted the link
+	go func() { // the link was deleted
 		<-e.dev.Wait()
 		e.closeSocket()
 	}()
 	return e, nil
 }
 
-// seldom logs what WireGuard says, but the same thing only once a minute: without a
-// WAN it fails to send every 5 s.
-func seldom(log *slog.Logger, name string) func(format string, args ...any) {
-	var mu sync.Mutex
-	said := map[string]time.Time{}
+// logDevice logs errors of WireGuard, the same one at most once a minute: without a WAN
+// sending fails every 5 s.
+func logDevice(log *slog.Logger, name string) func(format string, args ...any) {
+	every := logonce.Every{Interval: time.Minute}
 	return func(format string, args ...any) {
-		text, now := fmt.Sprintf(format, args...), time.Now()
-		mu.Lock()
-		fresh := now.Sub(said[text]) > time.Minute
-		if len(said) > 64 {
-			clear(said)
-		}
-		if fresh {
-			said[text] = now
-		}
-		mu.Unlock()
-		if fresh {
+		text := fmt.Sprintf(format, args...)
+		if ok, _ := every.Allow(text); ok {
 			log.Warn(text, "link", name)
 		}
 	}
 }
 
-// listenUAPI opens the control socket. A stale one is replaced; one that answers
-// belongs to another WireGuard, which wgctrl would then configure instead of ours.
+// listenUAPI opens the control socket. A stale one is replaced; a live one belongs to
+// another WireGuard, which wgctrl would configure instead of ours.
 func listenUAPI(name string) (net.Listener, error) {
 	file, err := ipc.UAPIOpen(name)
 	if err != nil {
 		// The path has no network namespace: a container that shares it is enough.
-		return nil, fmt.Errorf("interface %s: control socket %s: %w: end the other WireGuard in user space that has it, or give the route another interface with `link:`", name, uapiSocket(name), err)
+		return nil, fmt.Errorf("interface %s: control socket %s: %w: end the other userspace WireGuard that has it, or set another link: for the route", name, uapiSocket(name), err)
 	}
 	defer file.Close() // the listener has its own copy
 	l, err := ipc.UAPIListen(name, file)
@@ -186,7 +177,7 @@ func listenUAPI(name string) (net.Listener, error) {
 
 func uapiSocket(name string) string { return filepath.Join(uapiDir, name+".sock") }
 
-// removeUAPI deletes the control socket of a tunnel that nobody holds any more.
+// removeUAPI deletes the control socket of a tunnel that no process has open.
 func removeUAPI(name string) error {
 	err := os.Remove(uapiSocket(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -195,8 +186,8 @@ func removeUAPI(name string) error {
 	return nil
 }
 
-// onceListener closes its listener once: ipc.UAPIListener closes a file descriptor
-// by number, which by the second time belongs to somebody else.
+// onceListener closes its listener once: ipc.UAPIListener closes a file descriptor by
+// number, which may be another file's by the second time.
 type onceListener struct {
 	net.Listener
 	once sync.Once
@@ -208,8 +199,8 @@ func (l *onceListener) Close() error {
 	return l.err
 }
 
-// serve answers the control socket until the device is closed. A socket that
-// somebody removed is made again, because without it nothing can be configured.
+// serve answers the control socket until the device is closed. It recreates a socket that
+// was removed, because without one nothing can be configured.
 func (e *embedded) serve() {
 	defer close(e.served)
 	for {
@@ -229,7 +220,7 @@ func (e *embedded) serve() {
 			}
 			e.mu.Unlock()
 			if err == nil {
-				e.log.Info("control socket was removed, made again", "link", e.name)
+				e.log.Info("control socket was removed, recreated", "link", e.name)
 				break
 			}
 			e.log.Warn("control socket was removed", "link", e.name, "error", err)
@@ -241,8 +232,8 @@ func (e *embedded) serve() {
 	}
 }
 
-// accept serves one listener until it ends. ipc.UAPIListener has two goroutines
-// that each hand out one last error; both are taken, so that neither stays behind.
+// accept serves one listener until it ends. ipc.UAPIListener has two goroutines that each
+// return one last error; accept takes both, so that neither leaks.
 func (e *embedded) accept(l net.Listener) {
 	for ended := 0; ended < 2; {
 		c, err := l.Accept()

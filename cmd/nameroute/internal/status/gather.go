@@ -65,7 +65,7 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 func (d *Doc) AddSidecar(s sidecar.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Name)
-		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Why, r.Note, r.Links
+		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}

@@ -12,15 +12,21 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// Look reads from the kernel what the wanted state depends on.
-func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
+// Snapshot is what Read found in the kernel at one moment.
+type Snapshot struct {
+	Inputs Inputs // what the desired state depends on
+	State  State  // our policy rules and kernel routes
+}
+
+// Read returns what the desired state depends on and what the kernel has of it.
+func (k *Kernel) Read(cfg *gateway.Config) (Snapshot, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	links, err := k.links()
 	if err != nil {
-		return Inputs{}, err
+		return Snapshot{}, err
 	}
-	in := Inputs{Links: links, NextHops: map[netip.Addr]string{}}
+	in := Inputs{Links: links, NextHops: map[netip.Addr]string{}, KernelFamilies: k.families}
 	names := make(map[int]string, len(links))
 	for _, l := range links {
 		names[l.Index] = l.Name
@@ -28,22 +34,23 @@ func (k *Kernel) Look(cfg *gateway.Config) (Inputs, error) {
 	for _, f := range k.families {
 		defaults, err := k.mainDefaults(f, names)
 		if err != nil {
-			return Inputs{}, err
+			return Snapshot{}, err
 		}
 		in.Defaults = append(in.Defaults, defaults...)
 	}
 	for _, r := range cfg.Routes {
 		for _, hop := range r.Egress.NextHops {
-			name, err := k.directly(hop, r.Egress.Link, names)
+			name, err := k.linkTo(hop, r.Egress.Link, names)
 			if err != nil {
-				return Inputs{}, err
+				return Snapshot{}, err
 			}
 			if name != "" {
 				in.NextHops[hop] = name
 			}
 		}
 	}
-	return in, nil
+	state, err := k.state(names)
+	return Snapshot{Inputs: in, State: state}, err
 }
 
 func (k *reader) links() ([]Link, error) {
@@ -75,7 +82,7 @@ func (k *reader) links() ([]Link, error) {
 	return links, nil
 }
 
-// mainDefaults are the defaults of table main, without copies of our own making.
+// mainDefaults returns the defaults of table main that are not ours.
 func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]KernelRoute, error) {
 	var defaults []KernelRoute
 	filter := &netlink.Route{Table: mainTable}
@@ -91,18 +98,18 @@ func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]KernelR
 	return defaults, err
 }
 
-// directly tells by which interface an unmarked packet reaches a host without a
-// gateway; "" if it does not, or not by the interface that is wanted ("" is any).
-func (k *reader) directly(hop netip.Addr, want string, names map[int]string) (string, error) {
+// linkTo returns the interface on which an unmarked packet reaches a host without a
+// gateway; "" if it does not, or not on the wanted interface ("" is any).
+func (k *reader) linkTo(hop netip.Addr, want string, names map[int]string) (string, error) {
 	if hop.Is6() && hop.IsLinkLocalUnicast() {
 		for _, name := range names {
-			if name == want { // on every link there may be one of this address
+			if name == want { // every link may have a host of this address
 				return want, nil
 			}
 		}
 		return "", nil
 	}
-	// FIBMatch: without it IPv4 takes any host for on-link once an interface is given.
+	// Without FIBMatch, IPv4 takes any host for on-link once an interface is given.
 	options := &netlink.RouteGetOptions{Oif: want, FIBMatch: true}
 	if want != "" {
 		if _, err := k.h.LinkByName(want); errors.As(err, &netlink.LinkNotFoundError{}) {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// Whatever somebody does to the device is seen at the next look, and put right by the
-// next Apply.
-func TestAmiss(t *testing.T) {
+// Whatever another program does to the device is seen by the next Status, and repaired by
+// the next Apply.
+func TestDriftIsSeenAndRepaired(t *testing.T) {
 	f := newFar(t, "fa", 18, "")
 	tun := f.open(t, "wga", 18)
 	if err := ping(18); err != nil {
@@ -20,21 +20,21 @@ func TestAmiss(t *testing.T) {
 	peer := want.Peers[0].PublicKey.String()
 	for _, do := range []string{
 		"wg set wga fwmark 0", "wg set wga peer PEER remove", "wg set wga peer PEER allowed-ips 10.0.0.0/8",
-		"wg set wga peer PEER persistent-keepalive 7", "wg set wga peer " + want.PrivateKey.PublicKey().String()[:42] + "A= allowed-ips 10.1.0.0/16",
+		"wg set wga peer PEER persistent-keepalive 7", "wg set wga peer " + newKey(t).PublicKey().String() + " allowed-ips 10.1.0.0/16",
 	} {
-		if mustStatus(t, tun).Amiss {
-			t.Errorf("before %s: amiss", do)
+		if mustStatus(t, tun).Drifted {
+			t.Errorf("before %s: drifted", do)
 		}
 		run(t, "%s", strings.ReplaceAll(do, "PEER", peer))
-		if !mustStatus(t, tun).Amiss {
+		if !mustStatus(t, tun).Drifted {
 			t.Errorf("%s: not seen", do)
 		}
 		if _, err := tun.Apply(want); err != nil {
 			t.Error(err)
 		}
 	}
-	if mustStatus(t, tun).Amiss {
-		t.Error("amiss in the end")
+	if mustStatus(t, tun).Drifted {
+		t.Error("drifted in the end")
 	}
 	if err := ping(18); err != nil {
 		t.Error(err)
@@ -52,19 +52,19 @@ func TestAstray(t *testing.T) {
 	}
 	want := *tun.want
 	run(t, "wg set wgt peer %s endpoint 198.51.100.9:9", want.Peers[0].PublicKey)
-	if !mustStatus(t, tun).Amiss {
-		t.Error("not amiss at an endpoint that there is no way to")
+	if !mustStatus(t, tun).Drifted {
+		t.Error("not drifted at an endpoint without a route")
 	}
 	if _, err := tun.Apply(want); err != nil {
 		t.Error(err)
 	}
 	run(t, "wg set wgt peer %s endpoint 192.0.19.9:9", want.Peers[0].PublicKey)
-	if mustStatus(t, tun).Amiss {
-		t.Error("amiss at once: it might have roamed")
+	if mustStatus(t, tun).Drifted {
+		t.Error("drifted at once: it might have roamed")
 	}
 	eventually(t, 5*time.Second, "seen", func() bool {
 		_ = echo("ip4:icmp", "10.9.19.1", ipv4.ICMPTypeEcho, 1, 50*time.Millisecond) // traffic, not a question
-		return mustStatus(t, tun).Amiss
+		return mustStatus(t, tun).Drifted
 	})
 	if _, err := tun.Apply(want); err != nil {
 		t.Error(err)
@@ -72,7 +72,7 @@ func TestAstray(t *testing.T) {
 	if err := ping(19); err != nil {
 		t.Error(err)
 	}
-	if mustStatus(t, tun).Amiss {
-		t.Error("amiss in the end")
+	if mustStatus(t, tun).Drifted {
+		t.Error("drifted in the end")
 	}
 }

@@ -1,0 +1,109 @@
+package sidecar
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/markdial"
+	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/resolvers"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// resolver schedules the lookups of a tunnel's endpoint names.
+type resolver struct {
+	backoff
+	busy bool
+	done bool // all were found, and nothing has happened since
+}
+
+func (r *resolver) reset() { r.backoff, r.done = backoff{}, false }
+
+// lookup is the result of one.
+type lookup struct {
+	tunnel    *tunnel
+	conf      *provider.Conf
+	silent    bool // it was made because no peer answers
+	endpoints map[wgtypes.Key]netip.AddrPort
+	err       error
+}
+
+// silent reports whether no peer answers, or ever has. Another address may.
+func (t *tunnel) silent(now time.Time) bool {
+	if t.down {
+		return true
+	}
+	never := !slices.ContainsFunc(t.status.Peers, func(p wg.PeerStatus) bool { return !p.LastHandshake.IsZero() })
+	return never && now.Sub(t.opened) > t.r.opts.Timers.Resolve
+}
+
+// hasNames reports whether some endpoint is a name.
+func (t *tunnel) hasNames() bool {
+	return slices.ContainsFunc(t.conf.Peers, func(p provider.Peer) bool {
+		_, literal := p.Endpoint.Addr()
+		return !p.Endpoint.IsZero() && !literal
+	})
+}
+
+// startLookups looks endpoint names up in the background: when they are not known, when
+// the WAN has changed, and repeatedly while no peer answers.
+func (r *reconciler) startLookups(ctx context.Context, background *sync.WaitGroup, cfg *gateway.Config) {
+	now := time.Now()
+	for _, t := range r.tunnels {
+		silent := t.silent(now)
+		if t.dev == nil || t.resolver.busy || now.Before(t.resolver.at) || t.resolver.done && !silent || !t.hasNames() {
+			continue
+		}
+		t.resolver.busy = true
+		l, current := lookup{tunnel: t, conf: t.conf, silent: silent}, t.status.Endpoints()
+		background.Go(func() {
+			l.endpoints, l.err = lookUp(ctx, cfg, l.conf, current, silent)
+			r.deliver(l)
+		})
+	}
+}
+
+func lookUp(ctx context.Context, cfg *gateway.Config, conf *provider.Conf, current map[wgtypes.Key]netip.AddrPort, next bool) (map[wgtypes.Key]netip.AddrPort, error) {
+	found, err := resolvers.Find(cfg)
+	if err != nil {
+		return nil, err
+	}
+	mark := cfg.WANRoute().Mark
+	return wg.Endpoints(ctx, conf, wg.Ask{
+		Resolver: markdial.Client{Servers: found.Servers, Mark: mark}, Mark: mark, Current: current, Next: next,
+	})
+}
+
+// useLookup takes the endpoints from a lookup and reports whether the tunnel is to be
+// applied.
+func (r *reconciler) useLookup(l lookup, now time.Time) (changed bool) {
+	t, timers := l.tunnel, r.opts.Timers
+	t.resolver.busy = false
+	if t.conf != l.conf || t.dev == nil {
+		return false
+	}
+	r.report(t.subject("endpoint"), l.err)
+	first := timers.RetryMin
+	if l.err == nil {
+		first = timers.Resolve
+	}
+	t.resolver.failed(now, first, max(first, timers.RetryMax))
+	t.resolver.done = l.err == nil
+	old := t.endpoints
+	t.endpoints = maps.Clone(old)
+	maps.Copy(t.endpoints, l.endpoints)
+	if maps.Equal(old, t.endpoints) && !l.silent {
+		return false
+	}
+	if l.silent {
+		t.dev.ResetEndpoints()
+	}
+	return true
+}

@@ -1,0 +1,295 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// reconciler brings the kernel to the desired state. The Controller holds c.work while it
+// calls it.
+type reconciler struct {
+	system
+	opts      Options
+	log       *slog.Logger
+	providers *provider.Store
+	trigger   func()       // requests an apply
+	deliver   func(lookup) // hands a finished lookup to the next step
+
+	tunnels   map[string]*tunnel // by route
+	problems  logonce.Edge
+	lastApply time.Time
+	flaps     flapDetector
+	wan       string // the WAN's defaults as applied
+	status    Status
+}
+
+func newReconciler(o Options, s system, c *Controller) *reconciler {
+	return &reconciler{
+		system: s, opts: o, log: o.Log, providers: provider.NewStore(o.State), trigger: c.trigger,
+		deliver: func(l lookup) { c.post(func(t *todo) { t.lookups = append(t.lookups, l) }) },
+		tunnels: map[string]*tunnel{},
+	}
+}
+
+// step reads the tunnels and, where that or an event asks for it, applies everything. It
+// reports whether the apply is postponed to the next probe, because its changes do not
+// last.
+func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed bool) {
+	now, changed := time.Now(), todo.changed
+	for _, l := range todo.lookups {
+		changed = r.useLookup(l, now) || changed
+	}
+	for _, t := range r.tunnels {
+		changed = t.observe(now) || changed
+		if todo.resolvers {
+			t.resolver.reset() // the old ones may have been unreachable
+		}
+	}
+	since := now.Sub(r.lastApply)
+	if changed && r.flaps.flapping(now) && since < r.opts.Timers.RetryMin {
+		r.report("changes do not last", errors.New(r.flaps.text))
+		return true
+	}
+	if changed || since >= r.opts.Timers.Slow {
+		r.lastApply = now
+		r.apply(cfg, table)
+	}
+	return false
+}
+
+// apply brings everything to the desired state. The kernel is read once, and again where
+// the first half has changed anything.
+func (r *reconciler) apply(cfg *gateway.Config, table bool) {
+	now, err := r.routing.Read(cfg)
+	if err != nil {
+		r.report("kernel", err)
+		return
+	}
+	r.chooseTunnels(cfg)
+	early, err := r.blockRoutes(cfg, now)
+	r.report("kill switch", err)
+	if err != nil {
+		return // nothing that lets packets out is set up without it
+	}
+	touched := r.removeTunnels(cfg)
+	for _, t := range r.tunnels {
+		touched = t.apply(cfg) || touched
+	}
+	if touched || len(early) > 0 {
+		now, err = r.routing.Read(cfg)
+	}
+	r.report("kernel", err)
+	if err != nil {
+		return
+	}
+	r.report("policy rules", missingMainRule(now.State))
+	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
+	late, err := r.routing.Apply(now.State, want)
+	r.logChanges(late)
+	r.report("policy routing", err)
+	r.flaps.record(r.lastApply, append(early, late...))
+	r.report("conntrack", r.deleteFlowsOfRemoved(now.State, want))
+	r.noticeOtherWAN(cfg, want)
+	if table {
+		r.enableForwarding(cfg, want)
+	}
+	r.updateStatus(cfg, want)
+}
+
+// missingMainRule is an error where the kernel's own rule for table main has been flushed,
+// too. It is not ours to put back: some boxes have others in its place, or none on purpose.
+func missingMainRule(have policy.State) error {
+	var errs []error
+	for _, f := range have.NoMain {
+		errs = append(errs, fmt.Errorf("no IPv%d rule looks up table main, so packets outside our routes are not routed: ip -%d rule add lookup main pref 32766", f, f))
+	}
+	return errors.Join(errs...)
+}
+
+// chooseTunnels adds and removes tunnels as the configuration says. Those of removed
+// routes are closed here; removeTunnels deletes their interfaces when packets are blocked.
+func (r *reconciler) chooseTunnels(cfg *gateway.Config) {
+	wanted := map[string]bool{}
+	for _, route := range cfg.Routes {
+		if route.Egress.Kind != gateway.EgressWireGuard {
+			continue
+		}
+		wanted[route.Name] = true
+		t := r.tunnels[route.Name]
+		if t != nil && (t.route.Egress.Link != route.Egress.Link || t.route.MTU != route.MTU) {
+			t.close() // to be opened with the new ones; removeTunnels deletes the old link
+			t = nil
+		}
+		if t == nil {
+			t = newTunnel(r, route)
+			r.tunnels[route.Name] = t
+		}
+		t.setRoute(route)
+	}
+	for name, t := range r.tunnels {
+		if !wanted[name] {
+			t.close()
+			delete(r.tunnels, name)
+		}
+	}
+}
+
+// blockRoutes adds policy rules and unreachable defaults, and removes nothing: defaults
+// that exist, also those of an earlier process, lead into interfaces that are about to be
+// adopted or repaired. It fails where packets of a route would not be blocked.
+func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (changes []string, err error) {
+	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
+	changes, err = r.routing.Apply(now.State, want.With(now.State))
+	r.logChanges(changes)
+	if err == nil {
+		return changes, nil
+	}
+	// Any other failure is retried below, and reported there.
+	after, err2 := r.routing.Read(cfg)
+	if err2 != nil || !after.State.Blocks(want) {
+		return changes, errors.Join(err, err2)
+	}
+	return changes, nil
+}
+
+// withTunnels adds what the tunnels know.
+func (r *reconciler) withTunnels(in policy.Inputs) policy.Inputs {
+	in.Closed, in.Families = map[string]string{}, map[string][]gateway.Family{}
+	for name, t := range r.tunnels {
+		if reason := t.closedReason(); reason != "" {
+			in.Closed[name] = reason
+		}
+		in.Families[name] = t.families()
+	}
+	return in
+}
+
+// removeTunnels deletes interfaces of ours that no route has any more, also those of an
+// earlier process, and the copies of their files. It reports whether it deleted one.
+func (r *reconciler) removeTunnels(cfg *gateway.Config) (changed bool) {
+	changed, err := r.removeLinks(func(link string) bool {
+		return slices.ContainsFunc(cfg.Routes, func(route gateway.Route) bool {
+			return route.Egress.Kind == gateway.EgressWireGuard && route.Egress.Link == link
+		})
+	})
+	r.report("remove tunnels", err)
+	r.report("remove provider files", r.providers.Prune(cfg.Routes))
+	return changed
+}
+
+func (r *reconciler) removeLinks(keep func(link string) bool) (changed bool, err error) {
+	links, err := r.devices.Links()
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, link := range links {
+		if keep(link.Name) {
+			continue
+		}
+		changed = true
+		if err := r.devices.Remove(link.Name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.logChanges([]string{"del interface " + link.Name})
+	}
+	return changed, errors.Join(errs...)
+}
+
+// noticeOtherWAN has endpoint names looked up again when the WAN is another one: their
+// addresses may differ there, or not be reachable.
+func (r *reconciler) noticeOtherWAN(cfg *gateway.Config, want policy.State) {
+	wan := policy.State{}
+	for _, k := range want.KernelRoutes {
+		if k.Table == cfg.WANRoute().Table && !k.Unreachable {
+			wan.KernelRoutes = append(wan.KernelRoutes, k)
+		}
+	}
+	if text := wan.String(); text != r.wan {
+		r.wan = text
+		for _, t := range r.tunnels {
+			t.resolver.reset()
+		}
+	}
+}
+
+// enableForwarding enables forwarding where there is a LAN, and a way out of the box: an
+// interface that is to become the WAN by a router advertisement would accept none any
+// more, and until it has one nothing tells which interface that is.
+func (r *reconciler) enableForwarding(cfg *gateway.Config, want policy.State) {
+	egress := slices.ContainsFunc(cfg.AllRoutes(), func(route gateway.Route) bool {
+		_, waits := want.Waiting[route.Name]
+		return route.Egress.Kind != gateway.EgressWireGuard && !waits
+	})
+	if !egress || !slices.ContainsFunc(cfg.LAN, func(link string) bool { return link != "lo" }) {
+		return
+	}
+	links := slices.Clone(cfg.LAN)
+	for _, s := range want.Sysctls {
+		links = append(links, s.Link)
+	}
+	changes, err := r.routing.Forward(links...)
+	r.logChanges(changes)
+	r.report("forwarding", err)
+}
+
+// removeAll removes everything that is ours.
+func (r *reconciler) removeAll(cfg *gateway.Config) error {
+	have, err := r.routing.Read(cfg)
+	errs := []error{err}
+	changes, err := r.routing.Remove()
+	r.logChanges(changes)
+	errs = append(errs, err, r.deleteFlowsOfRemoved(have.State, policy.State{}))
+	r.closeTunnels()
+	_, err = r.removeLinks(func(string) bool { return false })
+	return errors.Join(append(errs, err, r.providers.Prune(nil))...)
+}
+
+// closeTunnels ends this process's part in the tunnels and leaves them in place.
+func (r *reconciler) closeTunnels() {
+	for _, t := range r.tunnels {
+		t.close()
+	}
+}
+
+// maxLogged is how many changes of one apply are logged one by one. More of them are a
+// first start or a removal, for which one line is enough.
+const maxLogged = 4
+
+// logChanges logs what was changed in the kernel.
+func (r *reconciler) logChanges(changes []string, attrs ...any) {
+	level := slog.LevelInfo
+	if len(changes) > maxLogged {
+		level = slog.LevelDebug
+		r.log.Info("changed", append([]any{"count", len(changes), "first", changes[0]}, attrs...)...)
+	}
+	for _, change := range changes {
+		r.log.Log(context.Background(), level, "changed", append([]any{"what", change}, attrs...)...)
+	}
+}
+
+// report logs an error unless it is the last one of its subject; nil ends it.
+func (r *reconciler) report(subject string, err error) {
+	if changed, _ := r.problems.Error(subject, err); changed {
+		r.log.Error(subject, "error", err)
+	}
+}
+
+// deviceOptions are those of a route's tunnel.
+func (r *reconciler) deviceOptions(route gateway.Route) wg.Options {
+	return wg.Options{
+		Alias: wg.Alias(route.Name), MTU: route.MTU, Userspace: r.opts.Userspace,
+		Patience: r.opts.Timers.Handshake / 12, Log: r.log,
+	}
+}

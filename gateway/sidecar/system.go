@@ -1,0 +1,72 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/wg"
+)
+
+// system is the operating system as the controller sees it. Tests have one of their own.
+type system struct {
+	routing     routing
+	devices     devices
+	watch       func(context.Context, func(policy.Kind)) error // policy.Watch
+	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries with this mark
+}
+
+// routing is the kernel's policy routing: *policy.Kernel.
+type routing interface {
+	Read(*gateway.Config) (policy.Snapshot, error)
+	Apply(have, want policy.State) (changes []string, err error)
+	Forward(links ...string) (changes []string, err error)
+	Remove() (changes []string, err error)
+	Close()
+}
+
+// devices are the WireGuard interfaces of ours.
+type devices interface {
+	Open(link string, o wg.Options) (device, error)
+	Links() ([]wg.Link, error)
+	Remove(link string) error
+}
+
+// device is one that is open: *wg.Tunnel.
+type device interface {
+	Apply(wg.Want) (changes []string, err error)
+	Status() (wg.Status, error)
+	KeepTrying(on bool) error
+	ResetEndpoints()
+	Gone() <-chan struct{}
+	Close()
+}
+
+func openSystem(state string) (system, error) {
+	k, err := policy.Open(state)
+	if err != nil {
+		return system{}, fmt.Errorf("sidecar: %w", err)
+	}
+	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows}, nil
+}
+
+// wireguard are the devices of the kernel.
+type wireguard struct{}
+
+func (wireguard) Open(link string, o wg.Options) (device, error) {
+	t, err := wg.Open(link, o)
+	if err != nil {
+		return nil, err // not a nil *wg.Tunnel in a device that is not nil
+	}
+	return t, nil
+}
+
+func (wireguard) Links() ([]wg.Link, error) { return wg.Links() }
+
+func (wireguard) Remove(link string) error { return wg.Remove(link) }
+
+func deleteFlows(m gateway.Mark) (int, error) {
+	return conntrack.Delete(m, func(conntrack.Flow) bool { return true })
+}
