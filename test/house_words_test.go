@@ -51,14 +51,20 @@ var wordsToCome = []string{
 	"plugin/pkg/aliases", "plugin/rebind", "plugin/route", "plugin/upstream", "updater",
 }
 
-var camelWords = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
+// Where a camel-case name is cut into words: HTTP|Server and left|Over.
+var (
+	camelAcronym = regexp.MustCompile(`([A-Z])([A-Z][a-z])`)
+	camelWord    = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+	notLetters   = regexp.MustCompile(`[^A-Za-z]+`)
+)
 
 // banned returns the first banned word of a name, or "".
 func banned(name string) string {
 	if allowedNames[name] != "" {
 		return ""
 	}
-	for _, w := range camelWords.FindAllString(name, -1) {
+	cut := camelWord.ReplaceAllString(camelAcronym.ReplaceAllString(name, "$1 $2"), "$1 $2")
+	for _, w := range notLetters.Split(cut, -1) {
 		if w = strings.ToLower(w); bannedNames[w] != "" {
 			return w
 		}
