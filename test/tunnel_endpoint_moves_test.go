@@ -92,7 +92,7 @@ func (g *gate) wantEndpoint(want netip.Addr) {
 	}
 }
 
-// A provider with IPv6 only, by a WAN whose IPv4 goes and comes back: the tunnel
+// A provider with IPv6 only, via a WAN whose IPv4 goes and comes back: the tunnel
 // does not need it, and carries IPv4 all the same.
 func TestEndpointByIPv6Only(t *testing.T) {
 	t.Parallel()
