@@ -168,11 +168,7 @@ func about(got, want time.Duration) bool { return got < want+2*time.Second && go
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	for began := time.Now(); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(began) > 5*time.Second {
-			t.Fatal("not within 5 s")
-		}
-	}
+	netlab.Eventually(t, 10*time.Second, func() error { return netlab.Check(ok(), "not yet") })
 }
 
 // TestReboot: the table is deleted while nobody runs, which is what a reboot does.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/test/netlab"
 	"golang.org/x/sys/unix"
 )
 
@@ -351,9 +352,5 @@ func TestSocketBreaks(t *testing.T) {
 
 func eventually(t testing.TB, within time.Duration, ok func() bool) {
 	t.Helper()
-	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(began) > within {
-			t.Fatalf("not within %v", within)
-		}
-	}
+	netlab.Eventually(t, within, func() error { return netlab.Check(ok(), "not yet") })
 }

@@ -257,15 +257,11 @@ func TestLossOfMany(t *testing.T) {
 // bulk load misses some.
 func awaitElements(t *testing.T, k *Kernel, set SetRef, want int) {
 	t.Helper()
-	for end := time.Now().Add(time.Second * slack); ; time.Sleep(10 * time.Millisecond) {
+	if err := netlab.Poll(5*time.Second, func() error {
 		elems, err := k.Elements(set)
-		if err == nil && len(elems) == want {
-			return
-		}
-		if time.Now().After(end) {
-			t.Errorf("%d elements in set %s, %v; want %d", len(elems), set, err, want)
-			return
-		}
+		return netlab.Check(err == nil && len(elems) == want, "%d elements in set %s, %v; want %d", len(elems), set, err, want)
+	}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -199,12 +199,7 @@ func wantWay(t *testing.T, mark gateway.Mark, want string, to ...string) {
 func soon(t *testing.T, what string, ok func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
-	for !ok() {
-		if time.Since(start) > 5*time.Second {
-			t.Fatalf("%s: not within 5 s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	netlab.Eventually(t, 15*time.Second, func() error { return netlab.Check(ok(), "%s", what) })
 	return time.Since(start)
 }
 

@@ -304,12 +304,7 @@ func wantNone(t *testing.T, mark gateway.Mark) {
 func soon(t *testing.T, what string, ok func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
-	for !ok() {
-		if time.Since(start) > 15*time.Second {
-			t.Fatalf("%s: not within 15 s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	netlab.Eventually(t, 15*time.Second, func() error { return netlab.Check(ok(), "%s", what) })
 	return time.Since(start)
 }
 

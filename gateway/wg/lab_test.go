@@ -96,14 +96,7 @@ func start(t testing.TB, line string, args ...any) *exec.Cmd {
 // eventually waits until the condition holds.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		if ok() {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-	}
+	netlab.Eventually(t, within, func() error { return netlab.Check(ok(), "%s", what) })
 }
 
 // far is the other end of a tunnel, which we did not write: Debian's wireguard-go

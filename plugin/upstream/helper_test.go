@@ -272,11 +272,7 @@ func closedPort(t testing.TB) string {
 // within waits for a condition.
 func within(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(d); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %s", what, d)
-		}
-	}
+	netlab.Eventually(t, d, func() error { return netlab.Check(ok(), "%s", what) })
 }
 
 // valueOf reads a counter or a gauge.
