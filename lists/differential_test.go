@@ -141,12 +141,11 @@ func compareWithDnsmasq(t *testing.T, conf func(listed string) string, names []s
 	names = slices.Compact(names)
 	addr := startDnsmasq(t, conf)
 	theirs := sentToListed(t, addr, names)
-	b := NewBuilder([]string{"l"})
-	r := Report{}
-	if err := parse(strings.NewReader(conf("127.0.0.1#1")), "x.conf", "dnsmasq", &sink{report: &r, add: func(e entry.Entry) { b.Add(0, e) }}); err != nil {
-		t.Fatal(err)
-	}
-	ix := b.Build()
+	file := filepath.Join(t.TempDir(), "x.conf")
+	write(t, file, conf("127.0.0.1#1"))
+	l, errs := Open([]gateway.List{{Name: "l", File: file, Format: "dnsmasq"}}, Options{})
+	wantErrors(t, errs)
+	ix := l.Index()
 	wrong, yes := 0, 0
 	for _, name := range names {
 		if theirs[name] {
@@ -168,11 +167,11 @@ func rulesOn(t *testing.T, conf, name string) (rules []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "x.conf")
 	write(t, file, conf)
-	origins, err := Explain(gateway.List{Name: "l", File: file, Format: "dnsmasq"}, name)
+	verdicts, err := Test(gateway.List{Name: "l", File: file, Format: "dnsmasq"}, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range origins {
+	for _, o := range verdicts[0].Origins {
 		rules = append(rules, o.Text)
 	}
 	return rules

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/lists/format"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 // Defaults of Options.
@@ -36,7 +38,7 @@ type Options struct {
 // concurrently; Index, Reports and Prefixes never wait.
 type Library struct {
 	options Options
-	index   atomic.Pointer[Index]
+	index   atomic.Pointer[index.Index]
 	shown   atomic.Pointer[[]holding] // what Reports and Prefixes tell; replaced, never changed
 	lists   chan struct{}             // tells Watch that the lists are others
 
@@ -77,7 +79,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 		o.Rest = DefaultRest
 	}
 	l := &Library{options: o, lists: make(chan struct{}, 1)}
-	l.index.Store(NewBuilder(nil).Build())
+	l.index.Store(index.NewBuilder(nil).Build())
 	l.shown.Store(&[]holding{})
 	l.restore()
 	_, errs := l.SetLists(cfg)
@@ -87,7 +89,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 
 // Index is the index over all lists as they are now. A query uses one index from
 // beginning to end; the next one may have another.
-func (l *Library) Index() *Index { return l.index.Load() }
+func (l *Library) Index() *index.Index { return l.index.Load() }
 
 // Reports tells of each list, in the order of gateway.yaml.
 func (l *Library) Reports() []Report {
@@ -144,11 +146,11 @@ func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused = nil
-	if len(cfg) > MaxLists {
-		for _, c := range cfg[MaxLists:] {
-			l.refused = append(l.refused, fmt.Errorf("list %s: more than %d lists", c.Name, MaxLists))
+	if len(cfg) > index.MaxLists {
+		for _, c := range cfg[index.MaxLists:] {
+			l.refused = append(l.refused, fmt.Errorf("list %s: more than %d lists", c.Name, index.MaxLists))
 		}
-		cfg = cfg[:MaxLists]
+		cfg = cfg[:index.MaxLists]
 	}
 	changed, errs = l.apply(cfg, 0)
 	l.lookAgain()
@@ -169,13 +171,13 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 	old := l.Index()
 	names := make([]string, len(cfg))
 	next := make([]*holding, len(cfg))
-	parts := make([]*part, len(cfg))
+	parts := make([]*index.Part, len(cfg))
 	settled := false // a file is known better than what is stored tells
 	for i, c := range cfg {
 		names[i] = c.Name
 		next[i] = l.held(c)
 		before, waited := next[i].sig, next[i].smaller
-		parts[i] = next[i].refresh(look{l.options.LastGood, old.seed, rest, l.pace})
+		parts[i] = next[i].refresh(look{l.options.LastGood, old.NewPart, rest, l.pace})
 		if s := next[i].smaller; s.waits() && s != waited {
 			time.AfterFunc(rest, l.lookAgain)
 		}
@@ -197,7 +199,7 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 		}
 		return false, errs
 	}
-	l.index.Store(rebuild(old, names, parts, l.pace))
+	l.index.Store(old.Rebuild(names, parts, l.pace))
 	l.store()
 	return true, errs
 }
@@ -225,51 +227,32 @@ func (l *Library) held(c gateway.List) *holding {
 	return &holding{list: c, sig: signature{young: true}, report: Report{Name: c.Name, File: c.File}}
 }
 
-// rebuild compiles an index of the parts that are new; the other lists are taken
-// over from the old index, so that no file need be read for them.
-func rebuild(old *Index, names []string, parts []*part, p *pace.Pace) *Index {
-	b := newBuilder(names, old.seed)
-	b.pace = p
-	for i, name := range names {
-		if parts[i] != nil {
-			b.parts[i] = parts[i]
-		} else if k := slices.Index(old.Names(), name); k >= 0 {
-			b.carry(i, old, k)
-		}
-	}
-	ix := b.Build()
-	if slices.Equal(names, old.Names()) {
-		ix.lists = old.lists // selections of the old index stay as fast
-	}
-	return ix
-}
-
 // look is how files are looked at.
 type look struct {
-	lastGood string        // folder of the last good copies; "": there are none
-	seed     seed          // of the index
+	lastGood string // folder of the last good copies; "": there are none
+	newPart  func() *index.Part
 	rest     time.Duration // that makes what is smaller believed
 	pace     *pace.Pace
 }
 
 // refresh looks at a list's file and returns its entries if they are others than
 // those that the index has, else nil.
-func (h *holding) refresh(o look) *part {
-	src := sourceOf(h.list.File)
-	sig := sign(src.path, time.Now())
-	sig.young = sig.young || src.folder != "" // what it includes is not looked at
+func (h *holding) refresh(o look) *index.Part {
+	src := format.ParseSource(h.list.File)
+	sig := sign(src.Path, time.Now())
+	sig.young = sig.young || src.Dir != "" // what it includes is not looked at
 	if h.sig.same(sig) && !h.uncopied {
 		return nil
 	}
 	h.sig = sig
-	if h.good && h.list == h.read && src.selector == "" {
-		if sum, err := sumFile(src.path, o.pace); err == nil && sum == h.sum {
+	if h.good && h.list == h.read && src.Selector == "" {
+		if sum, err := sumFile(src.Path, o.pace); err == nil && sum == h.sum {
 			h.report.LastGood, h.smaller = false, smaller{}
 			h.keep(o)
 			return nil
 		}
 	}
-	c, err := readList(h.list, h.list.File, o.seed, o.pace)
+	c, err := readList(h.list, h.list.File, o.newPart(), o.pace)
 	if err == nil && h.mayBeHalf(c, o.rest) {
 		h.sig.young = true // to be read again
 		return nil
@@ -289,7 +272,7 @@ func (h *holding) refresh(o look) *part {
 		return nil
 	}
 	if o.lastGood != "" {
-		kept, copyErr := readCopy(o.lastGood, h.list, o.seed, o.pace)
+		kept, copyErr := readCopy(o.lastGood, h.list, o.newPart(), o.pace)
 		if copyErr == nil {
 			h.take(kept)
 			h.report.Err = fmt.Errorf("%w; its last good copy is used", err)

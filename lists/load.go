@@ -13,11 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/pace"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/lists/format"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 // digest is the SHA-256 of a file's content, or of a selection as plain lines.
@@ -25,7 +25,7 @@ type digest [sha256.Size]byte
 
 // content is a list as it was read.
 type content struct {
-	part     *part
+	part     *index.Part
 	prefixes []netip.Prefix
 	report   Report
 	sum      digest
@@ -34,41 +34,44 @@ type content struct {
 // Check reads a list as a Library would, without keeping anything. The report is
 // filled as far as reading came.
 func Check(l gateway.List) (Report, error) {
-	c, err := readList(l, l.File, seed{}, nil)
+	c, err := readList(l, l.File, nil, nil)
 	return c.report, err
 }
 
 // CheckGently is Check for a process that answers queries meanwhile: it takes half as
 // long again and leaves them room.
 func CheckGently(l gateway.List) (Report, error) {
-	c, err := readList(l, l.File, seed{}, &pace.Pace{})
+	c, err := readList(l, l.File, nil, &pace.Pace{})
 	return c.report, err
 }
 
-// readList parses the list l out of file, which is l.File or a copy of it.
-func readList(l gateway.List, file string, s seed, p *pace.Pace) (content, error) {
-	c := content{part: &part{seed: s}, report: Report{Name: l.Name, File: l.File}}
-	if l.Format != "" {
-		if _, err := formatNamed(l.Format); err != nil {
-			return c, fmt.Errorf("list %s: %w", l.Name, err)
-		}
+// readList reads the list l from file, which is l.File or a copy of it, into part, unless that
+// is nil.
+func readList(l gateway.List, file string, part *index.Part, p *pace.Pace) (content, error) {
+	c := content{part: part, report: Report{Name: l.Name, File: l.File}}
+	if err := format.Known(l.Format); err != nil {
+		return c, fmt.Errorf("list %s: %w", l.Name, err)
 	}
-	src, hash := sourceOf(file), sha256.New()
-	out := &sink{report: &c.report, pace: p, add: c.part.add, prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
-	raw := io.Writer(hash)
-	if src.selector != "" { // what else is in the file is not this list's content
-		raw = nil
-		out.alsoTo(hash)
+	src, hash := format.ParseSource(file), sha256.New()
+	s := &format.Sink{Raw: hash, Pace: p, Prefix: func(p netip.Prefix) { c.prefixes = append(c.prefixes, p) }}
+	if part != nil {
+		s.Entry = part.Add
 	}
+	if src.Selector != "" { // the rest of the file is not this list's content
+		s.Raw = nil
+		s.CopyTo(hash)
+	}
+	err := src.Read(l.Format, s)
+	c.report.Summary = s.Summary
 	var path *fs.PathError // names the file itself
-	switch err := src.read(l, raw, out); {
-	case errors.As(err, &path) && path.Path == src.path:
+	switch {
+	case errors.As(err, &path) && path.Path == src.Path:
 		return c, fmt.Errorf("list %s: %w", l.Name, err)
 	case err != nil:
 		return c, fmt.Errorf("list %s: %s: %w", l.Name, l.File, err)
 	}
 	hash.Sum(c.sum[:0])
-	if err := c.report.check(); err != nil {
+	if err := c.report.Check(l.File); err != nil {
 		return c, fmt.Errorf("list %s: %w", l.Name, err)
 	}
 	c.report.LoadedAt = time.Now()
@@ -107,36 +110,37 @@ func keepCopy(dir string, l gateway.List, sum digest, p *pace.Pace) error {
 }
 
 func writeCopy(l gateway.List, to string, sum digest, p *pace.Pace) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
+	err := statefile.Replace(to, 0o644, func(w io.Writer) error {
+		hash := sha256.New()
+		out := bufio.NewWriter(io.MultiWriter(w, hash))
+		if err := copyContent(out, l, p); err != nil {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if digest(hash.Sum(nil)) != sum {
+			return errChanged
+		}
+		return nil
+	})
+	if errors.Is(err, errChanged) { // the reload that follows reads and keeps it
+		return nil
 	}
-	out, err := renameio.NewPendingFile(to, renameio.WithPermissions(0o644))
-	if err != nil {
-		return err
-	}
-	defer out.Cleanup()
-	hash := sha256.New()
-	buffered := bufio.NewWriter(io.MultiWriter(out, hash))
-	if err := copyContent(buffered, l, p); err != nil {
-		return err
-	}
-	if err := buffered.Flush(); err != nil {
-		return err
-	}
-	if digest(hash.Sum(nil)) != sum {
-		return nil // it changed meanwhile; the reload that follows reads and keeps it
-	}
-	return out.CloseAtomicallyReplace()
+	return err
 }
+
+// errChanged says that a file is not the one any more that was read.
+var errChanged = errors.New("changed meanwhile")
 
 // copyContent writes a file as it is, or a selection as a plain list: the file that
 // it is from may be large, and its folder many files.
 func copyContent(w io.Writer, l gateway.List, p *pace.Pace) error {
-	src := sourceOf(l.File)
-	if src.selector != "" {
-		out := &sink{report: &Report{}, pace: p}
-		out.alsoTo(w)
-		return src.read(l, nil, out)
+	src := format.ParseSource(l.File)
+	if src.Selector != "" {
+		s := &format.Sink{Pace: p}
+		s.CopyTo(w)
+		return src.Read(l.Format, s)
 	}
 	in, err := statefile.Open(l.File)
 	if err != nil {
@@ -152,15 +156,15 @@ func copyContent(w io.Writer, l gateway.List, p *pace.Pace) error {
 func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.Name+".list") }
 
 // readCopy reads a list's last good copy. An unknown format is then left to detection.
-func readCopy(dir string, l gateway.List, s seed, p *pace.Pace) (content, error) {
+func readCopy(dir string, l gateway.List, part *index.Part, p *pace.Pace) (content, error) {
 	file := copyFile(dir, l)
-	if sourceOf(l.File).selector != "" {
-		l.Format = plain{}.name()
+	if format.ParseSource(l.File).Selector != "" {
+		l.Format = format.Plain
 	}
-	if _, err := formatNamed(l.Format); err != nil {
+	if format.Known(l.Format) != nil {
 		l.Format = ""
 	}
-	c, err := readList(l, file, s, p)
+	c, err := readList(l, file, part, p)
 	if err != nil {
 		return c, err
 	}

@@ -6,11 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists/format"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 // realList finds a list as its publisher ships it, and skips where there is none.
@@ -56,7 +59,7 @@ func openReal(t testing.TB, names ...string) (*Library, []Report) {
 	return l, l.Reports()
 }
 
-func mustAndMustNot(t *testing.T, ix *Index, list string, must, mustNot []string) {
+func mustAndMustNot(t *testing.T, ix *index.Index, list string, must, mustNot []string) {
 	t.Helper()
 	s, err := ix.Selection(list)
 	if err != nil {
@@ -94,9 +97,10 @@ func TestRealGFWList(t *testing.T) {
 	skipped := grep(text, `^@@/`) // a lookahead, which RE2 has not
 	suffix := len(rules) - len(ip) - len(wild) - len(expr) - len(except) - len(skipped)
 	want := Report{
-		Name: "gfwlist", File: r.File, Format: "autoproxy", LoadedAt: r.LoadedAt, Samples: r.Samples,
-		Lines: len(rules), Prefixes: len(ip), Regexp: len(wild) + len(expr),
-		Exceptions: len(except), Skipped: len(skipped), Suffix: suffix,
+		Name: "gfwlist", File: r.File, LoadedAt: r.LoadedAt, Summary: format.Summary{
+			Format: "autoproxy", Samples: r.Samples, Lines: len(rules), Prefixes: len(ip), Regexp: len(wild) + len(expr),
+			Exceptions: len(except), Skipped: len(skipped), Suffix: suffix,
+		},
 	}
 	if got, want := r.String(), want.String(); got != want {
 		t.Errorf("counts:\n got %s\nwant %s", got, want)
@@ -201,4 +205,13 @@ func BenchmarkMatchReal(b *testing.B) {
 			b.ReportMetric(bytes, "B/rule")
 		})
 	}
+}
+
+// heap returns what the program holds after a collection, in bytes.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

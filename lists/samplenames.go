@@ -3,6 +3,8 @@ package lists
 import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists/entry"
+	"github.com/nameroute/nameroute/lists/format"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 // SampleNames reads a list and returns the first n names that it puts on itself with
@@ -10,14 +12,14 @@ import (
 // left out.
 func SampleNames(l gateway.List, n int) ([]string, error) {
 	var names []string
-	b := NewBuilder([]string{l.Name})
+	b := index.NewBuilder([]string{l.Name})
 	add := func(e entry.Entry) {
 		b.Add(0, e)
 		if e.Kind == entry.Suffix && e.Exception == entry.NoException {
 			names = append(names, e.Text)
 		}
 	}
-	if err := sourceOf(l.File).read(l, nil, &sink{report: &Report{}, add: add}); err != nil {
+	if err := format.ParseSource(l.File).Read(l.Format, &format.Sink{Entry: add}); err != nil {
 		return nil, err
 	}
 	ix := b.Build()

@@ -20,3 +20,23 @@ func TestSampleNames(t *testing.T) {
 		t.Error("a missing file is no error")
 	}
 }
+
+// TestDemo: the small list of the demo holds what it says.
+func TestDemo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "demo.txt")
+	write(t, file, string(Demo))
+	l, errs := Open([]gateway.List{{Name: "demo", File: file}}, Options{})
+	wantErrors(t, errs)
+	if r := l.Reports()[0]; r.Skipped != 0 || r.Format != "plain" {
+		t.Fatalf("%+v", r)
+	}
+	for name, want := range map[string]bool{
+		"listed.example": true, "www.video.example.": true, "cdn.example": false, "a.cdn.example": true,
+		"exact.example": true, "a.exact.example": false, "mystreaming.test": true, "img7.pictures.example": true,
+		"www.blocked.test": true, "unlisted.example": false, "example": false,
+	} {
+		if got := which(l.Index(), name) != ""; got != want {
+			t.Errorf("demo list holds %s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -16,7 +16,7 @@ func (s smaller) waits() bool { return !s.since.IsZero() }
 
 // mayBeHalf reports whether content may be half of what is being written.
 func (h *holding) mayBeHalf(c content, rest time.Duration) bool {
-	if rest == 0 || !h.good || h.list != h.read || c.report.size() >= h.report.size() {
+	if rest == 0 || !h.good || h.list != h.read || c.report.Size() >= h.report.Size() {
 		h.smaller = smaller{}
 		return false
 	}
@@ -28,6 +28,3 @@ func (h *holding) mayBeHalf(c content, rest time.Duration) bool {
 	}
 	return true
 }
-
-// size is what a list must not lose by mistake.
-func (r Report) size() int { return r.Entries() + r.Prefixes }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
+	"github.com/nameroute/nameroute/lists/format"
 )
 
 // Watch reloads lists when their files change, until ctx ends, and calls onSwap
@@ -34,7 +35,7 @@ func (l *Library) files() []string {
 	defer l.mu.Unlock()
 	files := make([]string, len(l.holding))
 	for i, h := range l.holding {
-		files[i] = sourceOf(h.list.File).path
+		files[i] = format.ParseSource(h.list.File).Path
 	}
 	return files
 }

@@ -45,8 +45,12 @@ var larger = map[string]int{
 // may import nothing of ours.
 var mayImport = map[string][]string{
 	"gateway/config":           {"gateway"},
-	"lists":                    {"gateway", "lists/*"},
+	"lists":                    {"gateway", "lists/entry", "lists/format", "lists/index"},
 	"lists/entry":              {},
+	"lists/format":             {"lists/entry", "lists/format/*"},
+	"lists/format/decompress":  {},
+	"lists/format/ruleset":     {"lists/entry", "lists/format/decompress"},
+	"lists/index":              {"lists/entry"},
 	"gateway/conntrack":        {"gateway"},
 	"gateway/pkg/markdial":     {"gateway"},
 	"gateway/nft":              {"gateway"},
@@ -56,15 +60,15 @@ var mayImport = map[string][]string{
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
 	"gateway/wg":               {"gateway", "gateway/provider"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/provider", "gateway/resolvers", "gateway/wg"},
-	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists"},
-	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists"},
+	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
+	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
 	"plugin/pkg/*":             {},
 	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases"},
-	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists", "plugin/pkg/*"},
+	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists/index", "plugin/pkg/*"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
-	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "updater"},
+	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "lists/format", "updater"},
 	"test/netlab":              {"test/netlab/*"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
 	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "plugin/pkg/*", "test/netlab", "test/netlab/*"},
@@ -76,12 +80,16 @@ const tools = "gateway/pkg/*"
 
 // testsMayImport is what tests may import beyond their package.
 var testsMayImport = map[string][]string{
-	"*":                 {"test/netlab", "gateway/config"},
-	"*/*":               {"test/netlab"},
-	"*/pkg/*":           {"test/netlab"},
-	"gateway/nft":       {"gateway/firewall", "test/netlab"}, // tests of package nft_test
-	"corefile/plugins":  {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
-	"gateway/dataplane": {"gateway/config", "test/netlab"},
+	"*":                    {"test/netlab", "gateway/config"},
+	"*/*":                  {"test/netlab"},
+	"*/pkg/*":              {"test/netlab"},
+	"lists":                {"lists/format/ruleset/rulesettest", "lists/internal/synthetic"},
+	"lists/format":         {"lists/format/ruleset/rulesettest"},
+	"lists/format/ruleset": {"lists/format/ruleset/rulesettest"},
+	"lists/index":          {"lists/internal/synthetic"},
+	"gateway/nft":          {"gateway/firewall", "test/netlab"}, // tests of package nft_test
+	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
+	"gateway/dataplane":    {"gateway/config", "test/netlab"},
 
 	"cmd/nameroute/internal/*": {"corefile/plugins"},
 }
@@ -89,7 +97,7 @@ var testsMayImport = map[string][]string{
 // noNetwork are the packages that hold values and must reach neither the network
 // nor the kernel, and noNetworkImports what would let them.
 var (
-	noNetwork        = []string{"gateway", "gateway/config", "gateway/pkg/problem", "lists", "lists/entry"}
+	noNetwork        = []string{"gateway", "gateway/config", "gateway/pkg/problem", "lists", "lists/entry", "lists/format", "lists/format/decompress", "lists/format/ruleset", "lists/index"}
 	noNetworkImports = regexp.MustCompile(`^(net|net/http.*|net/rpc|net/smtp|os/exec|crypto/tls|` +
 		`golang\.org/x/(sys/.*|net/(icmp|ipv4|ipv6|proxy|http2?.*))|golang\.zx2c4\.com/.*|` +
 		`github\.com/(vishvananda|mdlayher|google/nftables|coredns|miekg)(/.*)?)$`)

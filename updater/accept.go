@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/lists/format"
 )
 
 // tryMirrorLocked fetches from one mirror and accepts what is new.
@@ -95,5 +95,5 @@ func nameTimeout(ctx context.Context, s gateway.Source, err error) error {
 
 func isRefusal(err error) bool {
 	var r *refusal
-	return errors.As(err, &r) || errors.Is(err, lists.ErrNoEntries)
+	return errors.As(err, &r) || errors.Is(err, format.ErrNoEntries)
 }

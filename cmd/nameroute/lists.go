@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/lists/format"
 	"github.com/nameroute/nameroute/updater"
 )
 
@@ -75,7 +76,7 @@ taken out is not taken again until its publisher changes it, or 'nameroute updat
 }
 
 func listsConvertCommand() *cobra.Command {
-	var to, format string
+	var to, from string
 	c := &cobra.Command{
 		Use:   "convert FILE",
 		Short: "Write a list of any format in another",
@@ -84,7 +85,7 @@ folder stands behind a colon: geosite.dat:netflix, delegated-apnic-latest:CN. Wh
 other format cannot say is counted on standard error.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			done, err := lists.Convert(cmd.OutOrStdout(), fileList(args[0], format), to)
+			done, err := lists.Convert(cmd.OutOrStdout(), fileList(args[0], from), to)
 			if err != nil {
 				return exit.With(exit.List, err)
 			}
@@ -92,8 +93,8 @@ other format cannot say is counted on standard error.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&to, "to", "plain", "format to write: "+strings.Join(lists.Targets(), ", "))
-	c.Flags().StringVar(&format, "format", "", "format to read; without it, it is detected")
+	c.Flags().StringVar(&to, "to", "plain", "format to write: "+strings.Join(format.Targets(), ", "))
+	c.Flags().StringVar(&from, "format", "", "format to read; without it, it is detected")
 	return c
 }
 

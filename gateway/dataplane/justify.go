@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 const (
@@ -116,7 +116,7 @@ func (c *Controller) listedOn(names []string) func(name string) bool {
 	return func(name string) bool { return c.listedIn(ix, mine, names, name) }
 }
 
-func (c *Controller) listedIn(ix *lists.Index, mine lists.Selection, names []string, name string) bool {
+func (c *Controller) listedIn(ix *index.Index, mine index.Selection, names []string, name string) bool {
 	if m := ix.Match(name); m.Claimed() {
 		return m.Listed(mine)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/lists/index"
 )
 
 // ErrList is wrapped by the errors of lists that cannot be used.
@@ -23,7 +24,7 @@ func (c *Controller) openLists() {
 }
 
 // Index returns the compiled lists in force.
-func (c *Controller) Index() *lists.Index { return c.lists.Index() }
+func (c *Controller) Index() *index.Index { return c.lists.Index() }
 
 // Lists returns how each list was read.
 func (c *Controller) Lists() []lists.Report { return c.lists.Reports() }

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/lists"
+	"github.com/nameroute/nameroute/lists/index"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
@@ -40,15 +40,15 @@ type Listed struct {
 // source is what the plugin asks of the dataplane.
 type source interface {
 	Config() *gateway.Config
-	Index() *lists.Index
+	Index() *index.Index
 	Missing(lists []string) string
 }
 
 // selected is the block's lists within one compiled index. It is made again when the index
 // is swapped, so that a query resolves no list names.
 type selected struct {
-	index *lists.Index
-	lists lists.Selection
+	index *index.Index
+	lists index.Selection
 }
 
 // Filter implements dnsserver.Viewer. It takes no lock.
@@ -93,7 +93,7 @@ func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 // missing returns the list that would have to say whether a name is the block's, and that
 // is not there (`missing: fail`); "" where there is none. A name that a list claims, or
 // that is an alias, has its place without it.
-func (l *Listed) missing(m lists.Match, q string) string {
+func (l *Listed) missing(m index.Match, q string) string {
 	list := l.source.Missing(l.lists)
 	if list == "" || m.Claimed() || len(l.aliases.Lists(canonical(q))) > 0 {
 		return ""
@@ -160,8 +160,8 @@ func (l *Listed) addAliases(m *dns.Msg) {
 }
 
 // listsOf returns the lists of this block that a name is on, or counts as listed on.
-func (l *Listed) listsOf(ix *lists.Index, q string) []string {
-	from := ix.Which(ix.Match(q))
+func (l *Listed) listsOf(ix *index.Index, q string) []string {
+	from := ix.Match(q).Lists()
 	if len(from) == 0 {
 		from = l.aliases.Lists(canonical(q))
 	}

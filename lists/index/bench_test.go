@@ -1,0 +1,161 @@
+package index
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/lists/entry"
+	"github.com/nameroute/nameroute/lists/internal/synthetic"
+)
+
+func compile(names []string) *Index {
+	b := NewBuilder([]string{"l"})
+	for _, n := range names {
+		b.Add(0, entry.Entry{Kind: entry.Suffix, Text: n})
+	}
+	return b.Build()
+}
+
+// goMap is the peer: the label walk over a Go map of strings.
+type goMap map[string]struct{}
+
+func (m goMap) match(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for {
+		if _, ok := m[name]; ok {
+			return true
+		}
+		_, rest, ok := strings.Cut(name, ".")
+		if !ok {
+			return false
+		}
+		name = rest
+	}
+}
+
+// heap is what the program holds after a collection, in bytes.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// queries are names as clients ask for them: hits below listed names, or misses.
+func queries(names []string, hit bool) []string {
+	r := rand.New(rand.NewPCG(3, 4))
+	q := make([]string, 1<<16)
+	for i := range q {
+		q[i] = "www." + names[r.IntN(len(names))] + "."
+		if !hit {
+			q[i] = strings.Replace(q[i], ".", ".z-", 1)
+		}
+	}
+	return q
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		names := synthetic.Names(n)
+		before := heap()
+		ix := compile(names)
+		bytes := float64(heap()-before) / float64(n)
+		s, _ := ix.Selection("l")
+		before = heap()
+		m := make(goMap, n)
+		for _, name := range names {
+			m[strings.Clone(name)] = struct{}{}
+		}
+		mapBytes := float64(heap()-before) / float64(n)
+		for _, hit := range []bool{true, false} {
+			q := queries(names, hit)
+			kind := map[bool]string{true: "hit", false: "miss"}[hit]
+			b.Run(fmt.Sprintf("index/%d/%s", n, kind), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if ix.Match(q[i%len(q)]).Listed(s) != hit {
+						b.Fatalf("%s: listed %v", q[i%len(q)], !hit)
+					}
+				}
+				b.ReportMetric(bytes, "B/rule")
+			})
+			b.Run(fmt.Sprintf("gomap/%d/%s", n, kind), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if m.match(q[i%len(q)]) != hit {
+						b.Fatalf("%s: listed %v", q[i%len(q)], !hit)
+					}
+				}
+				b.ReportMetric(mapBytes, "B/rule")
+			})
+		}
+		runtime.KeepAlive(m)
+	}
+}
+
+// quiet is the time of one call in a short round, of which only one in ten is quicker:
+// one that nothing interrupted, whatever else the machine does.
+func quiet(call func(i int)) time.Duration {
+	const rounds, calls = 3000, 200
+	took := make([]time.Duration, rounds)
+	for round := range took {
+		began := time.Now()
+		for i := range calls {
+			call(round*calls + i)
+		}
+		took[round] = time.Since(began)
+	}
+	slices.Sort(took)
+	return took[rounds/10] / calls
+}
+
+// BenchmarkLookup is a lookup in lists of all sizes beside a Go map of strings, as
+// quiet measures it. With patterns, the list has some as gfwlist has them.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{4000, 100_000, 1_000_000} {
+		names := synthetic.Names(n)
+		m := make(goMap, n)
+		for _, name := range names {
+			m[strings.Clone(name)] = struct{}{}
+		}
+		matchers := map[string]func(name string) bool{"gomap": m.match}
+		for _, kind := range []string{"index", "patterns"} {
+			builder := NewBuilder([]string{"l"})
+			for _, name := range names {
+				builder.Add(0, entry.Entry{Kind: entry.Suffix, Text: name})
+			}
+			if kind == "patterns" {
+				for _, r := range []string{`^([^.]+\.)?blogspot\.`, `^([^.]+\.)?google\.`, `^(.+\.)?akamai.*\.test$`} {
+					builder.Add(0, entry.Entry{Kind: entry.Regexp, Text: r})
+				}
+				builder.Add(0, entry.Entry{Kind: entry.Keyword, Text: "facebook-"})
+			}
+			ix := builder.Build()
+			s, _ := ix.Selection("l")
+			matchers[kind] = func(name string) bool { return ix.Match(name).Listed(s) }
+		}
+		for _, kind := range slices.Sorted(maps.Keys(matchers)) {
+			match := matchers[kind]
+			for _, hit := range []bool{true, false} {
+				q := queries(names, hit)
+				b.Run(fmt.Sprintf("%s/%d/%s", kind, n, map[bool]string{true: "hit", false: "miss"}[hit]), func(b *testing.B) {
+					for b.Loop() {
+						took := quiet(func(i int) {
+							if match(q[i&(len(q)-1)]) != hit {
+								b.Fatal(q[i&(len(q)-1)])
+							}
+						})
+						b.ReportMetric(float64(took.Nanoseconds()), "ns/lookup")
+					}
+				})
+			}
+		}
+	}
+}

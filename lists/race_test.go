@@ -1,5 +1,0 @@
-//go:build race
-
-package lists
-
-func init() { racing = true }
