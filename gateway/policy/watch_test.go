@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch applies on every notice that matters, as the loop does, until the test ends.
+// watch calls do for every kind of change until the test ends.
 func watch(t *testing.T, do func(Kind)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -62,7 +62,7 @@ func TestWatchPutsBack(t *testing.T) {
 	soon(t, "link gone", func() bool { return !strings.Contains(shown(t), "wg0") })
 }
 
-// The kernel tells at once of the sysctls that matter most.
+// The kernel announces changes of these sysctls at once.
 func TestWatchSysctls(t *testing.T) {
 	lab(t)
 	var kinds atomic.Int64
@@ -78,7 +78,7 @@ func TestWatchSysctls(t *testing.T) {
 	}
 }
 
-// How fast a rule is back, measured without starting a process.
+// A deleted rule is back within 250 ms, measured without starting a process.
 func TestWatchIsFast(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
@@ -141,7 +141,7 @@ func TestWatchCoalesces(t *testing.T) {
 	}
 }
 
-// Notices that the socket's buffer could not hold are made up for.
+// Notifications that overflow the socket's buffer are made up for.
 func TestWatchOverflow(t *testing.T) {
 	lab(t)
 	end := make(chan error, 1)
