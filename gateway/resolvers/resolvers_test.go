@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -171,6 +172,28 @@ func TestFindNone(t *testing.T) {
 				t.Errorf("found %v", found.Servers)
 			}
 		})
+	}
+}
+
+// Everybody may write to /tmp: a file of another user there does not decide where queries
+// are sent.
+func TestFindIgnoresOtherUsersFiles(t *testing.T) {
+	const auto = "/tmp/resolv.conf.d/resolv.conf.auto"
+	root := system(t, map[string]string{resolvConf: selfOnly, auto: "nameserver 192.0.2.53\n"})
+	if err := os.Chmod(root+auto, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := find(config(), root, own); err == nil {
+		t.Errorf("writable for others: found %+v", found)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	if err := errors.Join(os.Chmod(root+auto, 0o644), os.Chown(root+auto, 1000, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := find(config(), root, own); err == nil {
+		t.Errorf("another user's: found %+v", found)
 	}
 }
 

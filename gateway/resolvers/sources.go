@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
@@ -65,7 +68,7 @@ func (s source) read(root string) []entry {
 	for _, p := range s.patterns {
 		files, _ := filepath.Glob(root + p) // the patterns are ours and well formed
 		for _, f := range files {
-			if text, err := readTail(f); err == nil { // most systems have only one or two of them
+			if text, err := readTail(f, strings.HasPrefix(p, "/tmp/")); err == nil { // most systems have only one or two of them
 				all = append(all, s.parse(strings.TrimPrefix(f, root), text)...)
 			}
 		}
@@ -73,7 +76,9 @@ func (s source) read(root string) []entry {
 	return all
 }
 
-func readTail(name string) ([]byte, error) {
+// readTail reads the end of a regular file. In a directory that everybody may write to,
+// the file must be ours or root's: it decides where queries are sent.
+func readTail(name string, shared bool) ([]byte, error) {
 	f, err := statefile.Open(name)
 	if err != nil {
 		return nil, err
@@ -83,7 +88,15 @@ func readTail(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if shared && !trusted(info) {
+		return nil, fs.ErrPermission
+	}
 	return io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-maxFile), maxFile))
+}
+
+func trusted(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (s.Uid == 0 || int(s.Uid) == os.Geteuid()) && info.Mode().Perm()&0o022 == 0
 }
 
 // parseResolvConf reads resolv.conf(5).
