@@ -271,7 +271,7 @@ func TestListUpdates(t *testing.T) {
 	}
 
 	// Without a tunnel nothing is fetched, and nothing goes by another egress.
-	k.await("route is down, its packets and queries are blocked", func() { g.Tunnel.Silence(true) })
+	k.await("route vpn is down", func() { g.Tunnel.Silence(true) })
 	k.await("list updated", func() {
 		k.press.write("news.txt", issue(5999, "third.example", "fifth.example"))
 		g.Tunnel.Silence(false)
