@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
@@ -139,12 +138,12 @@ func TestCorefilesBoot(t *testing.T) {
 }
 
 func boot(t *testing.T, p page) {
-	blocks, err := caddyfile.Parse(p.where, strings.NewReader(p.text), corefile.Directives())
+	f, err := corefile.Parse(p.where, []byte(p.text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	needs := needsOf(blocks)
+	needs := needsOf(f)
 	needs.write(t, dir)
 	instance.SetDefaults(filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "state"))
 	in := caddy.CaddyfileInput{Contents: []byte(p.text), Filepath: filepath.Join(dir, "Corefile"), ServerTypeName: "dns"}
@@ -166,7 +165,7 @@ func boot(t *testing.T, p page) {
 		}
 	}()
 	// No resolver is there, so any answer is right, from each block's zone.
-	for _, b := range blocks {
+	for _, b := range f.Blocks {
 		for _, zone := range b.Keys {
 			for _, network := range []string{"udp", "tcp"} {
 				client := dns.Client{Net: network, Timeout: 8 * time.Second}
@@ -185,30 +184,26 @@ type needs struct {
 	sets          [][]string // of `set inet TABLE SET4 SET6`
 }
 
-func needsOf(blocks []caddyfile.ServerBlock) (n needs) {
-	add := func(to *[]string, names ...string) {
-		for _, name := range names {
-			if !slices.Contains(*to, name) {
-				*to = append(*to, name)
+func needsOf(f *corefile.File) (n needs) {
+	n.lists = f.Lists()
+	for _, b := range f.Blocks {
+		var routes []string
+		if b.Route != nil {
+			routes = append(routes, b.Route.Name)
+		}
+		if b.Upstream != nil {
+			routes = append(routes, b.Upstream.Route)
+		}
+		for _, r := range routes {
+			if r != gateway.WAN && !slices.Contains(n.routes, r) {
+				n.routes = append(n.routes, r)
 			}
 		}
-	}
-	for _, b := range blocks {
-		for directive, tokens := range b.Tokens {
-			var words []string
-			for i, token := range tokens {
-				if token.Line == tokens[0].Line && token.Text != "{" {
-					words = append(words, token.Text)
+		for _, d := range b.Directives {
+			for _, p := range d.Properties {
+				if d.Name == "route" && p.Name == "set" {
+					n.sets = append(n.sets, p.Args[1:])
 				}
-				if directive == "route" && token.Text == "set" && i > 0 {
-					n.sets = append(n.sets, []string{tokens[i+2].Text, tokens[i+3].Text, tokens[i+4].Text})
-				}
-			}
-			switch {
-			case directive == "listed":
-				add(&n.lists, words[1:]...)
-			case (directive == "route" || directive == "upstream") && words[1] != gateway.WAN:
-				add(&n.routes, words[1])
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/lists/entry"
 )
@@ -27,6 +29,10 @@ type dnsmasqConf struct {
 	read    map[string]bool // files
 }
 
+func newDnsmasqConf() *dnsmasqConf {
+	return &dnsmasqConf{servers: map[string][]string{}, sets: map[string][]string{}, read: map[string]bool{}}
+}
+
 // loss is a line of a configuration that is not carried over.
 type loss struct {
 	file   string
@@ -39,7 +45,7 @@ func (l loss) String() string { return fmt.Sprintf("%s:%d: %q: %s", l.file, l.li
 
 const (
 	reasonWildcard  = "a '*' within a label is not carried over"
-	reasonResolver  = "not the address of a resolver"
+	reasonResolver  = "not the address of a resolver, with an interface or without"
 	reasonAnswer    = "a fixed answer: use the plugin hosts or template"
 	reasonReverse   = "reverse zones do not go on a list"
 	reasonNoSet     = "want names between slashes, then a set"
@@ -67,8 +73,13 @@ func (c *dnsmasqConf) readFile(file string) error {
 		return err
 	}
 	defer f.Close()
+	return c.readLines(f, file)
+}
+
+// readLines reads the options of a file.
+func (c *dnsmasqConf) readLines(r io.Reader, file string) error {
 	var errs []error
-	lines := bufio.NewReader(f)
+	lines := bufio.NewReader(r)
 	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
 		line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff"))
@@ -83,8 +94,12 @@ func (c *dnsmasqConf) readFile(file string) error {
 				c.lost = append(c.lost, loss{file, n, excerpt(line), reason})
 			}
 		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if err != nil {
-			break // the end, or what was read before a bad sector
+			errs = append(errs, err)
+			break
 		}
 	}
 	return errors.Join(errs...)
@@ -222,11 +237,23 @@ func parseResolver(s string) (address, device string, ok bool) {
 	if _, err := netip.ParseAddr(strings.SplitN(device, "#", 2)[0]); err == nil {
 		device = "" // a source address
 	}
+	if device == "lo" {
+		device = ""
+	}
+	if !isInterfaceName(device) {
+		return "", "", false
+	}
 	if !hasPort || port == "53" {
 		return a.String(), device, true
 	}
 	p, err := strconv.ParseUint(port, 10, 16)
 	return netip.AddrPortFrom(a, uint16(p)).String(), device, err == nil
+}
+
+// isInterfaceName reports whether gateway.yaml takes a name for an interface; "" is none.
+func isInterfaceName(name string) bool {
+	return len(name) <= gateway.MaxInterfaceName && name != "." && name != ".." &&
+		strings.IndexFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`/:%"'\*`, c) }) < 0
 }
 
 func (c *dnsmasqConf) addSet(value string) (reason string) {

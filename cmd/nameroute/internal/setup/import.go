@@ -69,24 +69,30 @@ type imported struct {
 // set's addresses take, so that is guessed and noted. As in dnsmasq, the longest matching
 // name counts.
 func importDnsmasq(dir string, files ...string) (*imported, error) {
-	c := &dnsmasqConf{servers: map[string][]string{}, sets: map[string][]string{}, read: map[string]bool{}}
+	c := newDnsmasqConf()
 	for _, f := range files {
 		if err := c.readFile(f); err != nil {
 			return nil, fmt.Errorf("import %s: %w", f, err)
 		}
 	}
-	i := &imported{lists: map[string]string{}, lost: c.lost}
-	classes, order := c.classes()
-	if len(order) == 0 {
+	i := c.translate(dir)
+	if len(i.lists) == 0 {
 		return nil, fmt.Errorf("import %s: no line sends a name to a resolver or a set", strings.Join(files, ", "))
 	}
+	return i, nil
+}
+
+// translate returns the configuration as nameroute's files.
+func (c *dnsmasqConf) translate(dir string) *imported {
+	i := &imported{lists: map[string]string{}, lost: c.lost}
+	classes, order := c.classes()
 	names := listNames(order)
 	for _, k := range order {
 		i.addList(names[k], classes, k)
 	}
 	i.gateway = i.gatewayFile(dir, order, names).String()
 	i.corefile = c.corefile(order, names)
-	return i, nil
+	return i
 }
 
 // addList adds a list of a class's names. The names below them that belong to other

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/config"
 )
 
@@ -125,15 +126,42 @@ func TestImportErrorsNameTheFile(t *testing.T) {
 func TestResolversOfDnsmasqAreParsed(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1 ", "192.0.2.1#53": "192.0.2.1 ", "192.0.2.1#5353@wg0": "192.0.2.1:5353 wg0",
+		"192.0.2.1@lo":     "192.0.2.1 ",
 		"2001:db8::1#5353": "[2001:db8::1]:5353 ", "192.0.2.1@10.0.0.1#99": "192.0.2.1 ",
 	} {
 		if a, d, ok := parseResolver(in); !ok || a+" "+d != want {
 			t.Errorf("%s: %q %q %v", in, a, d, ok)
 		}
 	}
-	for _, bad := range []string{"", "dns.example", "192.0.2.1#x", "fe80::1%eth0"} {
+	for _, bad := range []string{"", "dns.example", "192.0.2.1#x", "fe80::1%eth0", "192.0.2.1@a b", "192.0.2.1@sixteen_is_toolong"} {
 		if _, _, ok := parseResolver(bad); ok {
 			t.Errorf("%s is a resolver", bad)
 		}
 	}
+}
+
+// Whatever a dnsmasq configuration contains, the files that are written parse.
+func FuzzImport(f *testing.F) {
+	f.Add(strings.ReplaceAll(sampleConf, "conf-dir=DIR/more,*.conf\n", ""))
+	f.Add("server=/a.example/#\nserver=/b.a.example/192.0.2.1@wan\nipset=/wan/exclude4,4vpn\nnftset=/x/4#inet#t#\nstop-dns-rebind\nrebind-domain-ok=/x/y/\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "conf-") || strings.Contains(text, "servers-") {
+			t.Skip("it could read files of this machine")
+		}
+		c := newDnsmasqConf()
+		if err := c.readLines(strings.NewReader(text), "d.conf"); err != nil {
+			t.Skip(err)
+		}
+		i := c.translate("/lists")
+		if len(i.lists) == 0 {
+			return
+		}
+		// Which names of routes collide is for check to say.
+		if _, err := config.Parse("gateway.yaml", []byte(i.gateway)); err != nil && !strings.Contains(err.Error(), "by the hash of the name") {
+			t.Errorf("gateway.yaml: %v\n%s", err, i.gateway)
+		}
+		if core, err := corefile.Parse("Corefile", []byte(i.corefile)); err != nil || len(core.Blocks) != len(i.lists)+1 {
+			t.Errorf("Corefile: %v\n%s", err, i.corefile)
+		}
+	})
 }
