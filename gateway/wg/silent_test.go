@@ -70,7 +70,8 @@ func TestNoLeak(t *testing.T) {
 			<-tun.Gone()
 		}
 		if end == "removed" {
-			if err := tun.Delete(); err != nil {
+			tun.Close()
+			if err := Remove("wgl"); err != nil {
 				t.Fatal(err)
 			}
 		}

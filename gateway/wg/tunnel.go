@@ -136,14 +136,11 @@ func (t *Tunnel) watch() (err error) {
 	return err
 }
 
-// Name returns the interface's name.
-func (t *Tunnel) Name() string { return t.name }
-
 // Kind returns which WireGuard runs the tunnel.
 func (t *Tunnel) Kind() Kind { return t.kind }
 
 // Gone returns a channel that is closed when the device has ended by itself, because its
-// link was deleted: close the tunnel and open it again. Close and Delete close it, too.
+// link was deleted: close the tunnel and open it again. Close closes it, too.
 func (t *Tunnel) Gone() <-chan struct{} { return t.gone }
 
 // Close ends this process's part and leaves the interface with its addresses and kernel
@@ -164,40 +161,6 @@ func (t *Tunnel) Close() {
 		}
 		t.nl.Close()
 	})
-}
-
-// Delete removes the interface and closes the tunnel. A missing interface is no error;
-// another interface in its place stays.
-func (t *Tunnel) Delete() error {
-	defer t.Close()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed() {
-		return nil
-	}
-	link, err := t.link()
-	if errors.Is(err, ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if t.embedded != nil {
-		t.embedded.close() // first, or it would log that its device is gone
-	}
-	if err := t.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("delete interface %s: %w", t.name, err)
-	}
-	return nil
-}
-
-func (t *Tunnel) closed() bool {
-	select {
-	case <-t.stop:
-		return true
-	default:
-		return false
-	}
 }
 
 // link reads the interface that was opened. If it was deleted or renamed the error is

@@ -126,8 +126,9 @@ func testTunnel(t *testing.T, userspace bool) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("delete", func(t *testing.T) {
-		if err := tun.Delete(); err != nil {
+	t.Run("remove", func(t *testing.T) {
+		tun.Close()
+		if err := Remove("wga"); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := try("ip link show wga"); err == nil {
@@ -136,7 +137,7 @@ func testTunnel(t *testing.T, userspace bool) {
 		if _, err := os.Stat("/var/run/wireguard/wga.sock"); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("control socket: %v", err)
 		}
-		if err := tun.Delete(); err != nil {
+		if err := Remove("wga"); err != nil {
 			t.Errorf("twice: %v", err)
 		}
 		tun.Close()
