@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +27,8 @@ type reconciler struct {
 	tunnels   map[string]*tunnel // by route
 	problems  logonce.Edge
 	lastApply time.Time
+	failed    bool // something in the last apply
+	retry     backoff
 	flaps     flapDetector
 	wan       string // the WAN's defaults as applied
 	status    Status
@@ -56,13 +57,19 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 		}
 	}
 	since := now.Sub(r.lastApply)
+	changed = changed || r.failed && !now.Before(r.retry.at)
 	if changed && r.flaps.flapping(now) && since < r.opts.Timers.RetryMin {
 		r.report("changes do not last", errors.New(r.flaps.text))
 		return true
 	}
 	if changed || since >= r.opts.Timers.Slow {
-		r.lastApply = now
+		r.lastApply, r.failed = now, false
 		r.apply(cfg, table)
+		if r.failed {
+			r.retry.failed(now, r.opts.Timers.RetryMin, r.opts.Timers.RetryMax)
+		} else {
+			r.retry = backoff{}
+		}
 	}
 	return false
 }
@@ -72,12 +79,12 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	now, err := r.routing.Read(cfg)
 	if err != nil {
-		r.report("kernel", err)
+		r.fail("kernel", err)
 		return
 	}
 	r.chooseTunnels(cfg)
 	early, err := r.blockRoutes(cfg, now)
-	r.report("kill switch", err)
+	r.fail("kill switch", err)
 	if err != nil {
 		return // nothing that lets packets out is set up without it
 	}
@@ -88,7 +95,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	if touched || len(early) > 0 {
 		now, err = r.routing.Read(cfg)
 	}
-	r.report("kernel", err)
+	r.fail("kernel", err)
 	if err != nil {
 		return
 	}
@@ -96,9 +103,9 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
-	r.report("policy routing", err)
+	r.fail("policy routing", err)
 	r.flaps.record(r.lastApply, append(early, late...))
-	r.report("conntrack", r.deleteFlowsOfRemoved(now.State, want))
+	r.fail("conntrack", r.deleteFlowsOfRemoved(now.State, want))
 	r.noticeOtherWAN(cfg, want)
 	if table {
 		r.enableForwarding(cfg, want)
@@ -241,7 +248,7 @@ func (r *reconciler) enableForwarding(cfg *gateway.Config, want policy.State) {
 	}
 	changes, err := r.routing.Forward(links...)
 	r.logChanges(changes)
-	r.report("forwarding", err)
+	r.fail("forwarding", err)
 }
 
 // removeAll removes everything that is ours.
@@ -260,29 +267,6 @@ func (r *reconciler) removeAll(cfg *gateway.Config) error {
 func (r *reconciler) closeTunnels() {
 	for _, t := range r.tunnels {
 		t.close()
-	}
-}
-
-// maxLogged is how many changes of one apply are logged one by one. More of them are a
-// first start or a removal, for which one line is enough.
-const maxLogged = 4
-
-// logChanges logs what was changed in the kernel.
-func (r *reconciler) logChanges(changes []string, attrs ...any) {
-	level := slog.LevelInfo
-	if len(changes) > maxLogged {
-		level = slog.LevelDebug
-		r.log.Info("changed", append([]any{"count", len(changes), "first", changes[0]}, attrs...)...)
-	}
-	for _, change := range changes {
-		r.log.Log(context.Background(), level, "changed", append([]any{"what", change}, attrs...)...)
-	}
-}
-
-// report logs an error unless it is the last one of its subject; nil ends it.
-func (r *reconciler) report(subject string, err error) {
-	if changed, _ := r.problems.Error(subject, err); changed {
-		r.log.Error(subject, "error", err)
 	}
 }
 

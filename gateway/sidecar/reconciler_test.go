@@ -72,6 +72,34 @@ func TestFailedKillSwitchOpensNothing(t *testing.T) {
 	})
 }
 
+// An apply that fails is repeated without any event, after a pause that doubles each time;
+// everything is read every 30 s anyway. The start and the first event of the kernel are
+// two failures, so the pauses are 2, 4, 8 and 16 s.
+func TestFailedApplyIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runFake(t, func(f *fakeRun, _ *Options) {
+			f.cfg.Routes = nil
+			f.fail("route", errors.New("operation not permitted"))
+		})
+		synctest.Wait()
+		began, before := time.Now(), r.reads
+		var at []int
+		for range 90 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if r.reads != before {
+				at, before = append(at, int(time.Since(began).Seconds())), r.reads
+			}
+		}
+		if want := []int{2, 6, 14, 30, 60, 90}; !slices.Equal(at, want) {
+			t.Errorf("repeated in seconds %v, want %v", at, want)
+		}
+		r.fail("route", nil)
+		time.Sleep(30 * time.Second)
+		r.want("works again", "route: 7327 via wan0", forwarded)
+	})
+}
+
 // A later failure of the kernel does not take down what blocks.
 func TestFailureBehindTheKillSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
