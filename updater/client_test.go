@@ -4,29 +4,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
 
-// secure is a site with TLS, whose certificate the box trusts.
-func secure(t *testing.T, b *box) *site {
-	t.Helper()
-	s := &site{serve: http.NotFound}
-	s.Server = httptest.NewUnstartedServer(s)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that clients end are what is tested
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	if b != nil {
-		b.roots = x509.NewCertPool()
-		b.roots.AddCert(s.Certificate())
-	}
-	return s
-}
-
-func TestTLS(t *testing.T) {
+func TestUntrustedServerGetsNoRequest(t *testing.T) {
 	s := secure(t, nil)
 	s.answer(file(list(3, "example")))
 	b := newBox(t, s.URL)
@@ -43,14 +26,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func redirect(to string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", to)
-		w.WriteHeader(http.StatusFound)
-	}
-}
-
-func TestRedirects(t *testing.T) {
+func TestRedirectsAreBounded(t *testing.T) {
 	plain := newSite(t)
 	plain.answer(file(list(3, "example")))
 	b := newBox(t, plain.URL)
@@ -82,7 +58,7 @@ func TestRedirects(t *testing.T) {
 
 // The user's header lines go to the host that they were meant for, and no other; nor
 // does a URL with a token.
-func TestHeaders(t *testing.T) {
+func TestHeadersGoToTheirHostOnly(t *testing.T) {
 	s, other := newSite(t), newSite(t)
 	b := newBox(t, s.URL+"/l?token=x", "headers: {Authorization: Bearer y, X-Token: z, user-agent: mine}", "sha256_url: "+other.URL+"/sum")
 	other.answer(func(w http.ResponseWriter, r *http.Request) {
@@ -118,7 +94,7 @@ func TestHeaders(t *testing.T) {
 }
 
 // The environment's proxy is asked, for the name, which is not resolved here.
-func TestProxy(t *testing.T) {
+func TestProxyFromEnvironment(t *testing.T) {
 	proxy := newSite(t)
 	proxy.answer(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.String() != "http://lists.example/l" {
@@ -135,7 +111,7 @@ func TestProxy(t *testing.T) {
 	b.update(Failed, "resolve lists.example")
 }
 
-func TestShown(t *testing.T) {
+func TestRedact(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://lists.example/a%20b?token=x": "https://lists.example/a%20b", "http://[2001:db8::1]:80/": "http://[2001:db8::1]:80/",
 		"\x00": "(unreadable URL)",

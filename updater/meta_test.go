@@ -34,7 +34,7 @@ func TestMetaRoundTrip(t *testing.T) {
 	}
 }
 
-func TestBadMeta(t *testing.T) {
+func TestBadMetaIsRefused(t *testing.T) {
 	for text, why := range map[string]string{
 		"":                 "unexpected end of JSON input",
 		"{":                "unexpected end of JSON input",
@@ -51,8 +51,8 @@ func TestBadMeta(t *testing.T) {
 	}
 }
 
-// A meta file that says nonsense costs one fetch, never the content.
-func TestMetaLost(t *testing.T) {
+// An unreadable metadata file costs one fetch, never the content.
+func TestLostMetaCostsOneFetch(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(file(list(3, "example")))
@@ -66,7 +66,7 @@ func TestMetaLost(t *testing.T) {
 	}
 	b.holds(list(4, "example"))
 	if !strings.Contains(b.log.String(), "stored state of a list is unusable") {
-		t.Errorf("the log does not tell:\n%s", b.log)
+		t.Errorf("the log does not say so:\n%s", b.log)
 	}
 }
 

@@ -2,29 +2,21 @@ package updater
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// clock is a clock that a test sets.
-func (b *box) clock(now time.Time) *time.Time {
-	at := now
-	b.options.Timers.now = func() time.Time { return at }
-	return &at
-}
-
-func TestSchedule(t *testing.T) {
+func TestListIsFetchedWhenDue(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL, "every: 10h")
 	now := b.clock(time.Now())
@@ -38,7 +30,7 @@ func TestSchedule(t *testing.T) {
 	}
 	asked(1) // a list without content is due at once
 	asked(1)
-	m := b.remembered()
+	m := b.meta()
 	if wait := m.Next.Sub(*now); wait < 10*time.Hour || wait > 11*time.Hour {
 		t.Errorf("next in %v, want 10 to 11 hours", wait)
 	}
@@ -58,7 +50,7 @@ func TestSchedule(t *testing.T) {
 	*now = now.Add(-5 * 365 * 24 * time.Hour)
 	later := openBox(t, b.state, s.URL, "every: 10h")
 	later.options.Timers.now = b.options.Timers.now
-	if at := later.dueLocked(later.config.Sources[0], later.remembered()); at.Sub(*now) > 11*time.Hour {
+	if at := later.dueLocked(later.config.Sources[0], later.meta()); at.Sub(*now) > 11*time.Hour {
 		t.Errorf("due in %v after the clock was set back", at.Sub(*now))
 	}
 	// Another URL is fetched at once.
@@ -71,9 +63,9 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestScheduleClock: a clock that jumps while the updater runs, or between two runs of
+// TestClockJumps: a clock that jumps while the updater runs, or between two runs of
 // it, neither stops a list from being fetched nor has it fetched without end.
-func TestScheduleClock(t *testing.T) {
+func TestClockJumps(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for _, jump := range []time.Duration{-5 * 365 * 24 * time.Hour, -20 * time.Hour, 3 * time.Hour, 5 * 365 * 24 * time.Hour} {
 			s := newSite(t)
@@ -98,7 +90,7 @@ func TestScheduleClock(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestRetryPauses(t *testing.T) {
 	var timers Timers
 	timers.fill()
 	s := gateway.Source{Every: 3 * time.Hour}
@@ -135,9 +127,58 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// Run goes through a failure, comes back by itself, says each trouble once and takes up
-// a new configuration.
-func TestRun(t *testing.T) {
+// Run keeps trying: at growing intervals after failures, every minute while the route is
+// down, and when due after success. Days pass in an instant.
+func TestRunRetriesOnSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openBox(t, t.TempDir(), "http://192.0.2.1/", "every: 3h")
+		began := time.Now()
+		var tries []time.Duration
+		failure := errors.New("unreachable")
+		b.dialers = func(*gateway.Config, gateway.Source) (dialer, error) {
+			tries = append(tries, time.Since(began))
+			return dialer{}, failure
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- b.Run(ctx) }()
+		<-b.Ready()
+
+		// 1, 2, 4, ... minutes, at most 3 hours, each up to a tenth longer.
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 64, 128, 180, 180, 180}
+		for i, minutes := range want {
+			if i >= len(tries) {
+				t.Fatalf("only %d tries in a day: %v", len(tries), tries)
+			}
+			pause := tries[i]
+			if i > 0 {
+				pause -= tries[i-1]
+			}
+			if least := minutes * time.Minute; pause < least || pause > least+least/10+time.Minute {
+				t.Errorf("try %d came %v after the one before, want %v", i, pause, least)
+			}
+		}
+
+		failure, tries = errRouteDown, nil
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		if n := len(tries); n < 3 || tries[n-1]-tries[n-2] > 67*time.Second {
+			t.Errorf("while the route is down: tries at %v, want one a minute", tries)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(b.log.String(), "unreachable"); n != 1 {
+			t.Errorf("the same failure is logged %d times", n)
+		}
+	})
+}
+
+// Run recovers from failures by itself, logs each once, and uses a new configuration.
+func TestRunRecovers(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	b.options.Timers = Timers{Every: 40 * time.Millisecond, RetryMin: 10 * time.Millisecond}
@@ -154,11 +195,7 @@ func TestRun(t *testing.T) {
 	<-b.Ready()
 	await := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s: did not happen", what)
-			}
-		}
+		netlab.Eventually(t, 5*time.Second, func() error { return netlab.Check(ok(), "no %s", what) })
 	}
 	await("three tries", func() bool { return len(s.requests()) >= 3 })
 	s.answer(file(list(3, "example")))
@@ -185,34 +222,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A new configuration does not wait for a download that is under way.
-func TestSetConfigDuringFetch(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL, "timeout: 5s")
-	began, release := make(chan struct{}), make(chan struct{})
-	s.answer(func(http.ResponseWriter, *http.Request) { close(began); <-release })
-	done := make(chan Result)
-	go func() {
-		results, _ := b.Update(context.Background(), nil, Flags{})
-		done <- results[0]
-	}()
-	<-began
-	from := time.Now()
-	b.SetConfig(configOf(t, s.URL+"/other"))
-	if took := time.Since(from); took > 500*time.Millisecond {
-		t.Errorf("SetConfig waited %v", took)
-	}
-	close(release)
-	<-done
-	s.answer(file(list(3, "example")))
-	b.update(Updated, "")
-	if q := s.requests(); q[0].URL.Path != "/other" {
-		t.Errorf("asked for %s", q[0].URL)
-	}
-}
-
-// Content that somebody deletes is fetched at once, not when it is due.
-func TestDeleted(t *testing.T) {
+// Deleted content is fetched at once, not when it is due.
+func TestDeletedContentIsFetchedAtOnce(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(file(list(3, "example")))
@@ -222,7 +233,7 @@ func TestDeleted(t *testing.T) {
 	}
 	b.fetchDue(context.Background())
 	b.holds(list(3, "example"))
-	// Once, if the server has nothing.
+	// Once only, if the server has nothing.
 	s.answer(http.NotFound)
 	if err := os.Remove(b.store.content("l")); err != nil {
 		t.Fatal(err)
@@ -231,170 +242,5 @@ func TestDeleted(t *testing.T) {
 	b.fetchDue(context.Background())
 	if n := len(s.requests()); n != 1 {
 		t.Errorf("%d requests, want 1", n)
-	}
-}
-
-// Two updaters on one state directory, as a daemon and one by hand, take turns.
-func TestTwoUpdaters(t *testing.T) {
-	s := newSite(t)
-	a := newBox(t, s.URL)
-	c := openBox(t, a.state, s.URL)
-	s.answer(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(20 * time.Millisecond)
-		file(list(3, "example"))(w, r)
-	})
-	done := make(chan Result, 10)
-	for _, b := range []*box{a, c, a, c} {
-		go func() {
-			results, _ := b.Update(context.Background(), nil, Flags{Force: true})
-			done <- results[0]
-		}()
-	}
-	for range 4 {
-		if r := <-done; r.Err != nil {
-			t.Error(r.Err)
-		}
-	}
-	a.holds(list(3, "example"))
-	a.clean()
-}
-
-func TestRollback(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL)
-	back := func(want string) {
-		t.Helper()
-		err := b.Rollback(context.Background(), "l")
-		if got := fmt.Sprint(err); got != want {
-			t.Fatalf("rollback: %s, want %s", got, want)
-		}
-	}
-	back("list l: there is no version before this one")
-	if err := b.Rollback(context.Background(), "x"); err == nil || err.Error() != `list "x": gateway.yaml has no list of this name with url` {
-		t.Errorf("rollback of another: %v", err)
-	}
-	for n := 3; n <= 4; n++ {
-		s.answer(file(list(n, "example")))
-		b.update(Updated, "")
-	}
-	back("<nil>")
-	b.holds(list(3, "example"))
-	// The version that was taken out does not come back by itself, whether the server
-	// tells that it is the same or sends it again.
-	b.update(Unchanged, "")
-	s.answer(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, list(4, "example")) })
-	b.update(Unchanged, "")
-	b.holds(list(3, "example"))
-	b.clean()
-	// The next one does, and so does it by force.
-	b.updateWith(Flags{Force: true}, Updated, "")
-	b.holds(list(4, "example"))
-	back("<nil>")
-	s.answer(file(list(5, "example")))
-	b.update(Updated, "")
-	b.holds(list(5, "example"))
-	if b.remembered().Rejected != "" {
-		t.Error("the rejected version is still remembered")
-	}
-}
-
-func TestShipped(t *testing.T) {
-	s := newSite(t)
-	state := t.TempDir()
-	b := openBox(t, state, s.URL)
-	b.holds("")
-	if !strings.Contains(b.log.String(), "list has no content yet") {
-		t.Errorf("nothing is said of a list without content:\n%s", b.log)
-	}
-	if st := ReadStatus(b.config, state); len(st.Lists) != 1 || !st.Lists[0].Missing {
-		t.Errorf("status %+v", st)
-	}
-	shipped := filepath.Join(state, "shipped", "l")
-	if err := os.MkdirAll(filepath.Dir(shipped), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(shipped, []byte(list(9, "example")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b = openBox(t, state, s.URL)
-	b.holds(list(9, "example"))
-	if st, ok := b.Status().List("l"); !ok || st.Missing || !st.Shipped || st.Rules != 9 {
-		t.Errorf("status %+v", st)
-	}
-	// It is content like any other: what is fetched may not be much smaller.
-	s.answer(file(list(2, "example")))
-	b.update(Refused, "it has 2 rules where there were 9")
-	b.holds(list(9, "example"))
-	s.answer(file(list(8, "example")))
-	b.update(Updated, "")
-	b.holds(list(8, "example"))
-	if b.remembered().Shipped {
-		t.Error("it still counts as shipped")
-	}
-	// A start keeps what was fetched, and a bad shipped copy is not used.
-	openBox(t, state, s.URL).holds(list(8, "example"))
-	if err := os.WriteFile(shipped, []byte("<html>"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(b.store.content("l")); err != nil {
-		t.Fatal(err)
-	}
-	b = openBox(t, state, s.URL)
-	b.holds("")
-	b.clean()
-	if !strings.Contains(b.log.String(), "shipped copy: it is a web page") {
-		t.Errorf("log:\n%s", b.log)
-	}
-}
-
-// While its route is down nothing is sent, by the WAN least of all.
-func TestRouteDown(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL)
-	s.answer(file(list(3, "example")))
-	cfg, err := config.Parse("gateway.yaml", []byte("routes: {vpn: {interface: tun7, on_down: wan}}\nlists: {l: {url: "+s.URL+", via: vpn}}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.SetConfig(cfg)
-	b.update(Failed, "list l: route vpn is down")
-	if n := len(s.requests()); n > 0 {
-		t.Errorf("%d requests were sent", n)
-	}
-	if wait := time.Until(b.remembered().Next); wait > 66*time.Second {
-		t.Errorf("tried again in %v", wait)
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL)
-	b.update(Failed, "404")
-	s.answer(file(list(3, "example")))
-	b.update(Updated, "")
-	values := map[string]float64{}
-	families, err := prometheus.DefaultGatherer.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if ls := m.GetLabel(); len(ls) > 0 && ls[0].GetValue() == "l" && m.GetGauge() != nil {
-				values[f.GetName()] = m.GetGauge().GetValue()
-			}
-		}
-	}
-	if v, ok := values["coredns_lists_age_seconds"]; !ok || v < 0 || v > 60 {
-		t.Errorf("age %v", values)
-	}
-	if values["coredns_lists_fetched_rules"] != 3 || values["coredns_lists_missing"] != 0 || values["coredns_lists_failures"] != 0 {
-		t.Errorf("metrics %v", values)
-	}
-}
-
-func TestUpdateUnknown(t *testing.T) {
-	b := newBox(t, "http://192.0.2.1/")
-	if _, err := b.Update(context.Background(), []string{"m"}, Flags{}); err == nil || err.Error() != `list "m": gateway.yaml has no list of this name with url` {
-		t.Errorf("%v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// put makes text the content in use, as an update does.
+// put installs text as an update does.
 func put(t *testing.T, s store, text string) {
 	t.Helper()
 	unlock, err := s.lock(context.Background())
@@ -32,8 +33,8 @@ func put(t *testing.T, s store, text string) {
 	}
 }
 
-// kept is the contents in use and before it.
-func kept(t *testing.T, s store) string {
+// stored returns the content in use and those before it.
+func stored(t *testing.T, s store) string {
 	t.Helper()
 	var all []string
 	for n := range maxVersions {
@@ -50,19 +51,19 @@ func kept(t *testing.T, s store) string {
 	return strings.Join(all, " ")
 }
 
-func TestVersions(t *testing.T) {
+func TestStoreHasThreeVersions(t *testing.T) {
 	s := newStore(t.TempDir())
 	for i, want := range []string{"1", "2 1", "3 2 1", "4 3 2", "5 4 3"} {
 		put(t, s, fmt.Sprint(i+1))
-		if got := kept(t, s); got != want {
-			t.Fatalf("kept %s, want %s", got, want)
+		if got := stored(t, s); got != want {
+			t.Fatalf("stored are %s, want %s", got, want)
 		}
 	}
 	for _, want := range []string{"4 3 5", "3 5 4", "5 4 3"} {
 		if err := s.rollback("l"); err != nil {
 			t.Fatal(err)
 		}
-		if got := kept(t, s); got != want {
+		if got := stored(t, s); got != want {
 			t.Fatalf("after a rollback: %s, want %s", got, want)
 		}
 	}
@@ -75,11 +76,11 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// crashDir names the state directory for the child of TestCrash.
+// crashDir names the state directory for the child of TestKilledStoreHasCompleteContent.
 const crashDir = "UPDATER_CRASH_DIR"
 
-// crash stores a version and rolls it back, and is killed by itself before the step
-// that its environment names: SIGKILL, as kill -9 or the OOM killer does it.
+// crash installs a version, rolls it back, and kills itself before the step that its
+// environment names: with SIGKILL, like kill -9 or the OOM killer.
 func crash(dir string) {
 	s := newStore(dir)
 	left := 0
@@ -95,11 +96,11 @@ func crash(dir string) {
 		err = copyTo(s.incoming("l"), strings.NewReader("new"))
 	}
 	if err == nil {
-		s.before("fresh")
+		s.before("received")
 		err = s.install("l")
 	}
 	if err == nil {
-		s.before("accepted")
+		s.before("installed")
 		err = s.rollback("l")
 	}
 	if err != nil {
@@ -109,9 +110,9 @@ func crash(dir string) {
 	unlock()
 }
 
-// Wherever a store is killed, the content in use is whole, and the next store goes on
-// as if nothing had been.
-func TestCrash(t *testing.T) {
+// Wherever a store is killed, the content in use is complete, and the next store works as
+// if nothing had happened.
+func TestKilledStoreHasCompleteContent(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestCrash(t *testing.T) {
 			if step < 8 {
 				t.Fatalf("only %d steps were killed", step)
 			}
-			if got := kept(t, s); got != "c b new" {
+			if got := stored(t, s); got != "c b new" {
 				t.Errorf("not killed: %s", got)
 			}
 			return
@@ -141,9 +142,9 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("killed at step %d: content %q (%v)", step, now, err)
 		}
 		put(t, s, "next")
-		after := kept(t, s)
+		after := stored(t, s)
 		if !strings.HasPrefix(after, "next "+string(now)) {
-			t.Errorf("killed at step %d with %s in use: afterwards kept: %s", step, now, after)
+			t.Errorf("killed at step %d with %s in use: afterwards stored: %s", step, now, after)
 		}
 		entries, err := filepath.Glob(s.private(".*"))
 		if err != nil || len(entries) > 0 {
@@ -152,28 +153,34 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// A process that is killed lets go of the lock, and one that waits gives up in time.
+// A lock ends with its holder, and waiting for it ends with the context.
 func TestLock(t *testing.T) {
-	s := newStore(t.TempDir())
-	unlock, err := s.lock(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Millisecond)
-	defer cancel()
-	if _, err := s.lock(ctx); err == nil || !strings.Contains(err.Error(), "another process holds the lock") {
-		t.Errorf("a second lock: %v", err)
-	}
-	unlock()
-	again, err := s.lock(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t.TempDir())
+		unlock, err := s.lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if _, err := s.lock(ctx); err == nil || !strings.Contains(err.Error(), "another process holds the lock") {
+			t.Errorf("a second lock: %v", err)
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("waited %v, want a minute", took)
+		}
+		unlock()
+		again, err := s.lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again()
+	})
 }
 
-// A full disk costs nothing but freshness, and leaves no half file to fill it.
-func TestDiskFull(t *testing.T) {
+// A full disk costs nothing but freshness, and no partial file is left to fill it.
+func TestFullDiskKeepsTheContent(t *testing.T) {
 	netlab.Need(t)
 	state := t.TempDir()
 	if err := unix.Mount("tmpfs", state, "tmpfs", 0, "size=256k"); err != nil {
@@ -189,16 +196,16 @@ func TestDiskFull(t *testing.T) {
 	b.holds(list(100, "example"))
 	b.clean()
 
-	// Not a byte is left: not even what went wrong can be remembered.
+	// Not a byte is free: not even the error can be stored.
 	filler := filepath.Join(state, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
 	if r := b.update(Failed, "no space left on device"); r.SaveErr == nil {
-		t.Error("the result does not tell that nothing could be remembered")
+		t.Error("the result does not tell that nothing could be stored")
 	}
 	if !strings.Contains(b.log.String(), "save metadata") {
-		t.Errorf("the log does not tell:\n%s", b.log)
+		t.Errorf("the log does not say so:\n%s", b.log)
 	}
 	if at := b.dueLocked(b.config.Sources[0], meta{}); !at.After(time.Now()) {
 		t.Error("it would be tried again without a pause")

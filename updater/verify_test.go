@@ -31,7 +31,7 @@ func tree(files map[string]string) http.HandlerFunc {
 	}
 }
 
-func TestSHA256(t *testing.T) {
+func TestPublishedSumIsRequired(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL+"/l.txt", "sha256_url: "+s.URL+"/SHA256SUMS")
 	text := list(3, "example")
@@ -93,7 +93,7 @@ func sign(t *testing.T, key minisign.PrivateKey, text string) string {
 	return string(r.Sign(key))
 }
 
-func TestSignature(t *testing.T) {
+func TestSignatureIsRequired(t *testing.T) {
 	public, private, err := minisign.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestSignature(t *testing.T) {
 }
 
 // What Debian's minisign signs is accepted.
-func TestMinisign(t *testing.T) {
+func TestSignatureMadeByMinisign(t *testing.T) {
 	netlab.Need(t, "minisign")
 	dir := t.TempDir()
 	run := func(args ...string) {

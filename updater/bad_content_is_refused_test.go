@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-func TestShrink(t *testing.T) {
+func TestShrinkingIsRefused(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL)
 	s.answer(file(list(100, "example")))
@@ -22,14 +22,14 @@ func TestShrink(t *testing.T) {
 	b.update(Updated, "")
 	b.holds(list(60, "example"))
 
-	// Asked for by hand it may.
+	// With --force it may.
 	s.answer(file(list(5, "example")))
 	b.update(Refused, "max_shrink")
 	b.updateWith(Flags{Force: true}, Updated, "")
 	b.holds(list(5, "example"))
 }
 
-func TestMaxShrinkAll(t *testing.T) {
+func TestMaxShrinkOf100Percent(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL, "max_shrink: 100%", "min_rules: 2")
 	s.answer(file(list(100, "example")))
@@ -41,8 +41,8 @@ func TestMaxShrinkAll(t *testing.T) {
 	b.holds(list(2, "example"))
 }
 
-// Another list than before may be smaller.
-func TestAnotherURL(t *testing.T) {
+// The list of another URL may be smaller.
+func TestListOfAnotherURLMayBeSmaller(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL+"/a")
 	s.answer(file(list(100, "example")))
@@ -56,7 +56,7 @@ func TestAnotherURL(t *testing.T) {
 	b.holds(list(3, "example"))
 }
 
-func TestUseless(t *testing.T) {
+func TestUselessContentIsRefused(t *testing.T) {
 	for text, why := range map[string]string{
 		"":                          "it has 0 rules, below min_rules 1",
 		"# nothing yet\n":           "it has 0 rules, below min_rules 1",
@@ -78,7 +78,7 @@ func TestUseless(t *testing.T) {
 }
 
 // A list whose format is forced is read as that.
-func TestFormat(t *testing.T) {
+func TestContentMustHaveTheFormat(t *testing.T) {
 	s := newSite(t)
 	b := newBox(t, s.URL, "format: hosts")
 	s.answer(file("0.0.0.0 a.example\n0.0.0.0 b.example\n"))
@@ -88,7 +88,7 @@ func TestFormat(t *testing.T) {
 }
 
 // A part of a real file, which its publisher compresses or not.
-func TestSelect(t *testing.T) {
+func TestSelectedPartIsChecked(t *testing.T) {
 	dir := os.Getenv("NAMEROUTE_LISTS")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared", "lists")
@@ -110,45 +110,4 @@ func TestSelect(t *testing.T) {
 	}
 	b.SetConfig(configOf(t, s.URL+"/geosite.dat", "select: no-such-category"))
 	b.updateWith(Flags{Force: true}, Failed, "unknown")
-}
-
-func TestDryRunAndDiff(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL)
-	s.answer(file("a.example\nb.example\nc.example\n"))
-	r := b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
-	b.holds("")
-	b.clean()
-	if fmt.Sprint(r.Added, r.Removed) != "[a.example b.example c.example] []" {
-		t.Errorf("came %v, went %v", r.Added, r.Removed)
-	}
-	b.update(Updated, "")
-	before := b.remembered()
-	s.answer(file("b.example\nc.example\nfull:d.example\n192.0.2.0/24"))
-	r = b.updateWith(Flags{DryRun: true, Diff: true}, Updated, "")
-	if fmt.Sprint(r.Added, r.Removed) != "[192.0.2.0/24 full:d.example] [a.example]" || r.Before != 3 {
-		t.Errorf("came %v, went %v, before %d", r.Added, r.Removed, r.Before)
-	}
-	b.holds("a.example\nb.example\nc.example\n")
-	if b.remembered() != before {
-		t.Errorf("a dry run is remembered: %+v", b.remembered())
-	}
-	b.clean()
-}
-
-func TestProgress(t *testing.T) {
-	s := newSite(t)
-	b := newBox(t, s.URL)
-	text := list(20000, "example")
-	s.answer(file(text))
-	var last, total int64
-	b.updateWith(Flags{Progress: func(name string, n, of int64) {
-		if name != "l" || n < last {
-			t.Errorf("%s: %d after %d", name, n, last)
-		}
-		last, total = n, of
-	}}, Updated, "")
-	if last != int64(len(text)) || total != last {
-		t.Errorf("the end is %d of %d, want %d", last, total, len(text))
-	}
 }

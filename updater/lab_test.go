@@ -2,7 +2,10 @@ package updater
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,17 +24,17 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		crash(dir) // the child of TestCrash
+		crash(dir) // the child of TestKilledStoreHasCompleteContent
 		return
 	}
 	if dir := os.Getenv(killedDir); dir != "" {
-		killed(dir) // the child of TestKilledDownload
+		killed(dir) // the child of TestKilledDownloadIsResumedIsResumed
 		return
 	}
 	netlab.Main(m)
 }
 
-// site is a web server whose answers a test scripts.
+// site is a web server with scripted answers.
 type site struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -55,7 +58,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
-// answer has the site answer so from now on, and forgets what it was asked.
+// answer sets the answer to all requests from now on, and clears the list of requests.
 func (s *site) answer(h http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +96,7 @@ type box struct {
 	log   *strings.Builder
 }
 
-// newBox makes an updater of list l at a URL; keys are more lines of it.
+// newBox makes an updater of list l at a URL; keys are further lines of the list.
 func newBox(t *testing.T, url string, keys ...string) *box {
 	t.Helper()
 	netlab.Need(t) // marked sockets
@@ -138,7 +141,7 @@ func (l *locked) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// update updates l and checks what became of it; why must be part of the error.
+// update updates l and wants an outcome, and words in the error.
 func (b *box) update(want Outcome, why string) Result {
 	b.t.Helper()
 	return b.updateWith(Flags{}, want, why)
@@ -162,7 +165,7 @@ func (b *box) updateWith(f Flags, want Outcome, why string) Result {
 	return r
 }
 
-// holds checks the content in use and that what is remembered fits to it.
+// holds wants this content in use, and metadata that matches it.
 func (b *box) holds(want string) {
 	b.t.Helper()
 	got, err := os.ReadFile(b.store.content("l"))
@@ -175,18 +178,18 @@ func (b *box) holds(want string) {
 	if err != nil || string(got) != want {
 		b.t.Fatalf("content is %.80q (%d bytes, %v), want %.80q (%d bytes)", got, len(got), err, want, len(want))
 	}
-	m := b.remembered()
+	m := b.meta()
 	sum, err := sumFile(b.store.content("l"))
 	if err != nil || m.SHA256 != sum {
-		b.t.Fatalf("remembered is the sum %s, the content has %s (%v)", m.SHA256, sum, err)
+		b.t.Fatalf("stored is the sum %s, the content has %s (%v)", m.SHA256, sum, err)
 	}
 	r, err := lists.Check(gateway.List{Name: "l", File: b.store.content("l")})
 	if err != nil || m.Rules != countRules(r) {
-		b.t.Fatalf("remembered are %d rules, the content has %d (%v)", m.Rules, countRules(r), err)
+		b.t.Fatalf("stored are %d rules, the content has %d (%v)", m.Rules, countRules(r), err)
 	}
 }
 
-func (b *box) remembered() meta {
+func (b *box) meta() meta {
 	b.t.Helper()
 	m, err := readMeta(b.store.meta("l"))
 	if err != nil {
@@ -195,13 +198,57 @@ func (b *box) remembered() meta {
 	return m
 }
 
-// clean checks that nothing half done lies about.
+// clean wants no temporary files.
 func (b *box) clean() {
 	b.t.Helper()
 	for _, glob := range []string{".updater/new/*", ".updater/.[!.]*", ".updater/*.part"} {
 		left, err := filepath.Glob(filepath.Join(gateway.FetchedDir(b.state), glob))
 		if err != nil || len(left) > 0 {
 			b.t.Errorf("left behind: %v (%v)", left, err)
+		}
+	}
+}
+
+// clock gives the box a clock that the test sets.
+func (b *box) clock(now time.Time) *time.Time {
+	at := now
+	b.options.Timers.now = func() time.Time { return at }
+	return &at
+}
+
+// secure makes a site with TLS, whose certificate the box trusts.
+func secure(t *testing.T, b *box) *site {
+	t.Helper()
+	s := &site{serve: http.NotFound}
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // failing handshakes are tested
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	if b != nil {
+		b.roots = x509.NewCertPool()
+		b.roots.AddCert(s.Certificate())
+	}
+	return s
+}
+
+func redirect(to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusFound)
+	}
+}
+
+// cut sends the header for all of the text and only n bytes of it.
+func cut(text string, n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"whole"`)
+		w.Header().Set("Accept-Ranges", "bytes")
+		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		io.WriteString(w, text[:n])
+		w.(http.Flusher).Flush()
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			conn.Close()
 		}
 	}
 }
