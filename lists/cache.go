@@ -1,12 +1,18 @@
 package lists
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/pace"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/lists/index"
@@ -27,7 +33,7 @@ func (l *Library) restore() {
 	switch {
 	case err == nil:
 		l.index.Store(ix)
-		l.holding = held
+		l.holdings = held
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, index.ErrOtherBuild): // after an upgrade: it may read formats differently
 		l.options.Log.Info("the index is compiled again", "file", file, "reason", err)
@@ -44,7 +50,7 @@ func (l *Library) store() {
 		return
 	}
 	file := filepath.Join(l.options.Cache, cacheName)
-	err := saveCache(file, buildID(), l.Index(), l.holding, l.pace)
+	err := saveCache(file, buildID(), l.Index(), l.holdings, l.pace)
 	if err == nil {
 		return
 	}
@@ -78,4 +84,104 @@ func saveCache(file, build string, ix *index.Index, held []*holding, p *pace.Pac
 		return err
 	}
 	return statefile.Replace(file, 0o600, func(w io.Writer) error { return ix.Store(p.Writer(w), build, attached) })
+}
+
+// buildID tells builds of the program apart by their file. It returns "" if that cannot be
+// read.
+func buildID() string {
+	file, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano())
+}
+
+// storedList is a list whose content is in a stored index.
+type storedList struct {
+	Read     gateway.List
+	Report   Report
+	Sum      digest
+	Prefixes []byte           // each preceded by its length
+	File     *storedSignature // nil: the next start must read the file whatever its signature
+}
+
+// storedSignature is a signature that can be relied on later.
+type storedSignature struct {
+	Size         int64
+	Mtime, Ctime [2]int64 // seconds and nanoseconds
+	Dev, Inode   uint64
+}
+
+// encodeHoldings encodes what a library knows of the lists in its index.
+func encodeHoldings(held []*holding) ([]byte, error) {
+	var stored []storedList
+	for _, h := range held {
+		if !h.good {
+			continue
+		}
+		s := storedList{Read: h.read, Report: h.report, Sum: h.sum, File: h.storedSignature()}
+		s.Report.Err = nil // File is nil then
+		for _, p := range h.prefixes {
+			b, err := p.MarshalBinary()
+			if err != nil {
+				return nil, err
+			}
+			s.Prefixes = append(append(s.Prefixes, byte(len(b))), b...)
+		}
+		stored = append(stored, s)
+	}
+	return json.Marshal(stored)
+}
+
+func (h *holding) storedSignature() *storedSignature {
+	s := h.sig
+	if s.young || s.missing || h.report.Err != nil || h.list != h.read {
+		return nil
+	}
+	return &storedSignature{
+		Size: s.size, Mtime: seconds(s.mtime), Ctime: seconds(s.ctime), Dev: s.dev, Inode: s.inode,
+	}
+}
+
+func seconds(t time.Time) [2]int64 { return [2]int64{t.Unix(), int64(t.Nanosecond())} }
+
+// decodeHoldings decodes what encodeHoldings returned of an index over lists of these names.
+func decodeHoldings(attached []byte, names []string) ([]*holding, error) {
+	var stored []storedList
+	if err := json.Unmarshal(attached, &stored); err != nil {
+		return nil, fmt.Errorf("%w: %w", index.ErrDamaged, err)
+	}
+	var held []*holding
+	for _, s := range stored {
+		h, ok := s.holding()
+		if !ok || !slices.Contains(names, s.Read.Name) {
+			return nil, index.ErrDamaged
+		}
+		held = append(held, h)
+	}
+	return held, nil
+}
+
+func (s storedList) holding() (*holding, bool) {
+	h := &holding{list: s.Read, read: s.Read, good: true, sum: s.Sum, report: s.Report, sig: signature{young: true}}
+	if f := s.File; f != nil {
+		h.sig = signature{
+			size: f.Size, mtime: time.Unix(f.Mtime[0], f.Mtime[1]), ctime: time.Unix(f.Ctime[0], f.Ctime[1]),
+			dev: f.Dev, inode: f.Inode,
+		}
+	}
+	for b := s.Prefixes; len(b) > 0; {
+		n := int(b[0])
+		var p netip.Prefix
+		if n >= len(b) || p.UnmarshalBinary(b[1:1+n]) != nil || !p.IsValid() {
+			return nil, false
+		}
+		h.prefixes = append(h.prefixes, p)
+		b = b[1+n:]
+	}
+	return h, true
 }

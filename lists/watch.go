@@ -14,7 +14,7 @@ import (
 // Watch at a time.
 func (l *Library) Watch(ctx context.Context, onSwap func()) {
 	filewatch.Run(ctx, filewatch.Options{
-		Files: l.files, Recheck: l.lists, Settle: l.options.Settle, Poll: l.options.Poll,
+		Files: l.files, Recheck: l.recheck, Settle: l.options.Settle, Poll: l.options.Poll,
 		Warn: func(err error) {
 			l.options.Log.Warn("files cannot be watched, changes are found by polling", "error", err)
 		},
@@ -33,8 +33,8 @@ func (l *Library) Watch(ctx context.Context, onSwap func()) {
 func (l *Library) files() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	files := make([]string, len(l.holding))
-	for i, h := range l.holding {
+	files := make([]string, len(l.holdings))
+	for i, h := range l.holdings {
 		files[i] = format.ParseSource(h.list.File).Path
 	}
 	return files

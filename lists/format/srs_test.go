@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/nameroute/nameroute/lists/entry"
 	"github.com/nameroute/nameroute/lists/format/ruleset"
 	"github.com/nameroute/nameroute/lists/format/ruleset/rulesettest"
 )
@@ -49,12 +46,6 @@ func TestSRS(t *testing.T) {
 	}
 }
 
-func sortedWords(s string) string {
-	w := strings.Fields(s)
-	slices.Sort(w)
-	return strings.Join(w, " ")
-}
-
 func TestSRSDamage(t *testing.T) {
 	good := rulesettest.SRSFile(2, rulesettest.SRSRule(0, rulesettest.SRSNames("a.test", "b.test"), rulesettest.SRSTexts(rulesettest.SRSKeyword, "key")))
 	for n := range good {
@@ -90,60 +81,6 @@ func TestSRSDamage(t *testing.T) {
 	for _, version := range []byte{0, ruleset.MaxVersion + 1} {
 		if _, _, err := readSelected(t, "x.srs", string(rulesettest.SRSFile(version)), ""); err == nil || err.Error() != fmt.Sprintf("srs: version %d: known are 1 to 5", version) {
 			t.Errorf("version %d: %v", version, err)
-		}
-	}
-}
-
-func TestMRS(t *testing.T) {
-	got, r, err := readSelected(t, "x.mrs", rulesettest.MRSFile(0, rulesettest.Trie(rulesettest.Int64, "+.suffix.test", "full.test", "*.one.test")), "")
-	want := `below:suffix.test full:full.test regexp:^[^.]+\.one\.test$`
-	if err != nil || sortedWords(got) != sortedWords(want) || r.Format != "mrs" {
-		t.Errorf("domains: %s, %+v, %v", got, r, err)
-	}
-	pair := func(first, last string) []byte {
-		a, b := netip.MustParseAddr(first).As16(), netip.MustParseAddr(last).As16()
-		return append(a[:], b[:]...)
-	}
-	text := rulesettest.MRSFile(1, slices.Concat(rulesettest.Int64(nil, 2), pair("192.0.2.0", "192.0.2.127"), pair("2001:db8::", "2001:db8::1")))
-	if got, _, err := readSelected(t, "x.mrs", text, ""); err != nil || got != "192.0.2.0/25 2001:db8::/127" {
-		t.Errorf("addresses: %s, %v", got, err)
-	}
-	for _, bad := range []string{rulesettest.MRSFile(2, nil), rulesettest.MRSFile(0, rulesettest.Int64(nil, 1<<60)), rulesettest.MRSFile(1, rulesettest.Int64(nil, 5)), "MRS\x01"} {
-		if _, _, err := readSelected(t, "x.mrs", bad, ""); err == nil {
-			t.Errorf("%q: no error", bad)
-		}
-	}
-}
-
-func TestSingbox(t *testing.T) {
-	for _, tt := range []struct{ text, want string }{
-		{`{"version":1,"rules":[{"domain":["a.test"],"domain_suffix":["b.test",".c.test"],"domain_keyword":"k1","domain_regex":"^r","ip_cidr":["192.0.2.0/24","2001:db8::1"]}]}`,
-			"full:a.test suffix:b.test below:c.test keyword:k1 regexp:^r 192.0.2.0/24 2001:db8::1/128"},
-		{`{"rules":[{"domain":"a.test"},{"domain_suffix":"b.test"}],"version":4}`, "full:a.test suffix:b.test"},
-		{`{"version":2,"rules":[{"domain":"a.test","port":[80,443]}]}`, "! it matches some packets only (port)"},
-		{`{"version":2,"rules":[{"domain":"a.test","invert":true}]}`, "! " + reasonInvert},
-		{`{"version":3,"rules":[{"domain":"a.test","network_interface_address":{"wifi":["2000::/3"]}}]}`, "! it matches some packets only (network_interface_address)"},
-		{`{"version":3,"rules":[{"type":"logical","mode":"or","rules":[{"domain":"a.test"},{"type":"logical","mode":"or","rules":[{"domain":"b.test"}]}]}]}`, "full:a.test full:b.test"},
-		{`{"version":3,"rules":[{"type":"logical","mode":"and","rules":[{"domain":"a.test"}]}]}`, "! " + reasonAnd},
-		{`{"version":3,"rules":[{"type":"logical","mode":"or","rules":[{"domain":"a.test"},{"type":"logical","mode":"and","rules":[{"domain":"b.test"}]}]}]}`, "full:a.test ! " + reasonAnd},
-		{`{"version":3,"rules":[{"domain":"Bücher.test"},{"domain":"a..b"}]}`, "full:xn--bcher-kva.test ! " + entry.ReasonLabel},
-	} {
-		got, r, err := readSelected(t, "x.json", tt.text, "")
-		for _, s := range r.Samples {
-			got = strings.TrimPrefix(got+" ! "+s.Reason, " ")
-		}
-		if err != nil || got != tt.want || r.Format != "singbox" {
-			t.Errorf("%s: %s, %v\nwant %s", tt.text, got, err, tt.want)
-		}
-	}
-	for _, bad := range []string{
-		`{"version":6,"rules":[]}`, `{"version":1}`, `{"version":1,"rules":[{"domain":[1]}]}`, `{"version":1,"rules":[{"domain":{}}]}`,
-		`{"version":1,"rules":[{"ip_cidr":"x"}]}`, `{"version":1,"rules":[`, `{"version":1,"rules":[{"domain":["a.test"`,
-		`{"version":1,"rules":[{"domain":"` + strings.Repeat("a", maxLine+9) + `"}]}`,
-		`{"version":1,"rules":` + strings.Repeat(`[`, 5000), `{"rules":"x"}`,
-	} {
-		if _, _, err := readSelected(t, "x.json", bad, ""); err == nil {
-			t.Errorf("%.80s: no error", bad)
 		}
 	}
 }
