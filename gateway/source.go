@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Defaults and bounds of the keys of a fetched list.
+// Defaults and bounds of the keys with which a list is kept fresh.
 const (
 	DefaultEvery     = 24 * time.Hour
 	MinEvery         = time.Minute
@@ -19,49 +19,50 @@ const (
 	DefaultMinRules  = 1
 	DefaultMaxShrink = 40 // percent
 	MaxMirrors       = 8
-	fetchedDir       = "lists-fetched"
+	fetchedFolder    = "lists-fetched"
 )
 
-// Source says where a list with `url` is fetched and what its content must be like. The
-// List of the same name reads the file that the updater stores.
+// Source is where a list with `url` comes from and what is asked of its content.
+// The list of the same name then reads the file that the updater keeps.
 type Source struct {
 	List      string
-	URLs      []string         // mirrors, http or https, tried in this order
-	Select    string           // the part of the file that is the list, such as a category; "" for all
+	URLs      []string         // mirrors, http or https, asked in this order
+	Select    string           // the part of the file that is the list, as a category; "" for all
 	Every     time.Duration    // time between two fetches
-	Via       string           // the route via which it is fetched
-	Resolvers []netip.AddrPort // queried via that route; empty: those of the route
+	Via       string           // the route by which it is fetched
+	Resolvers []netip.AddrPort // asked through that route; empty: those that the route has
 	SHA256URL string           // "" for none; never together with Signature
 	Signature Signature        // zero for none
 	Headers   []Header         // sent to the URLs' own hosts only, in the order of the file
 	Timeout   time.Duration    // for one fetch from one URL
-	MaxSize   int64            // bytes, compressed and decompressed
+	MaxSize   int64            // bytes, of what is sent and of what it unpacks to
 	MinRules  int              // content with fewer is refused
-	MaxShrink int              // percent of the rules that an update may remove; 100 allows all
+	MaxShrink int              // percent of the rules that may go at once; 100 allows all
 	Missing   Missing
 }
 
-// Signature is the minisign(1) signature of a list: Ed25519.
+// Signature says how the content of a list is signed: an Ed25519 signature as
+// minisign(1) writes it.
 type Signature struct {
 	Key string // the public key in base64, as in the second line of minisign.pub
-	URL string // "" is the list's own URL with .minisig appended to its path
+	URL string // "" is the list's own URL with .minisig behind its path
 }
 
-// Header is a header of an HTTP request.
+// Header is one line of an HTTP request.
 type Header struct{ Name, Value string }
 
-// Missing says what happens to names while a list has no content at all.
+// Missing says what becomes of names while a list has no content at all.
 type Missing string
 
-// MissingEmpty, the default, treats the list as empty. MissingFail answers names that are
-// on no other list with SERVFAIL until the list has content.
+// MissingEmpty has such a list hold no name, which is the default; MissingFail has
+// names that no loaded list claims answered SERVFAIL until the list is there.
 const (
 	MissingEmpty Missing = "empty"
 	MissingFail  Missing = "fail"
 )
 
-// Source returns the source of a list; ok is false for a list with `file` and for an
-// unknown one.
+// Source finds where a list is fetched from; ok is false for a list with `file`
+// and for an unknown one.
 func (c *Config) Source(list string) (s Source, ok bool) {
 	for _, s := range c.Sources {
 		if s.List == list {
@@ -71,8 +72,8 @@ func (c *Config) Source(list string) (s Source, ok bool) {
 	return Source{}, false
 }
 
-// WithState returns the configuration with the files of fetched lists below a state
-// directory, which is DefaultState after parsing.
+// WithState is the configuration with the files of fetched lists below a state
+// directory. Parse leaves them below DefaultState.
 func (c *Config) WithState(dir string) *Config {
 	d := *c
 	d.Lists = slices.Clone(c.Lists)
@@ -84,11 +85,11 @@ func (c *Config) WithState(dir string) *Config {
 	return &d
 }
 
-// FetchedDir returns the directory of fetched lists below a state directory.
-func FetchedDir(state string) string { return filepath.Join(state, fetchedDir) }
+// FetchedDir is the folder of fetched lists below a state directory.
+func FetchedDir(state string) string { return filepath.Join(state, fetchedFolder) }
 
-// File returns what the list of the source reads: the fetched file, followed by a colon
-// and the selected part, as in `file`.
+// File is what the list of the source reads: the fetched file, with the selected part
+// behind a colon as in `file`.
 func (s Source) File(state string) string {
 	file := filepath.Join(FetchedDir(state), s.List)
 	if s.Select != "" {

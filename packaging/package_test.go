@@ -96,7 +96,7 @@ func (c *container) inChroot(t *testing.T) {
 	defer c.in(t)()
 	c.want("dpkg -i /nameroute.deb", "write /etc/nameroute/gateway.yaml")
 	c.want("nameroute version", "nameroute ")
-	c.want("nameroute check || test $? = 3", "/etc/nameroute/gateway.yaml", "there is no Corefile: `nameroute init` writes one")
+	c.want("nameroute check || test $? = 3", "/etc/nameroute/gateway.yaml", "no Corefile: `nameroute init` writes one")
 	c.want("id nameroute", "nameroute")
 	c.want("man -w nameroute nameroute-run nameroute-down", "nameroute-run.8.gz")
 	c.want("systemctl is-enabled nameroute || :", "disabled")

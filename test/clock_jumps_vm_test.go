@@ -72,7 +72,7 @@ func TestClockJumps(t *testing.T) {
 	g.Box.Run("nft", "delete", "table", "inet", "nameroute")
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
-	g.p.WaitOutput(" runs", 15*time.Second)
+	g.p.WaitOutput("nameroute: started", 15*time.Second)
 	if left := g.left(addrs[0]); left < time.Minute {
 		t.Errorf("with a clock that is not set %s lives another %v", addrs[0], left)
 	}

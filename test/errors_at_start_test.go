@@ -196,11 +196,11 @@ func TestSecondRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	p := b.Start(b.command("run")...)
-	p.WaitOutput("runs", 10*time.Second)
+	p.WaitOutput("nameroute: started", 10*time.Second)
 	for _, part := range []string{"run", "dns", "gateway"} {
 		code, text := b.ends(b.command(part)...)
-		who := fmt.Sprintf("another nameroute runs already (process %d: ", p.Pid)
-		if code != 8 || !strings.Contains(text, who) || !strings.Contains(text, "`nameroute reload` has it read its files again, `nameroute down` ends it") {
+		who := fmt.Sprintf("another nameroute is already running (process %d: ", p.Pid)
+		if code != 8 || !strings.Contains(text, who) || !strings.Contains(text, "`nameroute reload` reloads its files, `nameroute down` removes everything of it") {
 			t.Errorf("%s: exit code %d, want 8; it wrote\n%s", part, code, text)
 		}
 	}
@@ -213,7 +213,7 @@ func TestSecondRun(t *testing.T) {
 	// The lock went with it, however it ends.
 	for range 2 {
 		p = b.Start(b.command("run")...)
-		p.WaitOutput("runs", 10*time.Second)
+		p.WaitOutput("nameroute: started", 10*time.Second)
 		p.Kill()
 	}
 }

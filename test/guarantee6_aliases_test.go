@@ -131,7 +131,7 @@ func TestAliasesSurvive(t *testing.T) {
 		{"nothing", func(int) {}},
 		{"SIGHUP", func(int) {
 			g.p.Signal(unix.SIGHUP)
-			g.p.WaitOutput("read again", 5*time.Second)
+			g.p.WaitOutput("reload complete", 5*time.Second)
 		}},
 		{"reload", func(int) { reload() }},
 		{"reload of a changed Corefile", func(i int) { change(i); reload() }},

@@ -62,7 +62,7 @@ func TestReboot(t *testing.T) {
 			g.linksUp()
 			g.p = g.Box.Launch(binary, "run")
 			g.logs(g.p)
-			g.p.WaitOutput(" runs", 15*time.Second)
+			g.p.WaitOutput("nameroute: started", 15*time.Second)
 			t.Logf("it runs %v after the links came up", time.Since(began).Round(time.Millisecond))
 			for _, a := range known {
 				// 300 s of TTL and 1 s of grace, less what has gone by since.

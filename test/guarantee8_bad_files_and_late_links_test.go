@@ -154,7 +154,7 @@ func TestNoWANYet(t *testing.T) {
 	g.WANDown()
 	g.p = g.Box.Launch(binary, quickDown...)
 	g.logs(g.p)
-	g.p.WaitOutput("runs", 10*time.Second)
+	g.p.WaitOutput("nameroute: started", 10*time.Second)
 	for _, name := range []string{"early.listed.example", "early.other.example"} {
 		if reply, err := g.Client.Query(newQuery(name), "udp"); err == nil && reply.Rcode == dns.RcodeSuccess {
 			t.Errorf("%s: answered without a WAN: %v", name, reply)

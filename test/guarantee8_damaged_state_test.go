@@ -155,7 +155,7 @@ func TestDiskFull(t *testing.T) {
 			if n := linesWith(full, "aliases cannot be stored"); n != 1 {
 				t.Errorf("%d lines say that names cannot be stored", n)
 			}
-			if n := linesWith(full, "the files are not taken up"); n != 0 {
+			if n := linesWith(full, "reload failed, keeping"); n != 0 {
 				t.Errorf("files were refused:\n%s", full)
 			}
 			sh(c.free)

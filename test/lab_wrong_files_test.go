@@ -28,19 +28,19 @@ var wrong = []struct {
 	},
 	{
 		"no gateway.yaml", map[string]string{"gateway.yaml": ""}, 3,
-		"gateway.yaml: there is no gateway.yaml: `nameroute init` writes one; or say where it is with --config",
+		"gateway.yaml: no gateway.yaml: `nameroute init` writes one, --config names another",
 	},
 	{
 		"duplicate marks", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    mark: 0x51000000\n  two:\n    wireguard: wg1.conf\n    mark: 0x51000000"), 3,
-		`gateway.yaml:8:11: routes.two.mark: 0x51000000: is also the mark of route vpn on line 3: want for example 0x52000000`,
+		`gateway.yaml:8:11: routes.two.mark: 0x51000000: is the mark of route vpn on line 3 too: set mark: 0x52000000`,
 	},
 	{
 		"duplicate tables", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    table: 7300\n  two:\n    wireguard: wg1.conf\n    table: 7300"), 3,
-		`gateway.yaml:8:12: routes.two.table: 7300: is also the table of route vpn on line 3: want another table`,
+		`gateway.yaml:8:12: routes.two.table: 7300: is the table of route vpn on line 3 too: set table: to another`,
 	},
 	{
 		"no Corefile", map[string]string{"Corefile": ""}, 4,
-		"Corefile: there is no Corefile: `nameroute init` writes one; or say where it is with --corefile",
+		"Corefile: no Corefile: `nameroute init` writes one, --corefile names another",
 	},
 	{
 		"unknown route in route", swap("Corefile", "route vpn", "route vpm"), 4,

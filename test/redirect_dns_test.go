@@ -60,7 +60,7 @@ func TestRedirect(t *testing.T) {
 	}
 	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	g.wantNoQueryByWAN("listed.example")
-	if text := g.nameroute("status"); !strings.Contains(text, "questions to other resolvers were answered here") {
+	if text := g.nameroute("status"); !strings.Contains(text, "queries to other resolvers answered here") {
 		t.Errorf("status does not say it:\n%s", text)
 	}
 	g.wantSettledTable()
@@ -78,7 +78,7 @@ func TestRedirect(t *testing.T) {
 	ask("on", false)
 	yaml := g.read("gateway.yaml")
 	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "", 1))
-	g.hangUp("read again")
+	g.hangUp("reload complete")
 	g.awaitAskedAt(hard[0], true)
 	ask("off", true)
 	g.wantAskedAt(g.Client, "off", hard)
@@ -86,7 +86,7 @@ func TestRedirect(t *testing.T) {
 		g.wantDoT(a, true)
 	}
 	g.Box.Write("gateway.yaml", strings.Replace(yaml, redirect, "redirect_dns: on\n", 1))
-	g.hangUp("read again")
+	g.hangUp("reload complete")
 	g.awaitAskedAt(hard[0], false)
 	ask("again", false)
 	g.wantRedirected("third", hard)

@@ -32,7 +32,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.Box.Write("gateway.yaml", strings.NewReplacer("routes:\n", route, "lists:\n", list).Replace(gatewayYAML))
 	g.Box.Write("Corefile", fmt.Sprintf(". {\n  listed second\n  route vpn2\n  cache\n  upstream vpn2 %s\n}\n%s", g.Plan.World.V6, corefile))
 	added := time.Now()
-	g.hangUp("read again")
+	g.hangUp("reload complete")
 	g.Box.AwaitNames("ready.second.example", 5*time.Second)
 	second := g.resolve("www.second.example")
 	g.awaitVia(g.Client, netlab.ViaTunnel(1), 8*time.Second, second...)
@@ -49,7 +49,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 
 	g.Box.Write("Corefile", corefile)
 	g.Box.Write("gateway.yaml", gatewayYAML)
-	g.hangUp("read again")
+	g.hangUp("reload complete")
 	_ = netlab.Poll(8*time.Second, func() error { return netlab.Check(g.kernelState() == before, "not yet") })
 	g.wantSame("after the route was removed", before, g.kernelState())
 	// The removed route's flows have the tunnel's source until the sidecar ends them.

@@ -32,7 +32,7 @@ func TestReloadLosesNoQuery(t *testing.T) {
 		} else {
 			g.Box.Write("Corefile", corefile+fmt.Sprintf("# %d\n", n))
 		}
-		g.hangUp("read again")
+		g.hangUp("reload complete")
 		time.Sleep(100 * time.Millisecond)
 	}
 	listed.wantAllAnswered(g)
@@ -86,7 +86,7 @@ func TestReloadRefusesWrongFiles(t *testing.T) {
 		g.wantVia(g.Client, netlab.ViaVPN, g.resolve("www.listed.example")...)
 		g.wantSame("with a wrong "+c.file, state, g.kernelState())
 		g.Box.Write(c.file, good[c.file])
-		g.hangUp("read again")
+		g.hangUp("reload complete")
 	}
 	flows.wantProgress(5 * time.Second)
 	asking.wantAllAnswered(g)

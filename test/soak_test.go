@@ -118,7 +118,7 @@ func (s *soak) events() []soakEvent {
 	next := func() int { turn++; return turn }
 	return []soakEvent{
 		{"ruleset flushed", soon, s.flush},
-		{"SIGHUP", soon, func() { s.hangUp("read again") }},
+		{"SIGHUP", soon, func() { s.hangUp("reload complete") }},
 		{"list", soon, func() {
 			name := fmt.Sprintf("added%d.example", next())
 			s.Box.Write("mine.txt", "listed.example\n"+name+"\n")

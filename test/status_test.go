@@ -17,16 +17,16 @@ type page struct {
 	Processes []struct{ Parts []string }
 	Problems  []string
 	Routes    []struct {
-		Name, Why string
-		Up        bool
-		V4, V6    bool
-		Since     time.Time
-		RX, TX    *int64
-		Tunnel    *struct {
+		Name, Reason string
+		Up           bool
+		V4, V6       bool
+		Since        time.Time
+		RX, TX       *int64
+		Tunnel       *struct {
 			Kind      string
 			Handshake time.Time
 		}
-		Stopped *struct{ Packets int }
+		Blocked *struct{ Packets int }
 	}
 	WAN struct {
 		Defaults  []string
@@ -46,7 +46,7 @@ type page struct {
 		Route   string
 		Healthy bool
 		Latency float64 `json:"latency_seconds"`
-		Queries int     `json:"questions"`
+		Queries int
 		Answers int
 	}
 	Blocks []struct {
@@ -112,7 +112,7 @@ func TestStatus(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true})
 		p := g.Box.Launch(binary, "status")
-		if code := exitOf(t, p); code != 1 || p.Output() != "nameroute: no nameroute runs: start it with `nameroute run`\n" {
+		if code := exitOf(t, p); code != 1 || p.Output() != "nameroute: nameroute is not running: start it with `nameroute run`\n" {
 			t.Errorf("exit code %d:\n%s", code, p.Output())
 		}
 	})
@@ -143,7 +143,7 @@ func (g *gate) checkStatus(processes int) {
 	}
 	vpn, wan := s.Routes[0], s.Routes[1]
 	if !vpn.Up || !vpn.V4 || !vpn.V6 || vpn.Since.IsZero() || vpn.Tunnel == nil || time.Since(vpn.Tunnel.Handshake) > time.Minute ||
-		*vpn.RX == 0 || *vpn.TX == 0 || vpn.Stopped == nil || vpn.Stopped.Packets != 0 {
+		*vpn.RX == 0 || *vpn.TX == 0 || vpn.Blocked == nil || vpn.Blocked.Packets != 0 {
 		g.t.Errorf("vpn: %+v", vpn)
 	}
 	if !wan.Up || wan.RX == nil || *wan.RX == 0 || len(s.WAN.Defaults) != 2 {
@@ -199,7 +199,7 @@ func (g *gate) checkDown(before page) {
 		_, _ = g.Client.ConnectWithin(g.World.Addresses("www.listed.example").V4, 200*time.Millisecond) // what is unanswered brings it down
 		return fmt.Errorf("exit code %d, vpn is %+v", code, s.Routes[0])
 	})
-	if vpn := s.Routes[0]; vpn.Up || !strings.Contains(vpn.Why, "silent") || !vpn.Since.After(before.Routes[0].Since) {
+	if vpn := s.Routes[0]; vpn.Up || !strings.Contains(vpn.Reason, "silent") || !vpn.Since.After(before.Routes[0].Since) {
 		g.t.Errorf("exit code 10, and vpn is %+v", vpn)
 	}
 }

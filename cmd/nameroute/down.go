@@ -10,10 +10,10 @@ import (
 func downCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "Take out everything that is ours and put back what was changed",
-		Long: `Take out everything that is ours: the nft table, the tunnels, the policy rules and
-routing tables; and put back the sysctls that were changed. The running nameroute does
-it and ends; where none runs, this does it itself.
+		Short: "Remove everything that nameroute set up and restore what it changed",
+		Long: `Remove the nft table, the tunnels, the policy rules and the routing tables of
+nameroute, and restore the sysctls that it changed. A running nameroute does it and
+stops; where none is running, this command does it itself.
 
 From then on listed names take the WAN like all others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -17,7 +17,7 @@ import (
 	"github.com/nameroute/nameroute/updater"
 )
 
-// listsCommand is `lists`, which shows them, with what can be done to one below it.
+// listsCommand is `lists`, which shows the lists, with the commands for one list below it.
 func listsCommand(o *options) *cobra.Command {
 	c := listsTableCommand(o)
 	c.AddCommand(graceful(rollbackCommand(o)), listsConvertCommand(), listsTestCommand(o))
@@ -28,7 +28,7 @@ func listsTableCommand(o *options) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "lists",
-		Short: "Show the lists: what they hold, where it comes from, how old it is",
+		Short: "Show the lists: content, source and age",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.Gateway()
@@ -51,10 +51,10 @@ func listsTableCommand(o *options) *cobra.Command {
 func rollbackCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rollback NAME",
-		Short: "Go back to the version of a fetched list before the one in use",
-		Long: `Go back to the version of a fetched list before the one in use. The version that is
-taken out is not taken again until its publisher changes it, or 'nameroute update
---force NAME' asks for it.`,
+		Short: "Restore the previous version of a fetched list",
+		Long: `Restore the version of a fetched list before the current one. The version that is
+replaced is not used again until its publisher changes it, or 'nameroute update --force
+NAME' fetches it.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
 		},
@@ -79,10 +79,10 @@ func listsConvertCommand() *cobra.Command {
 	var to, from string
 	c := &cobra.Command{
 		Use:   "convert FILE",
-		Short: "Write a list of any format in another",
-		Long: `Write a list of any format to standard output in another. A part of a file or
-folder stands behind a colon: geosite.dat:netflix, delegated-apnic-latest:CN. What the
-other format cannot say is counted on standard error.`,
+		Short: "Convert a list to another format",
+		Long: `Convert a list of any format to another, on standard output. A colon selects a part of a
+file or folder: geosite.dat:netflix, delegated-apnic-latest:CN. Rules that the other
+format cannot express are counted on standard error.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			done, err := lists.Convert(cmd.OutOrStdout(), fileList(args[0], from), to)
@@ -94,7 +94,7 @@ other format cannot say is counted on standard error.`,
 		},
 	}
 	c.Flags().StringVar(&to, "to", "plain", "format to write: "+strings.Join(format.Targets(), ", "))
-	c.Flags().StringVar(&from, "format", "", "format to read; without it, it is detected")
+	c.Flags().StringVar(&from, "format", "", "format to read; detected by default")
 	return c
 }
 
@@ -102,9 +102,10 @@ func listsTestCommand(o *options) *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "test LIST NAME...",
-		Short: "Say whether a list holds names, by which rule on which line, and why",
-		Long: `Say whether a list holds names, by which rule on which line, and why. LIST is a list
-of gateway.yaml, or a file. The exit code is 0 where all names are listed, else 1.`,
+		Short: "Tell whether names are on a list, by which rule on which line",
+		Long: `Tell whether names are on a list, by which rule on which line, and what the rule means.
+LIST is a list of gateway.yaml, or a file. The exit code is 0 if all names are listed,
+else 1.`,
 		Args: atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := o.list(args[0], format)
@@ -124,7 +125,7 @@ of gateway.yaml, or a file. The exit code is 0 where all names are listed, else 
 			return err
 		},
 	}
-	c.Flags().StringVar(&format, "format", "", "format to read; without it, it is detected, or as gateway.yaml says")
+	c.Flags().StringVar(&format, "format", "", "format to read; detected, or as in gateway.yaml, by default")
 	return c
 }
 
@@ -146,7 +147,7 @@ func (o *options) list(name, format string) (gateway.List, error) {
 			return l, nil
 		}
 	}
-	return gateway.List{}, exit.With(exit.Usage, fmt.Errorf("list %q: %s has none of that name; write ./%s for a file", name, o.Config, name))
+	return gateway.List{}, exit.With(exit.Usage, fmt.Errorf("list %q: %s has no list of that name; for a file write ./%s", name, o.Config, name))
 }
 
 func fileList(file, format string) gateway.List {

@@ -12,9 +12,10 @@ import (
 func reloadCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
-		Short: "Have the running nameroute read its files again",
-		Long: `Have the running nameroute read gateway.yaml, the Corefile, the lists and the
-providers' files again. Where one of them is wrong, what runs goes on and this says why.`,
+		Short: "Reload the files of the running nameroute",
+		Long: `Reload gateway.yaml, the Corefile, the lists and the providers' files of the running
+nameroute. If one of them is invalid, the running configuration stays in use and the
+reason is printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			n, err := control.AskAll(o.Run, "reload")
 			if n == 0 {

@@ -50,7 +50,7 @@ names take which route).`,
 	f := root.PersistentFlags()
 	f.StringVar(&o.Config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
 	f.StringVar(&o.Corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
-	f.StringVar(&o.State, "state", gateway.DefaultState, "directory for what is kept over a restart")
+	f.StringVar(&o.State, "state", gateway.DefaultState, "directory for state that survives restarts")
 	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
 	f.StringVar(&o.Run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
 	if err := completeFlags(root); err != nil {

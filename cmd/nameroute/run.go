@@ -13,11 +13,11 @@ import (
 )
 
 func runCommand(o *options) *cobra.Command {
-	return partCommand(o, "run", "Run the gateway: DNS, sets, tunnels and routing in one process", control.DNS, control.Gateway, control.Update)
+	return partCommand(o, "run", "Run everything in one process: resolver, nft table, tunnels, routing, list updates", control.DNS, control.Gateway, control.Update)
 }
 
 func dnsCommand(o *options) *cobra.Command {
-	return partCommand(o, "dns", "Run the dns half alone: the resolver and the nft table", control.DNS)
+	return partCommand(o, "dns", "Run the resolver and the nft table alone", control.DNS)
 }
 
 func gatewayCommand(o *options) *cobra.Command {
@@ -31,8 +31,8 @@ func partCommand(o *options, use, short string, parts ...control.Part) *cobra.Co
 		Short: short,
 		Long: short + `.
 
-It ends on SIGTERM and SIGINT and leaves everything in place, with the door closed;
-'nameroute down' takes out what is ours. SIGHUP has it read its files again.`,
+On SIGTERM and SIGINT it stops and leaves everything in place, with the kill switch
+active; 'nameroute down' removes everything. SIGHUP reloads its files.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return daemon.Run(cmd.Context(), daemon.Options{Paths: o.Paths, Parts: parts, Sidecar: timers, Version: version})
 		},
@@ -40,7 +40,7 @@ It ends on SIGTERM and SIGINT and leaves everything in place, with the door clos
 	f := c.Flags()
 	if slices.Contains(parts, control.Gateway) {
 		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
-		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "time between two looks at the tunnels")
+		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "interval between two checks of the tunnels")
 	}
 	return c
 }

@@ -10,12 +10,12 @@ func statusCommand(o *options) *cobra.Command {
 	var asJSON, watch bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show how routes, lists, sets and resolvers are",
-		Long: `Show how routes, lists, sets and resolvers are: what is up and since when, what the
-closed door stopped, how full the sets are, which resolvers answer and how fast.
+		Short: "Show the state of routes, lists, sets and resolvers",
+		Long: `Show the state of routes, lists, sets and resolvers: what is up and since when, what the
+kill switch blocked, how full the sets are, which resolvers answer and how fast.
 
 The names in the JSON are stable. The exit code is 0 where all routes are up, 10 where
-one is down, and 1 where nothing runs.`,
+one is down, and 1 where nameroute is not running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show := status.Print
 			if asJSON {
@@ -35,6 +35,6 @@ one is down, and 1 where nothing runs.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&watch, "watch", false, "show it anew each second, until Ctrl-C")
+	c.Flags().BoolVar(&watch, "watch", false, "refresh it every second, until Ctrl-C")
 	return c
 }

@@ -27,11 +27,11 @@ func updateCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "update [NAME...]",
 		Short: "Fetch the lists that have a url",
-		Long: `Fetch the lists that have a url, those named or all, whether they are due or not. What
-comes is checked before it is used; a running nameroute takes it up by itself.
+		Long: `Fetch the lists that have a url, the named ones or all, whether they are due or not.
+What is fetched is checked before it is used; a running nameroute uses it at once.
 
-With --daemon it stays and fetches each list when it is due, as 'nameroute run' does by
-itself. SIGHUP has it read gateway.yaml again.`,
+With --daemon it keeps running and fetches each list when it is due, as 'nameroute run'
+does. SIGHUP reloads gateway.yaml.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if daemonize && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
@@ -54,10 +54,10 @@ itself. SIGHUP has it read gateway.yaml again.`,
 	}
 	f := c.Flags()
 	f.BoolVar(&flags.DryRun, "dry-run", false, "fetch and check, and change nothing")
-	f.BoolVar(&flags.Force, "force", false, "fetch what has not changed too, and let lists shrink")
+	f.BoolVar(&flags.Force, "force", false, "fetch unchanged lists too, and accept lists that shrink")
 	f.BoolVar(&flags.Diff, "diff", false, "print the entries that were added and removed")
-	f.BoolVar(&daemonize, "daemon", false, "stay, and fetch each list when it is due")
-	f.DurationVar(&every, "every", 0, "with --daemon: the time between two fetches, instead of each list's own")
+	f.BoolVar(&daemonize, "daemon", false, "keep running, and fetch each list when it is due")
+	f.DurationVar(&every, "every", 0, "with --daemon: the interval between two fetches, instead of each list's own")
 	return c
 }
 
@@ -85,7 +85,7 @@ func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Con
 		}
 	}
 	if failed > 0 {
-		return exit.With(exit.List, fmt.Errorf("%s of %d not fetched; the content in use stays", output.Count(failed, "list"), len(results)))
+		return exit.With(exit.List, fmt.Errorf("%s of %d not fetched, keeping the current content", output.Count(failed, "list"), len(results)))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (s *shop) want(code int, want string, args ...string) {
 func TestUpdateCommand(t *testing.T) {
 	s := newShop(t, "")
 	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server answered 410 Gone\n"+
-		"1 list of 1 not fetched; the content in use stays", "update")
+		"1 list of 1 not fetched, keeping the current content", "update")
 	s.text = "one.example\ntwo.example\nthree.example\n"
 	s.want(exit.OK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
 	s.want(exit.OK, "news: updated: 3 rules (0 before)", "update")
@@ -86,7 +86,7 @@ func TestUpdateCommand(t *testing.T) {
 	s.want(exit.OK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
 	s.text = "one.example\n"
 	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rule where there were 2: it shrinks by 50%, above max_shrink 40%\n"+
-		"1 list of 1 not fetched; the content in use stays", "update")
+		"1 list of 1 not fetched, keeping the current content", "update")
 	s.want(exit.OK, "news: updated: 1 rules (2 before)", "update", "--force")
 
 	out, code := s.run("lists", "rollback", "news")
@@ -105,7 +105,7 @@ func TestUpdateCommand(t *testing.T) {
 func TestListsCommand(t *testing.T) {
 	s := newShop(t, ", every: 2h, missing: fail")
 	out, code := s.run("lists")
-	if code != exit.OK || !strings.Contains(out, "news: there is no content yet: names on no other list are answered SERVFAIL") {
+	if code != exit.OK || !strings.Contains(out, "news: no content yet: names on no other list are answered SERVFAIL") {
 		t.Errorf("%d\n%s", code, out)
 	}
 	s.text = "one.example\ntwo.example\nkeyword:three\n"

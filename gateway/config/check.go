@@ -8,33 +8,32 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// check checks what depends on more than one key, and derives the marks, tables and
-// priorities of routes that have none.
-func (c *builder) check() {
-	c.checkLifetime()
-	c.checkLinks()
-	c.checkSources()
-	c.checkPrefixes()
-	c.checkRedirect()
-	if c.numberRoutes() {
-		c.checkTables()
-		c.checkPriorities()
+// check does what needs more than one key, and fills in what a route has by its name.
+func (c *builder) check(r *reader) {
+	c.checkLifetime(r)
+	c.checkLinks(r)
+	c.checkSources(r)
+	c.checkPrefixes(r)
+	c.checkRedirect(r)
+	if c.numberRoutes(r) {
+		c.checkTables(r)
+		c.checkPriorities(r)
 	}
-	c.notes.Sort()
-	c.Notes = c.notes
+	r.notes.Sort()
+	c.Notes = r.notes
 }
 
-func (c *builder) checkLifetime() {
+func (c *builder) checkLifetime(r *reader) {
 	l := c.Lifetime
 	shown := func(key string, d time.Duration) string {
-		if c.positions.Has("lifetime." + key) {
+		if r.positions.Has("lifetime." + key) {
 			return shortDuration(d)
 		}
 		return shortDuration(d) + " (the default)"
 	}
 	above := func(key string, d time.Duration, why string) {
 		why = shown(key, d) + " is " + why + " the ceiling of " + shown("ceiling", l.Ceiling)
-		c.problem("lifetime."+key, "", why, "")
+		r.problem("lifetime."+key, "", why, "")
 	}
 	if l.Floor > l.Ceiling {
 		above("floor", l.Floor, "above")
@@ -44,119 +43,118 @@ func (c *builder) checkLifetime() {
 	}
 }
 
-// checkLinks refuses one interface in two roles: packets that come in by an egress are
-// not classified, and clients behind it would have no routes at all.
-func (c *builder) checkLinks() {
+// checkLinks refuses one interface in two roles: what comes in by an egress is
+// never classified, so that clients behind it would have no routes at all.
+func (c *builder) checkLinks(r *reader) {
 	if c.WANLink != "" && slices.Contains(c.LAN, c.WANLink) {
-		c.problem("wan", c.WANLink, "is also in lan", "")
+		r.problem("wan", c.WANLink, "is in lan too", "")
 	}
 	for i, route := range c.Routes {
-		link, key := route.Egress.Link, c.linkKey(route)
+		link, key := route.Egress.Link, linkKey(r, route)
 		if link == "" {
 			continue
 		}
 		switch {
 		case link == "lo":
-			c.problem(key, link, "is the loopback interface", "")
+			r.problem(key, link, "is the loopback interface", "")
 		case slices.Contains(c.LAN, link):
-			c.problem(key, link, "is also in lan", "")
+			r.problem(key, link, "is in lan too", "")
 		case link == c.WANLink && route.Egress.Kind != gateway.EgressNextHop:
-			c.problem(key, link, "is also the WAN", "")
+			r.problem(key, link, "is the wan", "")
 		}
 		for _, other := range c.Routes[:i] {
-			if c.sharesEgress(key, route, other) {
+			if sharedEgress(r, key, route, other) {
 				break
 			}
 		}
 	}
 }
 
-// sharesEgress reports a problem if two routes have the same egress. Only next hops may
-// share their interface.
-func (c *builder) sharesEgress(key string, a, b gateway.Route) bool {
+// sharedEgress reports two routes with one egress. Only next hops may share their
+// interface.
+func sharedEgress(r *reader, key string, a, b gateway.Route) bool {
 	hops := a.Egress.Kind == gateway.EgressNextHop && b.Egress.Kind == gateway.EgressNextHop
 	switch {
 	case a.Egress.File != "" && a.Egress.File == b.Egress.File:
-		c.problem("routes."+a.Name+"."+keyWireGuard, a.Egress.File, "is also the file of "+c.describe(b.Name),
-			"want a file with a key of its own")
+		r.problem("routes."+a.Name+"."+keyWireGuard, a.Egress.File, "is the file of "+describe(r, b.Name)+" too",
+			"one key cannot make two tunnels")
 		return true
 	case a.Egress.Link == b.Egress.Link && !hops:
 		want := ""
 		if a.Egress.Kind == gateway.EgressWireGuard {
-			want = "want another name in link:"
+			want = "set link: to another name"
 		}
-		c.problem(key, a.Egress.Link, "is also the interface of "+c.describe(b.Name), want)
+		r.problem(key, a.Egress.Link, "is the interface of "+describe(r, b.Name)+" too", want)
 		return true
 	}
 	return false
 }
 
-// linkKey returns the key that names a route's interface.
-func (c *builder) linkKey(route gateway.Route) string {
+func linkKey(r *reader, route gateway.Route) string {
 	key := "routes." + route.Name
 	for _, k := range []string{"link", keyWireGuard, keyInterface} {
-		if c.positions.Has(key + "." + k) {
+		if r.positions.Has(key + "." + k) {
 			return key + "." + k
 		}
 	}
 	return key
 }
 
-// describe names a route and its line, for a problem with another one.
-func (c *builder) describe(name string) string {
+// describe names another route and where it stands.
+func describe(r *reader, name string) string {
 	if name == gateway.WAN {
 		return "wan"
 	}
-	return fmt.Sprintf("route %s on line %d", name, c.positions.Find("routes."+name).Line)
+	return fmt.Sprintf("route %s on line %d", name, r.positions.Find("routes."+name).Line)
 }
 
-// numberRoutes gives each route its number and its mark. It reports false if a number is
-// wrong: what is derived from it is not worth checking then.
-func (c *builder) numberRoutes() bool {
-	if c.wrong("mask") {
+// numberRoutes gives each route its number and its mark. It reports false where
+// numbers were wrong, so that what is derived from them is not worth a look.
+func (c *builder) numberRoutes(r *reader) bool {
+	if r.wrong("mask") {
 		return false
 	}
-	before := len(c.problems)
+	before := len(r.problems)
 	owner := map[int]string{c.Mask.Max(): gateway.WAN}
-	var unnumbered []*gateway.Route
+	var homeless []*gateway.Route
 	for i := range c.Routes {
 		route := &c.Routes[i]
-		if !c.numberRoute(route) {
+		if !c.numberRoute(r, route) {
 			continue
 		}
 		if _, taken := owner[route.Number]; taken {
-			unnumbered = append(unnumbered, route)
+			homeless = append(homeless, route)
 			continue
 		}
 		owner[route.Number] = route.Name
 	}
-	for _, route := range unnumbered {
+	for _, route := range homeless {
 		key := "routes." + route.Name + ".mark"
-		why := "is also the mark of " + c.describe(owner[route.Number])
-		if !c.positions.Has(key) {
-			why += ", as derived from the name"
+		why := fmt.Sprintf("is the mark of %s too", describe(r, owner[route.Number]))
+		if !r.positions.Has(key) {
+			why += ", by the hash of the name"
 		}
-		want := "want a wider mask: all marks are taken"
+		want := "no mark is free: widen mask"
 		if n := freeNumber(owner, route.Number, c.Mask.Max()); n > 0 {
 			owner[n] = route.Name
-			want = fmt.Sprintf("want for example %#x", c.Mask.Mark(n).Value)
+			want = fmt.Sprintf("set mark: %#x", c.Mask.Mark(n).Value)
 		}
-		c.problem(key, fmt.Sprintf("%#x", route.Mark.Value), why, want)
+		r.problem(key, fmt.Sprintf("%#x", route.Mark.Value), why, want)
 	}
-	return len(c.problems) == before
+	return len(r.problems) == before
 }
 
-// numberRoute numbers one route by its mark, or by its name where it has none.
-func (c *builder) numberRoute(route *gateway.Route) bool {
+// numberRoute does it for one route. A mark that was given says the number.
+func (c *builder) numberRoute(r *reader, route *gateway.Route) bool {
 	key := "routes." + route.Name + ".mark"
 	value := route.Mark.Value
 	switch {
-	case c.wrong(key):
+	case r.wrong(key):
 		return false
 	case value == 0:
 		route.Number = gateway.HashNumber(route.Name, c.Mask)
 	case value&^uint32(c.Mask) != 0:
-		c.problem(key, fmt.Sprintf("%#x", value), fmt.Sprintf("has bits outside the mask %#x", uint32(c.Mask)),
+		r.problem(key, fmt.Sprintf("%#x", value), fmt.Sprintf("has bits outside the mask %#x", uint32(c.Mask)),
 			fmt.Sprintf("want for example %#x", c.Mask.Mark(gateway.HashNumber(route.Name, c.Mask)).Value))
 		return false
 	default:
@@ -166,7 +164,7 @@ func (c *builder) numberRoute(route *gateway.Route) bool {
 	return true
 }
 
-// freeNumber returns the next number after n that no route has, or 0.
+// freeNumber is the next number after n that nobody has, or 0.
 func freeNumber(owner map[int]string, n, highest int) int {
 	for i := range highest - 1 {
 		free := 1 + (n+i)%(highest-1)
@@ -177,23 +175,23 @@ func freeNumber(owner map[int]string, n, highest int) int {
 	return 0
 }
 
-func (c *builder) checkTables() {
+func (c *builder) checkTables(r *reader) {
 	owner := map[int]string{c.WANRoute().Table: gateway.WAN}
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if route.Table == 0 {
 			route.Table = gateway.DefaultTable + route.Number
 		}
-		c.checkUnique(owner, "table", route.Name, route.Table)
+		r.alone(owner, "table", route.Name, route.Table)
 	}
 }
 
-// checkPriorities requires every route's policy rule to come after the one that keeps
-// local networks local, and before that of table main.
-func (c *builder) checkPriorities() {
+// checkPriorities keeps every route's policy rule behind the one that keeps local
+// networks local, and before that of table main.
+func (c *builder) checkPriorities(r *reader) {
 	wan := c.WANRoute().Priority
 	if wan > lastPriority {
-		c.problem("priority", fmt.Sprint(c.Priority), "leaves no room for the policy rules of routes",
+		r.problem("priority", fmt.Sprint(c.Priority), "leaves no room for the routes' rules",
 			fmt.Sprintf("want at most %d", lastPriority-c.Mask.Max()))
 		return
 	}
@@ -204,25 +202,25 @@ func (c *builder) checkPriorities() {
 			route.Priority = c.Priority + route.Number
 		}
 		if route.Priority <= c.Priority {
-			c.problem("routes."+route.Name+".priority", fmt.Sprint(route.Priority),
-				"not after the first policy rule", fmt.Sprintf("want %d to %d", c.Priority+1, lastPriority))
+			r.problem("routes."+route.Name+".priority", fmt.Sprint(route.Priority),
+				"not behind the first policy rule", fmt.Sprintf("want %d to %d", c.Priority+1, lastPriority))
 			continue
 		}
-		c.checkUnique(owner, "priority", route.Name, route.Priority)
+		r.alone(owner, "priority", route.Name, route.Priority)
 	}
 }
 
-// checkUnique reports a number of a route that another route has too.
-func (c *builder) checkUnique(owner map[int]string, what, route string, n int) {
+// alone reports a number of a route that another route has already.
+func (r *reader) alone(owner map[int]string, what, route string, n int) {
 	key := "routes." + route + "." + what
 	first, taken := owner[n]
 	if !taken {
 		owner[n] = route
 		return
 	}
-	why := fmt.Sprintf("is also the %s of %s", what, c.describe(first))
-	if !c.positions.Has(key) {
-		why += ", as derived from the mark"
+	why := fmt.Sprintf("is the %s of %s too", what, describe(r, first))
+	if !r.positions.Has(key) {
+		why += ", by the route's mark"
 	}
-	c.problem(key, fmt.Sprint(n), why, "want another "+what)
+	r.problem(key, fmt.Sprint(n), why, "set "+what+": to another")
 }

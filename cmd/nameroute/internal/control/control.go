@@ -98,7 +98,7 @@ func (c *Server) Close() {
 }
 
 // ErrNotRunning means that no process listens on a control socket.
-var ErrNotRunning = errors.New("no nameroute runs")
+var ErrNotRunning = errors.New("nameroute is not running")
 
 // Ask sends one verb to a control socket.
 func Ask(name, verb string) error {

@@ -145,7 +145,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 	f = p.inUse.Load()
 	p.failing.Store(f.old != nil)
 	if f.old != nil {
-		p.log.Error("the files as they are cannot be used; the last good state runs instead", "error", f.old)
+		p.log.Error("the current files cannot be used, running the last good configuration", "error", f.old)
 		return nil
 	}
 	p.save(f)
@@ -159,7 +159,7 @@ func (p *process) compose(f *files) error {
 	var plane *dataplanePart
 	var table <-chan struct{} // closed when the nft table exists; nil: another process makes it
 	if p.o.has(control.DNS) {
-		plane = newDataplane(p.o, f)
+		plane = newDataplane(p.o, f, logging.New("dataplane"))
 		dns = newResolver(p.o.Paths, f, plane, p.look, p.fallBack)
 		table = dns.Ready()
 	}
@@ -198,7 +198,7 @@ func (p *process) fallBack(reason error) (*files, error) {
 // save stores files that work. A start or reload does not fail over it.
 func (p *process) save(f *files) {
 	if err := p.loader.save(f); err != nil {
-		p.log.Warn("the next start could not fall back to these files", "error", err)
+		p.log.Warn("the last good configuration cannot be stored", "error", err)
 	}
 }
 
@@ -225,7 +225,7 @@ func (p *process) announce() {
 	for _, r := range cfg.Routes {
 		routes = append(routes, r.Name)
 	}
-	p.log.Info("nameroute "+p.o.Version+" runs", "parts", p.o.Parts, "lan", cfg.LAN, "routes", routes)
+	p.log.Info("started", "version", p.o.Version, "parts", p.o.Parts, "lan", cfg.LAN, "routes", routes)
 	p.notify(daemon.SdNotifyReady)
 }
 
@@ -234,7 +234,7 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.log.Info("ends; everything stays in place and the door stays closed", "cause", context.Cause(ctx))
+			p.log.Info("stopping; kill switch stays active", "cause", context.Cause(ctx))
 			return nil
 		case <-p.alive:
 		case <-hangup:
@@ -251,10 +251,10 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 	}
 }
 
-// down removes all that is ours and has the process end.
+// down removes everything of ours from the kernel and ends the process.
 func (p *process) down(ctx context.Context) error {
 	if p.ending.Swap(true) {
-		return errors.New("it is going down already")
+		return errors.New("`nameroute down` is already at work")
 	}
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -264,7 +264,7 @@ func (p *process) down(ctx context.Context) error {
 	}
 	err := errors.Join(errs...)
 	if err == nil {
-		p.log.Info("all that was ours is taken out")
+		p.log.Info("everything of nameroute is removed")
 	}
 	p.quit <- err
 	return err

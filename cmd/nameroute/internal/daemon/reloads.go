@@ -97,12 +97,12 @@ func (p *process) serveReload() {
 	p.failing.Store(err != nil && !listsOnly)
 	switch {
 	case err == nil:
-		p.log.Info("the files are read again")
+		p.log.Info("reload complete")
 	case !loud: // it was said before
 	case listsOnly:
-		p.log.Error("the files are read again, but a list is not taken up", "error", err)
+		p.log.Error("reload complete, but a list keeps its last good content", "error", err)
 	default:
-		p.log.Error("the files are not taken up, what ran goes on", "error", err)
+		p.log.Error("reload failed, keeping the running configuration", "error", err)
 	}
 	if err != nil && loud {
 		reloadFailed.Inc()
@@ -115,7 +115,7 @@ func (p *process) reload() error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
 	if p.ending.Load() {
-		return errors.New("it is going down")
+		return errors.New("nameroute is going down")
 	}
 	p.notify(reloading())
 	defer p.notify(daemon.SdNotifyReady)

@@ -20,7 +20,7 @@ const downTimeout = 15 * time.Second
 
 // Remove takes out what earlier processes left; what was asked to end has left
 // nothing, but one half may have been killed while the other ran. It needs no
-// gateway.yaml: all that is ours carries a mark of its own.
+// gateway.yaml: everything of ours in the kernel carries a mark of its own.
 func Remove(ctx context.Context, p paths.Paths) error {
 	if err := privilege.Need(); err != nil {
 		return err

@@ -172,7 +172,7 @@ func (r *resolver) Check(ctx context.Context) error { return r.health.check(ctx)
 func (r *resolver) listeners() ([]firewall.Listener, error) {
 	inst := r.inst.Load()
 	if inst == nil {
-		return nil, errors.New("no server runs")
+		return nil, errors.New("no server is running")
 	}
 	return corecheck.Listeners(inst.Caddyfile())
 }

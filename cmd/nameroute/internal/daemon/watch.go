@@ -48,7 +48,9 @@ func (p *process) watchFiles(ctx context.Context) {
 	}
 	filewatch.Run(ctx, filewatch.Options{
 		Files: files, Settle: watchSettle, Poll: watchPoll,
-		Warn: func(err error) { p.log.Warn("configuration files", "error", err) },
+		Warn: func(err error) {
+			p.log.Warn("configuration files cannot be watched, polling them every 30 s", "error", err)
+		},
 	}, p.look)
 }
 

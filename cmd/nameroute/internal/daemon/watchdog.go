@@ -11,7 +11,7 @@ import (
 // tell sends systemd a state. Where no systemd started us it does nothing.
 func (p *process) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		p.log.Warn("tell systemd", "state", state, "error", err)
+		p.log.Warn("systemd cannot be notified", "state", state, "error", err)
 	}
 }
 
@@ -23,7 +23,7 @@ func reloading() string { return daemon.SdNotifyReloading + "\n" + daemon.SdNoti
 func (p *process) feedWatchdog(ctx context.Context) {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		p.log.Warn("systemd's watchdog is not fed", "error", err)
+		p.log.Warn("systemd's watchdog settings cannot be read", "error", err)
 		return
 	}
 	if limit == 0 {
@@ -42,7 +42,7 @@ func (p *process) feedWatchdog(ctx context.Context) {
 		}
 		if err := within(ctx, pause, checks); err != nil {
 			if ctx.Err() == nil {
-				p.log.Error("this process does not answer; systemd restarts it unless it soon does", "error", err, "limit", limit)
+				p.log.Error("not responding; systemd restarts this process unless it recovers", "error", err, "limit", limit)
 			}
 			continue
 		}

@@ -36,7 +36,7 @@ func PrintVerdict(w io.Writer, l gateway.List, v lists.Verdict) {
 		fmt.Fprintf(w, "  %v\n    %s\n", o, o.Meaning())
 	}
 	if len(v.Origins) == 0 {
-		fmt.Fprintln(w, "  no rule is about it")
+		fmt.Fprintln(w, "  no rule matches")
 	}
 	if v.More > 0 {
 		fmt.Fprintf(w, "  and %s more\n", output.Count(v.More, "rule"))

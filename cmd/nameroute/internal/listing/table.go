@@ -74,9 +74,9 @@ func (row *Row) fetched(s gateway.Source, st updater.ListStatus) {
 		row.LastError = st.Err.Error()
 	}
 	if st.Missing {
-		row.Error = "there is no content yet: its names are not routed"
+		row.Error = "no content yet: its names are not routed"
 		if s.Missing == gateway.MissingFail {
-			row.Error = "there is no content yet: names on no other list are answered SERVFAIL"
+			row.Error = "no content yet: names on no other list are answered SERVFAIL"
 		}
 	}
 }

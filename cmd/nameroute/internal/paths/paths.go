@@ -42,7 +42,7 @@ func (p Paths) Input(text []byte) caddy.Input {
 // names it.
 func ReadError(what, flag, file string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: there is no %s: `nameroute init` writes one; or say where it is with --%s", file, what, flag)
+		return fmt.Errorf("%s: no %s: `nameroute init` writes one, --%s names another", file, what, flag)
 	}
 	return fmt.Errorf("read %s: %w", what, err)
 }

@@ -11,12 +11,12 @@ import (
 
 // Doc is what `status --json` prints and what the control sockets answer to GET
 // /status. Its names and their meaning are stable: fields are added, never renamed or
-// taken away. Times are RFC 3339, sizes bytes, spans of time seconds. A field that is
-// missing is not known: of the halves apart, each knows its own part.
+// removed. Times are RFC 3339, sizes bytes, durations seconds. A missing field is not
+// known: where the parts run in processes of their own, each knows its own.
 type Doc struct {
 	At        time.Time  `json:"at"`
 	Processes []Process  `json:"processes"`
-	Problems  []string   `json:"problems,omitempty"` // what could not be read for this page
+	Problems  []string   `json:"problems,omitempty"` // what could not be read
 	Routes    []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
 	WAN       WAN        `json:"wan"`
 	Lists     []List     `json:"lists"`
@@ -33,7 +33,7 @@ type Process struct {
 	Version string         `json:"version"`
 	Parts   []control.Part `json:"parts"` // dns, gateway
 	Since   time.Time      `json:"since"`
-	// LastGood says why the files as they lie there are not in use; "": they are.
+	// LastGood is the reason why the last good files are in use; "": the current ones are.
 	LastGood string `json:"last_good,omitempty"`
 }
 
@@ -45,21 +45,21 @@ type Route struct {
 	Up        bool             `json:"up"`
 	V4        bool             `json:"v4"`
 	V6        bool             `json:"v6"`
-	Since     time.Time        `json:"since,omitzero"`     // it is up, or down
-	Why       string           `json:"why,omitempty"`      // it is down
+	Since     time.Time        `json:"since,omitzero"`     // when it went up or down
+	Reason    string           `json:"reason,omitempty"`   // why it is down
 	Note      string           `json:"note,omitempty"`     // what is wrong although it is up
-	Links     []string         `json:"links,omitempty"`    // interfaces that it leaves by
+	Links     []string         `json:"links,omitempty"`    // interfaces of the egress
 	RX        *int64           `json:"rx,omitempty"`       // bytes: of the tunnel, else of the interfaces, all traffic
 	TX        *int64           `json:"tx,omitempty"`       //
 	Tunnel    *Tunnel          `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
-	Stopped   *Counter         `json:"stopped,omitempty"`  // by the kill switch, since the nft table was made
+	Blocked   *Counter         `json:"blocked,omitempty"`  // by the kill switch, since the nft table was made
 	Resolvers []netip.AddrPort `json:"resolvers,omitzero"` // its own
 }
 
 // Tunnel is the WireGuard tunnel of a route.
 type Tunnel struct {
 	Kind      string           `json:"kind"`               // kernel or userspace
-	Handshake time.Time        `json:"handshake,omitzero"` // the youngest; missing: never
+	Handshake time.Time        `json:"handshake,omitzero"` // the latest; missing: never
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 }
 
@@ -69,22 +69,22 @@ type Counter struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// WAN is the way that everything else takes.
+// WAN is the egress of everything that no list names.
 type WAN struct {
-	Defaults  []string         `json:"defaults"`  // kernel routes that are followed, as ip(8) has them
-	Resolvers []netip.AddrPort `json:"resolvers"` // asked by `upstream wan` and for endpoints' names
+	Defaults  []string         `json:"defaults"`  // kernel routes that are followed, as ip(8) prints them
+	Resolvers []netip.AddrPort `json:"resolvers"` // of `upstream wan` and of endpoint names
 }
 
 // List is one list.
 type List struct {
 	Name     string    `json:"name"`
 	Format   string    `json:"format"`
-	Entries  int       `json:"entries"`  // on names, exceptions included
+	Entries  int       `json:"entries"`  // names, exceptions included
 	Prefixes int       `json:"prefixes"` // of addresses
-	Skipped  int       `json:"skipped"`  // lines, or names in them, that mean nothing
+	Skipped  int       `json:"skipped"`  // lines, or names in them, that cannot be parsed
 	Read     time.Time `json:"read"`     // when the content in use was read
 	LastGood bool      `json:"last_good"`
-	Error    string    `json:"error,omitempty"` // why the file as it is is not in use
+	Error    string    `json:"error,omitempty"` // why the current file is not in use
 }
 
 // Set is one set of learned addresses.
@@ -94,18 +94,18 @@ type Set struct {
 	Family    int    `json:"family"`
 	Elements  int    `json:"elements"`
 	Capacity  int    `json:"capacity,omitempty"` // missing: unlimited, or not known
-	PerMinute int    `json:"learned_per_minute"` // learned or prolonged in the last minute
+	PerMinute int    `json:"learned_per_minute"` // learned or refreshed in the last minute
 }
 
-// Upstream is one resolver that a block asks.
+// Upstream is one resolver that a block queries.
 type Upstream struct {
 	Address  string    `json:"address"`
 	Route    string    `json:"route"`
 	Healthy  bool      `json:"healthy"`
-	Fallback bool      `json:"fallback"`           // asked by the WAN, because the route is down
+	Fallback bool      `json:"fallback"`           // queried via the WAN, because the route is down
 	Latency  float64   `json:"latency_seconds"`    // smoothed; 0: no answer yet
-	Asked    uint64    `json:"questions"`          // sent since it is asked
-	Answered uint64    `json:"answers"`            //
+	Queries  uint64    `json:"queries"`            // sent since it is configured
+	Answers  uint64    `json:"answers"`            //
 	Seen     time.Time `json:"last_seen,omitzero"` // its last answer
 }
 
@@ -114,15 +114,15 @@ type Block struct {
 	Zones   []string `json:"zones"`
 	View    string   `json:"view,omitempty"` // its lists, joined by +
 	Routes  []string `json:"routes"`
-	Queries *uint64  `json:"queries,omitempty"`    // missing: nothing in the block counts them
-	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been asked
+	Queries *uint64  `json:"queries,omitempty"`    // missing: no plugin in the block counts them
+	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been queried
 }
 
 // Redirect is `redirect_dns`; it is missing where that is off.
 type Redirect struct {
-	Questions uint64 `json:"questions"`         // flows of lan's clients to other resolvers, answered by us
-	Refused   uint64 `json:"refused,omitempty"` // packets of theirs to port 853; missing: none, or allowed
-	Problem   string `json:"problem,omitempty"` // what is not redirected, and why
+	Queries  uint64 `json:"queries"`            // flows of LAN clients to other resolvers, answered by us
+	Rejected uint64 `json:"rejected,omitempty"` // their packets to port 853; missing: none, or allowed
+	Problem  string `json:"problem,omitempty"`  // what is not redirected, and why
 }
 
 // Kernel is what of the kernel is in use.

@@ -41,7 +41,7 @@ func (d *Doc) route(name string) *Route {
 			return &d.Routes[i]
 		}
 	}
-	return &Route{} // it came or went this moment: nobody looks at what is put there
+	return &Route{} // it was just added or removed: what is stored here is dropped
 }
 
 func (d *Doc) addWAN(cfg *gateway.Config) {
@@ -61,11 +61,11 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 	}
 }
 
-// AddSidecar adds what the loop knows, which is the one that decides about routes.
+// AddSidecar adds what the sidecar knows, which decides about routes.
 func (d *Doc) AddSidecar(s sidecar.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Name)
-		to.Up, to.V4, to.V6, to.Since, to.Why, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
+		to.Up, to.V4, to.V6, to.Since, to.Reason, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
@@ -91,7 +91,7 @@ func (r *Route) countLinks() {
 	for _, name := range r.Links {
 		link, err := netlink.LinkByName(name)
 		if err != nil || link.Attrs().Statistics == nil {
-			return // it went: the sidecar is about to say so
+			return // it is gone: the sidecar is about to report it
 		}
 		rx += int64(link.Attrs().Statistics.RxBytes)
 		tx += int64(link.Attrs().Statistics.TxBytes)
@@ -105,7 +105,7 @@ func (d *Doc) AddDNS(s instance.Status) {
 		to := d.route(r.Route.Name)
 		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
 		if r.Route.Name != gateway.WAN && s.Table {
-			to.Stopped = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
+			to.Blocked = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
 		}
 	}
 	for _, l := range s.Lists {
@@ -129,7 +129,7 @@ func (d *Doc) AddDNS(s instance.Status) {
 		d.Blocks = append(d.Blocks, blockOf(b))
 	}
 	if s.Redirect.On {
-		d.Redirect = &Redirect{Questions: s.Counts.Redirected.Packets, Refused: s.Counts.Refused.Packets, Problem: s.Problem}
+		d.Redirect = &Redirect{Queries: s.Counts.Redirected.Packets, Rejected: s.Counts.Refused.Packets, Problem: s.Problem}
 	}
 	if s.Table {
 		d.Kernel.Table = string(s.Features.Mode)
@@ -151,8 +151,8 @@ func blockOf(b instance.BlockStatus) Block {
 	return out
 }
 
-// Merge makes one page of what the halves say apart. The sidecar decides about
-// the routes; what a half does not know it leaves out.
+// Merge makes one document of those of several processes. The sidecar decides about the
+// routes; a process leaves out what it does not know.
 func Merge(docs []Doc) Doc {
 	out := docs[0]
 	for _, d := range docs[1:] {
@@ -181,14 +181,13 @@ func Merge(docs []Doc) Doc {
 	return out
 }
 
-// mergeRoute puts the two views of one route together. Only the sidecar knows since
-// when it is as it is.
+// mergeRoute merges two views of one route. Only the sidecar's has a time.
 func mergeRoute(a, b Route) Route {
 	if a.Since.IsZero() {
 		a, b = b, a
 	}
-	if a.Stopped == nil {
-		a.Stopped = b.Stopped
+	if a.Blocked == nil {
+		a.Blocked = b.Blocked
 	}
 	if a.Resolvers == nil {
 		a.Resolvers = b.Resolvers

@@ -19,11 +19,11 @@ func Print(out io.Writer, d Doc) error {
 		}
 		fmt.Fprintf(w, "nameroute %s, %s, process %d, since %s\n", p.Version, strings.Join(words, " and "), p.PID, output.Since(d.At, p.Since))
 		if p.LastGood != "" {
-			output.Remark(w, "the last good files are in use", p.LastGood)
+			output.Remark(w, "running the last good configuration", p.LastGood)
 		}
 	}
 	for _, p := range d.Problems {
-		output.Remark(w, "not known", p)
+		output.Remark(w, "cannot be read", p)
 	}
 	routesText(w, d)
 	listsText(w, d)
@@ -44,7 +44,7 @@ func printSection(w io.Writer, t *output.Table) {
 }
 
 func routesText(w io.Writer, d Doc) {
-	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">STOPPED", "BY")
+	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">BLOCKED", "VIA")
 	for _, r := range d.Routes {
 		state := "up"
 		if !r.Up {
@@ -54,13 +54,13 @@ func routesText(w io.Writer, d Doc) {
 		if r.Tunnel != nil {
 			handshake = output.Since(d.At, r.Tunnel.Handshake)
 		}
-		stopped := "-"
-		if r.Stopped != nil {
-			stopped = fmt.Sprint(r.Stopped.Packets)
+		blocked := "-"
+		if r.Blocked != nil {
+			blocked = fmt.Sprint(r.Blocked.Packets)
 		}
-		t.Add(r.Name, state, output.Since(d.At, r.Since), families(r), handshake, bytesOf(r.RX), bytesOf(r.TX), stopped, output.OrDash(strings.Join(r.Links, " ")))
-		if r.Why != "" {
-			t.Remark(r.Name, r.Why)
+		t.Add(r.Name, state, output.Since(d.At, r.Since), families(r), handshake, bytesOf(r.RX), bytesOf(r.TX), blocked, output.OrDash(strings.Join(r.Links, " ")))
+		if r.Reason != "" {
+			t.Remark(r.Name, r.Reason)
 		}
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
@@ -74,7 +74,7 @@ func routesText(w io.Writer, d Doc) {
 	for _, r := range d.WAN.Resolvers {
 		resolvers = append(resolvers, r.String())
 	}
-	output.Remark(w, "resolvers of the WAN", output.OrDash(strings.Join(resolvers, ", ")))
+	output.Remark(w, "WAN resolvers", output.OrDash(strings.Join(resolvers, ", ")))
 }
 
 func families(r Route) string {
@@ -120,7 +120,7 @@ func setsText(w io.Writer, d Doc) {
 }
 
 func upstreamsText(w io.Writer, d Doc) {
-	t := output.NewTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUESTIONS", ">ANSWERS")
+	t := output.NewTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUERIES", ">ANSWERS")
 	for _, u := range d.Upstreams {
 		health := "healthy"
 		if !u.Healthy {
@@ -133,7 +133,7 @@ func upstreamsText(w io.Writer, d Doc) {
 		if u.Latency > 0 {
 			latency = fmt.Sprintf("%.1f ms", u.Latency*1000)
 		}
-		t.Add(u.Address, u.Route, health, latency, fmt.Sprint(u.Asked), fmt.Sprint(u.Answered))
+		t.Add(u.Address, u.Route, health, latency, fmt.Sprint(u.Queries), fmt.Sprint(u.Answers))
 	}
 	printSection(w, t)
 }
@@ -160,9 +160,9 @@ func redirectText(w io.Writer, r *Redirect) {
 	if r == nil {
 		return
 	}
-	text := fmt.Sprintf("%d questions to other resolvers were answered here", r.Questions)
-	if r.Refused > 0 {
-		text += fmt.Sprintf(", %d packets of encrypted ones refused", r.Refused)
+	text := fmt.Sprintf("%d queries to other resolvers answered here", r.Queries)
+	if r.Rejected > 0 {
+		text += fmt.Sprintf(", %d packets to encrypted ones rejected", r.Rejected)
 	}
 	fmt.Fprintln(w)
 	output.Remark(w, "redirect_dns", text)
@@ -175,25 +175,25 @@ func kernelText(w io.Writer, k Kernel) {
 	var words []string
 	switch k.Table {
 	case "owned":
-		words = append(words, "the nft table is owned and outlives us")
+		words = append(words, "nft table owned and persistent")
 	case "replica":
-		words = append(words, "the nft table has an owned replica")
+		words = append(words, "nft table with an owned replica")
 	case "plain":
-		words = append(words, "the nft table is an ordinary one, and watched")
+		words = append(words, "nft table ordinary, watched for changes")
 	}
 	if k.Table != "" {
-		how := "added anew"
+		how := "replaced"
 		if k.Update {
-			how = "prolonged in place"
+			how = "updated in place"
 		}
-		words = append(words, "elements are "+how)
+		words = append(words, "elements "+how)
 	}
 	for _, kind := range k.WireGuard {
-		where := "of the kernel"
-		if kind != "kernel" {
-			where = "embedded"
+		if kind == "kernel" {
+			words = append(words, "WireGuard in the kernel")
+		} else {
+			words = append(words, "WireGuard embedded")
 		}
-		words = append(words, "WireGuard is "+where)
 	}
 	fmt.Fprintln(w)
 	output.Remark(w, "kernel", output.OrDash(strings.Join(words, "; ")))

@@ -29,16 +29,16 @@ func goldenStatus() Doc {
 		Routes: []Route{
 			{
 				Name: "vpn", Egress: "wireguard", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
-				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Stopped: &Counter{12, 1008},
+				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Blocked: &Counter{12, 1008},
 			},
 			{
 				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", Since: at.Add(-7 * time.Minute),
-				Why: "the far end is silent: last handshake 7m12s ago, packets unanswered", RX: n(999), TX: n(0),
-				Tunnel: &Tunnel{Kind: "userspace"}, Stopped: &Counter{},
+				Reason: "the far end is silent: last handshake 7m12s ago, packets unanswered", RX: n(999), TX: n(0),
+				Tunnel: &Tunnel{Kind: "userspace"}, Blocked: &Counter{},
 			},
 			{
 				Name: "office", Egress: "interface", OnDown: "block", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
-				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Stopped: &Counter{},
+				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Blocked: &Counter{},
 			},
 			{Name: "wan", Egress: "wan", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
@@ -55,15 +55,15 @@ func goldenStatus() Doc {
 			{"vpn4", "vpn", 4, 1234, 65536, 17}, {"vpn6", "vpn", 6, 65536, 65536, 0}, {"inet fw4 vpn_addresses_of_the_router", "a-very-long-name-of-a-second-vpn", 4, 3, 0, 1},
 		},
 		Upstreams: []Upstream{
-			{Address: "10.64.0.1:53", Route: "vpn", Healthy: true, Latency: 0.0213, Asked: 9000, Answered: 8990, Seen: at},
-			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", Fallback: true, Asked: 3},
+			{Address: "10.64.0.1:53", Route: "vpn", Healthy: true, Latency: 0.0213, Queries: 9000, Answers: 8990, Seen: at},
+			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", Fallback: true, Queries: 3},
 		},
 		Blocks: []Block{
 			{Zones: []string{"."}, View: "gfwlist+mine", Routes: []string{"vpn"}, Queries: u(12000), Hits: u(3000)},
 			{Zones: []string{"home.arpa.", "168.192.in-addr.arpa.", "10.in-addr.arpa."}},
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
-		Redirect: &Redirect{Questions: 1234, Refused: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
+		Redirect: &Redirect{Queries: 1234, Rejected: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
 		Kernel:   Kernel{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
 	}
 }
@@ -94,7 +94,7 @@ func TestStatusText(t *testing.T) {
 	dns.Kernel.Table, dns.Kernel.Update = "replica", false
 	for i := range dns.Routes {
 		r := &dns.Routes[i]
-		r.Since, r.Why, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil
+		r.Since, r.Reason, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil
 	}
 	for file, d := range map[string]Doc{"status.txt": goldenStatus(), "status-dns.txt": dns, "status-nothing.txt": {}} {
 		var out bytes.Buffer
@@ -131,12 +131,12 @@ func TestStatusOfHalves(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	sidecar := Doc{
 		At: at, Processes: []Process{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
-		Routes: []Route{{Name: "vpn", Up: false, Since: at, Why: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
+		Routes: []Route{{Name: "vpn", Up: false, Since: at, Reason: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
 		Kernel: Kernel{WireGuard: []string{"kernel"}},
 	}
 	dns := Doc{
 		At: at, Processes: []Process{{PID: 2, Parts: []control.Part{control.DNS}}}, Problems: []string{"same", "other"},
-		Routes: []Route{{Name: "vpn", Up: true, Stopped: &Counter{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
+		Routes: []Route{{Name: "vpn", Up: true, Blocked: &Counter{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
 		Sets:   []Set{{Set: "vpn4"}}, Kernel: Kernel{Table: "plain", Owner: true},
 	}
 	for name, docs := range map[string][]Doc{"sidecar first": {sidecar, dns}, "dns half first": {dns, sidecar}} {
@@ -145,7 +145,7 @@ func TestStatusOfHalves(t *testing.T) {
 			t.Errorf("%s: %+v", name, d)
 		}
 		vpn := d.route("vpn")
-		if vpn.Up || vpn.Why != "gone" || vpn.Stopped == nil || vpn.Stopped.Packets != 3 {
+		if vpn.Up || vpn.Reason != "gone" || vpn.Blocked == nil || vpn.Blocked.Packets != 3 {
 			t.Errorf("%s: vpn is %+v", name, vpn)
 		}
 		if wan := d.route("wan"); len(wan.Resolvers) != 1 || wan.Since.IsZero() {
