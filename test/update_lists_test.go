@@ -283,7 +283,7 @@ func TestListUpdates(t *testing.T) {
 	g.wantNoneClear(g.World.Addresses(publisher).All()...)
 	g.wantNoQueryByWAN("publisher.example")
 	g.wantAsked(netlab.ViaVPN, g.World.Queries(publisher))
-	if out := g.Box.Run(binary, "lists", "--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", k.state); !strings.Contains(out, "news  6002 ") {
+	if out := g.Box.Run(binary, "lists", "--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", k.state); !strings.Contains(strings.Join(strings.Fields(out), " "), "news 6002 ") {
 		t.Errorf("lists shows:\n%s", out)
 	}
 }
