@@ -15,7 +15,7 @@ var (
 	quoted = regexp.MustCompile("(systemd's |the kernel's )?`([^`]+)`")
 	// variable is the part of a quoted line that differs: placeholders, attributes, the part of
 	// the program that a line begins with.
-	variable = regexp.MustCompile(`\.\.\.|\b[A-Z]{4,}\b|\b[a-z_0-9]+=("[^"]*"?|\S*)|^(plugin/[a-z]+|lists): |"|\bN\b`)
+	variable = regexp.MustCompile(`\.\.\.|\b[A-Z]{4,}\b|\b[a-z_0-9]+=("[^"]*"?|\S*)|^(plugin/[a-z]+|nameroute|sidecar|dataplane|updater|resolver|lists): |"|\bN\b`)
 	// elsewhere are lines of CoreDNS, and names of metrics, which are put together.
 	elsewhere = regexp.MustCompile(`^(Reloading complete|coredns_[a-z_]+)$`)
 )
