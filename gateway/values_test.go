@@ -110,3 +110,16 @@ func TestAllRoutes(t *testing.T) {
 		t.Error("a change to the result changed the configuration")
 	}
 }
+
+// Marks of routes are in the kernel while the file is edited and the program is
+// upgraded: the hash must never change.
+func TestHashNumberIsFixed(t *testing.T) {
+	for name, want := range map[string]int{"vpn": 8, "office": 86, "isp2": 124} {
+		if got := HashNumber(name, DefaultMask); got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
+	}
+	if got := HashNumber("vpn", 0x3); got < 1 || got > 2 {
+		t.Errorf("smallest mask: %d, want 1 or 2", got)
+	}
+}

@@ -12,9 +12,9 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// FuzzParse: whatever the bytes are, Parse either says what is wrong and where, on
-// one line each and in order, or gives a configuration that holds what the other
-// packages rely on and that survives being printed and read again.
+// FuzzParse: whatever the bytes are, Parse returns either problems with their positions,
+// each on one line and in order, or a configuration with the invariants that other
+// packages rely on, which is the same after it is printed and parsed again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(everyKey))
 	for _, c := range problemCases {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -61,7 +60,7 @@ lists:
     missing: fail
 `
 
-// equal makes cmp compare addresses by ==, and leaves out where keys stood.
+// equal compares addresses by ==, and ignores the positions of keys.
 var equal = cmp.Options{
 	cmpopts.IgnoreFields(gateway.Config{}, "Positions"),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -77,7 +76,7 @@ func addrs(list ...string) []netip.Addr {
 	return as
 }
 
-func TestParseEveryKey(t *testing.T) {
+func TestEveryKeyIsRead(t *testing.T) {
 	got, err := Parse("/etc/nameroute/gateway.yaml", []byte(everyKey))
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +125,7 @@ func TestParseEveryKey(t *testing.T) {
 	}
 }
 
-func TestParseDefaults(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	want := &gateway.Config{
 		File: "/x/gateway.yaml", Mask: 0x7f000000, Priority: 7200, SetSize: 65536, Owner: "auto",
 		Lifetime: gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour},
@@ -156,7 +155,7 @@ func TestParseDefaults(t *testing.T) {
 }
 
 // A route needs only its egress; every other key without a value is its default.
-func TestParseRouteDefaults(t *testing.T) {
+func TestDefaultsOfARoute(t *testing.T) {
 	short, err := Parse("g.yaml", []byte("routes:\n  vpn:\n    wireguard: /etc/wireguard/wg0.conf\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -180,20 +179,7 @@ func TestParseRouteDefaults(t *testing.T) {
 	}
 }
 
-// Marks of routes are in the kernel while the file is edited and the program is
-// upgraded: the hash must never change.
-func TestHashNumberIsFixed(t *testing.T) {
-	for name, want := range map[string]int{"vpn": 8, "office": 86, "isp2": 124} {
-		if got := gateway.HashNumber(name, gateway.DefaultMask); got != want {
-			t.Errorf("%s: %d, want %d", name, got, want)
-		}
-	}
-	if got := gateway.HashNumber("vpn", 0x3); got < 1 || got > 2 {
-		t.Errorf("smallest mask: %d, want 1 or 2", got)
-	}
-}
-
-func TestParseAnchors(t *testing.T) {
+func TestAnchorsAndAliases(t *testing.T) {
 	c, err := Parse("g.yaml", []byte(`
 routes:
   a: {wireguard: a.conf, on_down: &down wan, snat: &nat [192.0.2.1]}
@@ -227,7 +213,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestNotes(t *testing.T) {
+func TestNotesOnAllowedValues(t *testing.T) {
 	c, err := Parse("gateway.yaml", []byte("routes:\n  a: {interface: tun0, mtu: 1279}\n  b: {interface: tun1, mtu: 1280}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -238,8 +224,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// What only shows when a value is used is reported at the place of its key.
-func TestConfigProblem(t *testing.T) {
+// What only shows when a value is used is reported at the position of its key.
+func TestProblemAtThePositionOfItsKey(t *testing.T) {
 	c, err := Parse("gateway.yaml", []byte("lists:\n  mine:\n    file: mine.txt\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -253,70 +239,5 @@ func TestConfigProblem(t *testing.T) {
 		if got := ProblemAt(c, key, "", "why", "").Error(); got != want {
 			t.Errorf("%s: %s, want %s", key, got, want)
 		}
-	}
-}
-
-func TestYAMLShowsDefaults(t *testing.T) {
-	c, err := Parse("/etc/nameroute/gateway.yaml", []byte(`
-lan: br-lan
-routes: {vpn: {wireguard: /etc/wireguard/wg0.conf, mark: 0x51000000}, out: {next_hop: 192.0.2.254, mark: 0x1000000}}
-lists: {mine: {file: "my list: 1.txt"}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `lan: [br-lan]
-wan: auto
-wan_resolvers: []
-mask: 0x7f000000
-exclude: []
-priority: 7200
-set_size: 65536
-lifetime:
-    floor: 1h
-    grace: 10m
-    ceiling: 24h
-owner: auto
-redirect_dns: off
-routes:
-    vpn:
-        wireguard: /etc/wireguard/wg0.conf
-        link: wg0
-        on_down: block
-        mark: 0x51000000
-        table: 7281
-        priority: 7281
-        private: refuse
-        snat: auto
-        evict: false
-        hooks: refuse
-    out:
-        next_hop: [192.0.2.254]
-        on_down: block
-        mark: 0x1000000
-        table: 7201
-        priority: 7201
-        private: refuse
-        snat: auto
-        evict: false
-lists:
-    mine:
-        file: '/etc/nameroute/my list: 1.txt'
-`
-	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(YAML(c), "\n")); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-func TestYAMLRoundTrip(t *testing.T) {
-	c, err := Parse("/etc/nameroute/gateway.yaml", []byte(everyKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := Parse("/etc/nameroute/gateway.yaml", []byte(YAML(c)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(c, again, equal); diff != "" {
-		t.Errorf("(-first +second)\n%s", diff)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-func TestParseSourceDefaults(t *testing.T) {
+func TestDefaultsOfAFetchedList(t *testing.T) {
 	c, err := Parse("g.yaml", []byte("lists: {l: {url: https://lists.example/l.txt}}"))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestWithState(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
+func TestSizesWithUnits(t *testing.T) {
 	for text, want := range map[string]int64{
 		"1": 1, "4096": 4096, "1K": 1 << 10, "64M": 64 << 20, "64MiB": 64 << 20, "1GB": 1 << 30, "4G": 4 << 30,
 		"0": 0, "5G": 0, "K": 0, "1T": 0, "1.5M": 0, "-1": 0, "7B": 0, "1m": 0, "18446744073709551615G": 0, "MiB": 0, "1i": 0,
@@ -62,8 +62,8 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// What allows others to change a list is told, and nothing else is.
-func TestSourceNotes(t *testing.T) {
+// A list that others can change is noted, and nothing else is.
+func TestUnprotectedListIsNoted(t *testing.T) {
 	c, err := Parse("gateway.yaml", []byte(`lists:
   a: {url: [https://lists.example/a, http://lists.example/a]}
   b: {url: http://lists.example/b, signature: {key: RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH}}
@@ -77,7 +77,7 @@ func TestSourceNotes(t *testing.T) {
 	}
 }
 
-func TestSourceProblems(t *testing.T) {
+func TestEveryProblemOfFetchedListsIsReported(t *testing.T) {
 	const text = `routes:
   tun: {interface: tun0}
 lists:

@@ -10,8 +10,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// Every wrong file gives all its problems at once, in the order of the file.
-func TestParseProblems(t *testing.T) {
+// All problems of a file are reported at once, in its order.
+func TestEveryProblemIsReported(t *testing.T) {
 	for _, c := range problemCases {
 		t.Run(c.name, func(t *testing.T) {
 			config, err := Parse("gateway.yaml", []byte(c.yaml))
@@ -25,8 +25,8 @@ func TestParseProblems(t *testing.T) {
 	}
 }
 
-// Callers reach the problems one by one.
-func TestProblemsUnwrap(t *testing.T) {
+// Callers get each problem.
+func TestProblemsAreReachableByErrorsAs(t *testing.T) {
 	_, err := Parse("/etc/gateway.yaml", []byte("wan: a\nwam: b\n"))
 	var all problem.Problems
 	var first problem.Problem
