@@ -36,23 +36,23 @@ const (
 	MaxInterfaceName = 15          // IFNAMSIZ - 1
 )
 
-// Config is gateway.yaml, checked, with every default filled in. It is immutable
-// once parsed and may be shared between goroutines.
+// Config is a checked gateway.yaml with every default filled in. It is immutable and may
+// be shared between goroutines.
 type Config struct {
 	File         string            // path it was read from, for messages
 	LAN          []string          // interfaces whose clients are served
 	WANLink      string            // interface of the WAN; "" follows the default route
-	WANResolvers []netip.AddrPort  // resolvers reached by the WAN; empty: those the system has
+	WANResolvers []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
 	Routes       []Route           // in the order of the file, which is their precedence; without wan
 	Lists        []List            // in the order of the file
 	Sources      []Source          // of the lists with url, in the order of the file
-	Exclude      []netip.Prefix    // never rerouted, as the box's own addresses and connected networks
+	Exclude      []netip.Prefix    // never rerouted, in addition to own, connected and special-use addresses
 	Mask         Mask              // the bits of the fwmark that are ours
 	Priority     int               // priority of the first policy rule
 	SetSize      int               // elements, for each learned set
 	Lifetime     Lifetime          // how long a learned address stays
-	Owner        Owner             // whether the nft table is made ours alone
-	Redirect     Redirect          // of lan clients' questions to others
+	Owner        Owner             // whether the nft table is owned
+	Redirect     Redirect          // of lan clients' queries to other resolvers
 	Notes        problem.Problems  // what is allowed and has a consequence, for `check` to show
 	Positions    problem.Positions // of each key in the file, for messages
 }
@@ -67,14 +67,14 @@ const (
 	OwnerOff  Owner = "off"
 )
 
-// List names a file of entries. One with a Source is fetched into that file.
+// List is a named file of entries. A list with a Source is fetched into that file.
 type List struct {
 	Name   string
 	File   string // absolute path
 	Format string // "" detects it
 }
 
-// Route finds a route by name, wan included. ok is false for an unknown name.
+// Route returns a route by its name, which may be wan.
 func (c *Config) Route(name string) (r Route, ok bool) {
 	if name == WAN {
 		return c.WANRoute(), true
@@ -87,8 +87,9 @@ func (c *Config) Route(name string) (r Route, ok bool) {
 	return Route{}, false
 }
 
-// WANRoute is the route that always exists. Its mark is the mask's highest value,
-// so that neither a learned address nor a listed endpoint pulls its sockets into a tunnel.
+// WANRoute returns the route that always exists. Its mark is the mask's highest value: a
+// socket that carries it is not pulled into a tunnel by a learned address or a listed
+// endpoint.
 func (c *Config) WANRoute() Route {
 	n := c.Mask.Max()
 	return Route{
@@ -98,12 +99,12 @@ func (c *Config) WANRoute() Route {
 	}
 }
 
-// AllRoutes returns the routes of the file in their order, and wan behind them.
+// AllRoutes returns the routes in the order of the file, followed by wan.
 func (c *Config) AllRoutes() []Route {
 	return append(slices.Clone(c.Routes), c.WANRoute())
 }
 
-// List finds a list by name.
+// List returns a list by its name.
 func (c *Config) List(name string) (l List, ok bool) {
 	for _, l := range c.Lists {
 		if l.Name == name {

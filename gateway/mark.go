@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// Mask is the contiguous run of fwmark bits that are nameroute's own; nothing
-// ever writes a bit outside it.
+// Mask is the contiguous run of fwmark bits that nameroute uses. It never writes a bit
+// outside the mask.
 type Mask uint32
 
 // Valid reports whether the mask is one run of at least two bits.
@@ -16,38 +16,38 @@ func (m Mask) Valid() bool {
 	return bits.OnesCount32(uint32(m)) >= 2 && run&(run+1) == 0
 }
 
-// Max is the highest route number that fits, which is wan's.
+// Max returns the highest route number, which is that of wan.
 func (m Mask) Max() int { return int(uint32(m) >> m.shift()) }
 
-// Mark places a route's number in the mask.
+// Mark returns the mark of a route by its number.
 func (m Mask) Mark(number int) Mark {
 	return Mark{Value: uint32(number) << m.shift() & uint32(m), Mask: uint32(m)}
 }
 
-// Number is the route number that a mark's value stands for.
+// Number returns the number of the route that has this mark.
 func (m Mask) Number(value uint32) int { return int(value & uint32(m) >> m.shift()) }
 
 func (m Mask) shift() int { return bits.TrailingZeros32(uint32(m)) }
 
-// HashNumber is the number, 1 to mask.Max()-1, that a route has by its name alone,
-// so that editing the file never moves the mark of a living flow.
+// HashNumber derives a route's number, 1 to mask.Max()-1, from its name alone, so that
+// editing the file never changes the mark of a live flow.
 func HashNumber(name string, m Mask) int {
 	h := fnv.New32a()
 	h.Write([]byte(name)) // never fails
 	return 1 + int(h.Sum32()%uint32(m.Max()-1))
 }
 
-// Mark is a fwmark as value and mask; never the whole mark.
+// Mark is a value in some bits of the fwmark. The other bits belong to other programs.
 type Mark struct {
 	Value uint32
 	Mask  uint32
 }
 
-// String prints the mark as ip(8) and nft(8) take it: 0x51000000/0x7f000000.
+// String prints the mark in the syntax of ip(8) and nft(8): 0x51000000/0x7f000000.
 func (m Mark) String() string { return fmt.Sprintf("%#x/%#x", m.Value, m.Mask) }
 
-// Apply writes the mark's bits into an existing mark and leaves the others alone.
+// Apply sets the mark's bits in a fwmark and returns the result.
 func (m Mark) Apply(old uint32) uint32 { return old&^m.Mask | m.Value }
 
-// Matches reports whether a packet's whole mark carries this one.
-func (m Mark) Matches(whole uint32) bool { return whole&m.Mask == m.Value }
+// Matches reports whether a fwmark has this value in the mark's bits.
+func (m Mark) Matches(fwmark uint32) bool { return fwmark&m.Mask == m.Value }

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Route is a named way out of the box: its sets, its mark, its routing table and
-// its egress. It is never a kernel route.
+// Route is a named way out of the box: its sets, its mark, its routing table and its
+// egress. It is never a kernel route.
 type Route struct {
-	Name     string
-	Number   int // 1 to Mask.Max(); the mark's value and, by default, the table's offset
-	Egress   Egress
-	OnDown   OnDown
-	Mark     Mark
-	Table    int
-	Priority int  // of its policy rule
-	MTU      int  // of its link, in bytes; 0 leaves it to the provider's file or the default
-	Private  bool // learn private and special-use addresses too (`private: learn`)
-	SNAT     SNAT
-	Hooks    bool     // `hooks: ignore`: hook commands in the provider's file are accepted, and not run
-	Prefixes []string // lists whose addresses and prefixes take the route, without any question
-	Evict    bool     // flows to an address that joins the route are moved to it
+	Name         string
+	Number       int // 1 to Mask.Max(); the mark's value and, by default, the table's offset
+	Egress       Egress
+	OnDown       OnDown
+	Mark         Mark
+	Table        int
+	Priority     int  // of its policy rule
+	MTU          int  // of its link, in bytes; 0 leaves it to the provider's file or the default
+	LearnPrivate bool // learn private and special-use addresses too (`private: learn`)
+	SNAT         SNAT
+	IgnoreHooks  bool     // accept a provider file with hook commands, without running them (`hooks: ignore`)
+	Prefixes     []string // lists whose addresses and prefixes take the route without a query for a name
+	Evict        bool     // reset flows to an address that joins the route
 }
 
-// reserved are the names of sets that are not a route's, and those whose sets nft(8)
-// could not name: ip6 and icmpv6 are words of its grammar.
+// reserved names are those of sets that do not belong to a route, and those with which
+// nft(8) cannot name a set: ip6 and icmpv6 are keywords of its grammar.
 var reserved = []string{WAN, "exclude", "special", "dns_exempt", "evicted", "ip", "icmpv"}
 
 // Reserved reports whether no route of gateway.yaml can have this name.
@@ -39,11 +39,11 @@ type Egress struct {
 	NextHops []netip.Addr // NextHop: at most one of each family
 }
 
-// EgressKind tells what an egress is made of.
+// EgressKind is the kind of an egress.
 type EgressKind string
 
-// The kinds of egress. A WireGuard interface is ours to make; an Interface and
-// the link of a NextHop belong to somebody else and are only used.
+// The kinds of egress. nameroute creates WireGuard interfaces; other interfaces are made
+// by other programs and only used.
 const (
 	EgressWireGuard EgressKind = "wireguard"
 	EgressInterface EgressKind = "interface"
@@ -51,27 +51,27 @@ const (
 	EgressWAN       EgressKind = "wan"
 )
 
-// OnDown says what becomes of a route's packets while it is down.
+// OnDown says what happens to a route's packets while it is down.
 type OnDown string
 
-// Block closes the door, which is the default; FallBack (`on_down: wan`) sends
-// new flows by the WAN.
+// Block is the kill switch, and the default. FallBack (`on_down: wan`) sends new flows
+// via the WAN.
 const (
 	Block    OnDown = "block"
 	FallBack OnDown = "wan"
 )
 
-// SNAT says how sources are translated on a route's egress.
+// SNAT is the source NAT on a route's egress.
 type SNAT struct {
 	Mode  SNATMode
 	Addrs []netip.Addr // SNATTo: at most one of each family
 }
 
-// SNATMode is how a source address is chosen.
+// SNATMode says how the source address is chosen.
 type SNATMode string
 
-// SNATAuto is snat to a WireGuard tunnel's static address and masquerade on other
-// egresses (whose flows end when the link goes down).
+// SNATAuto translates to a WireGuard tunnel's static address, and masquerades on other
+// egresses, whose flows end when the link goes down.
 const (
 	SNATAuto       SNATMode = "auto"
 	SNATOff        SNATMode = "off"
@@ -79,19 +79,19 @@ const (
 	SNATTo         SNATMode = "address"
 )
 
-// Family is an address family of the kernel's.
+// Family is an address family.
 type Family int
 
-// V4 and V6 number the families as their last header's version does.
+// V4 and V6 have the values of the version field of the IP header.
 const (
 	V4 Family = 4
 	V6 Family = 6
 )
 
-// Families lists both, in the order in which state is shown.
+// Families lists both families in the order of output.
 var Families = [...]Family{V4, V6}
 
-// FamilyOf tells an address's family; an IPv4-mapped IPv6 address is IPv4.
+// FamilyOf returns the family of an address. An IPv4-mapped IPv6 address is IPv4.
 func FamilyOf(a netip.Addr) Family {
 	if a.Unmap().Is4() {
 		return V4
@@ -99,10 +99,10 @@ func FamilyOf(a netip.Addr) Family {
 	return V6
 }
 
-// Set names the route's set of learned addresses: vpn4, vpn6.
+// Set returns the name of the route's set of learned addresses: vpn4, vpn6.
 func (r Route) Set(f Family) string { return r.Name + f.digit() }
 
-// PrefixSet names the route's set of prefixes from lists: vpn4p, vpn6p.
+// PrefixSet returns the name of the route's set of prefixes from lists: vpn4p, vpn6p.
 func (r Route) PrefixSet(f Family) string { return r.Name + f.digit() + "p" }
 
 func (f Family) digit() string {
@@ -119,17 +119,17 @@ type Lifetime struct {
 	Ceiling time.Duration // but never longer than this
 }
 
-// Of turns the TTL of an answer that is about to be served into the time for which
-// its elements must still live (need) and the time that they are given when they
-// would not (want): TTL and grace, within floor and ceiling. Guarantee 2.
+// Of converts the TTL of an answer that is about to be served into the time for which its
+// elements must still live (need), and the timeout that they get if they do not (want):
+// TTL + grace, within floor and ceiling. Guarantee 2.
 //
-// need is half a grace short of that. A cache counts TTLs down in whole seconds, so
-// the end that each hit asks for moves by fractions; without the slack every hit
-// would prolong its elements by that much, each time by a call to the kernel.
+// need is half a grace shorter. A cache counts TTLs down in whole seconds, so the end
+// that each hit asks for differs by fractions of a second; without the slack every hit
+// would extend its elements by that much, each time with a call to the kernel.
 func (l Lifetime) Of(ttl time.Duration) (need, want time.Duration) {
 	full := min(ttl+l.Grace, l.Ceiling)
 	return full - l.Grace/2, max(full, l.Floor)
 }
 
-// MaxTTL is the highest TTL that may be served, so that an element outlives it.
+// MaxTTL returns the highest TTL that may be served: an element must outlive it.
 func (l Lifetime) MaxTTL() time.Duration { return l.Ceiling - l.Grace }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Defaults and bounds of the keys with which a list is kept fresh.
+// Defaults and bounds of the keys of a fetched list.
 const (
 	DefaultEvery     = 24 * time.Hour
 	MinEvery         = time.Minute
@@ -19,50 +19,49 @@ const (
 	DefaultMinRules  = 1
 	DefaultMaxShrink = 40 // percent
 	MaxMirrors       = 8
-	fetchedFolder    = "lists-fetched"
+	fetchedDir       = "lists-fetched"
 )
 
-// Source is where a list with `url` comes from and what is asked of its content.
-// The list of the same name then reads the file that the updater keeps.
+// Source says where a list with `url` is fetched and what its content must be like. The
+// List of the same name reads the file that the updater stores.
 type Source struct {
 	List      string
-	URLs      []string         // mirrors, http or https, asked in this order
-	Select    string           // the part of the file that is the list, as a category; "" for all
+	URLs      []string         // mirrors, http or https, tried in this order
+	Select    string           // the part of the file that is the list, such as a category; "" for all
 	Every     time.Duration    // time between two fetches
-	Via       string           // the route by which it is fetched
-	Resolvers []netip.AddrPort // asked through that route; empty: those that the route has
+	Via       string           // the route via which it is fetched
+	Resolvers []netip.AddrPort // queried via that route; empty: those of the route
 	SHA256URL string           // "" for none; never together with Signature
 	Signature Signature        // zero for none
 	Headers   []Header         // sent to the URLs' own hosts only, in the order of the file
 	Timeout   time.Duration    // for one fetch from one URL
-	MaxSize   int64            // bytes, of what is sent and of what it unpacks to
+	MaxSize   int64            // bytes, compressed and decompressed
 	MinRules  int              // content with fewer is refused
-	MaxShrink int              // percent of the rules that may go at once; 100 allows all
+	MaxShrink int              // percent of the rules that an update may remove; 100 allows all
 	Missing   Missing
 }
 
-// Signature says how the content of a list is signed: an Ed25519 signature as
-// minisign(1) writes it.
+// Signature is the minisign(1) signature of a list: Ed25519.
 type Signature struct {
 	Key string // the public key in base64, as in the second line of minisign.pub
-	URL string // "" is the list's own URL with .minisig behind its path
+	URL string // "" is the list's own URL with .minisig appended to its path
 }
 
-// Header is one line of an HTTP request.
+// Header is a header of an HTTP request.
 type Header struct{ Name, Value string }
 
-// Missing says what becomes of names while a list has no content at all.
+// Missing says what happens to names while a list has no content at all.
 type Missing string
 
-// MissingEmpty has such a list hold no name, which is the default; MissingFail has
-// names that no loaded list claims answered SERVFAIL until the list is there.
+// MissingEmpty, the default, treats the list as empty. MissingFail answers names that are
+// on no other list with SERVFAIL until the list has content.
 const (
 	MissingEmpty Missing = "empty"
 	MissingFail  Missing = "fail"
 )
 
-// Source finds where a list is fetched from; ok is false for a list with `file`
-// and for an unknown one.
+// Source returns the source of a list; ok is false for a list with `file` and for an
+// unknown one.
 func (c *Config) Source(list string) (s Source, ok bool) {
 	for _, s := range c.Sources {
 		if s.List == list {
@@ -72,8 +71,8 @@ func (c *Config) Source(list string) (s Source, ok bool) {
 	return Source{}, false
 }
 
-// WithState is the configuration with the files of fetched lists below a state
-// directory. Parse leaves them below DefaultState.
+// WithState returns the configuration with the files of fetched lists below a state
+// directory, which is DefaultState after parsing.
 func (c *Config) WithState(dir string) *Config {
 	d := *c
 	d.Lists = slices.Clone(c.Lists)
@@ -85,11 +84,11 @@ func (c *Config) WithState(dir string) *Config {
 	return &d
 }
 
-// FetchedDir is the folder of fetched lists below a state directory.
-func FetchedDir(state string) string { return filepath.Join(state, fetchedFolder) }
+// FetchedDir returns the directory of fetched lists below a state directory.
+func FetchedDir(state string) string { return filepath.Join(state, fetchedDir) }
 
-// File is what the list of the source reads: the fetched file, with the selected part
-// behind a colon as in `file`.
+// File returns what the list of the source reads: the fetched file, followed by a colon
+// and the selected part, as in `file`.
 func (s Source) File(state string) string {
 	file := filepath.Join(FetchedDir(state), s.List)
 	if s.Select != "" {

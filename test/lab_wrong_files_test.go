@@ -32,11 +32,11 @@ var wrong = []struct {
 	},
 	{
 		"duplicate marks", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    mark: 0x51000000\n  two:\n    wireguard: wg1.conf\n    mark: 0x51000000"), 3,
-		`gateway.yaml:8:11: routes.two.mark: 0x51000000: is the mark of route vpn on line 3 too: set mark: 0x52000000`,
+		`gateway.yaml:8:11: routes.two.mark: 0x51000000: is also the mark of route vpn on line 3: want for example 0x52000000`,
 	},
 	{
 		"duplicate tables", swap("gateway.yaml", "wg0.conf", "wg0.conf\n    table: 7300\n  two:\n    wireguard: wg1.conf\n    table: 7300"), 3,
-		`gateway.yaml:8:12: routes.two.table: 7300: is the table of route vpn on line 3 too: set table: to another`,
+		`gateway.yaml:8:12: routes.two.table: 7300: is also the table of route vpn on line 3: want another table`,
 	},
 	{
 		"no Corefile", map[string]string{"Corefile": ""}, 4,

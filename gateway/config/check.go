@@ -8,32 +8,33 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// check does what needs more than one key, and fills in what a route has by its name.
-func (c *builder) check(r *reader) {
-	c.checkLifetime(r)
-	c.checkLinks(r)
-	c.checkSources(r)
-	c.checkPrefixes(r)
-	c.checkRedirect(r)
-	if c.numberRoutes(r) {
-		c.checkTables(r)
-		c.checkPriorities(r)
+// check checks what depends on more than one key, and derives the marks, tables and
+// priorities of routes that have none.
+func (c *builder) check() {
+	c.checkLifetime()
+	c.checkLinks()
+	c.checkSources()
+	c.checkPrefixes()
+	c.checkRedirect()
+	if c.numberRoutes() {
+		c.checkTables()
+		c.checkPriorities()
 	}
-	r.notes.Sort()
-	c.Notes = r.notes
+	c.notes.Sort()
+	c.Notes = c.notes
 }
 
-func (c *builder) checkLifetime(r *reader) {
+func (c *builder) checkLifetime() {
 	l := c.Lifetime
 	shown := func(key string, d time.Duration) string {
-		if r.positions.Has("lifetime." + key) {
+		if c.positions.Has("lifetime." + key) {
 			return shortDuration(d)
 		}
 		return shortDuration(d) + " (the default)"
 	}
 	above := func(key string, d time.Duration, why string) {
 		why = shown(key, d) + " is " + why + " the ceiling of " + shown("ceiling", l.Ceiling)
-		r.problem("lifetime."+key, "", why, "")
+		c.problem("lifetime."+key, "", why, "")
 	}
 	if l.Floor > l.Ceiling {
 		above("floor", l.Floor, "above")
@@ -43,118 +44,119 @@ func (c *builder) checkLifetime(r *reader) {
 	}
 }
 
-// checkLinks refuses one interface in two roles: what comes in by an egress is
-// never classified, so that clients behind it would have no routes at all.
-func (c *builder) checkLinks(r *reader) {
+// checkLinks refuses one interface in two roles: packets that come in by an egress are
+// not classified, and clients behind it would have no routes at all.
+func (c *builder) checkLinks() {
 	if c.WANLink != "" && slices.Contains(c.LAN, c.WANLink) {
-		r.problem("wan", c.WANLink, "is in lan too", "")
+		c.problem("wan", c.WANLink, "is also in lan", "")
 	}
 	for i, route := range c.Routes {
-		link, key := route.Egress.Link, linkKey(r, route)
+		link, key := route.Egress.Link, c.linkKey(route)
 		if link == "" {
 			continue
 		}
 		switch {
 		case link == "lo":
-			r.problem(key, link, "is the loopback interface", "")
+			c.problem(key, link, "is the loopback interface", "")
 		case slices.Contains(c.LAN, link):
-			r.problem(key, link, "is in lan too", "")
+			c.problem(key, link, "is also in lan", "")
 		case link == c.WANLink && route.Egress.Kind != gateway.EgressNextHop:
-			r.problem(key, link, "is the wan", "")
+			c.problem(key, link, "is also the WAN", "")
 		}
 		for _, other := range c.Routes[:i] {
-			if sharedEgress(r, key, route, other) {
+			if c.sharesEgress(key, route, other) {
 				break
 			}
 		}
 	}
 }
 
-// sharedEgress reports two routes with one egress. Only next hops may share their
-// interface.
-func sharedEgress(r *reader, key string, a, b gateway.Route) bool {
+// sharesEgress reports a problem if two routes have the same egress. Only next hops may
+// share their interface.
+func (c *builder) sharesEgress(key string, a, b gateway.Route) bool {
 	hops := a.Egress.Kind == gateway.EgressNextHop && b.Egress.Kind == gateway.EgressNextHop
 	switch {
 	case a.Egress.File != "" && a.Egress.File == b.Egress.File:
-		r.problem("routes."+a.Name+"."+keyWireGuard, a.Egress.File, "is the file of "+describe(r, b.Name)+" too",
-			"one key cannot make two tunnels")
+		c.problem("routes."+a.Name+"."+keyWireGuard, a.Egress.File, "is also the file of "+c.describe(b.Name),
+			"want a file with a key of its own")
 		return true
 	case a.Egress.Link == b.Egress.Link && !hops:
 		want := ""
 		if a.Egress.Kind == gateway.EgressWireGuard {
-			want = "set link: to another name"
+			want = "want another name in link:"
 		}
-		r.problem(key, a.Egress.Link, "is the interface of "+describe(r, b.Name)+" too", want)
+		c.problem(key, a.Egress.Link, "is also the interface of "+c.describe(b.Name), want)
 		return true
 	}
 	return false
 }
 
-func linkKey(r *reader, route gateway.Route) string {
+// linkKey returns the key that names a route's interface.
+func (c *builder) linkKey(route gateway.Route) string {
 	key := "routes." + route.Name
 	for _, k := range []string{"link", keyWireGuard, keyInterface} {
-		if r.positions.Has(key + "." + k) {
+		if c.positions.Has(key + "." + k) {
 			return key + "." + k
 		}
 	}
 	return key
 }
 
-// describe names another route and where it stands.
-func describe(r *reader, name string) string {
+// describe names a route and its line, for a problem with another one.
+func (c *builder) describe(name string) string {
 	if name == gateway.WAN {
 		return "wan"
 	}
-	return fmt.Sprintf("route %s on line %d", name, r.positions.Find("routes."+name).Line)
+	return fmt.Sprintf("route %s on line %d", name, c.positions.Find("routes."+name).Line)
 }
 
-// numberRoutes gives each route its number and its mark. It reports false where
-// numbers were wrong, so that what is derived from them is not worth a look.
-func (c *builder) numberRoutes(r *reader) bool {
-	if r.wrong("mask") {
+// numberRoutes gives each route its number and its mark. It reports false if a number is
+// wrong: what is derived from it is not worth checking then.
+func (c *builder) numberRoutes() bool {
+	if c.wrong("mask") {
 		return false
 	}
-	before := len(r.problems)
+	before := len(c.problems)
 	owner := map[int]string{c.Mask.Max(): gateway.WAN}
-	var homeless []*gateway.Route
+	var unnumbered []*gateway.Route
 	for i := range c.Routes {
 		route := &c.Routes[i]
-		if !c.numberRoute(r, route) {
+		if !c.numberRoute(route) {
 			continue
 		}
 		if _, taken := owner[route.Number]; taken {
-			homeless = append(homeless, route)
+			unnumbered = append(unnumbered, route)
 			continue
 		}
 		owner[route.Number] = route.Name
 	}
-	for _, route := range homeless {
+	for _, route := range unnumbered {
 		key := "routes." + route.Name + ".mark"
-		why := fmt.Sprintf("is the mark of %s too", describe(r, owner[route.Number]))
-		if !r.positions.Has(key) {
-			why += ", by the hash of the name"
+		why := "is also the mark of " + c.describe(owner[route.Number])
+		if !c.positions.Has(key) {
+			why += ", as derived from the name"
 		}
-		want := "no mark is free: widen mask"
+		want := "want a wider mask: all marks are taken"
 		if n := freeNumber(owner, route.Number, c.Mask.Max()); n > 0 {
 			owner[n] = route.Name
-			want = fmt.Sprintf("set mark: %#x", c.Mask.Mark(n).Value)
+			want = fmt.Sprintf("want for example %#x", c.Mask.Mark(n).Value)
 		}
-		r.problem(key, fmt.Sprintf("%#x", route.Mark.Value), why, want)
+		c.problem(key, fmt.Sprintf("%#x", route.Mark.Value), why, want)
 	}
-	return len(r.problems) == before
+	return len(c.problems) == before
 }
 
-// numberRoute does it for one route. A mark that was given says the number.
-func (c *builder) numberRoute(r *reader, route *gateway.Route) bool {
+// numberRoute numbers one route by its mark, or by its name where it has none.
+func (c *builder) numberRoute(route *gateway.Route) bool {
 	key := "routes." + route.Name + ".mark"
 	value := route.Mark.Value
 	switch {
-	case r.wrong(key):
+	case c.wrong(key):
 		return false
 	case value == 0:
 		route.Number = gateway.HashNumber(route.Name, c.Mask)
 	case value&^uint32(c.Mask) != 0:
-		r.problem(key, fmt.Sprintf("%#x", value), fmt.Sprintf("has bits outside the mask %#x", uint32(c.Mask)),
+		c.problem(key, fmt.Sprintf("%#x", value), fmt.Sprintf("has bits outside the mask %#x", uint32(c.Mask)),
 			fmt.Sprintf("want for example %#x", c.Mask.Mark(gateway.HashNumber(route.Name, c.Mask)).Value))
 		return false
 	default:
@@ -164,7 +166,7 @@ func (c *builder) numberRoute(r *reader, route *gateway.Route) bool {
 	return true
 }
 
-// freeNumber is the next number after n that nobody has, or 0.
+// freeNumber returns the next number after n that no route has, or 0.
 func freeNumber(owner map[int]string, n, highest int) int {
 	for i := range highest - 1 {
 		free := 1 + (n+i)%(highest-1)
@@ -175,23 +177,23 @@ func freeNumber(owner map[int]string, n, highest int) int {
 	return 0
 }
 
-func (c *builder) checkTables(r *reader) {
+func (c *builder) checkTables() {
 	owner := map[int]string{c.WANRoute().Table: gateway.WAN}
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if route.Table == 0 {
 			route.Table = gateway.DefaultTable + route.Number
 		}
-		r.alone(owner, "table", route.Name, route.Table)
+		c.checkUnique(owner, "table", route.Name, route.Table)
 	}
 }
 
-// checkPriorities keeps every route's policy rule behind the one that keeps local
-// networks local, and before that of table main.
-func (c *builder) checkPriorities(r *reader) {
+// checkPriorities requires every route's policy rule to come after the one that keeps
+// local networks local, and before that of table main.
+func (c *builder) checkPriorities() {
 	wan := c.WANRoute().Priority
 	if wan > lastPriority {
-		r.problem("priority", fmt.Sprint(c.Priority), "leaves no room for the routes' rules",
+		c.problem("priority", fmt.Sprint(c.Priority), "leaves no room for the policy rules of routes",
 			fmt.Sprintf("want at most %d", lastPriority-c.Mask.Max()))
 		return
 	}
@@ -202,25 +204,25 @@ func (c *builder) checkPriorities(r *reader) {
 			route.Priority = c.Priority + route.Number
 		}
 		if route.Priority <= c.Priority {
-			r.problem("routes."+route.Name+".priority", fmt.Sprint(route.Priority),
-				"not behind the first policy rule", fmt.Sprintf("want %d to %d", c.Priority+1, lastPriority))
+			c.problem("routes."+route.Name+".priority", fmt.Sprint(route.Priority),
+				"not after the first policy rule", fmt.Sprintf("want %d to %d", c.Priority+1, lastPriority))
 			continue
 		}
-		r.alone(owner, "priority", route.Name, route.Priority)
+		c.checkUnique(owner, "priority", route.Name, route.Priority)
 	}
 }
 
-// alone reports a number of a route that another route has already.
-func (r *reader) alone(owner map[int]string, what, route string, n int) {
+// checkUnique reports a number of a route that another route has too.
+func (c *builder) checkUnique(owner map[int]string, what, route string, n int) {
 	key := "routes." + route + "." + what
 	first, taken := owner[n]
 	if !taken {
 		owner[n] = route
 		return
 	}
-	why := fmt.Sprintf("is the %s of %s too", what, describe(r, first))
-	if !r.positions.Has(key) {
-		why += ", by the route's mark"
+	why := fmt.Sprintf("is also the %s of %s", what, c.describe(first))
+	if !c.positions.Has(key) {
+		why += ", as derived from the mark"
 	}
-	r.problem(key, fmt.Sprint(n), why, "set "+what+": to another")
+	c.problem(key, fmt.Sprint(n), why, "want another "+what)
 }

@@ -71,7 +71,7 @@ func TestUnprotectedListIsNoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "gateway.yaml:2:12: lists.a.url: http://lists.example/a: anybody on the way can change the list: want https, or a signature"
+	const want = "gateway.yaml:2:12: lists.a.url: http://lists.example/a: anyone on the path can change the list: want https, or a signature"
 	if got := c.Notes.Error(); got != want {
 		t.Errorf("notes:\n%s\nwant:\n%s", got, want)
 	}
@@ -103,37 +103,37 @@ lists:
   unsigned: {url: https://x/, signature: {url: https://x/s}}
   double: {url: https://x/, sha256_url: https://x/s, signature: {key: RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH}}
 `
-	const want = `gateway.yaml:4:28: lists.both.url: the list has a file already: keep one of the two
-gateway.yaml:5:3: lists.nothing: has no file and no url: want the path of the list, or where to fetch it
-gateway.yaml:5:20: lists.nothing.every: only means something with url
-gateway.yaml:5:33: lists.nothing.missing: only means something with url
-gateway.yaml:5:48: lists.nothing.headers: only means something with url
+	const want = `gateway.yaml:4:28: lists.both.url: the list has a file already: want one of the two
+gateway.yaml:5:3: lists.nothing: has neither file nor url: want the path of the list, or where to fetch it
+gateway.yaml:5:20: lists.nothing.every: only valid with url
+gateway.yaml:5:33: lists.nothing.missing: only valid with url
+gateway.yaml:5:48: lists.nothing.headers: only valid with url
 gateway.yaml:6:15: lists.none.url: is an empty list: want an http or https URL, or a list of mirrors
-gateway.yaml:8:11: lists.wrong.url: ftp://lists.example/a: not fetched by http or https: want an http or https URL
-gateway.yaml:8:34: lists.wrong.url: file:///etc/passwd: not fetched by http or https: want an http or https URL
+gateway.yaml:8:11: lists.wrong.url: ftp://lists.example/a: not an http or https URL: want an http or https URL
+gateway.yaml:8:34: lists.wrong.url: file:///etc/passwd: not an http or https URL: want an http or https URL
 gateway.yaml:8:56: lists.wrong.url: https://: has no host: want an http or https URL
-gateway.yaml:8:68: lists.wrong.url: has a user in it: want headers: {Authorization: ...}
-gateway.yaml:8:103: lists.wrong.url: https://x/#f: has a part behind #: want it without
+gateway.yaml:8:68: lists.wrong.url: has credentials in it: want headers: {Authorization: ...}
+gateway.yaml:8:103: lists.wrong.url: https://x/#f: has a fragment: want it without #...
 gateway.yaml:8:117: lists.wrong.url: https://x:0/: not a port: want 1 to 65535
-gateway.yaml:8:143: lists.wrong.url: https://x/: named twice
+gateway.yaml:8:143: lists.wrong.url: https://x/: duplicate
 gateway.yaml:9:12: lists.wrong.every: 10s: out of range: want at least 1m
-gateway.yaml:10:13: lists.wrong.select: a/b: names no part of a file: want a category or a country, such as netflix, google@ads or CN
-gateway.yaml:11:10: lists.wrong.via: vpm: there is no such route: want wan or tun
+gateway.yaml:10:13: lists.wrong.select: a/b: not the name of a part of a file: want a category or a country, such as netflix, google@ads or CN
+gateway.yaml:11:10: lists.wrong.via: vpm: unknown route: want wan or tun
 gateway.yaml:12:14: lists.wrong.timeout: 2h: out of range: want at most 1h
 gateway.yaml:13:15: lists.wrong.max_size: big: not a size: want a number of bytes, or one with its unit, such as 512K, 64M or 1G
 gateway.yaml:14:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
 gateway.yaml:15:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
 gateway.yaml:16:14: lists.wrong.missing: ignore: unknown value: want empty or fail
-gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not fetched by http or https: want an http or https URL
-gateway.yaml:17:17: lists.wrong.sha256_url: the list has a signature already, which says more: keep one of the two
-gateway.yaml:18:22: lists.wrong.signature.key: abc: not a public key of minisign: want the second line of minisign.pub, which begins with RW
-gateway.yaml:19:15: "lists.wrong.headers.a b": not the name of a header line: want for example Authorization
-gateway.yaml:19:25: lists.wrong.headers.Range: is set by the fetch itself
-gateway.yaml:19:43: lists.wrong.headers.X: given twice in other capitals: keep one
-gateway.yaml:19:54: lists.wrong.headers.y: has a character that no header line can have: want printable ASCII
+gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not an http or https URL: want an http or https URL
+gateway.yaml:17:17: lists.wrong.sha256_url: the list has a signature already: want one of the two
+gateway.yaml:18:22: lists.wrong.signature.key: abc: not a minisign public key: want the second line of minisign.pub, which begins with RW
+gateway.yaml:19:15: "lists.wrong.headers.a b": not the name of a header: want for example Authorization
+gateway.yaml:19:25: lists.wrong.headers.Range: is set by nameroute itself
+gateway.yaml:19:43: lists.wrong.headers.X: duplicate: case does not matter: want one
+gateway.yaml:19:54: lists.wrong.headers.y: has a character that a header cannot carry: want printable ASCII
 gateway.yaml:20:44: lists.far.via: tun: the route has no resolvers of its own: add lists.far.resolvers
 gateway.yaml:23:42: lists.unsigned.signature: has no key: want the second line of minisign.pub, which begins with RW
-gateway.yaml:24:41: lists.double.sha256_url: the list has a signature already, which says more: keep one of the two`
+gateway.yaml:24:41: lists.double.sha256_url: the list has a signature already: want one of the two`
 	_, err := Parse("gateway.yaml", []byte(text))
 	if err == nil {
 		t.Fatal("accepted")

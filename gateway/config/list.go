@@ -52,7 +52,7 @@ func (lr *listReader) fields() []field {
 	}, lr.updateFields()...)
 }
 
-// updateFields are the keys that say how the content of a url is kept fresh.
+// updateFields returns the keys of a list that is fetched.
 func (lr *listReader) updateFields() []field {
 	return []field{
 		{key: "select", read: func(v value) { set(&lr.Select)(v.selector()) }},
@@ -94,9 +94,9 @@ func (lr *listReader) readURLs(v value) {
 		switch {
 		case !ok:
 		case slices.Contains(lr.URLs, u):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		case len(lr.URLs) == gateway.MaxMirrors:
-			item.problem("one mirror too many", fmt.Sprintf("want at most %d", gateway.MaxMirrors))
+			item.problem("too many mirrors", fmt.Sprintf("want at most %d", gateway.MaxMirrors))
 		default:
 			lr.URLs = append(lr.URLs, u)
 		}
@@ -106,29 +106,29 @@ func (lr *listReader) readURLs(v value) {
 	}
 }
 
-// ours are the header lines that the fetch itself decides.
-var ours = []string{
+// reservedHeaders are set by the fetch itself.
+var reservedHeaders = []string{
 	"accept-encoding", "connection", "content-length", "expect", "host", "if-match", "if-modified-since", "if-none-match",
 	"if-range", "if-unmodified-since", "keep-alive", "range", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
 func (lr *listReader) readHeaders(v value) {
-	v.entries("names of header lines with their values", func(name string, key, child value) {
+	v.entries("names of headers with their values", func(name string, key, child value) {
 		switch {
 		case name == "" || strings.ContainsFunc(name, notToken):
-			key.problemWith("", "not the name of a header line", "want for example Authorization")
+			key.problemWith("", "not the name of a header", "want for example Authorization")
 			return
-		case slices.Contains(ours, strings.ToLower(name)):
-			key.problemWith("", "is set by the fetch itself", "")
+		case slices.Contains(reservedHeaders, strings.ToLower(name)):
+			key.problemWith("", "is set by nameroute itself", "")
 			return
 		case slices.ContainsFunc(lr.Headers, func(h gateway.Header) bool { return strings.EqualFold(h.Name, name) }):
-			key.problemWith("", "given twice in other capitals", "keep one")
+			key.problemWith("", "duplicate: case does not matter", "want one")
 			return
 		}
-		text, ok := child.text("want the value of the line")
+		text, ok := child.text("want the value of the header")
 		if ok && strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\t' || c > '~' }) {
-			// The value may be a secret: it is not shown.
-			child.problemWith("", "has a character that no header line can have", "want printable ASCII")
+			// The value may be a secret: messages do not repeat it.
+			child.problemWith("", "has a character that a header cannot carry", "want printable ASCII")
 			return
 		}
 		if ok {
@@ -137,55 +137,52 @@ func (lr *listReader) readHeaders(v value) {
 	})
 }
 
-// notToken: RFC 9110 section 5.6.2.
+// notToken reports a character that the name of a header cannot have (RFC 9110
+// section 5.6.2).
 func notToken(c rune) bool {
 	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 	return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
 }
 
-// check reports keys that mean nothing together.
+// check reports keys that contradict each other.
 func (lr *listReader) check() {
 	file, from := lr.has("file"), lr.has("url")
 	switch {
 	case file && from:
-		lr.r.problem(lr.key+".url", "", "the list has a file already", "keep one of the two")
+		lr.r.problem(lr.key+".url", "", "the list has a file already", "want one of the two")
 	case !file && !from:
-		lr.r.problem(lr.key, "", "has no file and no url", "want the path of the list, or where to fetch it")
+		lr.r.problem(lr.key, "", "has neither file nor url", "want the path of the list, or where to fetch it")
 	}
 	for _, f := range lr.updateFields() {
 		if !from && lr.has(f.key) {
-			lr.r.problem(lr.key+"."+f.key, "", "only means something with url", "")
+			lr.r.problem(lr.key+"."+f.key, "", "only valid with url", "")
 		}
 	}
 	signed := lr.has("signature")
 	if signed && lr.has("sha256_url") {
-		lr.r.problem(lr.key+".sha256_url", "", "the list has a signature already, which says more", "keep one of the two")
+		lr.r.problem(lr.key+".sha256_url", "", "the list has a signature already", "want one of the two")
 	}
 	if signed && !lr.has("signature.key") {
 		lr.r.problem(lr.key+".signature", "", "has no key", wantKey)
 	}
 	if !signed {
-		lr.noteOpen()
+		lr.noteUnprotected()
 	}
 }
 
-// noteOpen tells of a list that anybody on the way can rewrite.
-func (lr *listReader) noteOpen() {
+// noteUnprotected notes a list that anyone on the path can change.
+func (lr *listReader) noteUnprotected() {
 	for _, u := range lr.URLs {
 		if strings.HasPrefix(u, "http:") {
-			at := lr.r.positions.Find(lr.key + ".url")
-			lr.r.notes = append(lr.r.notes, problem.Problem{
-				File: lr.r.file, Line: at.Line, Column: at.Column, Key: lr.key + ".url", Value: u,
-				Why: "anybody on the way can change the list", Want: "want https, or a signature",
-			})
+			lr.r.note(lr.key+".url", u, "anyone on the path can change the list", "want https, or a signature")
 		}
 	}
 }
 
 func (lr *listReader) has(key string) bool { return lr.r.given(lr.key + "." + key) }
 
-// checkSources looks for the routes by which lists are fetched.
-func (c *builder) checkSources(r *reader) {
+// checkSources checks the routes via which lists are fetched.
+func (c *builder) checkSources() {
 	known := []string{gateway.WAN}
 	for _, route := range c.Routes {
 		known = append(known, route.Name)
@@ -194,17 +191,17 @@ func (c *builder) checkSources(r *reader) {
 		key := "lists." + s.List + ".via"
 		route, ok := c.Route(s.Via)
 		if !ok {
-			r.problem(key, s.Via, "there is no such route", problem.DidYouMean(s.Via, known))
+			c.problem(key, s.Via, "unknown route", problem.DidYouMean(s.Via, known))
 			continue
 		}
 		bare := route.Egress.Kind == gateway.EgressInterface || route.Egress.Kind == gateway.EgressNextHop
 		if bare && len(s.Resolvers) == 0 && needsResolver(s) {
-			r.problem(key, s.Via, "the route has no resolvers of its own", "add lists."+s.List+".resolvers")
+			c.problem(key, s.Via, "the route has no resolvers of its own", "add lists."+s.List+".resolvers")
 		}
 	}
 }
 
-// needsResolver reports whether a name has to be looked up to reach the source.
+// needsResolver reports whether a name has to be resolved to reach the source.
 func needsResolver(s gateway.Source) bool {
 	all := append(slices.Clone(s.URLs), s.SHA256URL, s.Signature.URL)
 	return slices.ContainsFunc(all, func(text string) bool {

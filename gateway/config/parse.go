@@ -22,7 +22,8 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// Load reads a gateway.yaml. The error is that of reading the file, or problem.Problems.
+// Load reads a gateway.yaml. The error is that of reading the file, or
+// problem.Problems.
 func Load(file string) (*gateway.Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -31,20 +32,20 @@ func Load(file string) (*gateway.Config, error) {
 	return Parse(file, data)
 }
 
-// Parse reads the content of a gateway.yaml. It is strict: what it does not know
-// is an error, and the error is problem.Problems with everything that is wrong. file stands
-// in its messages, and its folder is where relative paths begin. An empty file is a
+// Parse reads the content of a gateway.yaml. It is strict: an unknown key is an error,
+// and the error is problem.Problems with everything that is wrong. file is the name that
+// messages use, and relative paths are relative to its directory. An empty file is a
 // gateway without routes.
 func Parse(file string, data []byte) (*gateway.Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
-		return nil, fmt.Errorf("folder of %s: %w", file, err)
+		return nil, fmt.Errorf("directory of %s: %w", file, err)
 	}
 	r := &reader{file: file, dir: dir, positions: problem.Positions{}}
-	c := &builder{defaults(file)}
+	c := &builder{defaults(file), r}
 	if root := r.document(data); root != nil && len(r.problems) == 0 {
 		value{r: r, node: resolve(root)}.fields(c.fields())
-		c.check(r)
+		c.check()
 	}
 	c.Positions = r.positions
 	if len(r.problems) > 0 {
@@ -55,7 +56,10 @@ func Parse(file string, data []byte) (*gateway.Config, error) {
 }
 
 // builder fills in a configuration while its file is read.
-type builder struct{ *gateway.Config }
+type builder struct {
+	*gateway.Config
+	*reader
+}
 
 func defaults(file string) *gateway.Config {
 	return &gateway.Config{
@@ -68,7 +72,7 @@ func defaults(file string) *gateway.Config {
 	}
 }
 
-// document reads the one document of a file; nil is an empty one.
+// document reads the only document of a file; nil is an empty one.
 func (r *reader) document(data []byte) *yaml.Node {
 	if !utf8.Valid(data) {
 		r.problemAt(placeIn(data, firstInvalid(data)), "", "", "not UTF-8 text", "")
@@ -86,7 +90,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 			return nil
 		case len(doc.Content) == 0 || value{node: doc.Content[0]}.empty():
 		case root != nil:
-			r.problemAt(positionOf(doc.Content[0]), "", "", "a second document", "keep one")
+			r.problemAt(positionOf(doc.Content[0]), "", "", "second document", "want one")
 			return nil
 		default:
 			root = doc.Content[0]
@@ -96,8 +100,8 @@ func (r *reader) document(data []byte) *yaml.Node {
 
 var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// syntax turns an error of the YAML parser into a problem. The parser (but not
-// the scanner below it) counts lines from 0, and leaves out line 0.
+// syntax turns an error of the YAML parser into a problem. The parser, unlike the
+// scanner below it, counts lines from 0, and omits line 0.
 func (r *reader) syntax(err error, data []byte) {
 	at, why, want := problem.Position{Line: 1}, err.Error(), ""
 	if m := yamlError.FindStringSubmatch(why); m != nil {
@@ -141,7 +145,7 @@ func placeIn(data []byte, offset int) problem.Position {
 	}
 }
 
-// fields are the keys of gateway.yaml.
+// fields returns the keys of gateway.yaml.
 func (c *builder) fields() []field {
 	return []field{
 		{key: "lan", read: func(v value) { c.LAN = v.links() }},
@@ -165,16 +169,16 @@ func (c *builder) fields() []field {
 
 // Bounds of numbers in gateway.yaml.
 const (
-	lastPriority = 32765     // the rule of table main has 32766: ours must come before it
-	maxTable     = 1<<31 - 1 // so that it fits an int everywhere
+	lastPriority = 32765     // ours must come before that of table main, 32766
+	maxTable     = 1<<31 - 1 // fits an int on every platform
 	maxSetSize   = 1 << 24
-	maxMaskBits  = 14 // so that a policy rule for each mark fits below lastPriority
+	maxMaskBits  = 14 // a policy rule for each mark must fit below lastPriority
 	minMTU       = 576
 	minMTU6      = 1280
 	maxMTU       = 65535
 )
 
-// set stores what a value was read as, unless it could not be read.
+// set returns a function that assigns a value, unless it could not be read.
 func set[T any](to *T) func(T, bool) {
 	return func(v T, ok bool) {
 		if ok {
@@ -218,7 +222,7 @@ func (c *builder) readExclude(v value) {
 		case p.Bits() == 0:
 			item.problem("excludes every address: no route would ever be used", "want a smaller prefix")
 		case slices.Contains(c.Exclude, p):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		default:
 			c.Exclude = append(c.Exclude, p)
 		}

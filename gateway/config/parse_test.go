@@ -91,13 +91,13 @@ func TestEveryKeyIsRead(t *testing.T) {
 		},
 		Mask: 0x7f000000, Priority: 7100, SetSize: 1024, Owner: gateway.OwnerOff,
 		Exclude: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
-		Redirect: gateway.Redirect{On: true, Refuse: true, Except: []netip.Prefix{
+		Redirect: gateway.Redirect{On: true, RejectDoT: true, Except: []netip.Prefix{
 			netip.MustParsePrefix("192.168.1.5/32"), netip.MustParsePrefix("9.9.9.0/24"), netip.MustParsePrefix("2620:fe::fe/128")}},
 		Lifetime: gateway.Lifetime{Floor: 30 * time.Minute, Grace: 90 * time.Second, Ceiling: 12 * time.Hour},
 		Routes: []gateway.Route{{
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
-			OnDown: gateway.FallBack, Private: true, Hooks: true, Evict: true,
+			OnDown: gateway.FallBack, LearnPrivate: true, IgnoreHooks: true, Evict: true,
 			SNAT: gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
@@ -218,7 +218,7 @@ func TestNotesOnAllowedValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "gateway.yaml:2:29: routes.a.mtu: 1279: leaves the route without IPv6: want at least 1280 for it"
+	const want = "gateway.yaml:2:29: routes.a.mtu: 1279: disables IPv6 on the route: want at least 1280"
 	if got := c.Notes.Error(); got != want {
 		t.Errorf("notes:\n%s\nwant:\n%s", got, want)
 	}

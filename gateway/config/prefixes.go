@@ -6,15 +6,15 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// readPrefixes reads the lists whose prefixes take the route. Which lists there are
-// shows when all is read, so each name's place is kept.
+// readPrefixes reads the lists whose prefixes take the route. The lists may not have been
+// read yet: the position of each name is stored, for checkPrefixes.
 func (rr *routeReader) readPrefixes(v value) {
 	for _, item := range v.items("want names of lists, such as [chnroute]") {
 		name, ok := item.text("want the name of a list")
 		switch {
 		case !ok:
 		case slices.Contains(rr.Prefixes, name):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		default:
 			rr.Prefixes = append(rr.Prefixes, name)
 			rr.r.positions[prefixKey(rr.Name, name)] = positionOf(item.node)
@@ -22,11 +22,11 @@ func (rr *routeReader) readPrefixes(v value) {
 	}
 }
 
-// prefixKey is where the name of a list stands. No key has a space.
+// prefixKey is the key of a list's name in Positions. The keys of the file have no space.
 func prefixKey(route, list string) string { return "routes." + route + ".prefixes " + list }
 
-// checkPrefixes looks for the lists that routes take their prefixes from.
-func (c *builder) checkPrefixes(r *reader) {
+// checkPrefixes reports prefixes of unknown lists.
+func (c *builder) checkPrefixes() {
 	var known []string
 	for _, l := range c.Lists {
 		known = append(known, l.Name)
@@ -40,7 +40,7 @@ func (c *builder) checkPrefixes(r *reader) {
 			if len(known) > 0 {
 				want = problem.DidYouMean(name, known)
 			}
-			r.problemAt(r.positions[prefixKey(route.Name, name)], "routes."+route.Name+".prefixes", name, "there is no such list", want)
+			c.problemAt(c.positions[prefixKey(route.Name, name)], "routes."+route.Name+".prefixes", name, "unknown list", want)
 		}
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// reader walks the YAML tree of one file. It collects what is wrong and goes on,
-// and remembers where each key stands, for the checks that follow.
+// reader walks the YAML tree of one file. It collects problems instead of stopping at
+// the first, and the position of each key for the checks that follow.
 type reader struct {
-	file      string // as the messages print it
-	dir       string // absolute; relative paths are relative to it
+	file      string // as messages print it
+	dir       string // absolute, and the base of relative paths
 	problems  problem.Problems
-	notes     problem.Problems // see Config.Notes
+	notes     problem.Problems // see gateway.Config.Notes
 	positions problem.Positions
 }
 
-// problem notes a problem with a key that is found by its path.
+// problem adds a problem with a key.
 func (r *reader) problem(key, value, why, want string) {
 	r.problemAt(r.positions.Find(key), key, value, why, want)
 }
@@ -31,16 +31,24 @@ func (r *reader) problemAt(at problem.Position, key, value, why, want string) {
 	})
 }
 
-// wrong reports whether the value of a key is a problem already.
+// note adds what is allowed and has a consequence.
+func (r *reader) note(key, value, why, want string) {
+	at := r.positions.Find(key)
+	r.notes = append(r.notes, problem.Problem{
+		File: r.file, Line: at.Line, Column: at.Column, Key: key, Value: value, Why: why, Want: want,
+	})
+}
+
+// wrong reports whether there is a problem with the key already.
 func (r *reader) wrong(key string) bool {
 	return slices.ContainsFunc(r.problems, func(p problem.Problem) bool { return p.Key == key })
 }
 
-// given reports whether the user meant to set the key, rightly or not.
+// given reports whether the file has the key, with a valid value or not.
 func (r *reader) given(key string) bool { return r.positions.Has(key) || r.wrong(key) }
 
-// field is one key that a mapping may have. Without a value it means its default,
-// unless want says what it must have.
+// field is one key that a mapping may have. Without a value it has its default, unless
+// want says that it needs one.
 type field struct {
 	key     string
 	read    func(value)
@@ -48,14 +56,14 @@ type field struct {
 	renamed string // its new name: the key is an error
 }
 
-// value is one place in the tree, with its dotted path.
+// value is one node of the tree, with its dotted path.
 type value struct {
 	r    *reader
 	key  string
 	node *yaml.Node
 }
 
-// problem says what is wrong with the value.
+// problem adds a problem with the value.
 func (v value) problem(why, want string) { v.problemWith(v.shown(), why, want) }
 
 func (v value) problemWith(shown, why, want string) {
@@ -66,7 +74,7 @@ func positionOf(n *yaml.Node) problem.Position {
 	return problem.Position{Line: n.Line, Column: n.Column}
 }
 
-// shown is the value as a message prints it.
+// shown returns the value as messages print it.
 func (v value) shown() string {
 	if v.node.Kind != yaml.ScalarNode {
 		return ""
@@ -77,7 +85,7 @@ func (v value) shown() string {
 	return v.node.Value
 }
 
-// kind names what a value is, in words of somebody who reads YAML.
+// kind describes the type of a value in the terms of YAML.
 func (v value) kind() string {
 	switch {
 	case v.node.Kind == yaml.MappingNode:
@@ -90,15 +98,15 @@ func (v value) kind() string {
 	return "a single value"
 }
 
-// empty reports a key without a value, or with null.
+// empty reports whether the key has no value, or null.
 func (v value) empty() bool {
 	return v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!null"
 }
 
-// isMapping reports a mapping, even one without keys.
+// isMapping reports whether the value is a mapping, even one without keys.
 func (v value) isMapping() bool { return v.empty() || v.node.Kind == yaml.MappingNode }
 
-// fields reads a mapping whose keys are known. An empty one has only defaults.
+// fields reads a mapping with known keys. An empty one has only defaults.
 func (v value) fields(fields []field) {
 	var known []string
 	for _, f := range fields {
@@ -123,26 +131,26 @@ func (v value) fields(fields []field) {
 		}
 		why, want := "unknown key", problem.DidYouMean(name, known)
 		if name == "<<" {
-			why, want = "merge keys are not read", "write the keys out"
+			why, want = "merge keys are not supported", "want the keys themselves"
 		}
 		key.problemWith("", why, want)
 	})
 }
 
-// named reads a mapping from names that the user chose to something.
+// named reads a mapping whose keys are names that the user chose.
 func (v value) named(want string, each func(name string, child value)) {
 	v.entries(want, func(name string, key, child value) {
 		if why, want := badName(name); why != "" {
 			key.problemWith("", why, want)
 			return
 		}
-		// What is missing in an entry is reported where its name stands.
+		// What is missing in an entry is reported at its name.
 		v.r.positions[key.key] = positionOf(key.node)
 		each(name, child)
 	})
 }
 
-// entries calls each for every key of a mapping that is not a duplicate.
+// entries calls each for every key of a mapping, except for duplicates.
 func (v value) entries(want string, each func(name string, key, child value)) {
 	if v.empty() {
 		return
@@ -155,13 +163,13 @@ func (v value) entries(want string, each func(name string, key, child value)) {
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key, child := resolve(v.node.Content[i]), resolve(v.node.Content[i+1])
 		if key.Kind != yaml.ScalarNode {
-			v.r.problemAt(positionOf(key), v.key, "", "has a key that is not a word", "")
+			v.r.problemAt(positionOf(key), v.key, "", "a key must be a single value", "")
 			continue
 		}
 		path := strings.TrimPrefix(v.key+"."+key.Value, ".")
 		at := value{v.r, path, v.node.Content[i]}
 		if line, again := first[key.Value]; again {
-			at.problemWith("", fmt.Sprintf("given twice, first on line %d", line), "keep one")
+			at.problemWith("", fmt.Sprintf("duplicate key, first on line %d", line), "want one")
 			continue
 		}
 		first[key.Value] = at.node.Line
@@ -173,7 +181,7 @@ func (v value) entries(want string, each func(name string, key, child value)) {
 	}
 }
 
-// items are the values of a list; a single value is a list of one.
+// items returns the values of a list. A single value is a list of one.
 func (v value) items(want string) []value {
 	switch v.node.Kind {
 	case yaml.SequenceNode:
@@ -189,9 +197,8 @@ func (v value) items(want string) []value {
 	return nil
 }
 
-// resolve follows an alias to what it stands for. An anchor is never an alias
-// itself, and the depth of our files is fixed, so that aliases that contain
-// themselves do no harm.
+// resolve follows an alias to its anchor. An anchor is never an alias itself, and the
+// depth of our files is fixed, so aliases that contain themselves are harmless.
 func resolve(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

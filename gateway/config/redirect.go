@@ -4,12 +4,11 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 const wantRedirect = "want on, off, or the keys except: and dot:"
 
-// readRedirect reads a word, or what else is wanted of a redirection that is on.
+// readRedirect reads on, off, or the keys of a redirection that is on.
 func (c *builder) readRedirect(v value) {
 	if v.isMapping() {
 		c.Redirect = gateway.Redirect{On: true}
@@ -17,7 +16,7 @@ func (c *builder) readRedirect(v value) {
 			{key: "except", read: c.readExcept},
 			{key: "dot", read: func(v value) {
 				word, ok := v.word("allow", "reject")
-				set(&c.Redirect.Refuse)(word == "reject", ok)
+				set(&c.Redirect.RejectDoT)(word == "reject", ok)
 			}},
 		})
 		return
@@ -36,22 +35,18 @@ func (c *builder) readExcept(v value) {
 		switch {
 		case !ok:
 		case p.Bits() == 0:
-			item.problem("excepts every address of its family: nothing would be redirected", "want a smaller prefix, or redirect_dns: off")
+			item.problem("exempts every address of its family: nothing would be redirected", "want a smaller prefix, or redirect_dns: off")
 		case slices.Contains(c.Redirect.Except, p):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		default:
 			c.Redirect.Except = append(c.Redirect.Except, p)
 		}
 	}
 }
 
-// checkRedirect notes a redirection that has nobody to redirect.
-func (c *builder) checkRedirect(r *reader) {
+// checkRedirect notes a redirection without clients.
+func (c *builder) checkRedirect() {
 	if c.Redirect.On && len(c.LAN) == 0 {
-		at := r.positions.Find("redirect_dns")
-		r.notes = append(r.notes, problem.Problem{
-			File: r.file, Line: at.Line, Column: at.Column, Key: "redirect_dns",
-			Why: "redirects nobody, because lan is empty", Want: "want lan: [INTERFACE...]",
-		})
+		c.note("redirect_dns", "", "has no effect while lan is empty", "want lan: [INTERFACE...]")
 	}
 }

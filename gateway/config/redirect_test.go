@@ -16,7 +16,7 @@ func TestRedirect(t *testing.T) {
 		"redirect_dns: on":                     {On: true},
 		"redirect_dns: {}":                     {On: true},
 		"redirect_dns: {dot: allow, except: }": {On: true},
-		"redirect_dns: {dot: reject}":          {On: true, Refuse: true},
+		"redirect_dns: {dot: reject}":          {On: true, RejectDoT: true},
 		"redirect_dns: {except: 192.168.1.5}":  {On: true, Except: []netip.Prefix{netip.MustParsePrefix("192.168.1.5/32")}},
 	} {
 		c, err := Parse("gateway.yaml", []byte("lan: br-lan\n"+text))
@@ -35,7 +35,7 @@ func TestRedirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "gateway.yaml:2:15: redirect_dns: redirects nobody, because lan is empty: want lan: [INTERFACE...]"
+	const want = "gateway.yaml:2:15: redirect_dns: has no effect while lan is empty: want lan: [INTERFACE...]"
 	if got := c.Notes.Error(); got != want {
 		t.Errorf("notes: %s, want %s", got, want)
 	}

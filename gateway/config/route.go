@@ -21,7 +21,7 @@ type routeReader struct {
 func (c *builder) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {
 		if gateway.Reserved(name) {
-			v.r.problem(v.key, "", "a reserved name", "choose another")
+			v.r.problem(v.key, "", "reserved name", "want another")
 			return
 		}
 		rr := &routeReader{r: v.r, key: v.key, Route: gateway.Route{Name: name, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATAuto}}}
@@ -33,7 +33,7 @@ func (c *builder) readRoutes(v value) {
 	})
 }
 
-// The egress keys, of which a route has exactly one (interface: may go with next_hop:).
+// Keys of the egress, of which a route has exactly one; interface may go with next_hop.
 const (
 	keyWireGuard = "wireguard"
 	keyInterface = "interface"
@@ -64,7 +64,7 @@ func (rr *routeReader) fields() []field {
 		{key: "prefixes", read: rr.readPrefixes},
 		{key: "private", read: func(v value) {
 			word, ok := v.word("refuse", "learn")
-			set(&rr.Private)(word == "learn", ok)
+			set(&rr.LearnPrivate)(word == "learn", ok)
 		}},
 		{key: "snat", read: rr.readSNAT},
 		{key: "evict", read: func(v value) {
@@ -73,19 +73,19 @@ func (rr *routeReader) fields() []field {
 		}},
 		{key: "hooks", read: func(v value) {
 			word, ok := v.word("refuse", "ignore")
-			set(&rr.Hooks)(word == "ignore", ok)
+			set(&rr.IgnoreHooks)(word == "ignore", ok)
 		}},
 	}
 }
 
-// readMark keeps the value: whether it lies in the mask shows when all is read.
+// readMark stores the value: the mask may not have been read yet.
 func (rr *routeReader) readMark(v value) {
 	const want = "want a number such as 0x51000000"
 	n, ok := v.unsigned(want)
 	switch {
 	case !ok:
 	case n == 0:
-		v.problem("is the mark of packets that have none", "")
+		v.problem("is the mark of unmarked packets", "")
 	case n > 0xffffffff:
 		v.problem("out of range", "want at most 32 bits")
 	default:
@@ -97,21 +97,18 @@ func (rr *routeReader) readTable(v value) {
 	n, ok := v.number(1, maxTable)
 	kernels := map[int]string{253: "default", 254: "main", 255: "local"}
 	if name, taken := kernels[n]; ok && taken {
-		v.problem("is the kernel's table "+name, "want one of the route's own")
+		v.problem("is the kernel's table "+name, "want a table of the route's own")
 		return
 	}
 	set(&rr.Table)(n, ok)
 }
 
-// readMTU takes what IPv4 must carry (RFC 791) as the least. Below what IPv6 must
-// carry (RFC 8200 section 5) the kernel takes IPv6 off the interface.
+// readMTU requires at least what IPv4 must carry (RFC 791). Below what IPv6 must carry
+// (RFC 8200 section 5) the kernel removes IPv6 from the interface.
 func (rr *routeReader) readMTU(v value) {
 	n, ok := v.number(minMTU, maxMTU)
 	if ok && n < minMTU6 {
-		rr.r.notes = append(rr.r.notes, problem.Problem{
-			File: rr.r.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Value: v.shown(),
-			Why: "leaves the route without IPv6", Want: fmt.Sprintf("want at least %d for it", minMTU6),
-		})
+		rr.r.note(v.key, v.shown(), "disables IPv6 on the route", fmt.Sprintf("want at least %d", minMTU6))
 	}
 	set(&rr.MTU)(n, ok)
 }
@@ -129,8 +126,8 @@ func (rr *routeReader) readSNAT(v value) {
 	rr.SNAT = gateway.SNAT{Mode: gateway.SNATTo, Addrs: v.pair(wantSNAT)}
 }
 
-// egress makes the egress of the keys that were given and reports a combination
-// that means nothing.
+// egress derives the egress from the keys that were given, and reports those that
+// contradict each other.
 func (rr *routeReader) egress() {
 	wireguard, via, hop := rr.has(keyWireGuard), rr.has(keyInterface), rr.has(keyNextHop)
 	switch {
@@ -146,12 +143,12 @@ func (rr *routeReader) egress() {
 	}
 	for _, key := range []string{keyInterface, keyNextHop} {
 		if wireguard && rr.has(key) {
-			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "keep one of the two")
+			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "want one of the two")
 		}
 	}
 	for _, key := range []string{"link", "hooks"} {
 		if !wireguard && rr.has(key) {
-			rr.r.problem(rr.key+"."+key, "", "only means something with wireguard", "")
+			rr.r.problem(rr.key+"."+key, "", "only valid with wireguard", "")
 		}
 	}
 	if !wireguard {
@@ -159,23 +156,23 @@ func (rr *routeReader) egress() {
 	}
 	for _, a := range rr.Egress.NextHops {
 		if a.Is6() && a.IsLinkLocalUnicast() && !via {
-			rr.r.problem(rr.key+"."+keyNextHop, a.String(), "a link-local next hop without its interface", "add interface:")
+			rr.r.problem(rr.key+"."+keyNextHop, a.String(), "link-local next hop without an interface", "want interface: as well")
 		}
 	}
 }
 
-// tunnelLink names the tunnel after its file, as wg-quick does, where the user did not.
+// tunnelLink names the interface after the file, as wg-quick does, unless link is given.
 func (rr *routeReader) tunnelLink() {
 	if rr.has("link") || rr.Egress.File == "" {
 		return
 	}
 	name := strings.TrimSuffix(filepath.Base(rr.Egress.File), ".conf")
 	if why, _ := badLink(name); why != "" || name == "" {
-		want := "add link: with a name of at most 15 bytes"
+		want := "want link: with a name of at most 15 bytes"
 		if len(rr.Name) <= gateway.MaxInterfaceName {
-			want = "add link: " + rr.Name
+			want = "want link: " + rr.Name
 		}
-		rr.r.problem(rr.key+"."+keyWireGuard, name, "the file's name does not make an interface's", want)
+		rr.r.problem(rr.key+"."+keyWireGuard, name, "the file's name is not a valid interface name", want)
 		return
 	}
 	rr.Egress.Link = name

@@ -16,7 +16,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// plainTags are what YAML makes of a value that is written without a tag.
+// plainTags are the tags of values that are written without one.
 var plainTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}
 
 // text reads a single value that is not empty.
@@ -54,7 +54,7 @@ func (v value) number(lowest, highest int) (int, bool) {
 	return int(n), ok
 }
 
-// unsigned reads a whole number. Leading zeros are refused: to some they mean octal.
+// unsigned reads a whole number. Leading zeros are refused, as YAML 1.1 reads octal there.
 // A number that is negative or too large counts as the largest.
 func (v value) unsigned(want string) (uint64, bool) {
 	s, ok := v.text(want)
@@ -97,8 +97,8 @@ func (v value) duration() (time.Duration, bool) {
 	return 0, false
 }
 
-// maxLifetime bounds what a lifetime may be: a year, far above what anybody
-// needs, so that no sum of two overflows and every kernel takes it as a timeout.
+// maxLifetime is a year, far above any useful lifetime: the sum of two does not overflow,
+// and every kernel accepts it as a timeout.
 const maxLifetime = 8760 * time.Hour
 
 // shortDuration prints 1h where time.Duration has 1h0m0s.
@@ -126,7 +126,7 @@ func (v value) link() (string, bool) {
 	return s, true
 }
 
-// links reads a list of different interfaces.
+// links reads a list of interfaces without duplicates.
 func (v value) links() []string {
 	var names []string
 	for _, item := range v.items("want a list of interfaces, such as [br-lan]") {
@@ -134,7 +134,7 @@ func (v value) links() []string {
 		switch {
 		case !ok:
 		case slices.Contains(names, name):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		default:
 			names = append(names, name)
 		}
@@ -185,8 +185,7 @@ func (v value) host(want string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// pair reads one address of each family at most and one in all at least, in the
-// file's order.
+// pair reads one address, or one of each family, in the order of the file.
 func (v value) pair(want string) []netip.Addr {
 	var pair []netip.Addr
 	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
@@ -198,7 +197,7 @@ func (v value) pair(want string) []netip.Addr {
 		switch {
 		case !ok:
 		case slices.ContainsFunc(pair, same):
-			item.problem("a second IPv"+strconv.Itoa(int(gateway.FamilyOf(a)))+" address", "want at most one of each family")
+			item.problem("second IPv"+strconv.Itoa(int(gateway.FamilyOf(a)))+" address", "want at most one of each family")
 		default:
 			pair = append(pair, a)
 		}
@@ -228,11 +227,11 @@ func (v value) resolver() (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	if ap.Port() == 0 {
-		v.problem("port 0", want)
+		v.problem("port 0 is not valid", want)
 		return netip.AddrPort{}, false
 	}
 	if ap.Addr().IsLinkLocalUnicast() && ap.Addr().Is6() && ap.Addr().Zone() == "" {
-		v.problem("a link-local address without its interface", "want "+ap.Addr().String()+"%INTERFACE")
+		v.problem("link-local address without an interface", "want "+ap.Addr().String()+"%INTERFACE")
 		return netip.AddrPort{}, false
 	}
 	return ap, true
@@ -250,7 +249,7 @@ func notHost(a netip.Addr) string {
 	return ""
 }
 
-// prefix reads a prefix, or an address, which is a prefix of one.
+// prefix reads a prefix. An address is a prefix of its full length.
 func (v value) prefix() (netip.Prefix, bool) {
 	const want = "want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1"
 	s, ok := v.text(want)
@@ -270,7 +269,7 @@ func (v value) prefix() (netip.Prefix, bool) {
 	case p.Addr().Is4In6():
 		v.problem("is an IPv4-mapped prefix", "want it as IPv4")
 	case p != p.Masked():
-		v.problem("has bits behind its prefix length", "want "+p.Masked().String())
+		v.problem("has host bits set", "want "+p.Masked().String())
 	default:
 		return p, true
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// YAML prints the configuration as a gateway.yaml with every default written out
-// and every path absolute. Parse reads it as the same configuration.
+// YAML prints a configuration as a gateway.yaml with every default written out and every
+// path absolute. Parse reads the same configuration from it.
 func YAML(c *gateway.Config) string {
 	wan := c.WANLink
 	if wan == "" {
@@ -50,15 +50,15 @@ func YAML(c *gateway.Config) string {
 	return string(text)
 }
 
-// redirectNode is the redirection as a word, or as its keys.
+// redirectNode prints the redirection as off, or as its keys.
 func redirectNode(r gateway.Redirect) *yaml.Node {
 	if !r.On {
 		return scalar("off")
 	}
-	return mapping("except", flow(words(r.Except)), "dot", choose(r.Refuse, "reject", "allow"))
+	return mapping("except", flow(words(r.Except)), "dot", choose(r.RejectDoT, "reject", "allow"))
 }
 
-// routePairs are the route's keys and values, in the order in which they are shown.
+// routePairs returns a route's keys and values in turn, in the order of the output.
 func routePairs(r gateway.Route) []any {
 	var pairs []any
 	add := func(when bool, key string, value any) {
@@ -77,17 +77,17 @@ func routePairs(r gateway.Route) []any {
 	add(true, "priority", r.Priority)
 	add(r.MTU != 0, "mtu", r.MTU)
 	add(len(r.Prefixes) > 0, "prefixes", flow(r.Prefixes))
-	add(true, "private", choose(r.Private, "learn", "refuse"))
+	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
 	add(r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
-	add(tunnel, "hooks", choose(r.Hooks, "ignore", "refuse"))
+	add(tunnel, "hooks", choose(r.IgnoreHooks, "ignore", "refuse"))
 	return pairs
 }
 
-// sourcePairs are the keys and values of a fetched list, in the order in which they are
-// shown. The values of header lines are secrets as often as not; whoever shows the
-// text to others leaves them out.
+// sourcePairs returns the keys and values of a fetched list in turn, in the order of the
+// output. The values of headers may be secrets: a caller that publishes the text must
+// remove them.
 func sourcePairs(s gateway.Source) []any {
 	pairs := []any{"url", flow(s.URLs)}
 	if s.Select != "" {
@@ -125,7 +125,7 @@ func choose(b bool, yes, no string) string {
 	return no
 }
 
-// words are values as they are written.
+// words prints values.
 func words[T fmt.Stringer](values []T) []string {
 	var words []string
 	for _, v := range values {
@@ -134,8 +134,8 @@ func words[T fmt.Stringer](values []T) []string {
 	return words
 }
 
-// mapping makes a YAML mapping of keys and values in turn; a value is a node, or
-// what scalar takes.
+// mapping returns a YAML mapping of keys and values in turn. A value is a node, or an
+// argument of scalar.
 func mapping(pairs ...any) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	for _, p := range pairs {
@@ -148,8 +148,8 @@ func mapping(pairs ...any) *yaml.Node {
 	return n
 }
 
-// scalar makes a plain value of a string or a number. The encoder quotes a string
-// that would be read as something else.
+// scalar returns a string or a number. The encoder quotes a string that would be read as
+// something else.
 func scalar(v any) *yaml.Node {
 	n := &yaml.Node{}
 	if s, ok := v.(string); ok {
@@ -163,7 +163,7 @@ func hex(v uint32) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%#x", v)}
 }
 
-// flow makes a list on one line.
+// flow returns a list on one line.
 func flow(items []string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	for _, s := range items {

@@ -1,5 +1,5 @@
-// Package conntrack ends flows: it deletes the kernel's entries of connections, so that
-// the next packet of each is classified, routed and translated anew.
+// Package conntrack lists and deletes the kernel's connection tracking entries. The next
+// packet of a deleted one is classified, routed and translated as that of a new flow.
 package conntrack
 
 import (
@@ -17,48 +17,48 @@ import (
 // attrMarkMask is CTA_MARK_MASK of linux/netfilter/nfnetlink_conntrack.h.
 const attrMarkMask = 21
 
-// Flow is a connection as far as it is chosen by. An IPv4-mapped IPv6 address stays
-// IPv6: it is another flow.
+// Flow is an entry. An IPv4-mapped IPv6 address stays IPv6: it belongs to another flow.
 type Flow struct {
-	Mark uint32     // the connection's whole mark, others' bits too
-	Src  netip.Addr // who opened it
-	Dst  netip.Addr // where its first packet was sent
-	To   netip.Addr // where it was sent on to; Dst, where nobody translates that
+	Mark uint32     // the whole ct mark, with the bits of other programs
+	Src  netip.Addr // of the first packet
+	Dst  netip.Addr // of the first packet
+	To   netip.Addr // its destination after translation; Dst where there is none
 	Port uint16     // at Dst; 0 where the protocol has none
 }
 
-// Walk reads the connections with a mark, in no order. The kernel leaves out the others;
-// the zero Mark is all. It is one dump, of some microseconds a flow.
-func Walk(of gateway.Mark, see func(Flow)) error {
-	err := dump(of, func(_ byte, f Flow, _ []byte) { see(f) })
+// Walk calls do for each entry with a mark, in no order; the zero Mark selects all. The
+// kernel filters them in one dump, which takes a few microseconds an entry. A dump of a
+// changing table may be incomplete; callers that need every entry must retry.
+func Walk(of gateway.Mark, do func(Flow)) error {
+	err := dump(of, func(_ byte, f Flow, _ []byte) { do(f) })
 	if err != nil {
 		return fmt.Errorf("read conntrack entries: %w", err)
 	}
 	return nil
 }
 
-// Delete deletes those of the connections with a mark that are chosen, and says how many
-// there were.
+// Delete deletes the chosen entries of those with a mark and returns how many it deleted.
+// Like Walk, it may miss some of a changing table.
 func Delete(of gateway.Mark, chosen func(Flow) bool) (n int, err error) {
 	type entry struct {
 		family byte
-		name   []byte
+		id     []byte
 	}
-	var all []entry // deleted when the dump is over, which would miss some otherwise
-	err = dump(of, func(family byte, f Flow, name []byte) {
+	var all []entry // deleted after the dump, which would miss some otherwise
+	err = dump(of, func(family byte, f Flow, id []byte) {
 		if chosen(f) {
-			all = append(all, entry{family, name})
+			all = append(all, entry{family, id})
 		}
 	})
 	errs := []error{err}
 	for _, e := range all {
 		req := request(e.family, nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
-		req.AddRawData(e.name)
+		req.AddRawData(e.id)
 		_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 		switch {
 		case err == nil:
 			n++
-		case !errors.Is(err, unix.ENOENT): // it has ended by itself
+		case !errors.Is(err, unix.ENOENT): // ENOENT: it has ended by itself
 			errs = append(errs, err)
 		}
 	}
@@ -74,28 +74,28 @@ func request(family byte, operation, flags int) *nl.NetlinkRequest {
 	return req
 }
 
-// dump reads the entries, of both families at once; name is what a request to delete one
-// must hold.
-func dump(of gateway.Mark, see func(family byte, f Flow, name []byte)) error {
+// dump calls do for the entries of both families; id holds the attributes that identify
+// one in a request to delete it.
+func dump(of gateway.Mark, do func(family byte, f Flow, id []byte)) error {
 	req := request(unix.AF_UNSPEC, nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP)
 	if of.Mask != 0 {
 		req.AddData(nl.NewRtAttr(nl.CTA_MARK, binary.BigEndian.AppendUint32(nil, of.Value)))
 		req.AddData(nl.NewRtAttr(attrMarkMask, binary.BigEndian.AppendUint32(nil, of.Mask)))
 	}
 	err := req.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(msg []byte) bool {
-		if f, name, ok := parse(msg); ok && of.Matches(f.Mark) {
-			see(msg[0], f, name)
+		if f, id, ok := parse(msg); ok && of.Matches(f.Mark) {
+			do(msg[0], f, id)
 		}
 		return true
 	})
-	// Of a table that changes meanwhile most is read; who must have all asks again.
 	if absent(err) || errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil
 	}
 	return err
 }
 
-// absent: no conntrack in this kernel, or nothing has needed it yet.
+// absent reports whether the error means that the kernel has no conntrack, or that nothing
+// has needed it yet.
 func absent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL)
 }

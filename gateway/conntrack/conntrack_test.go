@@ -29,7 +29,7 @@ var route = gateway.DefaultMask.Mark(1)
 // none is the mark of flows without a route.
 var none = gateway.Mark{Mask: uint32(gateway.DefaultMask)}
 
-// fill makes flows with the route's mark, with none but a bit of others, and translated.
+// fill makes flows with the route's mark, with only a bit of another program, and translated.
 func fill(t *testing.T) {
 	t.Helper()
 	netlab.Need(t, "conntrack")
@@ -82,7 +82,7 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// TestDeleteAnother: an entry that was made anew since it was read is another flow, as its
+// TestDeleteAnother: an entry that was recreated since it was read is another flow, as its
 // ID tells. That is made of the addresses and of where the entry lies in memory
 // (nf_ct_get_id): now and then the new one lies where the old one lay.
 func TestDeleteAnother(t *testing.T) {
@@ -96,7 +96,7 @@ func TestDeleteAnother(t *testing.T) {
 			if f.Dst.Is4() {
 				before = id()
 				run(t, `conntrack -D -p udp --sport 5000 >/dev/null 2>&1`)
-				if i%2 == 1 { // takes that place, more often than not
+				if i%2 == 1 { // usually takes that place
 					run(t, `conntrack -I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5009 --dport 9 >/dev/null 2>&1`)
 				}
 				run(t, `conntrack -I -t 300 -p udp -s 192.0.2.2 -d 203.0.113.1 --sport 5000 --dport 9 -m 0x01000007 >/dev/null 2>&1`)
@@ -112,7 +112,7 @@ func TestDeleteAnother(t *testing.T) {
 		}
 		return
 	}
-	t.Error("an entry that was made anew lay where the old one lay, 30 times")
+	t.Error("a recreated entry had the place of the old one, 30 times")
 }
 
 // TestWalkMany holds the cost of a dump down: it is paid while a router forwards.

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parse reads one entry, as it follows its nfgenmsg. name are its attributes that name
-// it to the kernel: the tuple, its zone, and the number that an entry of the same tuple
-// which follows it does not have. ok is false for what is no entry.
-func parse(msg []byte) (f Flow, name []byte, ok bool) {
+// parse reads a message with one entry, nfgenmsg included. id are the attributes that
+// identify it to the kernel: the tuple, its zone, and the number that a later entry of the
+// same tuple does not have. ok is false for a message without an entry.
+func parse(msg []byte) (f Flow, id []byte, ok bool) {
 	if len(msg) < nl.SizeofNfgenmsg {
 		return f, nil, false
 	}
@@ -28,19 +28,19 @@ func parse(msg []byte) (f Flow, name []byte, ok bool) {
 		}
 		switch typ {
 		case nl.CTA_TUPLE_ORIG, nl.CTA_ID, nl.CTA_ZONE:
-			name = append(name, whole...)
+			id = append(id, whole...)
 		}
 	})
-	return f, name, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
+	return f, id, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
 }
 
-// tuple reads one direction's addresses and the port that it goes to.
+// tuple returns one direction's addresses and destination port.
 func tuple(b []byte) (src, dst netip.Addr, port uint16) {
 	attributes(b, func(typ uint16, data, _ []byte) {
 		switch typ {
 		case nl.CTA_TUPLE_IP:
 			attributes(data, func(typ uint16, data, _ []byte) {
-				a, _ := netip.AddrFromSlice(data) // what is none stays invalid
+				a, _ := netip.AddrFromSlice(data) // invalid where it is not an address
 				switch typ {
 				case nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC:
 					src = a
@@ -59,9 +59,9 @@ func tuple(b []byte) (src, dst netip.Addr, port uint16) {
 	return src, dst, port
 }
 
-// attributes walks netlink attributes up to the first malformed one. whole is an
-// attribute with its header and padding.
-func attributes(b []byte, see func(typ uint16, data, whole []byte)) {
+// attributes calls do for each netlink attribute up to the first malformed one. whole is
+// the attribute with its header and padding.
+func attributes(b []byte, do func(typ uint16, data, whole []byte)) {
 	for len(b) >= unix.SizeofNlAttr {
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < unix.SizeofNlAttr || size > len(b) {
@@ -69,7 +69,7 @@ func attributes(b []byte, see func(typ uint16, data, whole []byte)) {
 		}
 		next := min((size+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1), len(b))
 		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		see(typ, b[unix.SizeofNlAttr:size], b[:next])
+		do(typ, b[unix.SizeofNlAttr:size], b[:next])
 		b = b[next:]
 	}
 }

@@ -31,7 +31,7 @@ type Options struct {
 	// IsAlias reports whether a name counts as listed on one of the lists because the
 	// answer for a listed name leads to it; nil: no name does.
 	IsAlias func(name string, lists []string) bool
-	Log     *slog.Logger // nil: slog.Default()
+	Log     *slog.Logger // of the process, without a part; nil: slog.Default()
 	Timers  Timers
 }
 
@@ -114,13 +114,13 @@ func newController(o Options, s system, open func(nft.Options) (kernel, error)) 
 	}
 	o.Timers.fill()
 	c := &Controller{
-		opts: o, timers: o.Timers, log: o.Log, system: s, providers: provider.NewStore(o.State),
+		opts: o, timers: o.Timers, log: o.Log.With("part", "dataplane"), system: s, providers: provider.NewStore(o.State),
 		kick: make(chan struct{}, 1), prune: make(chan struct{}, 1),
 		ready: make(chan struct{}), end: make(chan struct{}), ended: make(chan struct{}),
 		states: map[string]*atomic.Pointer[State]{}, whys: map[string]*why{}, removed: map[gateway.Mark]time.Time{},
 	}
 	c.config.Store(o.Config)
-	c.pressure = pressure{log: o.Log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
+	c.pressure = pressure{log: c.log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
 	c.pressure.setGrace(o.Config)
 	c.openLists()
 	k, err := open(nft.Options{Table: gateway.TableName, Owner: o.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Spare: c.pressure.spare})

@@ -68,7 +68,7 @@ func (j *joining) fresh() bool {
 
 // claims reports whether an address has joined.
 func (j *joining) claims(a netip.Addr) bool {
-	if firewall.IsSpecial(a) && !j.route.Private {
+	if firewall.IsSpecial(a) && !j.route.LearnPrivate {
 		return false
 	}
 	return j.learned[a] || j.covered.has(a) && !j.looked.has(a)

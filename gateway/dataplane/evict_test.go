@@ -34,7 +34,7 @@ func TestEvictChooses(t *testing.T) {
 		routes: []joining{
 			{route: gateway.Route{Name: "vpn"}, learned: joined("8.8.8.8", "8.8.4.4", "10.1.1.1", "2606:4700::1"),
 				covered: rangesOf("9.0.0.0/8", "198.18.0.0/15", "2620::/16"), looked: rangesOf("9.9.9.0/24")},
-			{route: gateway.Route{Name: "office", Private: true}, learned: joined("10.1.1.1"), covered: rangesOf("172.16.0.0/12")},
+			{route: gateway.Route{Name: "office", LearnPrivate: true}, learned: joined("10.1.1.1"), covered: rangesOf("172.16.0.0/12")},
 		},
 	}
 	for _, c := range []struct{ dst, to, want string }{

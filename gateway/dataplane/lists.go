@@ -19,7 +19,7 @@ var ErrList = errors.New("list cannot be used")
 // openLists reads the lists. What is wrong with one is in its report.
 func (c *Controller) openLists() {
 	dir := filepath.Join(c.opts.State, "lists")
-	c.lists, c.listErrs = lists.Open(c.Config().Lists, lists.Options{LastGood: dir, Cache: dir, Log: c.log})
+	c.lists, c.listErrs = lists.Open(c.Config().Lists, lists.Options{LastGood: dir, Cache: dir, Log: c.opts.Log})
 	c.reportLists()
 }
 

@@ -64,7 +64,7 @@ const learnTimeout = 2 * time.Second
 func (r *Route) Admit(ctx context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
 	st := r.state.Load()
 	addrs := a.Addrs
-	if !st.Route.Private {
+	if !st.Route.LearnPrivate {
 		addrs = slices.DeleteFunc(addrs, firewall.IsSpecial)
 	}
 	if len(addrs) == 0 {

@@ -42,7 +42,7 @@ func (d *builder) classify() []nft.Rule {
 		rules = append(rules, nft.NewRule("excluded", nft.DaddrIn(f, familySet(setExclude, f)), nft.Accept()))
 	}
 	for _, r := range d.Config.Routes {
-		if r.Private {
+		if r.LearnPrivate {
 			rules = append(rules, d.routeNewFlows(r, setSpecial)...)
 		}
 	}

@@ -35,7 +35,7 @@ func config(routes ...gateway.Route) *gateway.Config {
 func full() Spec {
 	vpn, office, shared := route("vpn", 0x51), route("office", 2), route("shared", 3)
 	vpn.OnDown = gateway.FallBack
-	office.Private = true
+	office.LearnPrivate = true
 	office.Evict = true
 	c := config(vpn, office, shared)
 	c.Exclude = prefixes("9.9.9.0/24", "2620:fe::/48")
@@ -57,7 +57,7 @@ func full() Spec {
 // redirecting is a spec with `redirect_dns` and our resolver on port 53.
 func redirecting() Spec {
 	s := Spec{Config: config(route("vpn", 1))}
-	s.Config.Redirect = gateway.Redirect{On: true, Refuse: true, Except: prefixes("192.168.1.5/32", "9.9.9.9/32", "2620:fe::/48")}
+	s.Config.Redirect = gateway.Redirect{On: true, RejectDoT: true, Except: prefixes("192.168.1.5/32", "9.9.9.9/32", "2620:fe::/48")}
 	s.Listeners = []Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853}}
 	return s
 }

@@ -38,7 +38,7 @@ func (d *builder) redirectChains() []nft.Chain {
 		{Name: chainDNSRedirect, Rules: d.dnsRedirect()},
 		{Name: chainDNSIn, Type: "nat", Hook: "prerouting", Priority: nft.PriorityDstNAT, Rules: d.fromLAN(PortDNS, chainDNSRedirect)},
 	}
-	if d.Config.Redirect.Refuse {
+	if d.Config.Redirect.RejectDoT {
 		chains = append(chains,
 			nft.Chain{Name: chainDoTReject, Rules: rejectDoT()},
 			nft.Chain{Name: chainDoTIn, Type: "filter", Hook: "forward", Priority: nft.PriorityFilter, Rules: d.fromLAN(portDoT, chainDoTReject)})

@@ -115,17 +115,24 @@ func TestLearnErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	release := make(chan struct{})
-	go k.do(t.Context(), func() error { <-release; return nil })
-	time.Sleep(5 * time.Millisecond)
+	release := occupy(t, k)
 	if err := k.Learn(ctx, vpn, addrs("8.8.8.8"), time.Second, time.Second); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("owner is busy: %v", err)
 	}
-	close(release)
+	release()
 	learn(t, k, vpn, time.Minute, "8.8.8.8")
 	if err := k.Learn(t.Context(), vpn, nil, time.Second, time.Second); err != nil {
 		t.Errorf("no addresses: %v", err)
 	}
+}
+
+// occupy keeps the owner of the connection busy until it is released.
+func occupy(t *testing.T, k *Kernel) (release func()) {
+	t.Helper()
+	busy, released := make(chan struct{}), make(chan struct{})
+	go k.do(t.Context(), func() error { close(busy); <-released; return nil })
+	<-busy
+	return func() { close(released) }
 }
 
 func TestLearnConcurrently(t *testing.T) {
@@ -164,9 +171,7 @@ func TestLearnLongest(t *testing.T) {
 	apply(t, k, small())
 	for i, lives := range [][]time.Duration{{time.Hour, time.Minute}, {time.Minute, time.Hour}} {
 		a := fmt.Sprintf("8.8.8.%d", i)
-		release := make(chan struct{})
-		go k.do(t.Context(), func() error { <-release; return nil })
-		time.Sleep(5 * time.Millisecond)
+		release := occupy(t, k)
 		var wg sync.WaitGroup
 		for _, life := range lives {
 			wg.Go(func() {
@@ -176,7 +181,7 @@ func TestLearnLongest(t *testing.T) {
 			})
 			time.Sleep(10 * time.Millisecond)
 		}
-		close(release)
+		release()
 		wg.Wait()
 		if got := inKernel(t, k, vpn.Set4, a); !about(got, time.Hour) {
 			t.Errorf("%v: lives %v", lives, got)
@@ -217,15 +222,13 @@ func TestFull(t *testing.T) {
 		// Neighbours of the bad request in one transaction.
 		time.Sleep(fullPause)
 		var wg sync.WaitGroup
-		release := make(chan struct{})
-		go k.do(t.Context(), func() error { <-release; return nil })
-		time.Sleep(5 * time.Millisecond)
+		release := occupy(t, k)
 		results := make([]error, 3)
 		for i, a := range []string{"9.9.9.9", "8.8.8.0", "2606:4700::2"} {
 			wg.Go(func() { results[i] = k.Learn(t.Context(), vpn, addrs(a), time.Hour, time.Hour) })
 		}
 		time.Sleep(20 * time.Millisecond)
-		close(release)
+		release()
 		wg.Wait()
 		if results[1] != nil || results[2] != nil {
 			t.Errorf("neighbours failed: %v", results)

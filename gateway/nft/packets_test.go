@@ -115,7 +115,7 @@ func TestPacketsNeverRerouted(t *testing.T) {
 	expect(t, "client", "2001:db8::9", "isp fd00:1::10")
 
 	// private: learn takes special-use addresses, and nothing that is kept.
-	s.Config.Routes[0].Private = true
+	s.Config.Routes[0].LearnPrivate = true
 	apply(t, k, s)
 	expect(t, "client", "198.19.0.9", "vpn 10.2.0.2")
 	expect(t, "client", "2001:db8::9", "vpn fd00:a::2")

@@ -15,7 +15,7 @@ import (
 // redirecting is the lab's spec with `redirect_dns` and our resolver on port 53.
 func redirecting() Spec {
 	s := labSpec()
-	s.Config.Redirect = gateway.Redirect{On: true, Refuse: true, Except: prefixes("192.168.1.5/32", "9.9.9.9/32", "2620:fe::/48")}
+	s.Config.Redirect = gateway.Redirect{On: true, RejectDoT: true, Except: prefixes("192.168.1.5/32", "9.9.9.9/32", "2620:fe::/48")}
 	s.Listeners = []Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853}}
 	return s
 }

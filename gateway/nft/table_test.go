@@ -16,7 +16,7 @@ import (
 func full() Spec {
 	vpn, office, shared := route("vpn", 0x51), route("office", 2), route("shared", 3)
 	vpn.OnDown = gateway.FallBack
-	office.Private = true
+	office.LearnPrivate = true
 	office.Evict = true
 	c := config(vpn, office, shared)
 	c.Exclude = prefixes("9.9.9.0/24", "2620:fe::/48")

@@ -63,17 +63,17 @@ func TestInterfaceAndNextHop(t *testing.T) {
 			if again := apply(t, k, cfg); len(again) > 0 {
 				t.Errorf("a second apply changed: %q", again)
 			}
-			way := c.want
-			if way == "" {
-				way = "no route to host"
+			link := c.want
+			if link == "" {
+				link = "no route to host"
 			}
-			wantWay(t, cfg.Routes[0].Mark, way, public...)
-			wantWay(t, cfg.WANRoute().Mark, "wan0", public...)
+			wantEgress(t, cfg.Routes[0].Mark, link, public...)
+			wantEgress(t, cfg.WANRoute().Mark, "wan0", public...)
 		})
 	}
 }
 
-// The families that a tunnel carries are its file's word where there is one.
+// A tunnel carries the families that its file says, where it says any.
 func TestFamilies(t *testing.T) {
 	cfg := config(wireguard("vpn", "wg0"))
 	links := []Link{{Name: "wg0", Index: 3, Up: true, Direct: true, V4: true, V6: true}}
@@ -98,7 +98,7 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// With nothing in the kernel at all there are rules and backstops, and nothing else.
+// Without any interface there are policy rules and unreachable defaults, and nothing else.
 func TestDesiredWithoutAnything(t *testing.T) {
 	cfg := config(wireguard("vpn", "wg0"), byNextHop("lab", "", "192.0.2.9"))
 	s := Desired(cfg, Inputs{})

@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// golden is what an operator sees of one WireGuard route and the WAN.
+// golden is what ip(8) shows of one WireGuard route and the WAN.
 const golden = `# ip -4 rule
 7200:	not from all fwmark 0/0x7f000000 lookup main suppress_prefixlength 1 proto 110
 7201:	from all fwmark 0x1000000/0x7f000000 lookup 7201 proto 110
@@ -151,19 +151,19 @@ ip addr add 198.51.100.2/24 dev wan1; ip addr add 2001:db8:2::2/64 dev wan1 noda
 		}
 		apply(t, k, step.cfg)
 		t.Log(step.what)
-		wantWay(t, wan, step.want, all...)
+		wantEgress(t, wan, step.want, all...)
 		if again := apply(t, k, step.cfg); len(again) > 0 {
 			t.Errorf("a second apply changed: %q", again)
 		}
 	}
 	run(t, "ip link del wan0; ip link del wan1")
 	apply(t, k, any)
-	wantWay(t, wan, "no route to host", all[0])
-	wantWay(t, wan, "no route to host", all[1])
+	wantEgress(t, wan, "no route to host", all[0])
+	wantEgress(t, wan, "no route to host", all[1])
 }
 
-// What a marked packet does, by the kernel's own routing decision.
-func TestWays(t *testing.T) {
+// The kernel is asked for its own routing decision.
+func TestMarkedPacketsTakeTheirRoute(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"), wireguard("other", "wg1"))
 	apply(t, k, cfg)
@@ -172,14 +172,14 @@ func TestWays(t *testing.T) {
 	check := func(what string) {
 		t.Helper()
 		t.Log(what)
-		wantWay(t, vpn, "wg0", public...)
-		wantWay(t, wan, "wan0", public...)
-		wantWay(t, other, "no route to host", public...) // its interface is not there: the backstop
+		wantEgress(t, vpn, "wg0", public...)
+		wantEgress(t, wan, "wan0", public...)
+		wantEgress(t, other, "no route to host", public...) // its interface is not there: the backstop
 		for _, m := range []gateway.Mark{vpn, other, wan} {
-			wantWay(t, m, "lan0", "192.168.1.77", "fd00:1::77") // local networks stay local
-			wantWay(t, m, "wan0", "192.0.2.9", "2001:db8:1::9")
-			wantWay(t, m, "wg0", "10.8.0.9", "fd00:8::9")
-			wantWay(t, m, "lo", "192.168.1.1", "fd00:1::1", "10.8.0.2") // own addresses
+			wantEgress(t, m, "lan0", "192.168.1.77", "fd00:1::77") // local networks stay local
+			wantEgress(t, m, "wan0", "192.0.2.9", "2001:db8:1::9")
+			wantEgress(t, m, "wg0", "10.8.0.9", "fd00:8::9")
+			wantEgress(t, m, "lo", "192.168.1.1", "fd00:1::1", "10.8.0.2") // own addresses
 		}
 	}
 	check("plain")
@@ -190,17 +190,17 @@ for p in 0.0.0.0/1 128.0.0.0/1; do ip route add $p via 10.9.0.1; done
 for p in ::/3 2000::/4 3000::/4 fc00::/7; do ip -6 route add $p dev tun9; done`)
 	apply(t, k, cfg)
 	check("with OpenVPN's half-defaults in table main")
-	wantWay(t, gateway.Mark{}, "tun9", public...) // unmarked packets are OpenVPN's
-	wantWay(t, vpn, "tun9", "10.9.0.7", "fd00:9::7")
+	wantEgress(t, gateway.Mark{}, "tun9", public...) // unmarked packets are OpenVPN's
+	wantEgress(t, vpn, "tun9", "10.9.0.7", "fd00:9::7")
 
 	run(t, "ip link del wg0")
-	wantWay(t, vpn, "no route to host", public...) // before anybody has done anything
+	wantEgress(t, vpn, "no route to host", public...) // before anything is applied
 	apply(t, k, cfg)
-	wantWay(t, vpn, "no route to host", public...)
-	wantWay(t, wan, "wan0", public...)
+	wantEgress(t, vpn, "no route to host", public...)
+	wantEgress(t, wan, "wan0", public...)
 }
 
-func TestForeignUntouched(t *testing.T) {
+func TestOtherProgramsRulesAndRoutesStay(t *testing.T) {
 	k := lab(t)
 	run(t, `
 for f in -4 -6; do
@@ -232,7 +232,7 @@ done`)
 	if left := run(t, "for f in -4 -6; do ip $f rule; ip $f route show table all; done | grep 'proto 110' || true"); left != "" {
 		t.Errorf("Remove left:\n%s", left)
 	}
-	// A foreign route that stands where ours should is an error, and stays.
+	// A kernel route of another program in the place of ours is an error, and stays.
 	run(t, "ip route add blackhole default table 7201 metric 100")
 	now := read(t, k, cfg)
 	changes, err := k.Apply(now.State, Desired(cfg, now.Inputs))
@@ -259,13 +259,13 @@ func TestRouteRemovedAndRenumbered(t *testing.T) {
 	if len(changes) != 4 { // a rule and a backstop of each family
 		t.Errorf("changes: %q", changes)
 	}
-	moved := config(wireguard("x", "none"), wireguard("vpn", "wg0"))
-	moved.Routes = moved.Routes[1:]
-	apply(t, k, moved)
+	renumbered := config(wireguard("x", "none"), wireguard("vpn", "wg0"))
+	renumbered.Routes = renumbered.Routes[1:]
+	apply(t, k, renumbered)
 	if got := shown(t); strings.Contains(got, "7201") {
 		t.Errorf("the old table is still there:\n%s", got)
 	}
-	wantWay(t, moved.Routes[0].Mark, "wg0", "203.0.113.7", "2001:db8:ffff::7")
+	wantEgress(t, renumbered.Routes[0].Mark, "wg0", "203.0.113.7", "2001:db8:ffff::7")
 }
 
 func TestClosedRoute(t *testing.T) {
@@ -283,8 +283,8 @@ func TestClosedRoute(t *testing.T) {
 	if err != nil || len(changes) != 2 {
 		t.Fatalf("changes %q, error %v: want the two defaults deleted", changes, err)
 	}
-	wantWay(t, cfg.Routes[0].Mark, "no route to host", "203.0.113.7", "2001:db8:ffff::7")
-	wantWay(t, cfg.Routes[0].Mark, "lan0", "192.168.1.77", "fd00:1::77")
+	wantEgress(t, cfg.Routes[0].Mark, "no route to host", "203.0.113.7", "2001:db8:ffff::7")
+	wantEgress(t, cfg.Routes[0].Mark, "lan0", "192.168.1.77", "fd00:1::77")
 	states, err := Routes(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestClosedRoute(t *testing.T) {
 	}
 }
 
-// A kernel without IPv6 gets the IPv4 half, and is content with it.
+// A kernel without IPv6 gets the rules and routes of IPv4 without an error.
 func TestWithoutIPv6(t *testing.T) {
 	k := lab(t)
 	k.families = []gateway.Family{gateway.V4}

@@ -61,7 +61,7 @@ func run(t *testing.T, script string) string {
 }
 
 // lab empties the namespace and makes wan0 and lan0 (veth, their other ends up)
-// and wg0 (a tun device that stands for a tunnel), each with addresses of both families.
+// and wg0 (a TUN in place of a tunnel), each with addresses of both families.
 func lab(t *testing.T) *Kernel {
 	t.Helper()
 	netlab.Need(t, "ip")
@@ -168,9 +168,9 @@ func shown(t *testing.T) string {
 	return strings.Join(lines, "\n")
 }
 
-// way is the kernel's own word on how a marked packet to an address goes: the
-// interface, or the error.
-func way(t *testing.T, to string, mark uint32) string {
+// egress returns the interface that the kernel routes a marked packet to an address out
+// of, or its error.
+func egress(t *testing.T, to string, mark uint32) string {
 	t.Helper()
 	routes, err := netlink.RouteGetWithOptions(netip.MustParseAddr(to).AsSlice(), &netlink.RouteGetOptions{Mark: mark})
 	if err != nil {
@@ -183,12 +183,12 @@ func way(t *testing.T, to string, mark uint32) string {
 	return l.Attrs().Name
 }
 
-func wantWay(t *testing.T, mark gateway.Mark, want string, to ...string) {
+func wantEgress(t *testing.T, mark gateway.Mark, want string, to ...string) {
 	t.Helper()
 	for _, a := range to {
-		// Bits outside the mask are other people's and change nothing.
+		// Bits outside the mask belong to other programs and change nothing.
 		for _, whole := range []uint32{mark.Value, mark.Value | 0x1234} {
-			if got := way(t, a, whole); got != want {
+			if got := egress(t, a, whole); got != want {
 				t.Errorf("%s with mark %#x: %s, want %s", a, whole, got, want)
 			}
 		}

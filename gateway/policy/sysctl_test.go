@@ -74,7 +74,7 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// A tunnel has no reverse-path filter where it can be without.
+// A tunnel has no reverse-path filter where it can be exempt from one.
 func TestTunnelIsNotFiltered(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
@@ -88,8 +88,8 @@ func TestTunnelIsNotFiltered(t *testing.T) {
 	run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=0")
 }
 
-// Forwarding that was switched off for one interface alone is switched on there, and
-// off again in the end where it was so before us.
+// Forwarding that is disabled on one interface alone is enabled there, and in the end
+// disabled again where it was before.
 func TestForwardOfOneLink(t *testing.T) {
 	k := lab(t)
 	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.lan0.forwarding=0 net.ipv4.conf.isp0.forwarding=0")
@@ -107,8 +107,8 @@ func TestForwardOfOneLink(t *testing.T) {
 	}
 }
 
-// What nobody filters stays unfiltered, what was a router before stays as it was.
-func TestSysctlsLeftAlone(t *testing.T) {
+// Interfaces without a filter stay without one, and a router keeps its settings.
+func TestUnneededSysctlsStay(t *testing.T) {
 	k := lab(t)
 	run(t, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 	cfg := config(wireguard("vpn", "wg0"))
@@ -132,7 +132,7 @@ func TestSysctlsLeftAlone(t *testing.T) {
 	}
 }
 
-// A WAN that comes when forwarding is on already, by us, takes advertisements too.
+// A WAN that appears when we have enabled forwarding accepts advertisements, too.
 func TestLateWANTakesAdvertisements(t *testing.T) {
 	k := lab(t)
 	cfg := config()
@@ -148,7 +148,7 @@ func TestLateWANTakesAdvertisements(t *testing.T) {
 }
 
 // The kernel deletes defaults that it has from router advertisements when
-// forwarding is switched on, and takes no more of them, but for interfaces whose
+// forwarding is enabled, and accepts no more of them, except on interfaces whose
 // accept_ra is 2.
 func TestForwardKeepsAdvertisedDefault(t *testing.T) {
 	for _, ours := range []bool{true, false} {
@@ -223,8 +223,8 @@ func TestSavedSysctlsOfAnotherBoot(t *testing.T) {
 	}
 }
 
-// A disk that takes nothing is no reason not to forward; it is said until it takes it,
-// and this process puts everything back all the same.
+// A full disk does not keep the box from forwarding; it is reported until it has room, and
+// this process restores everything all the same.
 func TestSysctlsThatCannotBeSaved(t *testing.T) {
 	k := lab(t)
 	before := snapshot(t)
@@ -280,7 +280,7 @@ func TestFolderInPlaceOfSavedSysctls(t *testing.T) {
 	}
 }
 
-// Somebody else's later change is not undone.
+// A later change by another program is not undone.
 func TestRestoreRespectsLaterChange(t *testing.T) {
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))

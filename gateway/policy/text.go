@@ -53,7 +53,7 @@ func (r Rule) text() string {
 	return b.String()
 }
 
-// markText prints a zero value as ip(8) does: 0, not 0x0.
+// markText prints a mark as ip(8) does, a zero value as 0 and not as 0x0.
 func markText(m gateway.Mark) string {
 	if m.Value == 0 {
 		return fmt.Sprintf("0/%#x", m.Mask)
@@ -86,7 +86,7 @@ func (r KernelRoute) format(protocol string) string {
 	case r.Unreachable && r.Family == gateway.V6:
 		w = append(w, "dev lo") // where the kernel hangs IPv6 routes that have no device
 	case len(r.Hops) == 1:
-		w = append(w, r.Hops[0].way(r.Family))
+		w = append(w, r.Hops[0].format(r.Family))
 	}
 	if protocol != "" {
 		w = append(w, protocol)
@@ -111,7 +111,7 @@ func (r KernelRoute) format(protocol string) string {
 	}
 	if len(r.Hops) > 1 {
 		for _, h := range r.Hops {
-			w = append(w, "\n\tnexthop "+h.way(r.Family)+fmt.Sprintf(" weight %d", h.Weight)+onlink(h))
+			w = append(w, "\n\tnexthop "+h.format(r.Family)+fmt.Sprintf(" weight %d", h.Weight)+onlink(h))
 		}
 	}
 	return strings.ReplaceAll(strings.Join(w, " "), " \n", "\n")
@@ -124,12 +124,12 @@ func (r KernelRoute) mtuText() string {
 	return fmt.Sprintf("mtu %d", r.MTU)
 }
 
-// scopeLink: an IPv4 route without a gateway reaches its hosts on the link itself.
+// scopeLink reports whether the kernel route is on-link, which IPv4 has a scope for.
 func (r KernelRoute) scopeLink() bool {
 	return r.Family == gateway.V4 && len(r.Hops) == 1 && !r.Hops[0].Via.IsValid()
 }
 
-func (h Hop) way(f gateway.Family) string {
+func (h Hop) format(f gateway.Family) string {
 	switch {
 	case !h.Via.IsValid():
 		return "dev " + h.Link

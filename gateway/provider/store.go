@@ -69,7 +69,7 @@ func (s *Store) Load(r gateway.Route) *File {
 }
 
 func (s *Store) entryLocked(r gateway.Route) *entry {
-	key := source{r.Name, r.Egress.File, r.Hooks}
+	key := source{r.Name, r.Egress.File, r.IgnoreHooks}
 	e := s.entries[key]
 	if e == nil {
 		e = &entry{copy: s.copyOf(r)}
@@ -132,7 +132,7 @@ func read(r gateway.Route, path string) (*Conf, []byte, error) {
 	}
 	conf, err := Parse(r.Egress.File, text)
 	if err == nil {
-		err = conf.CheckHooks(r.Hooks)
+		err = conf.CheckHooks(r.IgnoreHooks)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -191,7 +191,7 @@ func TestStoreChecksHooks(t *testing.T) {
 	if !errors.As(f.Err, new(problem.Problems)) {
 		t.Errorf("%T, want problem.Problems", f.Err)
 	}
-	d.route.Hooks = true
+	d.route.IgnoreHooks = true
 	d.want(s, keyPeer, "")
 }
 

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,15 +46,14 @@ func TestUpAndDown(t *testing.T) {
 		return s.Up && s.V4 && s.V6 && s.Tunnel != nil && s.Tunnel.RX > 0 && s.Tunnel.TX > 0 && time.Since(s.Tunnel.Handshake) < time.Minute
 	})
 
-	time.Sleep(200 * time.Millisecond) // all events of our own changes
+	c.work.Lock()
+	c.rec.apply(cfg, true)
 	c.log.Reset()
-	for range 3 {
-		c.trigger()
-		time.Sleep(50 * time.Millisecond)
-	}
+	c.rec.apply(cfg, true)
 	if log := c.log.String(); log != "" {
-		t.Errorf("looking again did something:\n%s", log)
+		t.Errorf("a second apply changed something:\n%s", log)
 	}
+	c.work.Unlock()
 
 	if err := c.Down(t.Context()); err != nil {
 		t.Fatal(err)
@@ -73,8 +71,8 @@ func TestUpAndDown(t *testing.T) {
 	}
 }
 
-// A far end that falls silent closes the route within the limit; it comes back by itself.
-func TestFarEndSilent(t *testing.T) {
+// A silent peer takes the route down within the limit; it comes back by itself.
+func TestRouteOfSilentPeer(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
 	const limit = 1500 * time.Millisecond
@@ -90,7 +88,7 @@ func TestFarEndSilent(t *testing.T) {
 		}
 	}()
 	took := c.awaitDown("vpn")
-	t.Logf("silent far end: down after %v with a limit of %v", took.Round(time.Millisecond), limit)
+	t.Logf("silent peer: down after %v with a limit of %v", took.Round(time.Millisecond), limit)
 	if s, _ := c.Status().Route("vpn"); !strings.HasPrefix(s.Reason, "peer is silent: last handshake") {
 		t.Errorf("reason: %q", s.Reason)
 	}
@@ -104,7 +102,7 @@ func TestFarEndSilent(t *testing.T) {
 	awaitAnswer(t, cfg.WANRoute().Mark, "192.0.2.2", "2001:db8:1::2")
 	f.silence(false)
 	took = c.awaitUp("vpn")
-	t.Logf("far end is back: up after %v", took.Round(time.Millisecond))
+	t.Logf("peer is back: up after %v", took.Round(time.Millisecond))
 	awaitAnswer(t, vpn.Mark, "10.8.0.2", "fd00:8::2")
 }
 
@@ -131,7 +129,7 @@ func TestLinkDeletedAndDown(t *testing.T) {
 		})
 		t.Logf("tunnel %s: back within %v", c.what, took.Round(time.Millisecond))
 	}
-	// Without rules or tables only the nft table's closed door is left.
+	// Without policy rules or routing tables only the nft table's kill switch is left.
 	for _, what := range []string{"ip rule del pref 7201; ip -6 rule del pref 7201", "ip route flush table 7201; ip -6 route flush table 7201"} {
 		before := ours(t)
 		run(t, what)
@@ -140,34 +138,7 @@ func TestLinkDeletedAndDown(t *testing.T) {
 	c.awaitUp("vpn")
 }
 
-func TestTableFirst(t *testing.T) {
-	f := newFar(t)
-	ready := make(chan struct{})
-	tries := 0
-	c := f.start(f.config(), func(o *Options) {
-		o.TableReady = func(ctx context.Context) error {
-			if tries++; tries == 1 {
-				return errors.New("no nft table inet nameroute")
-			}
-			select {
-			case <-ready:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
-	c.awaitUp("vpn")
-	time.Sleep(200 * time.Millisecond)
-	if sysctl(t, "net/ipv4/ip_forward") != "0" || sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
-		t.Error("forwarding is on before the nft table stands")
-	}
-	close(ready)
-	soon(t, "forwarding", func() bool { return sysctl(t, "net/ipv4/ip_forward") == "1" })
-}
-
-// Hook commands and nonsense close their route and no other; a file that was put
-// right opens it.
+// Hook commands and nonsense block their route and no other; a corrected file opens it.
 func TestBadFile(t *testing.T) {
 	f := newFar(t)
 	f.provide("192.0.2.1:51820", "PostUp = iptables -F")
@@ -181,7 +152,7 @@ func TestBadFile(t *testing.T) {
 		t.Errorf("vpn is up: %v, reason: %s", s.Up, s.Reason)
 	}
 	if n := strings.Count(c.log.String(), `msg="route vpn: provider file"`); n != 1 {
-		t.Errorf("said %d times:\n%s", n, c.log)
+		t.Errorf("logged %d times, want once:\n%s", n, c.log)
 	}
 	wantNone(t, cfg.Routes[0].Mark)
 	f.write("[Interface]\nPrivateKey = no\n")
@@ -193,8 +164,7 @@ func TestBadFile(t *testing.T) {
 	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
 }
 
-// A file that turns bad, or vanishes, under a living tunnel leaves it running; so
-// does a restart.
+// A file that turns bad, or vanishes, leaves the tunnel running; so does a restart.
 func TestFileTurnsBad(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
@@ -220,7 +190,7 @@ func TestFileTurnsBad(t *testing.T) {
 	}
 }
 
-// A restart takes the tunnel over: no default is ever taken away meanwhile.
+// A restart adopts the tunnel: no default is removed meanwhile.
 func TestRestart(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
@@ -235,7 +205,7 @@ func TestRestart(t *testing.T) {
 	if strings.Contains(run(t, "ip -details link show wg0"), "wireguard") {
 		awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2") // the kernel runs the tunnel: it goes on
 	} else {
-		wantNone(t, vpn) // nobody runs the tunnel: the door is closed
+		wantNone(t, vpn) // no process runs the tunnel: it is blocked
 	}
 	second := f.start(cfg)
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
@@ -252,7 +222,7 @@ func TestRouteRemoved(t *testing.T) {
 	c := f.start(cfg)
 	vpn := cfg.Routes[0].Mark
 	awaitAnswer(t, vpn, "10.8.0.2", "fd00:8::2")
-	// Flows of the route, of another of our marks, and of somebody else's mark.
+	// Flows of the route, of another of our marks, and of another program's mark.
 	netlab.Need(t, "conntrack")
 	run(t, `
 conntrack -F
@@ -277,7 +247,7 @@ done`)
 	awaitAnswer(t, cfg.WANRoute().Mark, "192.0.2.2", "2001:db8:1::2")
 }
 
-// What an earlier run left of a route that was removed meanwhile goes at the start.
+// What an earlier run left of a route that was removed meanwhile is deleted at the start.
 func TestRouteRemovedWhileStopped(t *testing.T) {
 	f := newFar(t)
 	cfg := f.config()
@@ -309,7 +279,7 @@ func TestForeignLink(t *testing.T) {
 	awaitAnswer(t, cfg.Routes[0].Mark, "10.8.0.2", "fd00:8::2")
 }
 
-// No WAN, no interface: all is waited for, and found by events.
+// A missing WAN and a missing interface are waited for, and found by events.
 func TestWaits(t *testing.T) {
 	f := newFar(t)
 	run(t, "ip route del default; ip -6 route del default")
@@ -321,7 +291,7 @@ func TestWaits(t *testing.T) {
 	wantNone(t, cfg.Routes[1].Mark)
 	wantNone(t, cfg.WANRoute().Mark)
 	if sysctl(t, "net/ipv6/conf/all/forwarding") != "0" {
-		t.Error("forwarding is on, so the WAN that is waited for takes no advertisement")
+		t.Error("forwarding is on, so the missing WAN would accept no advertisement")
 	}
 	run(t, "ip route add default via 192.0.2.1; ip -6 route add default via 2001:db8:1::1")
 	took := c.awaitUp("wan")

@@ -18,7 +18,7 @@ func (f *far) hops(addrs ...string) (hops []netip.Addr) {
 	return hops
 }
 
-// nameServer answers A questions with the addresses that records hold just now.
+// nameServer answers A queries with the current addresses in records.
 func nameServer(t *testing.T, records *atomic.Pointer[[]string]) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -46,8 +46,8 @@ func nameServer(t *testing.T, records *atomic.Pointer[[]string]) netip.AddrPort 
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// An endpoint's name is asked for by the WAN's resolvers until there is an answer;
-// while nobody answers at its addresses all are tried, and new ones are found.
+// An endpoint's name is queried at the WAN's resolvers until there is an answer; while no
+// peer answers, all of its addresses are tried, and new ones are found.
 func TestEndpointName(t *testing.T) {
 	f := newFar(t)
 	f.provide("vpn.example.net:51820", "")
@@ -63,7 +63,7 @@ func TestEndpointName(t *testing.T) {
 			return s.Tunnel != nil && slices.Equal(s.Tunnel.Endpoints, []netip.AddrPort{netip.MustParseAddrPort(addr + ":51820")})
 		}
 	}
-	records.Store(&[]string{"192.0.2.250", "192.0.2.251"}) // nobody is there
+	records.Store(&[]string{"192.0.2.250", "192.0.2.251"}) // no peer is there
 	soon(t, "the first", at("192.0.2.250"))
 	soon(t, "the second", at("192.0.2.251"))
 	soon(t, "the first again", at("192.0.2.250"))

@@ -29,9 +29,12 @@ const (
 // routed to, and forwarding waits for the nft table.
 func TestOrderOfAnApply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := make(chan struct{})
+		table, asked := make(chan struct{}), 0
 		r := runFake(t, func(_ *fakeRun, o *Options) {
 			o.TableReady = func(ctx context.Context) error {
+				if asked++; asked == 1 {
+					return errors.New("no nft table inet nameroute")
+				}
 				select {
 				case <-table:
 					return nil

@@ -29,14 +29,14 @@ func startChild(t *testing.T, link, conf string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	if said, err := bufio.NewReader(out).ReadString('\n'); said != "ready\n" {
-		t.Fatalf("child: %q %v", said, err)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("child: %q %v", line, err)
 	}
 	return cmd
 }
 
 // TestCrash: SIGKILL leaves the device, its addresses and its kernel routes; packets
-// into it go nowhere; the next process takes it over, and a TCP flow goes on.
+// into it go nowhere; the next process adopts it, and a TCP flow goes on.
 func TestCrash(t *testing.T) {
 	f := newFar(t, "fc", 15, "")
 	cmd := startChild(t, "wgc", f.conf)
@@ -59,7 +59,7 @@ func TestCrash(t *testing.T) {
 	if plain(after) != plain(before) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
-	// The kernel takes the carrier at once and tells the link's state a little later.
+	// The kernel drops the carrier at once and reports the link's state a little later.
 	eventually(t, 5*time.Second, "the dead tunnel has no carrier", func() bool {
 		return strings.Contains(run(t, "ip link show wgc"), "NO-CARRIER")
 	})

@@ -99,7 +99,7 @@ func TestDiff(t *testing.T) {
 			check: func(t *testing.T, c wgtypes.Config) {
 				if len(c.Peers) != 2 || !c.Peers[0].Remove || c.Peers[0].PublicKey != one ||
 					c.Peers[1].PublicKey != one || c.Peers[1].UpdateOnly || c.Peers[1].Endpoint.String() != at.String() || len(c.Peers[1].AllowedIPs) != 2 {
-					t.Errorf("%+v, want the peer made anew", c.Peers)
+					t.Errorf("%+v, want the peer recreated", c.Peers)
 				}
 			}},
 		{name: "endpoint lost", now: func(d *wgtypes.Device) { d.Peers[0].Endpoint, d.Peers[0].LastHandshakeTime = nil, time.Unix(1, 0) }, set: map[wgtypes.Key]netip.AddrPort{one: at},

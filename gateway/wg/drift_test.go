@@ -63,7 +63,7 @@ func TestAstray(t *testing.T) {
 		t.Error("drifted at once: it might have roamed")
 	}
 	eventually(t, 5*time.Second, "seen", func() bool {
-		_ = echo("ip4:icmp", "10.9.19.1", ipv4.ICMPTypeEcho, 1, 50*time.Millisecond) // traffic, not a question
+		_ = echo("ip4:icmp", "10.9.19.1", ipv4.ICMPTypeEcho, 1, 50*time.Millisecond) // traffic
 		return mustStatus(t, tun).Drifted
 	})
 	if _, err := tun.Apply(want); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/provider"
 )
 
-// Keys of nobody, made for these tests.
+// Keys that were made for these tests.
 const (
 	keyOwn  = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
 	keyPeer = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="

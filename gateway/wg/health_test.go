@@ -7,7 +7,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// step is one look at a tunnel with one peer: seconds since the start, seconds of
+// step is one status of a tunnel with one peer: seconds since the start, seconds of
 // the last handshake (-1: never), counters, and what is expected.
 type step struct {
 	at, shook int
@@ -30,33 +30,33 @@ func TestHealth(t *testing.T) {
 	}{
 		{"never shook hands", []step{{0, -1, 0, 0, false}, {10, -1, 0, 1480, false}, {1000, -1, 0, 99000, false}}},
 		{"idle", []step{{0, 0, 500, 500, false}, {10, 0, 500, 532, false}, {185, 0, 500, 532, false}, {90000, 0, 500, 532, false}}},
-		{"idle after the far end spoke last", []step{ // its rekey, then our passive keepalive at 129 s
+		{"idle after the peer spoke last", []step{ // its rekey, then our passive keepalive at 129 s
 			{0, 0, 500, 500, false}, {119, 0, 900, 900, false}, {130, 0, 900, 932, false}, {181, 0, 900, 932, false}, {999, 0, 900, 932, false}}},
-		{"silent far end under traffic", []step{
+		{"silent peer under traffic", []step{
 			{0, 0, 500, 500, false}, {60, 0, 500, 5000, false}, {125, 0, 500, 9000, false}, {150, 0, 500, 9148, false},
 			{180, 0, 500, 9300, false}, {181, 0, 500, 9300, true}, {300, 0, 500, 9900, true}}},
 		{"idle tunnel is used and answered", []step{
 			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1001, 1000, 592, 800, false}}},
 		{"idle tunnel is used, a reply comes late", []step{
 			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1006, 0, 500, 796, false}, {1011, 1010, 592, 900, false}}},
-		{"idle tunnel is used, nobody answers", []step{
+		{"idle tunnel is used, no answer", []step{
 			{0, 0, 500, 500, false}, {1000, 0, 500, 648, false}, {1010, 0, 500, 944, false}, {1016, 0, 500, 1092, true}}},
-		{"keepalives only, far end answers", []step{
+		{"keepalives only, peer answers", []step{
 			{0, 0, 500, 500, false}, {25, 0, 500, 532, false}, {100, 0, 500, 628, false},
 			{125, 125, 592, 808, false}, {250, 250, 684, 1100, false}}},
-		{"keepalives only, far end is the initiator", []step{ // ours are answered by nothing until 180 s
+		{"keepalives only, peer is the initiator", []step{ // ours are answered by nothing until 180 s
 			{0, 0, 500, 500, false}, {110, 0, 500, 628, false}, {125, 0, 500, 660, false}, {150, 0, 500, 692, false}, {175, 0, 500, 724, false},
 			{190, 0, 500, 724, false}, {200, 0, 500, 904, false}, {201, 200, 592, 936, false}}},
-		{"keepalives only, far end silent", []step{
+		{"keepalives only, peer silent", []step{
 			{0, 0, 500, 500, false}, {100, 0, 500, 628, false}, {125, 0, 500, 808, false}, {181, 0, 500, 2400, true}}},
 		{"back on a new handshake", []step{
 			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {260, 0, 500, 9900, true},
 			{300, 300, 592, 9948, false}, {320, 300, 600, 9980, false}}},
 		{"its handshakes reach us, our answers do not arrive", []step{ // rx grows, no session
 			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 648, 9500, true}, {205, 0, 796, 9600, true}}},
-		{"device made anew", []step{
+		{"device recreated", []step{
 			{0, 0, 500, 500, false}, {130, 0, 500, 9000, false}, {200, 0, 500, 9500, true}, {201, -1, 0, 0, true}, {202, -1, 0, 148, true}, {204, 203, 92, 148, false}}},
-		{"first look at an old device", []step{
+		{"first update with an old device", []step{
 			{500, 0, 500, 500, false}, {505, 0, 500, 648, false}, {521, 0, 500, 796, true}}},
 	}
 	key := wgtypes.Key{1}
@@ -78,26 +78,26 @@ func TestHealth(t *testing.T) {
 func TestHealthPeers(t *testing.T) {
 	start := time.Now()
 	h := NewHealth(0)
-	look := func(at int, peers ...PeerStatus) bool {
+	down := func(at int, peers ...PeerStatus) bool {
 		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: peers})
 		return down
 	}
 	peer := func(id byte, shook int, rx, tx int64) PeerStatus {
 		return step{shook: shook, rx: rx, tx: tx}.status(wgtypes.Key{id}, start)
 	}
-	look(0, peer(1, 0, 1, 1), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
-	look(130, peer(1, 0, 1, 5000), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
-	if look(200, peer(1, 0, 1, 6000), peer(2, 0, 1, 1), peer(3, -1, 0, 0)) {
+	down(0, peer(1, 0, 1, 1), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
+	down(130, peer(1, 0, 1, 5000), peer(2, 0, 1, 1), peer(3, -1, 0, 0))
+	if down(200, peer(1, 0, 1, 6000), peer(2, 0, 1, 1), peer(3, -1, 0, 0)) {
 		t.Error("down while one peer is only idle")
 	}
-	look(300, peer(1, 0, 1, 7000), peer(2, 0, 1, 5000), peer(3, -1, 0, 148))
-	if !look(320, peer(1, 0, 1, 8000), peer(2, 0, 1, 6000), peer(3, -1, 0, 296)) {
+	down(300, peer(1, 0, 1, 7000), peer(2, 0, 1, 5000), peer(3, -1, 0, 148))
+	if !down(320, peer(1, 0, 1, 8000), peer(2, 0, 1, 6000), peer(3, -1, 0, 296)) {
 		t.Error("up while every peer that ever shook hands is silent")
 	}
-	if look(325, peer(1, 0, 1, 8000), peer(2, 322, 93, 6148), peer(3, -1, 0, 296)) {
+	if down(325, peer(1, 0, 1, 8000), peer(2, 322, 93, 6148), peer(3, -1, 0, 296)) {
 		t.Error("down with a peer that is back")
 	}
-	if !look(330, peer(1, 0, 1, 8000)) {
+	if !down(330, peer(1, 0, 1, 8000)) {
 		t.Error("up after the only good peer was removed")
 	}
 }
@@ -114,7 +114,7 @@ func TestHealthLink(t *testing.T) {
 	}
 }
 
-// TestHealthClockJump: a router that learns the time after start must not take its
+// A router that learns the time after start must not take its
 // handshake for years old.
 func TestHealthClockJump(t *testing.T) {
 	h := NewHealth(0)
@@ -129,13 +129,13 @@ func TestHealthClockJump(t *testing.T) {
 	}
 }
 
-// TestHealthClockAtStart: a handshake from before the clock was set looks years old to a
+// A handshake from before the clock was set looks years old to a
 // process that starts after it. As long as answers come it is not taken for that; a far
 // end that is silent still shows.
 func TestHealthClockAtStart(t *testing.T) {
 	for _, c := range []struct {
 		name      string
-		handshake time.Duration // before the first look
+		handshake time.Duration // before the first update
 		answers   bool
 		down      bool
 	}{
@@ -165,52 +165,52 @@ func TestHealthShortLimit(t *testing.T) {
 	h := NewHealth(3 * time.Second)
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	look := func(ms int, rx, tx int64) bool {
+	down := func(ms int, rx, tx int64) bool {
 		down, _ := h.Observe(at(ms), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: wgtypes.Key{1}, LastHandshake: start, RX: rx, TX: tx}}})
 		return down
 	}
 	for ms := 0; ms < 20000; ms += 500 {
-		if n := int64(ms); look(ms, n, n) {
+		if n := int64(ms); down(ms, n, n) {
 			t.Fatalf("down at %d ms with answers", ms)
 		}
 	}
-	look(20500, 19500, 21000)
-	if !look(21000, 19500, 22000) {
+	down(20500, 19500, 21000)
+	if !down(21000, 19500, 22000) {
 		t.Error("up though nothing answers")
 	}
 }
 
-// A peer that is made anew while it is silent counts from zero, and is not heard for that.
+// A peer that is recreated while it is silent counts from zero, which is no answer.
 func TestHealthRemade(t *testing.T) {
 	start := time.Now()
 	h := NewHealth(0)
-	look := func(at int, s step) bool {
+	down := func(at int, s step) bool {
 		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{s.status(wgtypes.Key{1}, start)}})
 		return down
 	}
-	look(0, step{shook: 0, rx: 100, tx: 100})
-	look(170, step{shook: 0, rx: 100, tx: 5000})
-	if !look(190, step{shook: 0, rx: 100, tx: 6000}) {
+	down(0, step{shook: 0, rx: 100, tx: 100})
+	down(170, step{shook: 0, rx: 100, tx: 5000})
+	if !down(190, step{shook: 0, rx: 100, tx: 6000}) {
 		t.Fatal("up though nothing answers")
 	}
 	for at := 191; at < 250; at += 5 {
-		if !look(at, step{shook: -1, rx: 0, tx: int64(at - 191)}) {
-			t.Fatalf("up at %d s: nobody has answered", at)
+		if !down(at, step{shook: -1, rx: 0, tx: int64(at - 191)}) {
+			t.Fatalf("up at %d s without an answer", at)
 		}
 	}
-	if look(251, step{shook: 250, rx: 92, tx: 300}) {
+	if down(251, step{shook: 250, rx: 92, tx: 300}) {
 		t.Error("down with a peer that answers")
 	}
 
 	// One that was heard until then, and is not there any more.
 	h = NewHealth(0)
-	look(0, step{shook: 0, rx: 100, tx: 100})
-	look(10, step{shook: -1, rx: 0, tx: 0})
-	if look(100, step{shook: -1, rx: 0, tx: 5000}) {
+	down(0, step{shook: 0, rx: 100, tx: 100})
+	down(10, step{shook: -1, rx: 0, tx: 0})
+	if down(100, step{shook: -1, rx: 0, tx: 5000}) {
 		t.Error("down before the limit")
 	}
-	look(181, step{shook: -1, rx: 0, tx: 6000})
-	if !look(200, step{shook: -1, rx: 0, tx: 7000}) {
-		t.Error("up though nothing answers after it was made anew")
+	down(181, step{shook: -1, rx: 0, tx: 6000})
+	if !down(200, step{shook: -1, rx: 0, tx: 7000}) {
+		t.Error("up although nothing answers after it was recreated")
 	}
 }

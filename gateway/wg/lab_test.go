@@ -112,8 +112,8 @@ type far struct {
 	cmd  *exec.Cmd
 }
 
-// newFar builds the far end. Its UAPI socket lies in the file system and not in the
-// namespace, so that id has to be its own. n makes the addresses its own.
+// newFar starts the other end. Its UAPI socket is in the file system and not in the
+// namespace, so its id must be unique, and n makes its addresses unique.
 func newFar(t testing.TB, id string, n int, extra string) *far {
 	t.Helper()
 	netlab.Need(t, "ip", "wg", "wireguard-go")
@@ -176,7 +176,7 @@ func (f *far) want(t testing.TB) Want {
 	return Desired(c, endpoints, wanMark)
 }
 
-// open opens and applies a tunnel, and leads the far end's addresses into it.
+// open opens and applies a tunnel, and routes the other end's addresses into it.
 func (f *far) open(t testing.TB, link string, n int) *Tunnel {
 	t.Helper()
 	tun := mustOpen(t, link)

@@ -18,7 +18,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// TestWatchLink shows the kernel tunnels' way to notice the end of a link, on a
+// TestWatchLink shows that the end of a kernel tunnel's link is noticed, on a
 // bridge, which any kernel has.
 func TestWatchLink(t *testing.T) {
 	netlab.Need(t, "ip")
@@ -134,10 +134,10 @@ func TestMakeLink(t *testing.T) {
 func TestMTU(t *testing.T) {
 	f := newFar(t, "fm", 13, "")
 	tun := mustOpen(t, "wgm")
-	for _, tt := range []struct{ way, opt, conf, want int }{
+	for _, tt := range []struct{ path, opt, conf, want int }{
 		{1500, 0, 0, 1420}, {1492, 0, 0, 1412}, {9000, 0, 0, 1420}, {1300, 0, 0, 1280}, {1492, 0, 1400, 1400}, {1492, 1350, 1400, 1350},
 	} {
-		run(t, "ip link set v-fm mtu %d", tt.way)
+		run(t, "ip link set v-fm mtu %d", tt.path)
 		tun.opts.MTU = tt.opt
 		w := f.want(t)
 		w.MTU = tt.conf

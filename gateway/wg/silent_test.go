@@ -10,23 +10,23 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// TestSilentFarEnd stops the far end and lets it go on: the tunnel is down while it
+// TestSilentPeer stops the peer and lets it go on: the tunnel is down while it
 // is silent under traffic, and with KeepTrying comes back by itself, within 5 s and
 // without traffic.
-func TestSilentFarEnd(t *testing.T) {
+func TestSilentPeer(t *testing.T) {
 	f := newFar(t, "fs", 16, "")
 	tun := f.open(t, "wgs", 16)
 	if err := ping(16); err != nil {
 		t.Fatal(err)
 	}
 	h := NewHealth(2 * time.Second)
-	look := func() bool {
+	down := func() bool {
 		down, _ := h.Observe(time.Now(), mustStatus(t, tun))
 		return down
 	}
 	for range 15 { // past the limit, with answers
-		if look() {
-			t.Fatal("down with a far end that answers")
+		if down() {
+			t.Fatal("down with a peer that answers")
 		}
 		if err := ping(16); err != nil {
 			t.Fatal(err)
@@ -37,8 +37,8 @@ func TestSilentFarEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the tunnel is down", func() bool {
-		_ = echo("ip4:icmp", "10.9.16.1", ipv4.ICMPTypeEcho, 1, 50*time.Millisecond) // traffic, not a question
-		return look()
+		_ = echo("ip4:icmp", "10.9.16.1", ipv4.ICMPTypeEcho, 1, 50*time.Millisecond) // traffic
+		return down()
 	})
 	if err := tun.KeepTrying(true); err != nil {
 		t.Fatal(err)
@@ -46,13 +46,13 @@ func TestSilentFarEnd(t *testing.T) {
 	if err := f.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 12*time.Second, "it is back", func() bool { return !look() })
+	eventually(t, 12*time.Second, "it is back", func() bool { return !down() })
 	if err := ping(16); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestNoLeak opens and closes again and again: neither files nor goroutines pile up.
+// TestNoLeak opens and closes repeatedly: neither files nor goroutines pile up.
 func TestNoLeak(t *testing.T) {
 	f := newFar(t, "fl", 17, "")
 	files := func() int {

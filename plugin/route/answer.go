@@ -11,12 +11,12 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
-// noDataTTL is the negative TTL of an AAAA that is left out, in seconds. It is short
-// because the route may get IPv6.
+// noDataTTL is the negative TTL of a removed AAAA, in seconds. It is short because the
+// route may get IPv6.
 const noDataTTL = 60
 
-// addresses collects what a client could connect to from an answer: A and AAAA of
-// any section, and the hints of HTTPS and SVCB. The TTL is the longest of them.
+// addresses appends what a client could connect to of an answer: A and AAAA of any section,
+// and the hints of HTTPS and SVCB. It returns the longest TTL of their records.
 func addresses(m *dns.Msg, nat64 []netip.Prefix, addrs []netip.Addr) ([]netip.Addr, time.Duration) {
 	if m.Rcode != dns.RcodeSuccess {
 		return addrs, 0
@@ -24,18 +24,18 @@ func addresses(m *dns.Msg, nat64 []netip.Prefix, addrs []netip.Addr) ([]netip.Ad
 	var ttl uint32
 	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
-			n := len(addrs)
+			found := false
 			switch rr := rr.(type) {
 			case *dns.A:
-				addrs = appendIP(addrs, rr.A, nat64)
+				addrs, found = appendIP(addrs, rr.A, nat64)
 			case *dns.AAAA:
-				addrs = appendIP(addrs, rr.AAAA, nat64)
+				addrs, found = appendIP(addrs, rr.AAAA, nat64)
 			case *dns.HTTPS:
-				addrs = appendHints(addrs, rr.Value, nat64)
+				addrs, found = appendHints(addrs, rr.Value, nat64)
 			case *dns.SVCB:
-				addrs = appendHints(addrs, rr.Value, nat64)
+				addrs, found = appendHints(addrs, rr.Value, nat64)
 			}
-			if len(addrs) > n {
+			if found {
 				ttl = max(ttl, rr.Header().Ttl)
 			}
 		}
@@ -43,7 +43,7 @@ func addresses(m *dns.Msg, nat64 []netip.Prefix, addrs []netip.Addr) ([]netip.Ad
 	return addrs, time.Duration(ttl) * time.Second
 }
 
-func appendHints(addrs []netip.Addr, values []dns.SVCBKeyValue, nat64 []netip.Prefix) []netip.Addr {
+func appendHints(addrs []netip.Addr, values []dns.SVCBKeyValue, nat64 []netip.Prefix) (_ []netip.Addr, found bool) {
 	for _, v := range values {
 		var hint []net.IP
 		switch v := v.(type) {
@@ -53,18 +53,21 @@ func appendHints(addrs []netip.Addr, values []dns.SVCBKeyValue, nat64 []netip.Pr
 			hint = v.Hint
 		}
 		for _, ip := range hint {
-			addrs = appendIP(addrs, ip, nat64)
+			var ok bool
+			addrs, ok = appendIP(addrs, ip, nat64)
+			found = found || ok
 		}
 	}
-	return addrs
+	return addrs, found
 }
 
-// appendIP appends an address once, and the IPv4 address inside a NAT64 one instead
-// of it: the packets to that are translated on this box or before it, and leave as IPv4.
-func appendIP(addrs []netip.Addr, ip net.IP, nat64 []netip.Prefix) []netip.Addr {
+// appendIP appends an address once, and instead of a NAT64 one the IPv4 address inside it:
+// packets to that are translated on this box or before it, and leave as IPv4. It reports
+// whether ip is an address.
+func appendIP(addrs []netip.Addr, ip net.IP, nat64 []netip.Prefix) (_ []netip.Addr, ok bool) {
 	a, ok := netip.AddrFromSlice(ip)
 	if !ok {
-		return addrs
+		return addrs, false
 	}
 	a = a.Unmap()
 	for _, p := range nat64 {
@@ -74,13 +77,13 @@ func appendIP(addrs []netip.Addr, ip net.IP, nat64 []netip.Prefix) []netip.Addr 
 		}
 	}
 	if slices.Contains(addrs, a) {
-		return addrs
+		return addrs, true
 	}
-	return append(addrs, a)
+	return append(addrs, a), true
 }
 
-// embedded takes the IPv4 address out of a NAT64 one, whose bits 64 to 71 are
-// skipped (RFC 6052 section 2.2).
+// embedded returns the IPv4 address inside a NAT64 one, which skips bits 64 to 71 (RFC 6052
+// section 2.2).
 func embedded(a netip.Addr, bits int) netip.Addr {
 	b := a.As16()
 	var v4 [4]byte
@@ -94,18 +97,17 @@ func embedded(a netip.Addr, bits int) netip.Addr {
 	return netip.AddrFrom4(v4)
 }
 
-// withoutIPv6 takes out what would lead a client round a route without IPv6: AAAA
-// records and IPv6 hints. Addresses that no route takes stay (the LAN's own), and
-// NAT64 ones, whose packets leave as IPv4. An AAAA question of which nothing is left
-// becomes NODATA with an SOA and no CNAME chain, which a client could follow by
-// another resolver's AAAA.
+// withoutIPv6 removes what would let a client bypass a route without IPv6: AAAA records and
+// IPv6 hints. Local addresses stay, which no route takes, and NAT64 ones, whose packets
+// leave as IPv4. The answer to an AAAA query of which nothing is left is NODATA with an SOA
+// and without the CNAME chain, which a client could follow to another resolver's AAAA.
 func withoutIPv6(m *dns.Msg, nat64 []netip.Prefix) *dns.Msg {
-	gone := func(rr dns.RR) bool { return leadsRound(rr, nat64) }
-	if !slices.ContainsFunc(m.Answer, gone) && !slices.ContainsFunc(m.Extra, gone) && !slices.ContainsFunc(m.Ns, gone) {
+	bypasses := func(rr dns.RR) bool { return bypassesRoute(rr, nat64) }
+	if !slices.ContainsFunc(m.Answer, bypasses) && !slices.ContainsFunc(m.Extra, bypasses) && !slices.ContainsFunc(m.Ns, bypasses) {
 		return m
 	}
 	m = m.Copy()
-	m.AuthenticatedData = false // it is no longer what was signed
+	m.AuthenticatedData = false // it differs from what was signed
 	m.Answer, m.Ns, m.Extra = strip(m.Answer, nat64), strip(m.Ns, nat64), strip(m.Extra, nat64)
 	hasAAAA := slices.ContainsFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeAAAA })
 	if len(m.Question) == 1 && m.Question[0].Qtype == dns.TypeAAAA && !hasAAAA {
@@ -118,16 +120,16 @@ func withoutIPv6(m *dns.Msg, nat64 []netip.Prefix) *dns.Msg {
 func strip(rrs []dns.RR, nat64 []netip.Prefix) []dns.RR {
 	return slices.DeleteFunc(rrs, func(rr dns.RR) bool {
 		if v := svcbValues(rr); v != nil {
-			*v = slices.DeleteFunc(*v, withoutHint)
+			*v = slices.DeleteFunc(*v, isIPv6Hint)
 			return false
 		}
-		return leadsRound(rr, nat64)
+		return bypassesRoute(rr, nat64)
 	})
 }
 
-// withoutHint tells whether a parameter is to go: the hint itself, and a list of
-// mandatory ones of which it was the only one (RFC 9460 section 8).
-func withoutHint(kv dns.SVCBKeyValue) bool {
+// isIPv6Hint reports whether a parameter is to be removed: the hint itself, and a list of
+// mandatory parameters in which it was the only one (RFC 9460 section 8).
+func isIPv6Hint(kv dns.SVCBKeyValue) bool {
 	if m, ok := kv.(*dns.SVCBMandatory); ok {
 		m.Code = slices.DeleteFunc(m.Code, func(k dns.SVCBKey) bool { return k == dns.SVCB_IPV6HINT })
 		return len(m.Code) == 0
@@ -135,7 +137,8 @@ func withoutHint(kv dns.SVCBKeyValue) bool {
 	return kv.Key() == dns.SVCB_IPV6HINT
 }
 
-func leadsRound(rr dns.RR, nat64 []netip.Prefix) bool {
+// bypassesRoute reports whether a record has a global IPv6 address.
+func bypassesRoute(rr dns.RR, nat64 []netip.Prefix) bool {
 	if v := svcbValues(rr); v != nil {
 		return slices.ContainsFunc(*v, func(kv dns.SVCBKeyValue) bool { return kv.Key() == dns.SVCB_IPV6HINT })
 	}

@@ -42,10 +42,11 @@ func TestAddresses(t *testing.T) {
 		ttl    time.Duration
 	}{
 		{"a and aaaa", []string{"www.example.org. 60 IN A 30.0.0.1", "www.example.org. 90 IN AAAA 2a0f:3000::1"}, []string{"30.0.0.1", "2a0f:3000::1"}, 90 * time.Second},
-		{"behind an alias, whose own TTL does not count", []string{"www.example.org. 3600 IN CNAME cdn.example.net.", "cdn.example.net. 30 IN A 30.0.0.2"}, []string{"30.0.0.2"}, 30 * time.Second},
+		{"behind an alias, whose own TTL is not used", []string{"www.example.org. 3600 IN CNAME cdn.example.net.", "cdn.example.net. 30 IN A 30.0.0.2"}, []string{"30.0.0.2"}, 30 * time.Second},
 		{"hints", []string{`www.example.org. 300 IN HTTPS 1 . alpn=h2 ipv4hint=30.0.0.3,30.0.0.4 ipv6hint=2a0f:3000::3`}, []string{"30.0.0.3", "30.0.0.4", "2a0f:3000::3"}, 300 * time.Second},
 		{"svcb hints", []string{`_dns.example.org. 300 IN SVCB 1 dns.example.org. ipv4hint=30.0.0.5`}, []string{"30.0.0.5"}, 300 * time.Second},
 		{"an address once", []string{"www.example.org. 60 IN A 30.0.0.1", "www.example.org. 60 IN A 30.0.0.1"}, []string{"30.0.0.1"}, time.Minute},
+		{"an address in two records, for as long as the longer one", []string{"www.example.org. 60 IN A 30.0.0.1", "www.example.org. 300 IN HTTPS 1 . ipv4hint=30.0.0.1"}, []string{"30.0.0.1"}, 300 * time.Second},
 		{"nat64", []string{"www.example.org. 60 IN AAAA 64:ff9b::1e00:1"}, []string{"30.0.0.1"}, time.Minute},
 		{"mapped", []string{"www.example.org. 60 IN AAAA ::ffff:30.0.0.9"}, []string{"30.0.0.9"}, time.Minute},
 		{"none", []string{"www.example.org. 60 IN TXT hello"}, nil, 0},

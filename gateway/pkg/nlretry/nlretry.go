@@ -8,13 +8,12 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// longestPause ends the attempts: what changes for a quarter of a second without a rest
-// is not read whole.
+// longestPause ends the attempts where changes do not pause for that long.
 const longestPause = time.Second / 4
 
 // Dump repeats a netlink dump that a change interrupted (NLM_F_DUMP_INTR), because its
-// result may lack entries. The last error is netlink.ErrDumpInterrupted where changes
-// do not rest for a quarter of a second.
+// result may be incomplete. Where changes do not pause for a quarter of a second the error
+// is netlink.ErrDumpInterrupted.
 func Dump[T any](read func() (T, error)) (T, error) {
 	for pause := time.Millisecond; ; pause *= 2 {
 		result, err := read()

@@ -16,10 +16,10 @@ func TestDump(t *testing.T) {
 		calls int
 		want  error
 	}{
-		"at once":         {[]error{nil}, 1, nil},
-		"third time":      {[]error{interrupted, interrupted, nil}, 3, nil},
-		"another error":   {[]error{interrupted, other}, 2, other},
-		"never at a rest": {[]error{interrupted}, 9, netlink.ErrDumpInterrupted},
+		"at once":                {[]error{nil}, 1, nil},
+		"third time":             {[]error{interrupted, interrupted, nil}, 3, nil},
+		"another error":          {[]error{interrupted, other}, 2, other},
+		"never without a change": {[]error{interrupted}, 9, netlink.ErrDumpInterrupted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

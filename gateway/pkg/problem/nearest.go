@@ -2,10 +2,10 @@ package problem
 
 import "strings"
 
-// Nearest finds the word of known that somebody who wrote word most likely meant,
-// or "" where nothing is near enough. Case and the choice of - or _ do not count;
-// of two equally near words the first wins. A word of three letters or more may
-// also be the beginning of what was meant.
+// Nearest returns the known word that a misspelled word most likely stands for, or ""
+// where none is similar enough. Case and the choice of - or _ do not matter; of two
+// equally similar words the first wins. A word of three letters or more may also be the
+// beginning of the known one.
 func Nearest(word string, known []string) string {
 	best, nearest := max(1, len(word)/3)+1, ""
 	for _, k := range known {
@@ -23,9 +23,9 @@ func Nearest(word string, known []string) string {
 
 func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 
-// distance counts the bytes to insert, delete, replace or swap with their
-// neighbour that make b of a (optimal string alignment). The last three rows of
-// the table are all that it needs.
+// distance returns the optimal string alignment distance: the number of insertions,
+// deletions, replacements and swaps of neighbours, in bytes, that turn a into b. It needs
+// the last three rows of the table only.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

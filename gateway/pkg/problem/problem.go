@@ -1,5 +1,5 @@
-// Package problem holds what is wrong in a file that the user wrote: where it stands,
-// what is wrong with it and what would be right.
+// Package problem describes errors in files that users write: where they are, what is
+// wrong and what is wanted.
 package problem
 
 import (
@@ -12,8 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Problem is one thing that is wrong in a file that the user wrote, with the
-// place where it stands and what would be right.
+// Problem is one error in a file that a user wrote.
 type Problem struct {
 	File   string
 	Line   int    // from 1; 0 where it is not known
@@ -21,7 +20,7 @@ type Problem struct {
 	Key    string // dotted path of the key: routes.vpn.on_down; "" for the whole file
 	Value  string // as the file has it; "" where the key itself is the problem
 	Why    string // what is wrong
-	Want   string // what would be right, or ""
+	Want   string // what is wanted instead, or ""
 }
 
 // Error prints the problem on one line:
@@ -51,11 +50,11 @@ func (p Problem) place() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// Problems is everything that is wrong in one file, in the order of the file. It
-// is an error when it is not empty.
+// Problems are all errors in one file, in the order of the file. They are an error value
+// themselves, unless there are none.
 type Problems []Problem
 
-// Error prints one problem a line.
+// Error prints one problem per line.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
@@ -64,7 +63,7 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap gives the problems one by one to errors.As.
+// Unwrap returns the problems for errors.As.
 func (ps Problems) Unwrap() []error {
 	errs := make([]error, len(ps))
 	for i, p := range ps {
@@ -73,20 +72,20 @@ func (ps Problems) Unwrap() []error {
 	return errs
 }
 
-// Sort puts the problems in the order of the file. Those that stand at the same
-// place stay in the order in which they were found.
+// Sort sorts the problems by their position in the file, and keeps the order of those at
+// the same position.
 func (ps Problems) Sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
 
-// printable keeps a value from the file readable and on one line: what is long is
-// cut, what a terminal would not show as it is gets quoted.
+// printable returns a value from the file on one line: it cuts long ones, and quotes those
+// that a terminal would not show as they are.
 func printable(s string) string {
-	const most = 80
-	if len(s) > most {
-		cut := most
+	const limit = 80
+	if len(s) > limit {
+		cut := limit
 		for cut > 0 && !utf8.RuneStart(s[cut]) {
 			cut--
 		}

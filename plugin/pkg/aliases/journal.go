@@ -36,6 +36,7 @@ func File(state string) string { return filepath.Join(state, "names") }
 // be parsed is set aside, and its other lines are used. Persist returns at once; the
 // channel is closed when ctx has ended and everything is on disk.
 func (s *Store) Persist(ctx context.Context, file string, log *slog.Logger) (done <-chan struct{}) {
+	log = log.With("part", "aliases")
 	if bad, err := s.load(file); err != nil || bad > 0 {
 		if err == nil {
 			err = fmt.Errorf("%d lines cannot be parsed", bad)

@@ -49,7 +49,7 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		}
 		conf, err := provider.Load(route.Egress.File)
 		if err == nil {
-			err = conf.CheckHooks(route.Hooks)
+			err = conf.CheckHooks(route.IgnoreHooks)
 		}
 		if err != nil {
 			for _, err := range flatten(err) {

@@ -159,7 +159,7 @@ func (p *process) compose(f *files) error {
 	var plane *dataplanePart
 	var table <-chan struct{} // closed when the nft table exists; nil: another process makes it
 	if p.o.has(control.DNS) {
-		plane = newDataplane(p.o, f, logging.New("dataplane"))
+		plane = newDataplane(p.o, f)
 		dns = newResolver(p.o.Paths, f, plane, p.look, p.fallBack)
 		table = dns.Ready()
 	}

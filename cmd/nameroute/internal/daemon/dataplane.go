@@ -14,15 +14,14 @@ import (
 // dataplanePart is the owner of the nft table and of the aliases.
 type dataplanePart struct {
 	options Options
-	log     *slog.Logger
 	first   *files
 	opened  chan struct{} // closed when the plugins can use it
 	ready   chan struct{}
 	running atomic.Pointer[dataplane.Controller] // nil before it is opened
 }
 
-func newDataplane(o Options, f *files, log *slog.Logger) *dataplanePart {
-	return &dataplanePart{options: o, log: log, first: f, opened: make(chan struct{}), ready: make(chan struct{})}
+func newDataplane(o Options, f *files) *dataplanePart {
+	return &dataplanePart{options: o, first: f, opened: make(chan struct{}), ready: make(chan struct{})}
 }
 
 func (d *dataplanePart) String() string              { return "dataplane" }
@@ -33,12 +32,12 @@ func (d *dataplanePart) Check(context.Context) error { return nil }
 // needs of it is there.
 func (d *dataplanePart) Run(ctx context.Context) error {
 	names := aliases.New()
-	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Log: d.log})
+	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has})
 	if err != nil {
 		return err
 	}
 	saving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	saved := names.Persist(saving, aliases.File(d.options.State), d.log)
+	saved := names.Persist(saving, aliases.File(d.options.State), slog.Default())
 	withdraw := instance.Provide(c, names)
 	d.running.Store(c)
 	close(d.opened)

@@ -175,7 +175,7 @@ func TestInitNamesTheMissingFlag(t *testing.T) {
 		{"true", Options{Yes: true}, "", "Tunnel: a provider's WireGuard file, or an interface: none found: set --wireguard"},
 		{"true", Options{Yes: true, WireGuard: "/nowhere/wg0.conf"}, "", "/nowhere/wg0.conf: no such file: put the provider's file there, unchanged"},
 		{"true", Options{}, "br-lan\n", "Tunnel: a provider's WireGuard file, or an interface: no answer: set --wireguard"},
-		{"true", Options{Yes: true, WireGuard: "tun7", LAN: []string{"a name"}}, "", `/etc/nameroute/gateway.yaml:4:7: lan: "a name": the name of an interface cannot have ' '`},
+		{"true", Options{Yes: true, WireGuard: "tun7", LAN: []string{"a name"}}, "", `/etc/nameroute/gateway.yaml:4:7: lan: "a name": ' ' is not allowed in an interface name`},
 		{"ip link add br2 type bridge; ip addr add 10.3.0.1/24 dev br2; ip link set br2 up", Options{Yes: true}, "", "LAN interface: found br-lan or br2: choose with --lan"},
 		{"ip link del br2; ip link del br-lan", Options{Yes: true}, "", "LAN interface: none found: set --lan"},
 	} {

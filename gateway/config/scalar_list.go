@@ -20,7 +20,7 @@ const (
 	maxURL   = 2048 // bytes
 )
 
-// webAddress reads an http or https URL. It comes back as it was written.
+// webAddress reads an http or https URL and returns it as it is written.
 func (v value) webAddress() (string, bool) {
 	const want = "want an http or https URL"
 	s, ok := v.text(want)
@@ -32,16 +32,16 @@ func (v value) webAddress() (string, bool) {
 	case err != nil || len(s) > maxURL:
 		v.problem("not a URL", want)
 	case u.Scheme != "http" && u.Scheme != "https":
-		v.problem("not fetched by http or https", want)
+		v.problem("not an http or https URL", want)
 	case u.Hostname() == "" || u.Opaque != "":
 		v.problem("has no host", want)
 	case u.Port() != "" && !isPort(u.Port()):
 		v.problem("not a port", "want 1 to 65535")
 	case u.User != nil:
-		// Its password would stand in logs: it is not shown here either.
-		v.problemWith("", "has a user in it", "want headers: {Authorization: ...}")
+		// The password must not get into logs.
+		v.problemWith("", "has credentials in it", "want headers: {Authorization: ...}")
 	case u.Fragment != "":
-		v.problem("has a part behind #", "want it without")
+		v.problem("has a fragment", "want it without #...")
 	default:
 		return s, true
 	}
@@ -62,13 +62,13 @@ func (v value) publicKey() (string, bool) {
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || len(raw) != 2+8+32 || raw[0] != 'E' || raw[1] != 'd' {
-		v.problem("not a public key of minisign", wantKey)
+		v.problem("not a minisign public key", wantKey)
 		return "", false
 	}
 	return s, true
 }
 
-// durationIn reads a time with its unit between two bounds.
+// durationIn reads a duration within two bounds.
 func (v value) durationIn(least, most time.Duration) (time.Duration, bool) {
 	d, ok := v.duration()
 	if !ok {
@@ -108,7 +108,7 @@ func (v value) size() (int64, bool) {
 	return 0, false
 }
 
-// percent reads a share such as 40%.
+// percent reads a percentage such as 40%.
 func (v value) percent() (int, bool) {
 	const want = "want a percentage such as 40%, from 0% to 100%"
 	s, ok := v.text(want)
@@ -123,7 +123,7 @@ func (v value) percent() (int, bool) {
 	return n, true
 }
 
-// selector reads the name of a part of a file, such as a category or a country.
+// selector reads the name of a part of a file: a category or a country.
 func (v value) selector() (string, bool) {
 	const want = "want a category or a country, such as netflix, google@ads or CN"
 	s, ok := v.text(want)
@@ -132,13 +132,13 @@ func (v value) selector() (string, bool) {
 		return !letter && !strings.ContainsRune("-_.!@", c)
 	}
 	if ok && (strings.ContainsFunc(s, strange) || strings.Trim(s, ".@") == "") {
-		v.problem("names no part of a file", want)
+		v.problem("not the name of a part of a file", want)
 		return "", false
 	}
 	return s, ok
 }
 
-// resolvers reads a list of different resolvers.
+// resolvers reads a list of resolvers without duplicates.
 func (v value) resolvers() []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, item := range v.items("want a list of resolvers, such as [192.0.2.53]") {
@@ -146,7 +146,7 @@ func (v value) resolvers() []netip.AddrPort {
 		switch {
 		case !ok:
 		case slices.Contains(all, ap):
-			item.problem("named twice", "")
+			item.problem("duplicate", "")
 		default:
 			all = append(all, ap)
 		}
