@@ -24,9 +24,9 @@ func imageRoot(t *testing.T, dir, program string) {
 	host(t, "install", "-D", program, dir+"/usr/bin/nameroute")
 }
 
-// startHalves runs both halves as packaging/compose.yml does: a read-only root, root
+// startParts runs both parts as packaging/compose.yml does: a read-only root, root
 // without any capability but these, no new privileges; and asks them for a name.
-const startHalves = `
+const startParts = `
 mount --bind "$1" "$1" && cd "$1"
 for d in run/nameroute run/wireguard var/lib/nameroute tmp; do mount -t tmpfs tmpfs $d; done
 mkdir -p proc dev/net && touch dev/net/tun && mount -t proc proc proc && mount --bind /dev/net/tun dev/net/tun
@@ -78,7 +78,7 @@ func TestPackageImage(t *testing.T) {
 	write(t, dir+"/etc/wireguard/wg0.conf", "[Interface]\nPrivateKey = "+key+"\nAddress = 10.9.0.2/32\n[Peer]\nPublicKey = "+
 		strings.TrimSpace(host(t, "wg", "genkey"))+"\nEndpoint = 203.0.113.1:51820\nAllowedIPs = 0.0.0.0/0\n")
 
-	out, err := exec.Command("unshare", "--net", "--mount", "sh", "-ec", startHalves, "sh", dir).CombinedOutput()
+	out, err := exec.Command("unshare", "--net", "--mount", "sh", "-ec", startParts, "sh", dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

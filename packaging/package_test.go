@@ -49,10 +49,10 @@ Endpoint = 203.0.113.1:51820
 AllowedIPs = 0.0.0.0/0, ::/0
 END`
 
-	plain    = "ip netns exec client ping -c1 -W1 203.0.113.1"
-	wrongWay = "ip netns exec client ping -c1 -W1 93.184.216.34"
-	ask      = "ip netns exec client dig +short +time=2 +tries=2 www.example.com @192.168.1.1"
-	learned  = "nft list set inet nameroute vpn4"
+	plain       = "ip netns exec client ping -c1 -W1 203.0.113.1"
+	wrongEgress = "ip netns exec client ping -c1 -W1 93.184.216.34"
+	ask         = "ip netns exec client dig +short +time=2 +tries=2 www.example.com @192.168.1.1"
+	learned     = "nft list set inet nameroute vpn4"
 )
 
 // TestPackage installs the package that `make deb` made, in a Debian that boots, and
@@ -76,7 +76,7 @@ func TestPackage(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"early", c.early}, {"port 53 is taken", c.portTaken}, {"start", c.start}, {"reload", c.reload}, {"crash", c.crash}, {"watchdog", c.watchdog},
-		{"by hand", c.byHand}, {"wrong file", c.wrongFile}, {"halves", c.halves}, {"upgrade", c.upgrade},
+		{"by hand", c.byHand}, {"wrong file", c.wrongFile}, {"halves", c.parts}, {"upgrade", c.upgrade},
 		{"remove", c.remove}, {"purge", c.purge},
 	} {
 		if !t.Run(step.name, step.do) {
@@ -113,7 +113,7 @@ func (c *container) early(t *testing.T) {
 	c.run("ping -c1 -W1 203.0.113.1") // the box's own packets are not held
 }
 
-// Whoever has systemd-resolved is told what to do, and it is right.
+// A machine with systemd-resolved is told what to do, and it is right.
 func (c *container) portTaken(t *testing.T) {
 	defer c.in(t)()
 	c.run(files)
@@ -137,10 +137,10 @@ func (c *container) start(t *testing.T) {
 	c.want("wg show", "interface: wg0")
 	c.soon("! nft list table inet nameroute_early")
 	c.run(plain)
-	c.run(wrongWay) // nobody asked for the name yet: the address is like any other
+	c.run(wrongEgress) // nobody asked for the name yet: the address is like any other
 	c.want(ask, "93.184.216.34")
 	c.want(learned, "93.184.216.34")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.want("sysctl -n net.ipv6.conf.all.forwarding", "1")
 }
 
@@ -158,10 +158,10 @@ func (c *container) crash(t *testing.T) {
 	defer c.in(t)()
 	before := c.run("pidof nameroute")
 	c.run("systemctl kill -s KILL nameroute")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.soon("test \"$(pidof nameroute)\" != '" + strings.TrimSpace(before) + "' && systemctl is-active nameroute")
 	c.want(learned, "93.184.216.34")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 }
 
 func (c *container) watchdog(t *testing.T) {
@@ -173,7 +173,7 @@ func (c *container) watchdog(t *testing.T) {
 	c.run("kill -STOP " + before)
 	c.soon("test \"$(pidof nameroute)\" != '" + before + "' && systemctl is-active nameroute")
 	c.want("journalctl -u nameroute", "Watchdog timeout")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.run("rm -r /run/systemd/system/nameroute.service.d && systemctl daemon-reload && systemctl restart nameroute")
 }
 
@@ -181,17 +181,17 @@ func (c *container) watchdog(t *testing.T) {
 func (c *container) byHand(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl stop nameroute")
-	c.refuses(wrongWay) // a stop opens nothing
+	c.refuses(wrongEgress) // a stop opens nothing
 	c.run("nameroute down")
-	c.run(wrongWay)
+	c.run(wrongEgress)
 	c.refuses("nft list table inet nameroute")
 	c.run("rm -rf /run/nameroute /var/lib/nameroute; mkdir /run/nameroute; chown nameroute: /run/nameroute; nameroute down")
 	c.run("systemctl start nameroute")
 	c.run(ask)
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 }
 
-// A file that is wrong before anything worked is said once, not every second.
+// A file that is wrong before anything worked is logged once, not every second.
 func (c *container) wrongFile(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl stop nameroute && rm -rf /var/lib/nameroute/good && mv /etc/nameroute/gateway.yaml /tmp/good")
@@ -200,7 +200,7 @@ func (c *container) wrongFile(t *testing.T) {
 	c.run("mv /tmp/good /etc/nameroute/gateway.yaml && systemctl start nameroute")
 }
 
-func (c *container) halves(t *testing.T) {
+func (c *container) parts(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl start nameroute-dns nameroute-gateway nameroute-update")
 	c.want("systemctl is-active nameroute || :", "inactive")
@@ -208,10 +208,10 @@ func (c *container) halves(t *testing.T) {
 		"nameroute dns CapEff:\t0000000000001404", "nameroute gateway CapEff:\t0000000000001004",
 		"nameroute update --daemon CapEff:\t0000000000001000")
 	c.want(ask, "93.184.216.34")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.run("systemctl restart nameroute-dns && systemctl restart nameroute-gateway")
 	c.want("systemctl is-active nameroute-dns nameroute-gateway nameroute-update", "active\nactive\nactive")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.run("systemctl start nameroute")
 	c.want("systemctl is-active nameroute-dns nameroute-gateway nameroute-update || :", "inactive\ninactive\ninactive")
 }
@@ -225,7 +225,7 @@ func (c *container) upgrade(t *testing.T) {
 	}
 	c.want("systemctl is-active nameroute", "active")
 	c.want(learned, "93.184.216.34")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 }
 
 func (c *container) remove(t *testing.T) {
@@ -234,7 +234,7 @@ func (c *container) remove(t *testing.T) {
 	c.want("dpkg -r nameroute", "the door stays closed")
 	c.refuses("pidof nameroute")
 	c.want(learned, "93.184.216.34")
-	c.refuses(wrongWay)
+	c.refuses(wrongEgress)
 	c.run("test -e /etc/nameroute/gateway.yaml && test -x /var/lib/nameroute-removed/nameroute")
 	c.refuses("find /etc/systemd -name 'nameroute*' | grep .")
 }
@@ -245,7 +245,7 @@ func (c *container) purge(t *testing.T) {
 	c.refuses("nft list table inet nameroute")
 	c.refuses("ip rule | grep 'proto 110'")
 	c.refuses("ip link show wg0")
-	c.run(wrongWay)
+	c.run(wrongEgress)
 	c.run("test -e /etc/nameroute/gateway.yaml")
 	c.refuses("ls -d /var/lib/nameroute /var/lib/nameroute-removed /run/nameroute 2>/dev/null")
 	c.want("sysctl -n net.ipv4.ip_forward", "1") // as the system had it

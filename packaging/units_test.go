@@ -20,7 +20,7 @@ func unit(t *testing.T, name string) string {
 	return string(b)
 }
 
-// analyze is a folder with the units in which a program stands that every machine has.
+// analyze is a folder with the units, in which the program is one that every machine has.
 func analyze(t *testing.T) (tool, dir string) {
 	t.Helper()
 	tool, err := exec.LookPath("systemd-analyze")

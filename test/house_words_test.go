@@ -17,7 +17,7 @@ var bannedNames = map[string]string{
 	"astray": "drifted", "curtain": "abort", "dnshalf": "dataplane", "door": "killSwitch", "doors": "killSwitch",
 	"fallen": "fallsBack", "halves": "parts", "heed": "handle", "heeds": "handles", "interlude": "serve",
 	"judge": "accept", "led": "alias", "lie": "raw", "lies": "is", "lying": "raw", "manners": "policy",
-	"meddle": "disturb", "meddling": "drift", "moved": "evicted", "nobody": "no program", "question": "query",
+	"meddle": "disturb", "meddling": "drift", "nobody": "no program", "question": "query",
 	"questions": "queries", "rejudge": "requestPrune", "said": "logged", "seldom": "rateLimited",
 	"somebody": "another program", "stands": "exists", "twin": "replica", "twins": "replicas",
 	"unjustified": "prune", "unmet": "neverConnected", "way": "egress", "ways": "egresses",
@@ -42,13 +42,9 @@ var allowedProse = regexp.MustCompile(`(?i:\bquestion section|\bas a whole\b|\bt
 
 // wordsToCome are packages that still have such words. The list only shrinks.
 var wordsToCome = []string{
-	"cmd/nameroute", "cmd/nameroute/internal/daemon",
-	"cmd/nameroute/internal/demo", "cmd/nameroute/internal/hostfs",
-	"cmd/nameroute/internal/setup", "cmd/nameroute/internal/status", "corefile/plugins", "gateway",
-	"gateway/config", "gateway/conntrack", "gateway/dataplane", "gateway/firewall", "gateway/nft",
-	"gateway/pkg/problem", "gateway/pkg/statefile", "gateway/policy", "gateway/provider",
-	"gateway/sidecar", "gateway/wg", "lists", "packaging", "plugin/home", "plugin/leases",
-	"plugin/listed", "plugin/pkg/aliases", "plugin/upstream", "updater",
+	"gateway", "gateway/config", "gateway/conntrack", "gateway/dataplane", "gateway/firewall",
+	"gateway/nft", "gateway/pkg/problem", "gateway/pkg/statefile", "gateway/policy",
+	"gateway/provider", "gateway/sidecar", "gateway/wg", "lists", "plugin/upstream", "updater",
 }
 
 // Where a camel-case name is cut into words: HTTP|Server and left|Over.

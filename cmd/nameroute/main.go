@@ -1,5 +1,5 @@
 // Command nameroute is a DNS-driven split-routing gateway: listed names through a
-// tunnel, everything else by the WAN.
+// tunnel, everything else via the WAN.
 package main
 
 import (

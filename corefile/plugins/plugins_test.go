@@ -87,7 +87,7 @@ func TestOrderOfOurDirectives(t *testing.T) {
 	}
 }
 
-// page is a Corefile or a gateway.yaml that somebody will copy.
+// page is a Corefile or a gateway.yaml that readers will copy.
 type page struct{ where, text string }
 
 var fenceLine = regexp.MustCompile("^(```|~~~) *([A-Za-z]+) *$")

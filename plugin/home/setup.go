@@ -72,7 +72,7 @@ func parse(c *caddy.Controller) (*Home, error) {
 	return h, nil
 }
 
-// names parses zone names; a network such as 192.168.1.0/24 stands for its reverse zones.
+// names parses zone names; a network such as 192.168.1.0/24 means its reverse zones.
 func names(c *caddy.Controller, what string, args []string) ([]string, error) {
 	var all []string
 	for _, a := range args {

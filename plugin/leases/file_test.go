@@ -106,7 +106,7 @@ func TestUnescape(t *testing.T) {
 	}
 }
 
-// Whatever stands in a file, it ends well, and every name is one.
+// Whatever is in a file, it ends well, and every name is one.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{dnsmasqFile, keaFile4, keaFile6, "duid x\n", "address,valid_lifetime,expire,hostname\n::ffff:1.2.3.4,1,9223372036854775807,a\n"} {
 		f.Add(s)

@@ -125,7 +125,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Leases end while nobody touches the files.
+// Leases end while the files stay unchanged.
 func TestLeasesEnd(t *testing.T) {
 	l := shelf(t, 1999999999, dnsmasqFile)
 	if got := ask(t, l, "printer.", dns.TypeA); got != "NOERROR | printer. 1 192.168.1.50" {

@@ -39,7 +39,7 @@ func (l *Listed) count(ctx context.Context) {
 }
 
 // blocks are the queries of each server block since the process started, by its keys and
-// lists: CoreDNS builds the plugin anew with each reload.
+// lists: CoreDNS builds the plugin again with each reload.
 var blocks sync.Map // *atomic.Uint64
 
 func queriesOf(keys, lists []string) *atomic.Uint64 {

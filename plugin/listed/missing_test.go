@@ -96,13 +96,13 @@ func (h *house) wantReason(proto string, edns bool) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	var said []string
+	var logged []string
 	if o := r.IsEdns0(); o != nil {
 		for _, option := range o.Option {
-			said = append(said, option.String())
+			logged = append(logged, option.String())
 		}
 	}
-	got, want := fmt.Sprintln(dns.RcodeToString[r.Rcode], r.RecursionAvailable, len(r.Answer), strings.Join(said, "; ")), "SERVFAIL true 0 \n"
+	got, want := fmt.Sprintln(dns.RcodeToString[r.Rcode], r.RecursionAvailable, len(r.Answer), strings.Join(logged, "; ")), "SERVFAIL true 0 \n"
 	if edns {
 		want = "SERVFAIL true 0 14 (Not Ready): (list first is not there yet)\n"
 	}

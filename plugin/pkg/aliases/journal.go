@@ -41,8 +41,8 @@ func (s *Store) Persist(ctx context.Context, file string, log *slog.Logger) (don
 		if err == nil {
 			err = fmt.Errorf("%d lines cannot be parsed", bad)
 		}
-		aside, asideErr := statefile.SetAside(file)
-		log.Warn("stored aliases are damaged; they are learned again with the next answers", "file", file, "aside", aside, "error", errors.Join(err, asideErr))
+		badFile, renameErr := statefile.SetAside(file)
+		log.Warn("stored aliases are damaged; they are learned again with the next answers", "file", file, "aside", badFile, "error", errors.Join(err, renameErr))
 	}
 	if err := statefile.RemovePending(file); err != nil {
 		log.Warn("files of a killed process cannot be removed", "file", file, "error", err)

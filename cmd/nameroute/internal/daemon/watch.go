@@ -64,7 +64,7 @@ func importsOf(t *corefile.Text) []string {
 	return files
 }
 
-// retryFailed has files that could not be taken up tried again: what they name, such as
+// retryFailed has files that could not be used tried again: what they name, such as
 // a list, may be there by now.
 func (p *process) retryFailed(ctx context.Context) {
 	poll := time.NewTicker(watchPoll)

@@ -103,10 +103,10 @@ func (d *demo) freshNames() {
 	d.claim(egresses[netlab.ViaVPN] == n, "No race: none of them slips out by the WAN", "%s, %d packets in the clear", described(egresses), d.clear())
 }
 
-// secondWays is what lists alone do not catch.
-func (d *demo) secondWays() {
+// bypasses is what lists alone do not catch.
+func (d *demo) bypasses() {
 	name := "www." + d.names.listed[0]
-	d.title("Second ways round: aliases and the hints of HTTPS records")
+	d.title("No bypass: aliases and the hints of HTTPS records")
 	cdn, hint := d.lab.World.Addresses("edge.cdn-of-somebody.example"), d.lab.World.Addresses("hint.cdn-of-somebody.example")
 	d.lab.World.Add(name+". 300 IN CNAME edge.cdn-of-somebody.example.",
 		fmt.Sprintf("svc.%s. 300 IN HTTPS 1 . alpn=h2 ipv4hint=%s ipv6hint=%s", d.names.listed[0], hint.V4, hint.V6))
@@ -187,7 +187,7 @@ func (d *demo) down() {
 	d.claim(err == nil && left == "nothing is left", "It takes out all that is ours", "%s", left)
 }
 
-// answered is what became of a question.
+// answered is what became of a query.
 func answered(err error) string {
 	var n net.Error
 	switch {

@@ -74,7 +74,7 @@ func (d *demo) show() (err error) {
 	d.listedName()
 	d.otherName()
 	d.freshNames()
-	d.secondWays()
+	d.bypasses()
 	d.silentTunnel()
 	d.killed()
 	d.back()
@@ -165,7 +165,7 @@ func (d *demo) file(name string) string {
 	return string(b)
 }
 
-// query asks the box one question over UDP.
+// query sends the box one query over UDP.
 func (d *demo) query(name string, qtype uint16) (*dns.Msg, error) {
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 	r, err := d.lab.Client.Query(m, "udp")

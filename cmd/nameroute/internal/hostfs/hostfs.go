@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Root is the directory that stands for /; "" is the machine's own.
+// Root is the directory that is used as /; "" is the machine's own.
 type Root string
 
 // Read returns the text of a file, and false where it cannot be read.

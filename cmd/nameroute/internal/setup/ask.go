@@ -46,14 +46,14 @@ func (d *dialogue) choose(what, flag string, detected []string) (string, error) 
 		return "", exit.With(exit.Usage, fmt.Errorf("%s: found %s: choose with --%s", what, strings.Join(detected, " or "), flag))
 	}
 	for {
-		question := what
+		prompt := what
 		if len(detected) > 1 {
-			question += " (" + strings.Join(detected, ", ") + ")"
+			prompt += " (" + strings.Join(detected, ", ") + ")"
 		}
 		if len(detected) > 0 {
-			question += " [" + detected[0] + "]"
+			prompt += " [" + detected[0] + "]"
 		}
-		fmt.Fprintf(d.out, "%s: ", question)
+		fmt.Fprintf(d.out, "%s: ", prompt)
 		line, err := d.in.ReadString('\n')
 		line = strings.TrimSpace(line)
 		switch {

@@ -104,16 +104,16 @@ func TestInitAsksNothingWithYes(t *testing.T) {
 	})
 	f.NFT("table ip filter {\nchain DOCKER { }\n}\n")
 	f.IP("link del tun0")
-	said, err := f.init(Options{Yes: true}, "")
+	output, err := f.init(Options{Yes: true}, "")
 	if err != nil {
-		t.Fatal(err, said)
+		t.Fatal(err, output)
 	}
-	golden(t, "init.txt", said+f.written())
+	golden(t, "init.txt", output+f.written())
 	f.check()
 
 	before := f.written()
-	if said, err := f.init(Options{Yes: true}, ""); err == nil || f.clean(err.Error()) != "/etc/nameroute/gateway.yaml already exists: nothing written; check it with `nameroute check`" || said != "" {
-		t.Errorf("again: %q, %v", said, err)
+	if output, err := f.init(Options{Yes: true}, ""); err == nil || f.clean(err.Error()) != "/etc/nameroute/gateway.yaml already exists: nothing written; check it with `nameroute check`" || output != "" {
+		t.Errorf("again: %q, %v", output, err)
 	}
 	if after := f.written(); after != before {
 		t.Errorf("the second time changed files:\n%s", after)
@@ -139,11 +139,11 @@ func TestInitAsksWhatIsAmbiguous(t *testing.T) {
 	f.Sh("echo 'nameserver 127.0.0.1' > " + filepath.Join(f.root, "etc/resolv.conf"))
 	list := filepath.Join(f.root, "Gfw List.txt")
 	f.write("Gfw List.txt", "example.com\n")
-	said, err := f.init(Options{}, "wan0\n\n"+f.root+"/etc/wireguard/b.conf\n"+list+"\n")
+	output, err := f.init(Options{}, "wan0\n\n"+f.root+"/etc/wireguard/b.conf\n"+list+"\n")
 	if err != nil {
-		t.Fatal(err, said)
+		t.Fatal(err, output)
 	}
-	golden(t, "init-asks.txt", said+f.written())
+	golden(t, "init-asks.txt", output+f.written())
 	f.check()
 }
 
@@ -151,14 +151,14 @@ func TestInitAsksWhatIsAmbiguous(t *testing.T) {
 func TestInitBindsBesideAStubResolver(t *testing.T) {
 	pid := testbox.StubResolver(t)
 	f := newFresh(t, map[string]string{})
-	said, err := f.init(Options{Yes: true, List: "https://lists.example/gfw.txt"}, "")
+	output, err := f.init(Options{Yes: true, List: "https://lists.example/gfw.txt"}, "")
 	if err != nil {
-		t.Fatal(err, said)
+		t.Fatal(err, output)
 	}
-	golden(t, "init-stub.txt", strings.ReplaceAll(said, fmt.Sprint("process ", pid), "process 123")+f.written())
+	golden(t, "init-stub.txt", strings.ReplaceAll(output, fmt.Sprint("process ", pid), "process 123")+f.written())
 	const want = "warning  list gfw: not fetched yet from https://lists.example/gfw.txt: a running nameroute fetches it, or run `nameroute update gfw`\n"
-	if said := f.check(); !strings.Contains(said, want) {
-		t.Errorf("check says\n%swant %s", said, want)
+	if output := f.check(); !strings.Contains(output, want) {
+		t.Errorf("check says\n%swant %s", output, want)
 	}
 }
 
@@ -193,9 +193,9 @@ func TestInitNamesTheMissingFlag(t *testing.T) {
 func TestInitWarnsOfWgQuick(t *testing.T) {
 	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
 	f.IP("link del tun0", "link add wg7 type bridge")
-	said, err := f.init(Options{Yes: true}, "")
-	if want := "     (wg7 is up, probably by wg-quick: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(said, want) {
-		t.Errorf("%v, said\n%swant %s", err, said, want)
+	output, err := f.init(Options{Yes: true}, "")
+	if want := "     (wg7 is up, probably by wg-quick: systemctl disable --now wg-quick@wg7, or wg-quick down wg7)\n"; err != nil || !strings.Contains(output, want) {
+		t.Errorf("%v, said\n%swant %s", err, output, want)
 	}
 }
 

@@ -127,7 +127,7 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-func TestStatusOfHalves(t *testing.T) {
+func TestStatusOfParts(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	sidecar := Doc{
 		At: at, Processes: []Process{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
