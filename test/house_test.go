@@ -32,9 +32,7 @@ const (
 // larger are files and packages that are still beyond their limit, and how large they may be.
 // The list only shrinks.
 var larger = map[string]int{
-	"gateway/nft":                   4300,
-	"gateway/nft/diff.go":           330,
-	"gateway/nft/state.go":          345,
+	"gateway/nft":                   3300,
 	"gateway/sidecar/controller.go": 330,
 }
 
@@ -53,13 +51,14 @@ var mayImport = map[string][]string{
 	"gateway/pkg/markdial":     {"gateway"},
 	"gateway/nft":              {"gateway"},
 	"gateway/firewall":         {"gateway", "gateway/nft"},
+	"gateway/learned":          {"gateway", "gateway/nft"},
 	"gateway/policy":           {"gateway"},
 	"gateway/provider":         {"gateway"},
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
 	"gateway/wg":               {"gateway", "gateway/provider"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/provider", "gateway/resolvers", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
-	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
+	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/learned", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
 	"plugin/pkg/*":             {},
 	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases"},
 	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists/index", "plugin/pkg/*"},
@@ -85,7 +84,7 @@ var testsMayImport = map[string][]string{
 	"lists/format":         {"lists/format/ruleset/rulesettest"},
 	"lists/format/ruleset": {"lists/format/ruleset/rulesettest"},
 	"lists/index":          {"lists/internal/synthetic"},
-	"gateway/nft":          {"gateway/firewall", "test/netlab"}, // tests of package nft_test
+	"gateway/learned":      {"gateway/firewall", "test/netlab"}, // whole tables
 	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
 	"gateway/dataplane":    {"gateway/config", "test/netlab"},
 

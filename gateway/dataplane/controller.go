@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
@@ -73,6 +73,7 @@ type Controller struct {
 
 	kick     chan struct{} // capacity 1; see Kick
 	prune    chan struct{} // capacity 1; see RequestPrune
+	changes  atomic.Uint64 // of lists and blocks
 	ready    chan struct{} // closed when requirements are met for the first time
 	end      chan struct{} // closed by Down
 	ended    chan struct{} // closed when Run has ended
@@ -91,7 +92,6 @@ type Controller struct {
 	mu       sync.Mutex
 	required []Requirements
 	states   map[string]*atomic.Pointer[State] // by route name; never removed
-	whys     map[string]*why                   // by route name; never removed
 	wan      []string                          // the WAN's links when it last had any
 	removed  map[gateway.Mark]time.Time        // marks of removed routes, and since when
 	redirect error                             // what of redirect_dns cannot be had
@@ -105,10 +105,10 @@ type Controller struct {
 // privilege to write nft tables it is returned all the same: Require fails then for what
 // needs one.
 func New(o Options) (*Controller, error) {
-	return newController(o, newBox(), func(o nft.Options) (kernel, error) { return nft.Open(o) })
+	return newController(o, newBox(), func(o learned.Options) (kernel, error) { return learned.Open(o) })
 }
 
-func newController(o Options, s system, open func(nft.Options) (kernel, error)) (*Controller, error) {
+func newController(o Options, s system, open func(learned.Options) (kernel, error)) (*Controller, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -117,13 +117,13 @@ func newController(o Options, s system, open func(nft.Options) (kernel, error)) 
 		opts: o, timers: o.Timers, log: o.Log.With("part", "dataplane"), system: s, providers: provider.NewStore(o.State),
 		kick: make(chan struct{}, 1), prune: make(chan struct{}, 1),
 		ready: make(chan struct{}), end: make(chan struct{}), ended: make(chan struct{}),
-		states: map[string]*atomic.Pointer[State]{}, whys: map[string]*why{}, removed: map[gateway.Mark]time.Time{},
+		states: map[string]*atomic.Pointer[State]{}, removed: map[gateway.Mark]time.Time{},
 	}
 	c.config.Store(o.Config)
 	c.pressure = pressure{log: c.log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
 	c.pressure.setGrace(o.Config)
 	c.openLists()
-	k, err := open(nft.Options{Table: gateway.TableName, Owner: o.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Spare: c.pressure.spare})
+	k, err := open(learned.Options{Table: gateway.TableName, Owner: o.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Grace: c.pressure.reclaimable})
 	if err != nil {
 		k = noKernel{err}
 	}
@@ -218,7 +218,7 @@ func (c *Controller) Down(ctx context.Context) error {
 		return nil
 	}
 	c.closed = true
-	return errors.Join(c.kernel.Remove(ctx, gateway.TableName), c.kernel.Close())
+	return errors.Join(c.kernel.Remove(ctx), c.kernel.Close())
 }
 
 // Kick makes the controller read the kernel soon.
@@ -277,7 +277,7 @@ func (c *Controller) follow(ctx context.Context) {
 }
 
 // onLoss handles a change by another program to what is ours.
-func (c *Controller) onLoss(l nft.Loss) {
+func (c *Controller) onLoss(l learned.Loss) {
 	c.evict.onLoss()
 	what := strings.Join(l.What, ", ")
 	if l.Err != nil {

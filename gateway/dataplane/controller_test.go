@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
@@ -320,7 +321,7 @@ func TestDown(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := c.Require(t.Context(), vpn); !errors.Is(err, nft.ErrClosed) {
+		if err := c.Require(t.Context(), vpn); !errors.Is(err, learned.ErrClosed) {
 			t.Errorf("running %v: required after Down: %v", running, err)
 		}
 	}
@@ -358,7 +359,7 @@ func TestAdmit(t *testing.T) {
 	if _, err := admit("b.example.", "8.8.8.8"); err != nil || f.learns != 1 || asked != 2 {
 		t.Errorf("known for another name: learned %d times, %v", f.learns, err)
 	}
-	if got := c.why("vpn").names(netip.MustParseAddr("8.8.8.8")); !slices.Equal(got, []string{"a.example.", "b.example."}) {
+	if got := f.names[netip.MustParseAddr("8.8.8.8")]; !slices.Equal(got, []string{"a.example.", "b.example."}) {
 		t.Errorf("names %v", got)
 	}
 	f.elements[netip.MustParseAddr("8.8.8.8")] = time.Now().Add(time.Second)
@@ -370,8 +371,8 @@ func TestAdmit(t *testing.T) {
 		t.Errorf("over the limit: %d routed, learned %d times, %v", n, f.learns, err)
 	}
 	limit = nil
-	f.learnErr = nft.ErrSetFull
-	if _, err := admit("c.example.", "9.9.9.9"); !errors.Is(err, nft.ErrSetFull) {
+	f.learnErr = learned.ErrSetFull
+	if _, err := admit("c.example.", "9.9.9.9"); !errors.Is(err, learned.ErrSetFull) {
 		t.Errorf("a full set: %v", err)
 	}
 }

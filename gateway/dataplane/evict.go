@@ -234,8 +234,9 @@ func (e *evictor) evict(ctx context.Context, w eviction) error {
 		for a := range far {
 			addrs = append(addrs, a)
 		}
+		hosts := firewall.EvictedPair()
 		for part := range slices.Chunk(addrs, evictBatch) {
-			if err := e.c.kernel.Learn(ctx, firewall.EvictedPair(), part, evictedFor-time.Minute, evictedFor); err != nil {
+			if err := e.c.kernel.Ensure(ctx, &hosts, "", part, evictedFor-time.Minute, evictedFor); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
@@ -31,18 +33,19 @@ type fake struct {
 	removed      bool
 	closed       bool
 	elements     map[netip.Addr]time.Time // when they end
+	names        map[netip.Addr][]string
 	learns       int
 }
 
 func newFake() *fake {
-	return &fake{routes: map[string]policy.RouteState{}, elements: map[netip.Addr]time.Time{}}
+	return &fake{routes: map[string]policy.RouteState{}, elements: map[netip.Addr]time.Time{}, names: map[netip.Addr][]string{}}
 }
 
 // controller returns a controller on the fake, without its loops.
 func (f *fake) controller(t testing.TB, yaml string) *Controller {
 	t.Helper()
 	c, err := newController(Options{Config: parse(t, yaml), State: t.TempDir(), Log: slog.New(slog.NewTextHandler(&f.log, nil))}, f,
-		func(nft.Options) (kernel, error) { return f, nil })
+		func(learned.Options) (kernel, error) { return f, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +117,7 @@ func (f *fake) CheckSets(context.Context, nft.SetPair) error {
 	return f.foreignErr
 }
 
-func (f *fake) Remove(context.Context, string) error {
+func (f *fake) Remove(context.Context) error {
 	f.set(func() { f.removed = !f.closed })
 	return nil
 }
@@ -126,40 +129,44 @@ func (f *fake) Close() error {
 
 func (f *fake) Features() nft.Features { return nft.Features{} }
 
-func (f *fake) Knows(_ *nft.SetPair, addrs []netip.Addr, need time.Duration) bool {
+func (f *fake) Missing(_ *nft.SetPair, addrs []netip.Addr, need time.Duration) (missing []netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range addrs {
-		if time.Until(f.elements[a]) < need {
-			return false
+		if left := time.Until(f.elements[a]); left < need || left <= 0 {
+			missing = append(missing, a)
 		}
 	}
-	return true
+	return missing
 }
 
-func (f *fake) Holds(_ *nft.SetPair, a netip.Addr) bool {
+func (f *fake) Ensure(_ context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error {
+	missing := f.Missing(pair, addrs, need)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return time.Until(f.elements[a]) > 0
-}
-
-func (f *fake) Learn(_ context.Context, _ nft.SetPair, addrs []netip.Addr, _, want time.Duration) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.learns++; f.learnErr != nil {
-		return f.learnErr
+	if len(missing) > 0 {
+		if f.learns++; f.learnErr != nil {
+			return f.learnErr
+		}
+	}
+	for _, a := range missing {
+		f.elements[a] = time.Now().Add(want)
 	}
 	for _, a := range addrs {
-		f.elements[a] = time.Now().Add(want)
+		if name = strings.ToLower(name); !slices.Contains(f.names[a], name) {
+			f.names[a] = append(f.names[a], name)
+		}
 	}
 	return nil
 }
 
-func (f *fake) Learned(nft.SetRef) []nft.Element                          { return nil }
-func (f *fake) Remember(context.Context, nft.SetRef, []nft.Element) error { return nil }
-func (f *fake) Doubt(*nft.SetPair, netip.Addr)                            {}
-func (f *fake) Forget(context.Context, nft.SetPair, []netip.Addr) error   { return nil }
-func (f *fake) Changes() uint64                                           { return 0 }
+func (f *fake) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) { return 0, nil }
+func (f *fake) Learned(nft.SetRef) []nft.Element                                   { return nil }
+func (f *fake) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
+	return nil
+}
+func (f *fake) Save(string, map[string]nft.SetPair, bool) error { return nil }
+func (f *fake) Changes() uint64                                 { return 0 }
 
 // logBuffer is written and read by several goroutines.
 type logBuffer struct {

@@ -3,13 +3,12 @@ package dataplane
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
@@ -43,33 +42,17 @@ func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[str
 		return
 	}
 	k.restored = true
-	all, err := k.load(time.Now(), cfg.Lifetime.Ceiling)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := k.c.kernel.Load(ctx, k.file, pairs, cfg.Lifetime.Ceiling)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case ctx.Err() != nil, errors.Is(err, learned.ErrClosed):
+		k.c.log.Warn("stored addresses are not restored", "file", k.file, "error", err)
+	default:
 		aside, asideErr := statefile.SetAside(k.file)
 		k.c.log.Warn("stored addresses are damaged; they are learned again with the next answers", "file", k.file, "aside", aside, "error", errors.Join(err, asideErr))
 	}
 	if err := statefile.RemovePending(k.file); err != nil {
 		k.c.log.Warn("files of a killed process cannot be removed", "file", k.file, "error", err)
-	}
-	elems := map[nft.SetRef][]nft.Element{}
-	for _, r := range all {
-		pair, ok := pairs[r.route]
-		if !ok {
-			continue // the route has left gateway.yaml
-		}
-		ref := pair.Set4
-		if r.addr.Is6() {
-			ref = pair.Set6
-		}
-		elems[ref] = append(elems[ref], nft.Element{Addr: r.addr, Expires: r.left})
-		if len(r.names) > 0 {
-			k.c.why(r.route).restore(r.addr, r.names, r.left)
-		}
-	}
-	for ref, elems := range elems {
-		if err := k.c.kernel.Remember(ctx, ref, elems); err != nil {
-			k.c.log.Warn("stored addresses are not restored", "set", ref.String(), "error", err)
-		}
 	}
 }
 
@@ -77,15 +60,6 @@ func (k *keeper) isRestored() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.restored
-}
-
-func (k *keeper) load(now time.Time, most time.Duration) ([]remembered, error) {
-	f, err := statefile.Open(k.file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readLearned(f, now, most)
 }
 
 // run stores what is learned until ctx ends, and then for the last time. Only that time
@@ -102,7 +76,6 @@ func (k *keeper) run(ctx context.Context) {
 			k.report(k.save(true))
 			return
 		case <-tick.C:
-			k.c.sweepWhys()
 			if clock.Stepped() || k.c.kernel.Changes() != k.stored || k.bad {
 				k.report(k.save(false))
 			}
@@ -128,37 +101,9 @@ func (k *keeper) save(names bool) error {
 		return nil
 	}
 	changes := k.c.kernel.Changes()
-	if err := replaceLearned(k.file, time.Now(), k.c.learned(names)); err != nil {
+	if err := k.c.kernel.Save(k.file, k.c.pairs(), names); err != nil {
 		return err
 	}
 	k.stored = changes
 	return nil
-}
-
-// replaceLearned replaces the file: a reader, or a process after a crash, sees the old
-// one or the new one.
-func replaceLearned(file string, now time.Time, all []remembered) error {
-	return statefile.Replace(file, 0o600, func(w io.Writer) error { return writeLearned(w, now, all) })
-}
-
-// learned lists what all routes' sets hold, at most maxLearned of them.
-func (c *Controller) learned(names bool) []remembered {
-	var all []remembered
-	for route, pair := range c.pairs() {
-		w := c.why(route)
-		for _, ref := range []nft.SetRef{pair.Set4, pair.Set6} {
-			for _, e := range c.kernel.Learned(ref) {
-				r := remembered{route: route, addr: e.Addr, left: e.Expires}
-				if names {
-					r.names = w.names(e.Addr)
-				}
-				all = append(all, r)
-			}
-		}
-	}
-	if len(all) > maxLearned {
-		slices.SortFunc(all, func(a, b remembered) int { return int(b.left - a.left) })
-		all = all[:maxLearned]
-	}
-	return all
 }

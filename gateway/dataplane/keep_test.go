@@ -15,7 +15,6 @@ import (
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -145,20 +144,20 @@ func (b *lab) left(route, a string) time.Duration {
 	if !ok {
 		return 0
 	}
-	elems, err := b.c.kernel.(*nft.Kernel).Elements(*pick(firewall.Pair(r), a))
+	elems, err := nft.ReadElements(*pick(firewall.Pair(r), a))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for _, e := range elems {
-		if e.Addr == addr(a) {
-			return e.Expires
+		if e.Addr == netip.MustParseAddr(a) {
+			return e.Left
 		}
 	}
 	return 0
 }
 
 func pick(p nft.SetPair, a string) *nft.SetRef {
-	if addr(a).Is4() {
+	if netip.MustParseAddr(a).Is4() {
 		return &p.Set4
 	}
 	return &p.Set6
@@ -252,51 +251,6 @@ func TestForeignDirectory(t *testing.T) {
 	}
 }
 
-// TestKilledWhileStoring: whenever a process is killed, the file is the old one or the
-// new one, and never a reason for a message.
-func TestKilledWhileStoring(t *testing.T) {
-	if os.Getenv("STORE_INTO") != "" {
-		all := make([]remembered, 5000)
-		for i := range all {
-			all[i] = remembered{route: "vpn", addr: netip.AddrFrom4([4]byte{8, 8, byte(i >> 8), byte(i)}), left: time.Hour, names: []string{"a.example."}}
-		}
-		for {
-			if err := replaceLearned(os.Getenv("STORE_INTO"), time.Now(), all); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	file := filepath.Join(t.TempDir(), "state", "learned")
-	for i := range 40 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWhileStoring$")
-		cmd.Env = append(os.Environ(), "STORE_INTO="+file)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// The first one must have written once; the others die wherever they are.
-		for end := time.Now().Add(5 * time.Second); i == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if _, err := os.Stat(file); err == nil {
-				break
-			}
-		}
-		time.Sleep(time.Duration(20+i) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // that it was killed
-		k := &keeper{file: file}
-		if all, err := k.load(time.Now(), time.Hour); err != nil || len(all) != 5000 {
-			t.Fatalf("kill %d: %d addresses, %v", i, len(all), err)
-		}
-	}
-	if err := statefile.RemovePending(file); err != nil {
-		t.Error(err)
-	}
-	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
-		t.Errorf("%d files are left, %v", len(left), err)
-	}
-}
-
 // TestDiskFull: a full disk stops nothing, leaves the old file whole, and is said once.
 func TestDiskFull(t *testing.T) {
 	b := newLab(t)
@@ -321,8 +275,8 @@ func TestDiskFull(t *testing.T) {
 			t.Error("nobody is told")
 		}
 	}
-	if all, err := k.load(time.Now(), time.Hour); err != nil || len(all) != 1 {
-		t.Errorf("the old file is not whole: %v, %v", all, err)
+	if old := string(read(t, b, "full/learned")); strings.Count(old, "vpn\t") != 1 || !strings.Contains(old, "\nend\t1\t") {
+		t.Errorf("the old file is not complete:\n%s", old)
 	}
 	sh(t, "rm %s/filler", state)
 	err := k.save(true)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 )
 
@@ -21,9 +21,9 @@ type pressure struct {
 }
 
 // onFull handles a set that is full.
-func (p *pressure) onFull(f nft.Full) {
+func (p *pressure) onFull(f learned.Full) {
 	setFull.WithLabelValues(f.Set.Name).Inc()
-	setReclaimed.WithLabelValues(f.Set.Name).Add(float64(f.Room))
+	setReclaimed.WithLabelValues(f.Set.Name).Add(float64(f.Reclaimed))
 	if ok, _ := p.full.Allow(f.Set.String()); ok {
 		p.log.Error("set is full: addresses that no valid answer holds are reclaimed, and where there are none, new names of its route get SERVFAIL; a larger set_size in gateway.yaml helps", "set", f.Set.String(), "size", f.Size)
 	}
@@ -37,6 +37,6 @@ func (p *pressure) setGrace(cfg *gateway.Config) {
 	}
 }
 
-// spare returns by how much an element outlives each answer that holds its address: see
+// reclaimable returns by how much an element outlives each answer that holds its address: see
 // gateway.Lifetime.Of.
-func (p *pressure) spare() time.Duration { return time.Duration(p.grace.Load() / 2) }
+func (p *pressure) reclaimable() time.Duration { return time.Duration(p.grace.Load() / 2) }

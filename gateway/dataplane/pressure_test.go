@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 )
@@ -31,22 +32,22 @@ func TestFullIsReportedOnce(t *testing.T) {
 		} {
 			time.Sleep(c.after)
 			log.Reset()
-			if p.onFull(nft.Full{Set: c.set}); (log.Len() > 0) != c.want {
+			if p.onFull(learned.Full{Set: c.set}); (log.Len() > 0) != c.want {
 				t.Errorf("%s after %v: %q", c.set.Name, c.after, log.String())
 			}
 		}
 	})
 }
 
-// TestSpare: a shorter grace holds on, because answers were given under it.
-func TestSpare(t *testing.T) {
+// TestReclaimable: a shorter grace holds on, because answers were given under it.
+func TestReclaimable(t *testing.T) {
 	var p pressure
 	for _, c := range []struct{ grace, want time.Duration }{
 		{10 * time.Minute, 5 * time.Minute}, {4 * time.Minute, 2 * time.Minute}, {time.Hour, 2 * time.Minute},
 	} {
 		p.setGrace(&gateway.Config{Lifetime: gateway.Lifetime{Grace: c.grace}})
-		if got := p.spare(); got != c.want {
-			t.Errorf("grace %v: spare %v", c.grace, got)
+		if got := p.reclaimable(); got != c.want {
+			t.Errorf("grace %v: reclaimable %v", c.grace, got)
 		}
 	}
 }
@@ -69,7 +70,7 @@ func TestFullSet(t *testing.T) {
 		b.learn("vpn", "a.example.", time.Hour, fmt.Sprintf("7.7.7.%d", i))
 	}
 	err := b.admit("vpn", "a.example.", time.Hour, "1.1.1.1")
-	if !errors.Is(err, nft.ErrSetFull) {
+	if !errors.Is(err, ErrSetFull) {
 		t.Errorf("all are in use: %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 )
@@ -20,7 +20,7 @@ func (c *Controller) refresh(ctx context.Context) error {
 	c.work.Lock()
 	defer c.work.Unlock()
 	if c.closed {
-		return nft.ErrClosed
+		return learned.ErrClosed
 	}
 	cfg, required := c.Config(), c.requirements()
 	seen, err := c.system.Routes(cfg)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 
 	"github.com/nameroute/nameroute/gateway/firewall"
@@ -17,14 +18,13 @@ type Route struct {
 	c     *Controller
 	name  string
 	state *atomic.Pointer[State]
-	why   *why
 	sets  *nft.SetPair // of another program's nft table; nil: the route's own
 }
 
 // Route returns a route, to learn into its own sets. A name that gateway.yaml does not
 // have is a route that is down.
 func (c *Controller) Route(name string) *Route {
-	return &Route{c: c, name: name, state: c.state(name), why: c.why(name)}
+	return &Route{c: c, name: name, state: c.state(name)}
 }
 
 // Into returns the same route, to learn into the sets of another program's nft table.
@@ -40,6 +40,9 @@ func (r *Route) Name() string { return r.name }
 // State returns what is known of the route now; never nil. It takes no lock.
 func (r *Route) State() *State { return r.state.Load() }
 
+// ErrSetFull is returned by Admit for an address that does not fit into its set.
+var ErrSetFull = learned.ErrSetFull
+
 // Answer is what a client is about to get.
 type Answer struct {
 	Name  string       // that was queried, in any case; "" if that is not known
@@ -49,19 +52,15 @@ type Answer struct {
 	Need, Want time.Duration
 }
 
-// learnTimeout bounds the wait for the kernel. It acknowledges within microseconds; a
-// client gives a resolver 5 s.
-const learnTimeout = 2 * time.Second
-
 // Admit returns when all addresses of an answer are in the route's sets, so that the
 // client may have it, and how many of them the route takes: special-use addresses are
 // learned only by a route with `private: learn`. limit is asked where some of them are
 // new to the sets, may refuse them, and may be nil.
 //
 // Where all are there already, which is the case of nearly all answers from the cache, no
-// lock is taken, nothing is allocated, and the kernel is not asked. That ctx ends does not
-// stop it: the answer is cached, and the next hit relies on the elements.
-func (r *Route) Admit(ctx context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
+// lock is taken, nothing is allocated, and the kernel is not asked. That the context ends
+// does not stop it: the answer is cached, and the next hit relies on the elements.
+func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
 	st := r.state.Load()
 	addrs := a.Addrs
 	if !st.Route.LearnPrivate {
@@ -74,19 +73,18 @@ func (r *Route) Admit(ctx context.Context, a Answer, limit func(fresh int) error
 	if pair == nil {
 		pair = &st.pair
 	}
-	if r.known(pair, a, addrs) {
-		return len(addrs), nil
+	ctx := context.Background()
+	short := r.c.kernel.Missing(pair, addrs, a.Need)
+	if len(short) == 0 {
+		return len(addrs), r.c.kernel.Ensure(ctx, pair, a.Name, addrs, a.Need, a.Want)
 	}
-	fresh := r.missing(pair, addrs)
+	fresh := r.c.kernel.Missing(pair, short, 0)
 	if limit != nil && len(fresh) > 0 {
 		if err := limit(len(fresh)); err != nil {
 			return len(addrs), err
 		}
 	}
-	r.note(pair, a, addrs) // before the sets are looked at
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
-	defer cancel()
-	if err := r.c.kernel.Learn(ctx, *pair, addrs, a.Need, a.Want); err != nil {
+	if err := r.c.kernel.Ensure(ctx, pair, a.Name, addrs, a.Need, a.Want); err != nil {
 		return len(addrs), err
 	}
 	r.c.meter(r.name).count(time.Now(), addrs)
@@ -94,33 +92,4 @@ func (r *Route) Admit(ctx context.Context, a Answer, limit func(fresh int) error
 		r.c.evict.onLearn(r.name, fresh)
 	}
 	return len(addrs), nil
-}
-
-// known reports whether all addresses of an answer stay in their sets for as long as it
-// needs them, with its name among those that they were learned for.
-func (r *Route) known(pair *nft.SetPair, a Answer, addrs []netip.Addr) bool {
-	if !r.c.kernel.Knows(pair, addrs, a.Need) {
-		return false
-	}
-	if r.why.has(r.why.id(a.Name), addrs, a.Need) {
-		return true
-	}
-	// Another name had them. From here on this one keeps them, too: see why.unjustified.
-	r.note(pair, a, addrs)
-	return r.c.kernel.Knows(pair, addrs, a.Need)
-}
-
-// missing returns the addresses that are not in their sets.
-func (r *Route) missing(pair *nft.SetPair, addrs []netip.Addr) (fresh []netip.Addr) {
-	for _, addr := range addrs {
-		if !r.c.kernel.Holds(pair, addr) {
-			fresh = append(fresh, addr)
-		}
-	}
-	return fresh
-}
-
-// note adds the answer's name to those that the addresses were learned for.
-func (r *Route) note(pair *nft.SetPair, a Answer, addrs []netip.Addr) {
-	r.why.note(a.Name, addrs, max(a.Need, a.Want), func(addr netip.Addr) bool { return r.c.kernel.Holds(pair, addr) })
 }

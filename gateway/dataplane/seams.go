@@ -59,24 +59,23 @@ func (b box) Watch(ctx context.Context, changed func()) error {
 type table interface {
 	Apply(context.Context, *nft.Table) (changes int, err error)
 	CheckSets(context.Context, nft.SetPair) error
-	Remove(ctx context.Context, name string) error
+	Remove(context.Context) error
 	Features() nft.Features
 	Close() error
 }
 
 // elements learns addresses into sets.
 type elements interface {
-	Knows(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) bool
-	Holds(pair *nft.SetPair, addr netip.Addr) bool
-	Learn(ctx context.Context, pair nft.SetPair, addrs []netip.Addr, need, want time.Duration) error
+	Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) []netip.Addr
+	Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error
+	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Learned(nft.SetRef) []nft.Element
-	Remember(context.Context, nft.SetRef, []nft.Element) error
-	Doubt(pair *nft.SetPair, addr netip.Addr)
-	Forget(ctx context.Context, pair nft.SetPair, addrs []netip.Addr) error
+	Load(ctx context.Context, file string, routes map[string]nft.SetPair, most time.Duration) error
+	Save(file string, routes map[string]nft.SetPair, names bool) error
 	Changes() uint64
 }
 
-// kernel is the kernel's side: *nft.Kernel, or noKernel.
+// kernel is the kernel's side: *learned.Store, or noKernel.
 type kernel interface {
 	table
 	elements
@@ -85,20 +84,23 @@ type kernel interface {
 // noKernel is a kernel whose nft tables cannot be written, for one reason.
 type noKernel struct{ err error }
 
-func (n noKernel) Apply(context.Context, *nft.Table) (int, error)          { return 0, n.err }
-func (n noKernel) CheckSets(context.Context, nft.SetPair) error            { return n.err }
-func (n noKernel) Remove(context.Context, string) error                    { return nil }
-func (n noKernel) Features() nft.Features                                  { return nft.Features{} }
-func (n noKernel) Close() error                                            { return nil }
-func (n noKernel) Knows(*nft.SetPair, []netip.Addr, time.Duration) bool    { return false }
-func (n noKernel) Holds(*nft.SetPair, netip.Addr) bool                     { return false }
-func (n noKernel) Learned(nft.SetRef) []nft.Element                        { return nil }
-func (n noKernel) Doubt(*nft.SetPair, netip.Addr)                          {}
-func (n noKernel) Changes() uint64                                         { return 0 }
-func (n noKernel) Forget(context.Context, nft.SetPair, []netip.Addr) error { return n.err }
-func (n noKernel) Remember(context.Context, nft.SetRef, []nft.Element) error {
+func (n noKernel) Apply(context.Context, *nft.Table) (int, error) { return 0, n.err }
+func (n noKernel) CheckSets(context.Context, nft.SetPair) error   { return n.err }
+func (n noKernel) Remove(context.Context) error                   { return nil }
+func (n noKernel) Features() nft.Features                         { return nft.Features{} }
+func (n noKernel) Close() error                                   { return nil }
+func (n noKernel) Learned(nft.SetRef) []nft.Element               { return nil }
+func (n noKernel) Changes() uint64                                { return 0 }
+func (n noKernel) Missing(_ *nft.SetPair, addrs []netip.Addr, _ time.Duration) []netip.Addr {
+	return addrs
+}
+func (n noKernel) Ensure(context.Context, *nft.SetPair, string, []netip.Addr, time.Duration, time.Duration) error {
 	return n.err
 }
-func (n noKernel) Learn(context.Context, nft.SetPair, []netip.Addr, time.Duration, time.Duration) error {
+func (n noKernel) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) {
+	return 0, n.err
+}
+func (n noKernel) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
 	return n.err
 }
+func (n noKernel) Save(string, map[string]nft.SetPair, bool) error { return n.err }

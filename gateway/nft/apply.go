@@ -1,189 +1,204 @@
 package nft
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net/netip"
-	"slices"
+	"iter"
 
 	"golang.org/x/sys/unix"
 )
 
-// hotFirst is how many learned elements of each set are put back together with the
-// rules after a loss; the others follow in transactions of their own.
-const hotFirst = 2500
-
-// Apply makes the kernel's table equal to t and says how many objects and elements
-// differed. What is right stays, learned elements always; the rules change in one
-// transaction. The sets of routes that t does not have are deleted. ctx ends the
-// waiting, and the work between two transactions: what is then missing is done by
-// the next Apply.
-func (k *Kernel) Apply(ctx context.Context, t *Table) (changes int, err error) {
-	var n int // not the result, which the caller has already got where ctx ended first
-	err = k.do(ctx, func() (err error) {
-		n, err = k.apply(ctx, t)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("apply nft table inet %s: %w", t.Name, err)
-	}
-	return n, nil
+// Application is one attempt to make the kernel's table equal to a Table. What is right
+// stays; the rules change in one transaction. It changes nothing by itself: Compare reads
+// and computes, Steps yields the transactions, and Conn.Do makes one of them. In between,
+// the owner of the Conn may commit elements.
+type Application struct {
+	table   *Table
+	reader  *reader
+	port    uint32
+	replace bool
+	partial bool
+	copies  []*tableCopy
 }
 
-// apply is Apply on the owner goroutine. A socket that broke is replaced once; a
-// difference that the kernel does not take makes the whole table anew.
-func (k *Kernel) apply(ctx context.Context, t *Table) (int, error) {
-	k.applying, k.changed = true, false
-	defer func() {
-		k.applying = false
-		if k.changed {
-			k.again.Reset(0)
-		}
-	}()
-	changes, err := k.applyOnce(ctx, t, false)
-	for range readAttempts {
-		if !errors.Is(err, ErrNoSet) {
-			break
-		}
-		// Somebody deleted the table while it was read: read again.
-		changes, err = k.applyOnce(ctx, t, false)
-	}
-	if errors.Is(err, errTransport) {
-		if err := k.reopen(); err != nil {
-			return 0, err
-		}
-		changes, err = k.applyOnce(ctx, t, false)
-	}
-	var refused *refusal
-	if errors.As(err, &refused) && refused.errno != unix.EPERM {
-		var again error
-		if changes, again = k.applyOnce(ctx, t, true); again != nil {
-			return 0, errors.Join(err, again)
-		}
-		err = nil
-	}
-	return changes, err
+// tableCopy is one of the tables that hold the same content: ours, or its replica.
+type tableCopy struct {
+	name  string
+	flags uint32
+	have  *state
+	plan  *plan
 }
 
-func (k *Kernel) applyOnce(ctx context.Context, t *Table, replace bool) (int, error) {
+// Begin reads the table but for what its interval sets hold. With replace everything is
+// made anew, whatever is there.
+//
+// Where other programs deleted the ordinary one of two copies, the application is
+// Partial: it puts that one back before anything else is read, which may take long, and
+// meanwhile our death would leave nothing. It is then followed by a second application,
+// which is given the first and leaves out what was made just now: a dump right after a
+// bulk load misses elements.
+func (c *Conn) Begin(t *Table, replace bool, first *Application) (*Application, error) {
 	r, err := openReader()
-	if err != nil {
-		return 0, err
-	}
-	defer r.close()
-	sides, err := k.flushed(r, t)
-	if err != nil {
-		return 0, err
-	}
-	before := 0
-	if len(sides) > 0 {
-		if before, err = k.carryOut(ctx, r, t, sides); err != nil {
-			return 0, err
-		}
-	}
-	// What was made just now is left out: a dump right after a bulk load misses elements.
-	if sides, err = k.sides(r, t, replace, len(sides)); err != nil {
-		return 0, err
-	}
-	changes, err := k.carryOut(ctx, r, t, sides)
-	if err != nil {
-		return 0, err
-	}
-	k.applied = t
-	k.untrack(t.Name, func(name string) bool {
-		return slices.ContainsFunc(t.Sets, func(s Set) bool { return s.Timeout && s.Name == name })
-	})
-	return before + changes, k.ensureWatch()
-}
-
-// carryOut brings some sides to what they shall be.
-func (k *Kernel) carryOut(ctx context.Context, r *reader, t *Table, sides []side) (changes int, err error) {
-	lost, err := k.adopt(r, sides[0].have, t)
-	if err != nil {
-		return 0, err
-	}
-	e := execution{Kernel: k, ctx: ctx, table: t, sides: sides, lost: lost}
-	if err := e.run(); err != nil {
-		return 0, err
-	}
-	changes = e.putBack
-	for _, s := range sides {
-		changes += s.plan.changes()
-	}
-	return changes, nil
-}
-
-// adopt reads the learned sets that the kernel has and we do not know yet, before
-// anything is written: what an earlier process left, or others put back. It says
-// which elements we know of and the kernel does not have.
-func (k *Kernel) adopt(r *reader, have *state, t *Table) (lost map[*learned][]held, err error) {
-	lost = map[*learned][]held{}
-	for _, w := range t.learnedSets() {
-		s := k.track(t.ref(w.Name))
-		s.size, s.refs = w.Size, k.refs(t, w.Name)
-		if s.live.Load() {
-			continue
-		}
-		there := slices.ContainsFunc(have.sets, func(h setState) bool {
-			return h.name == w.Name && h.learnable(w.Family) == nil
-		})
-		lost[s] = nil
-		if !there {
-			continue // and makeSet puts everything back
-		}
-		if lost[s], err = k.read(r, s); err != nil {
-			return nil, err
-		}
-	}
-	return lost, nil
-}
-
-// read compares what we know of a set with the kernel's set: elements that are new
-// to us are noted, those that are missing there are returned.
-func (k *Kernel) read(r *reader, s *learned) ([]held, error) {
-	elems, err := r.elements(s.ref)
 	if err != nil {
 		return nil, err
 	}
-	now := k.clock.now()
-	present := make(map[netip.Addr]bool, len(elems))
-	for _, e := range elems {
-		present[plain(e.key)] = true
-		s.note(e, now)
+	a := &Application{table: t, reader: r, port: c.sock.port(), replace: replace, copies: c.copies()}
+	if err := c.readCopies(a, first); err != nil {
+		r.close()
+		return nil, err
 	}
-	missing := s.held(now, 0)
-	return slices.DeleteFunc(missing, func(h held) bool { return present[h.addr] }), nil
+	return a, nil
 }
 
-// Remove deletes our table, its twin and all in them; one that is not there is no error.
-func (k *Kernel) Remove(ctx context.Context, name string) error {
-	err := k.do(ctx, func() error {
-		k.applied = nil
-		k.again.Stop()
-		k.untrack(name, func(string) bool { return false })
-		r, err := openReader()
-		if err != nil {
+func (c *Conn) readCopies(a *Application, first *Application) (err error) {
+	if first != nil {
+		a.copies = a.copies[len(first.copies):]
+	} else if a.partial, err = c.onlyReplicaLeft(a.reader); err != nil {
+		return err
+	}
+	if a.partial {
+		a.copies, a.replace = a.copies[:1], false
+	}
+	for _, copy := range a.copies {
+		if copy.have, err = a.reader.readFrame(copy.name); err != nil {
 			return err
 		}
-		defer r.close()
-		b := k.begin()
-		for _, name := range []string{name, replicaOf(name)} {
-			t, err := r.table(unix.NFPROTO_INET, name)
-			if err != nil {
-				return err
-			}
-			if err := k.mayWrite(t); err != nil {
-				return err
-			}
-			if t.exists {
-				b.delTable(name)
-			}
+		if err := c.mayWrite(copy.have.table); err != nil {
+			return err
 		}
-		return k.sock.transact(b)
-	})
-	if err != nil {
-		return fmt.Errorf("remove nft table inet %s: %w", name, err)
+	}
+	stale, err := c.staleReplica(a.reader)
+	if stale != nil {
+		a.copies = append(a.copies, stale)
+	}
+	return err
+}
+
+// Partial reports whether a second application must follow.
+func (a *Application) Partial() bool { return a.partial }
+
+// Close releases what Begin opened.
+func (a *Application) Close() { a.reader.close() }
+
+// Compare reads the interval sets and computes the difference. It may take long, and may
+// run beside transactions about elements: unlike other dumps, those of elements are not
+// interrupted by commits.
+func (a *Application) Compare() (err error) {
+	for _, c := range a.copies {
+		if c.plan != nil {
+			continue // a stale replica
+		}
+		if err := a.reader.readRanges(c.name, c.have); err != nil {
+			return err
+		}
+		if c.plan, err = diff(c.have, a.table, c.flags, a.port, a.replace); err != nil {
+			return err
+		}
+		c.plan.cut(maxPerTurn)
 	}
 	return nil
+}
+
+// Has reports whether the kernel already has a set of elements with timeouts, with
+// elements that an earlier process or another program may have put there.
+func (a *Application) Has(set string) bool {
+	have := a.copies[0].have.sets
+	for _, w := range a.table.Sets {
+		for _, h := range have {
+			if w.Name == set && h.name == set && h.learnable(w.Family) == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Changes counts the objects and elements that differ. To become the owner of a table
+// that is otherwise right is none.
+func (a *Application) Changes() (n int) {
+	for _, c := range a.copies {
+		n += c.plan.changes()
+	}
+	return n
+}
+
+// Contents says what a set with timeouts is to hold when it is made. fresh tells that its
+// table is not there, so that nothing is routed until the transaction is made: what is
+// not needed at once may follow later.
+type Contents func(set SetRef, fresh bool) []Element
+
+// Step is one transaction of an application.
+type Step struct {
+	Rules bool // this one changes the rules and makes the sets that they look up
+	write func(b *batch) error
+}
+
+// Steps yields the transactions in order. At no time is there a rule without what it
+// needs: static sets are filled before rules use them, except that after a loss, when
+// nothing is marked, the rules come first and the prefixes of lists follow. One
+// transaction changes the rules of all copies. Element sets that are made get their
+// contents in it.
+func (a *Application) Steps(contents Contents) iter.Seq[Step] {
+	return func(yield func(Step) bool) {
+		for _, c := range a.copies {
+			for _, write := range c.plan.before(c.name) {
+				if !yield(Step{write: write}) {
+					return
+				}
+			}
+		}
+		rules := Step{Rules: true, write: func(b *batch) error {
+			for _, c := range a.copies {
+				if err := c.plan.rules(b, c.name, func(set Set) []Element {
+					return contents(a.table.ref(set.Name), !c.have.table.exists)
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+		if !yield(rules) {
+			return
+		}
+		for _, c := range a.copies {
+			for _, write := range c.plan.after(c.name) {
+				if !yield(Step{write: write}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Do makes one step's transaction.
+func (c *Conn) Do(s Step) error {
+	b := c.begin()
+	if err := s.write(b); err != nil {
+		return err
+	}
+	return c.sock.transact(b)
+}
+
+// Remedy is what can be done about the error of an application.
+type Remedy string
+
+// The remedies.
+const (
+	GiveUp  Remedy = "give up"
+	Reread  Remedy = "read again"  // the table was deleted while it was read
+	Reopen  Remedy = "reopen"      // the connection broke
+	Replace Remedy = "replace all" // the kernel refused the difference
+)
+
+// RemedyFor tells what may help against an error of Begin, Compare or Do.
+func RemedyFor(err error) Remedy {
+	var refused *Refusal
+	switch {
+	case errors.Is(err, ErrNoSet):
+		return Reread
+	case errors.Is(err, ErrBroken):
+		return Reopen
+	case errors.As(err, &refused) && refused.Errno != unix.EPERM:
+		return Replace
+	}
+	return GiveUp
 }

@@ -25,6 +25,7 @@ type plan struct {
 	policies  []Chain // base chains whose policy is not accept
 	newRules  []placedRule
 	ranges    []rangeChange // of static sets that stay
+	parts     []rangeChange // of static sets, each for a transaction of its own; see cut
 }
 
 // placedRule goes before the rule with a handle, or to the end of its chain.
@@ -33,12 +34,6 @@ type placedRule struct {
 	before         uint64
 	rule           Rule
 	packets, bytes uint64 // what its counter begins with
-}
-
-// rangeChange is what a static set loses and gets.
-type rangeChange struct {
-	set      Set
-	del, add []Range
 }
 
 // changes counts the objects and elements that differ. To become the owner of a
@@ -134,24 +129,6 @@ func (s Set) flags() uint32 {
 func (s Set) matches(have setState) bool {
 	typ, length := keyType(s.Family)
 	return have.flags == s.flags() && have.keyType == typ && have.keyLen == length && have.size == s.Size && have.timeout == 0
-}
-
-// diffRanges compares two sorted lists of ranges.
-func diffRanges(have, want []Range) (del, add []Range) {
-	for len(have) > 0 || len(want) > 0 {
-		switch {
-		case len(want) == 0 || (len(have) > 0 && have[0].From.Less(want[0].From)):
-			del, have = append(del, have[0]), have[1:]
-		case len(have) == 0 || want[0].From.Less(have[0].From):
-			add, want = append(add, want[0]), want[1:]
-		default:
-			if have[0] != want[0] {
-				del, add = append(del, have[0]), append(add, want[0])
-			}
-			have, want = have[1:], want[1:]
-		}
-	}
-	return del, add
 }
 
 func (p *plan) diffChains(have *state, want *Table) error {
@@ -261,64 +238,6 @@ func (p *plan) carryCounters(have *state) {
 			r.packets, r.bytes = h.counters()
 		}
 	}
-}
-
-// chunks cuts a change into parts of about limit elements, each of which the kernel
-// can take by itself: ranges that overlap or touch stay together, because a wide
-// one cannot be added before the narrow ones in it are deleted.
-func (c rangeChange) chunks(limit int) []rangeChange {
-	type item struct {
-		Range
-		add bool
-	}
-	items := make([]item, 0, len(c.del)+len(c.add))
-	for _, r := range c.del {
-		items = append(items, item{r, false})
-	}
-	for _, r := range c.add {
-		items = append(items, item{r, true})
-	}
-	slices.SortStableFunc(items, func(a, b item) int { return a.From.Compare(b.From) })
-
-	var out []rangeChange
-	var span Range // of the part that is being filled
-	count := 0
-	for _, it := range items {
-		if len(out) == 0 || (count >= limit && !touches(span, it.Range)) {
-			out, count = append(out, rangeChange{set: c.set}), 0
-			span = it.Range
-		}
-		if span.To.Less(it.To) {
-			span.To = it.To
-		}
-		part := &out[len(out)-1]
-		if it.add {
-			part.add = append(part.add, it.Range)
-		} else {
-			part.del = append(part.del, it.Range)
-		}
-		count += 2
-	}
-	return out
-}
-
-// rangeElements are the kernel's elements of ranges: a start, and an end behind the
-// last address unless that is the family's last.
-func rangeElements(ranges []Range) []element {
-	elems := make([]element, 0, 2*len(ranges))
-	for _, r := range ranges {
-		next := r.To.Next()
-		elems = append(elems, element{key: r.From, open: !next.IsValid()})
-		if next.IsValid() {
-			elems = append(elems, element{key: next, end: true})
-		}
-	}
-	return elems
-}
-
-// learnedSets lists the table's sets of learned addresses.
-func (t *Table) learnedSets() []Set {
-	return slices.DeleteFunc(slices.Clone(t.Sets), func(s Set) bool { return !s.Timeout })
 }
 
 // ref names a set of the table.

@@ -1,99 +1,18 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
-	"os/exec"
 	"testing"
-	"time"
 
-	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
 
 // slack is how much slower than promised things may be here.
-var slack = raceSlack * netlab.Slack()
-
-// sh runs a command of the operator's and returns what it printed.
-func sh(t testing.TB, format string, args ...any) string {
-	t.Helper()
-	out, err := try(format, args...)
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(format, args...), err, out)
-	}
-	return out
-}
-
-func try(format string, args ...any) (string, error) {
-	out, err := exec.Command("sh", "-ec", fmt.Sprintf(format, args...)).CombinedOutput()
-	return string(out), err
-}
-
-func listTable(t testing.TB) string {
-	t.Helper()
-	return sh(t, "nft list table inet nameroute")
-}
-
-// open makes a Kernel that the test closes, on a ruleset without our table.
-func open(t testing.TB, o Options) *Kernel {
-	t.Helper()
-	netlab.Need(t, "nft")
-	t.Cleanup(func() { // runs after the Kernels that own tables are closed
-		if out, err := try("nft list tables | sed 's/^/delete /' | nft -f -"); err != nil {
-			t.Errorf("clean up: %v %s", err, out)
-		}
-	})
-	return openMore(t, o)
-}
-
-// openMore is open for a second Kernel, which finds what the first left.
-func openMore(t testing.TB, o Options) *Kernel {
-	t.Helper()
-	o.Table = gateway.TableName
-	k, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = k.Close() })
-	if f := k.Features(); (o.Force == ModeOwned && !f.Persist) || (o.Force == ModeReplica && !f.Owner) {
-		t.Skipf("this kernel cannot: %+v", f)
-	}
-	return k
-}
-
-func apply(t testing.TB, k *Kernel, s Spec) int {
-	t.Helper()
-	n, err := k.Apply(t.Context(), Desired(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// applyTwice applies and requires that the second time changes nothing.
-func applyTwice(t testing.TB, k *Kernel, s Spec) {
-	t.Helper()
-	apply(t, k, s)
-	if n := apply(t, k, s); n != 0 {
-		t.Fatalf("applied twice: %d changes the second time", n)
-	}
-}
-
-// stoppedBy is what the closed doors have dropped.
-func stoppedBy(k *Kernel) (map[string]Counter, error) {
-	c, err := ReadCounts()
-	return c.Dropped, err
-}
+var slack = netlab.Slack()
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-func addrs(s ...string) (as []netip.Addr) {
-	for _, a := range s {
-		as = append(as, addr(a))
-	}
-	return as
-}
 
 func prefixes(s ...string) (ps []netip.Prefix) {
 	for _, p := range s {
@@ -102,27 +21,13 @@ func prefixes(s ...string) (ps []netip.Prefix) {
 	return ps
 }
 
-func learn(t testing.TB, k *Kernel, pair SetPair, life time.Duration, as ...string) {
-	t.Helper()
-	if err := k.Learn(t.Context(), pair, addrs(as...), life, life); err != nil {
-		t.Fatal(err)
+// many are n prefixes that neither touch nor overlap, half of each family.
+func many(n int) []netip.Prefix {
+	out := make([]netip.Prefix, 0, n)
+	for i := range n / 2 {
+		v4 := netip.AddrFrom4([4]byte{byte(20 + i>>15), byte(i >> 7), byte(i << 1), 0})
+		v6 := netip.AddrFrom16([16]byte{0x24, 0, byte(i >> 15), byte(i >> 7), byte(i << 1)})
+		out = append(out, netip.PrefixFrom(v4, 24), netip.PrefixFrom(v6, 40))
 	}
-}
-
-const mask = gateway.DefaultMask
-
-func route(name string, number int) gateway.Route {
-	return gateway.Route{Name: name, Number: number, Mark: mask.Mark(number), OnDown: gateway.Block,
-		Table: gateway.DefaultTable + number, Priority: gateway.DefaultPriority + number}
-}
-
-func config(routes ...gateway.Route) *gateway.Config {
-	return &gateway.Config{LAN: []string{"br-lan"}, Routes: routes, Mask: mask, Priority: gateway.DefaultPriority,
-		SetSize: gateway.DefaultSetSize, Owner: gateway.OwnerAuto}
-}
-
-func modes(t *testing.T, test func(t *testing.T, m Mode)) {
-	for _, m := range []Mode{ModeOwned, ModeReplica, ModePlain} {
-		t.Run(string(m), func(t *testing.T) { test(t, m) })
-	}
+	return out
 }

@@ -3,7 +3,6 @@ package nft
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,7 +144,7 @@ func FuzzChunks(f *testing.F) {
 // back as it was.
 func FuzzEvent(f *testing.F) {
 	var b batch
-	b.elements(0, SetRef{"inet", "t", "s"}, nil, []element{{key: addr("192.0.2.1"), timeout: 1e9, expires: 1e9}, {key: addr("2001:db8::1"), end: true}})
+	b.elements(0, SetRef{"inet", "t", "s"}, []element{{key: addr("192.0.2.1"), timeout: 1e9, expires: 1e9}, {key: addr("2001:db8::1"), end: true}})
 	for _, typ := range []uint16{0, 6, 9, 12, 14} {
 		f.Add(typ, b.buf[16:])
 	}
@@ -162,7 +161,7 @@ func FuzzEvent(f *testing.F) {
 		canonical(payload)
 		r := ruleState{chain: "c", exprs: payload, comment: payload}
 		r.counters()
-		r.said()
+		r.commentText()
 		extack(append(binary.NativeEndian.AppendUint32(nil, uint32(len(payload))), append([]byte{2, 0, 0, 2}, payload...)...))
 	})
 }
@@ -170,7 +169,7 @@ func FuzzEvent(f *testing.F) {
 func TestParseElements(t *testing.T) {
 	want := []element{{key: addr("192.0.2.1"), timeout: 5e9, expires: 4e9}, {key: addr("2001:db8::1"), end: true}, {key: addr("10.0.0.0")}}
 	var b batch
-	b.elements(12, SetRef{"ip6", "table", "set"}, nil, want)
+	b.elements(12, SetRef{"ip6", "table", "set"}, want)
 	e, ok := parseEvent(12, b.buf[16:])
 	if !ok || e.ref() != (SetRef{"ip6", "table", "set"}) {
 		t.Fatalf("read back as %+v", e)
@@ -178,30 +177,4 @@ func TestParseElements(t *testing.T) {
 	if diff := cmp.Diff(want, e.elems, cmp.AllowUnexported(element{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
-}
-
-func FuzzLatest(f *testing.F) {
-	f.Add([]byte{3, 1, 2, 2, 9}, 2)
-	f.Fuzz(func(t *testing.T, ends []byte, n int) {
-		all := make([]held, len(ends))
-		for i, e := range ends {
-			all[i].end = int64(e)
-		}
-		latest(all, n)
-		slices.Sort(ends)
-		got := make([]byte, len(all))
-		for i, h := range all {
-			got[i] = byte(h.end)
-		}
-		if n > 0 && n < len(all) {
-			slices.Sort(got[:n])
-			slices.Sort(got[n:])
-			got = append(append([]byte(nil), got[n:]...), got[:n]...)
-		} else {
-			slices.Sort(got)
-		}
-		if !slices.Equal(got, ends) {
-			t.Fatalf("%v by %d: %v", ends, n, all)
-		}
-	})
 }

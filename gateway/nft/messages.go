@@ -3,6 +3,7 @@ package nft
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -107,21 +108,20 @@ func (b *batch) delRule(table string, r ruleState) {
 func (b *batch) changeRanges(table string, c rangeChange) {
 	ref := SetRef{Family: "inet", Table: table, Name: c.set.Name}
 	for elems := range slices.Chunk(rangeElements(c.del), maxPerMessage) {
-		b.elements(unix.NFT_MSG_DELSETELEM, ref, nil, elems)
+		b.elements(unix.NFT_MSG_DELSETELEM, ref, elems)
 	}
 	for elems := range slices.Chunk(rangeElements(c.add), maxPerMessage) {
-		b.elements(unix.NFT_MSG_NEWSETELEM, ref, nil, elems)
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, elems)
 	}
 }
 
-// putBack adds learned elements to one of the sets that hold them, with the time
-// that is left to them.
-func (b *batch) putBack(ref SetRef, s *learned, elems []held, now int64) {
+// addElements adds elements with timeouts to a set that was just made.
+func (b *batch) addElements(ref SetRef, elems []Element) {
 	for part := range slices.Chunk(elems, maxPerMessage) {
 		out := make([]element, len(part))
-		for i, h := range part {
-			out[i] = element{key: h.addr, timeout: durationUntil(h.end, now)}
+		for i, e := range part {
+			out[i] = element{key: e.Addr, timeout: max(e.Left, time.Millisecond)}
 		}
-		b.elements(unix.NFT_MSG_NEWSETELEM, ref, s, out)
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, out)
 	}
 }

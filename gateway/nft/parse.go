@@ -113,7 +113,7 @@ func parseElement(b []byte) (e element, ok bool) {
 		case unix.NFTA_SET_ELEM_TIMEOUT:
 			e.timeout = duration(be64(a.data))
 		case unix.NFTA_SET_ELEM_EXPIRATION:
-			e.expires = duration(be64(a.data))
+			e.expires = max(duration(be64(a.data)), 1) // less than a millisecond is not permanent
 		}
 	}
 	return e, ok

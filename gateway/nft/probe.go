@@ -44,7 +44,7 @@ func probe(s *socket, table string) (Features, error) {
 func probeUpdate(s *socket, table string) (bool, error) {
 	ref := SetRef{Family: "inet", Table: table, Name: "set"}
 	add := func(b *batch, d time.Duration) error {
-		b.elements(unix.NFT_MSG_NEWSETELEM, ref, nil, []element{{key: netip.AddrFrom4([4]byte{1}), timeout: d, expires: d}})
+		b.elements(unix.NFT_MSG_NEWSETELEM, ref, []element{{key: netip.AddrFrom4([4]byte{1}), timeout: d, expires: d}})
 		return s.transact(b)
 	}
 	b := newBatch(nil)

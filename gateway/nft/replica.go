@@ -1,110 +1,67 @@
 package nft
 
-import (
-	"fmt"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// Kernels from 5.12 to 6.8 know tables that one socket owns, which die with it, and
-// none that outlive it. There our table stands twice: an ordinary one, which a flush
-// by others takes, and an owned one of the same content, which our death takes. No
-// single one of the two empties both, and whichever is missing is put back.
+// Kernels from 5.12 to 6.8 know tables that one socket owns, which die with it, and none
+// that outlive it. There the table has a replica: the first is an ordinary one, which a
+// flush by another program deletes, the second an owned one of the same content, which
+// our death deletes. No single one of the two empties both, and the missing one is put
+// back.
 //
-// All packets meet both tables, in the order in which the two were made. What they do
-// bears that: a mark that the first sets is the mark that the second would set, or
-// finds in the flow; a packet that the first drops never reaches the second, so that
-// counters add up; of two chains of source NAT the first that decides wins; a segment
-// size that was lowered is not lowered again.
+// All packets meet both tables, in the order in which the two were made, and the rules
+// bear that: a mark that the first sets is the mark that the second would set, or finds
+// in the flow; a packet that the first drops never reaches the second, so that counters
+// add up; of two chains of source NAT the first that decides wins; an MSS that was lowered
+// is not lowered again.
 
-// twinOf names the owned twin of a table: inet nameroute_replica.
+// replicaOf names the owned replica of a table.
 func replicaOf(table string) string { return table + "_replica" }
 
-// side is one of the tables that hold our content.
-type side struct {
-	name string
-	have *state
-	plan *plan
+// replica returns the set of the replica that holds the same elements as a set of our
+// table.
+func (c *Conn) replica(set SetRef) (SetRef, bool) {
+	if c.features.Mode != ModeReplica || set.Family != "inet" || set.Table != c.table {
+		return SetRef{}, false
+	}
+	set.Table = replicaOf(c.table)
+	return set, true
 }
 
-// flushed is the ordinary twin alone where others took it away and the owned one
-// stands, else nil. It is put back before anything else is looked at: what the other
-// one holds may take long to read, and until then our death would leave nothing.
-func (k *Kernel) flushed(r *reader, t *Table) ([]side, error) {
-	if k.features.Mode != ModeReplica {
+// copies lists the tables that hold our content, and the flags that they are to have.
+func (c *Conn) copies() []*tableCopy {
+	switch c.features.Mode {
+	case ModeOwned:
+		return []*tableCopy{{name: c.table, flags: flagOwner | flagPersist}}
+	case ModeReplica:
+		return []*tableCopy{{name: c.table}, {name: replicaOf(c.table), flags: flagOwner}}
+	}
+	return []*tableCopy{{name: c.table}}
+}
+
+// onlyReplicaLeft reports whether another program deleted the ordinary table and the
+// owned replica is still there.
+func (c *Conn) onlyReplicaLeft(r *reader) (bool, error) {
+	if c.features.Mode != ModeReplica {
+		return false, nil
+	}
+	ordinary, err := r.table(unix.NFPROTO_INET, c.table)
+	if err != nil || ordinary.exists {
+		return false, err
+	}
+	owned, err := r.table(unix.NFPROTO_INET, replicaOf(c.table))
+	return err == nil && owned.exists && c.mayWrite(owned) == nil, err
+}
+
+// staleReplica returns a replica that the mode has no use for, to be deleted: the whole
+// ruleset was stored and loaded again, or the kernel was upgraded. nil: there is none.
+func (c *Conn) staleReplica(r *reader) (*tableCopy, error) {
+	if c.features.Mode == ModeReplica {
 		return nil, nil
 	}
-	ordinary, err := r.table(unix.NFPROTO_INET, t.Name)
-	if err != nil || ordinary.exists {
+	t, err := r.table(unix.NFPROTO_INET, replicaOf(c.table))
+	if err != nil || !t.exists {
 		return nil, err
 	}
-	owned, err := r.table(unix.NFPROTO_INET, replicaOf(t.Name))
-	if err != nil || !owned.exists || k.mayWrite(owned) != nil {
-		return nil, err
-	}
-	have := &state{table: ordinary}
-	p, err := diff(have, t, 0, k.sock.port(), false)
-	return []side{{t.Name, have, p}}, err
-}
-
-// sides reads the tables that hold our content, all but the first skip, and computes
-// what is to be done to each. A twin that nobody wants (somebody stored the whole
-// ruleset and loaded it again, or the kernel got better) is deleted.
-func (k *Kernel) sides(r *reader, t *Table, replace bool, skip int) ([]side, error) {
-	names, flags := []string{t.Name}, []uint32{0}
-	switch k.features.Mode {
-	case ModeOwned:
-		flags[0] = flagOwner | flagPersist
-	case ModeReplica:
-		names, flags = append(names, replicaOf(t.Name)), append(flags, flagOwner)
-	}
-	var sides []side
-	for i, name := range names {
-		if i < skip {
-			continue
-		}
-		have, err := r.readFrame(name)
-		if err != nil {
-			return nil, err
-		}
-		if err := k.mayWrite(have.table); err != nil {
-			return nil, err
-		}
-		var p *plan
-		port := k.sock.port()
-		k.aside(func() {
-			if err = r.readRanges(name, have); err == nil {
-				p, err = diff(have, t, flags[i], port, replace)
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-		sides = append(sides, side{name, have, p})
-	}
-	if k.features.Mode == ModeReplica {
-		return sides, nil
-	}
-	twin, err := r.table(unix.NFPROTO_INET, replicaOf(t.Name))
-	if err != nil || !twin.exists {
-		return sides, err
-	}
-	return append(sides, side{replicaOf(t.Name), &state{table: twin}, &plan{drop: true}}), k.mayWrite(twin)
-}
-
-// mayWrite is an error for a table that another socket owns.
-func (k *Kernel) mayWrite(t tableState) error {
-	if t.owned() && t.owner != k.sock.port() {
-		return fmt.Errorf("%w (netlink port %d)", ErrOwned, t.owner)
-	}
-	return nil
-}
-
-// refs are the sets that hold the elements of a learned set of the table.
-func (k *Kernel) refs(t *Table, name string) []SetRef {
-	refs := []SetRef{t.ref(name)}
-	if k.features.Mode == ModeReplica {
-		refs = append(refs, SetRef{Family: "inet", Table: replicaOf(t.Name), Name: name})
-	}
-	return refs
+	stale := &tableCopy{name: replicaOf(c.table), have: &state{table: t}, plan: &plan{drop: true}}
+	return stale, c.mayWrite(t)
 }

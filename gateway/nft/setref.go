@@ -31,16 +31,13 @@ var tableFamilies = map[string]byte{
 
 func (r SetRef) nfproto() byte { return tableFamilies[r.Family] }
 
-// of is the pair's set for an address.
-func (p *SetPair) of(a netip.Addr) *SetRef {
+// Of returns the pair's set for an address, which must not be an IPv4-mapped one.
+func (p *SetPair) Of(a netip.Addr) *SetRef {
 	if a.Is4() {
 		return &p.Set4
 	}
 	return &p.Set6
 }
-
-// plain is an address as sets hold it: IPv4-mapped is IPv4, and without a zone.
-func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // CheckSets tells whether addresses can be learned into a pair of sets: both are
 // named, there, of the right type and with elements that can end, and in no table

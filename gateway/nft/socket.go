@@ -19,10 +19,6 @@ const bufferSize = 16 << 20
 // when sendmsg returns, so only a lost reply ever takes this long.
 const replyTimeout = 2 * time.Second
 
-// errTransport means that a socket cannot be trusted any more: a reply was lost, or
-// sending failed. What the kernel did is not known.
-var errTransport = errors.New("netlink socket broke")
-
 // socket is one netlink socket that writes. An owned nft table belongs to it, so
 // all writes go through it. Not safe for concurrent use.
 type socket struct {
@@ -67,7 +63,7 @@ func (s *socket) port() uint32 { return s.conn.PID() }
 func (s *socket) close() error { return s.conn.Close() }
 
 // transact sends a batch and waits until the kernel has committed it. A refusal
-// means that nothing of it took effect and the socket is fine; errTransport that
+// means that nothing of it took effect and the socket is fine; ErrBroken that
 // the socket must be opened anew.
 func (s *socket) transact(b *batch) error {
 	if b.empty() {
@@ -78,10 +74,10 @@ func (s *socket) transact(b *batch) error {
 	b.number(first)
 	s.seq += uint32(len(b.ops)) + 2
 	if err := s.send(b.buf); err != nil {
-		return fmt.Errorf("%w: send: %w", errTransport, err)
+		return fmt.Errorf("%w: send: %w", ErrBroken, err)
 	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
-		return fmt.Errorf("%w: %w", errTransport, err)
+		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	return s.replies(b, first)
 }
@@ -93,22 +89,23 @@ func (s *socket) replies(b *batch, first uint32) error {
 	for {
 		n, err := s.receive()
 		if err != nil {
-			return fmt.Errorf("%w: receive: %w", errTransport, err)
+			return fmt.Errorf("%w: receive: %w", ErrBroken, err)
 		}
 		for in := s.in[:n]; len(in) >= unix.SizeofNlMsghdr+4; {
 			size := int(binary.NativeEndian.Uint32(in))
 			if size < unix.SizeofNlMsghdr+4 || size > len(in) {
-				return fmt.Errorf("%w: message of %d bytes in %d", errTransport, size, len(in))
+				return fmt.Errorf("%w: message of %d bytes in %d", ErrBroken, size, len(in))
 			}
 			typ, seq := binary.NativeEndian.Uint16(in[4:]), binary.NativeEndian.Uint32(in[8:])
 			index := int64(seq) - int64(first) // 0 is BATCH_BEGIN, for which the whole batch is refused
 			if typ == unix.NLMSG_ERROR && index >= 0 && index <= int64(len(b.ops)) {
 				if errno := -int32(binary.NativeEndian.Uint32(in[16:])); errno != 0 {
-					r := &refusal{op: op{verb: "commit", name: "transaction"}, errno: unix.Errno(errno), text: extack(in[:size])}
+					r := &Refusal{op: op{verb: "commit", name: "transaction"}, Errno: unix.Errno(errno), text: extack(in[:size])}
 					if index == 0 {
 						return r
 					}
 					if r.op = b.ops[index-1]; refused == nil {
+						r.Set = r.op.set
 						refused = r
 					}
 				}

@@ -27,7 +27,7 @@ type batch struct {
 type op struct {
 	verb string
 	name string
-	set  *learned // of element messages on sets that we learn into
+	set  SetRef // of messages about elements
 }
 
 func (o op) String() string { return o.verb + " " + o.name }
@@ -141,12 +141,12 @@ type element struct {
 // elements adds, updates or deletes up to maxPerMessage elements of a set. An
 // expiration, which only kernels that update elements in place take, is sent where
 // it is not zero.
-func (b *batch) elements(typ uint16, ref SetRef, s *learned, elems []element) {
+func (b *batch) elements(typ uint16, ref SetRef, elems []element) {
 	verb, flags := "add elements to set", uint16(unix.NLM_F_CREATE)
 	if typ == unix.NFT_MSG_DELSETELEM {
 		verb, flags = "delete elements from set", 0
 	}
-	b.message(typ, flags, ref.nfproto(), op{verb: verb, name: ref.Name, set: s}, func(b *batch) {
+	b.message(typ, flags, ref.nfproto(), op{verb: verb, name: ref.Name, set: ref}, func(b *batch) {
 		b.text(unix.NFTA_SET_ELEM_LIST_TABLE, ref.Table)
 		b.text(unix.NFTA_SET_ELEM_LIST_SET, ref.Name)
 		list := b.open(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
@@ -190,18 +190,21 @@ func (b *batch) element(e *element) {
 // millis rounds up: an element must not end before its answer.
 func millis(d time.Duration) uint64 { return uint64((d + time.Millisecond - 1) / time.Millisecond) }
 
-// refusal is the kernel's answer to a message that it did not take.
-type refusal struct {
+// Refusal is the kernel's answer to a transaction that it did not take, nothing of which
+// has then taken effect.
+type Refusal struct {
+	Errno unix.Errno
+	Set   SetRef // of the elements that were refused; zero where the message was about something else
 	op    op
-	errno unix.Errno
 	text  string // the kernel's own words, where it has some
 }
 
-func (r *refusal) Error() string {
+func (r *Refusal) Error() string {
 	if r.text != "" {
-		return fmt.Sprintf("%s: %v (%s)", r.op, r.errno, r.text)
+		return fmt.Sprintf("%s: %v (%s)", r.op, r.Errno, r.text)
 	}
-	return fmt.Sprintf("%s: %v", r.op, r.errno)
+	return fmt.Sprintf("%s: %v", r.op, r.Errno)
 }
 
-func (r *refusal) Unwrap() error { return r.errno }
+// Unwrap returns the kernel's errno.
+func (r *Refusal) Unwrap() error { return r.Errno }

@@ -14,7 +14,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway/dataplane"
-	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
@@ -159,7 +158,7 @@ const reportPause = time.Minute
 
 // report logs that addresses are not routed. The dataplane logs a set that is full.
 func (r *Route) report(asked string, err error) {
-	if errors.Is(err, nft.ErrSetFull) {
+	if errors.Is(err, dataplane.ErrSetFull) {
 		return
 	}
 	ok, more := r.errors.Allow("")

@@ -32,15 +32,15 @@ func Remove(ctx context.Context, p paths.Paths) error {
 		}
 		defer l.Release()
 	}
-	return errors.Join(removeTable(ctx), removeRouting(ctx, p.State), control.RemoveSockets(p.Run))
+	return errors.Join(removeTable(), removeRouting(ctx, p.State), control.RemoveSockets(p.Run))
 }
 
-func removeTable(ctx context.Context) error {
+func removeTable() error {
 	k, err := nft.Open(nft.Options{Table: gateway.TableName})
 	if err != nil {
 		return err
 	}
-	return errors.Join(k.Remove(ctx, gateway.TableName), k.Close())
+	return errors.Join(k.Remove(), k.Close())
 }
 
 func removeRouting(ctx context.Context, state string) error {

@@ -1,0 +1,99 @@
+package learned
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// childEnv tells a copy of the test binary what to do; see TestChild.
+const childEnv = "NFT_TEST_CHILD"
+
+// childTasks are what processes of their own do in tests that kill or starve them.
+var childTasks = map[string]func(t *testing.T, arg string){
+	"hold":   childHolds,
+	"starve": childStarves,
+}
+
+// TestChild is not a test: it is the main function of the processes that child starts.
+func TestChild(t *testing.T) {
+	task, arg, _ := strings.Cut(os.Getenv(childEnv), " ")
+	if task == "" {
+		t.Skip("only for processes that other tests start")
+	}
+	childTasks[task](t, arg)
+}
+
+// childHolds has the lab's table stand, learns the listed addresses where they are not
+// adopted, says so, and lives until it is killed or its input ends.
+func childHolds(t *testing.T, mode string) {
+	k, err := Open(Options{Table: gateway.TableName, Force: nft.Mode(mode)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, k, labSpec())
+	adopted := 0
+	for _, f := range families {
+		if _, ok := k.Remaining(*vpn.Of(addr(f.listed)), addr(f.listed)); ok {
+			adopted++
+		}
+	}
+	learn(t, k, vpn, time.Hour, families[0].listed, families[1].listed)
+	fmt.Println("ready", adopted)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// process is a child that said that it is ready.
+type process struct {
+	cmd  *exec.Cmd
+	said string
+}
+
+// child starts a copy of the test binary in this namespace and waits for its first
+// line that begins with "ready".
+func child(t *testing.T, task, arg string) process {
+	t.Helper()
+	netlab.Need(t, "nft")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
+	cmd.Env = append(os.Environ(), childEnv+"="+task+" "+arg)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // kept open until the child ends
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := process{cmd: cmd}
+	t.Cleanup(p.kill)
+	var all strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "ready") {
+			p.said = lines.Text()
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return p
+		}
+		fmt.Fprintln(&all, lines.Text())
+	}
+	t.Fatalf("child %s %s ended:\n%s", task, arg, &all)
+	return p
+}
+
+// kill ends the process as a crash would, and waits until the kernel has closed its sockets.
+func (p process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Wait()
+}

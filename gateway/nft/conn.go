@@ -1,0 +1,192 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/nameroute/nameroute/gateway"
+	"golang.org/x/sys/unix"
+)
+
+// Mode says how a table is protected from other programs.
+type Mode string
+
+// ModeOwned is a table with the flags owner and persist: no other socket can change it
+// while we live, and it outlives us. ModeReplica is an ordinary table and a second one of
+// the same content with the flag owner: flushes by other programs take only the first,
+// our death only the second. ModePlain is an ordinary table, whose loss a Watch notices.
+const (
+	ModeOwned   Mode = "owned"
+	ModeReplica Mode = "replica"
+	ModePlain   Mode = "plain"
+)
+
+// Options configure a Conn. Only Table must be set.
+type Options struct {
+	Table string        // the name of our table, of family inet
+	Owner gateway.Owner // OwnerOff makes an ordinary table; "" is OwnerAuto
+	Force Mode          // for tests: a mode regardless of Owner and of what was probed; "" does not force
+	// NoUpdate, for tests, prolongs elements as on kernels before 6.12, which cannot
+	// change one in place.
+	NoUpdate bool
+}
+
+// Features says what the running kernel can do, as found by trying.
+type Features struct {
+	Owner   bool // tables that one socket owns (Linux 5.12)
+	Persist bool // owned tables that outlive their owner (6.9)
+	Update  bool // an element's timeout can be changed in place (6.12)
+	Mode    Mode // how our table is made
+}
+
+// Errors that callers tell apart.
+var (
+	// ErrOwned is returned for a table that another process owns.
+	ErrOwned = errors.New("table is owned by another process")
+	// ErrBroken is returned when a reply was lost or sending failed. What the kernel did
+	// is not known, and the connection must be reopened.
+	ErrBroken = errors.New("netlink socket broke")
+)
+
+// Conn is the connection that writes tables and the elements of sets. An owned table
+// belongs to its socket, so all that writes must share one Conn. It is not safe for
+// concurrent use, but for Features and Mine.
+type Conn struct {
+	table    string
+	features Features
+	sock     *socket
+	ports    portSet
+	batch    *batch
+	elems    []element // reused by Commit
+}
+
+// Open probes what the kernel can do, in a table that it deletes again. It changes
+// nothing else.
+func Open(o Options) (*Conn, error) {
+	sock, err := openSocket()
+	if err != nil {
+		return nil, fmt.Errorf("nft: %w", err)
+	}
+	features, err := probe(sock, o.Table)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("nft: %w", err), sock.close())
+	}
+	features.Mode = ModePlain
+	switch {
+	case o.Owner == gateway.OwnerOff || !features.Owner:
+	case features.Persist:
+		features.Mode = ModeOwned
+	default:
+		features.Mode = ModeReplica
+	}
+	if o.Force != "" {
+		features.Mode = o.Force
+	}
+	if o.NoUpdate {
+		features.Update = false
+	}
+	c := &Conn{table: o.Table, features: features, sock: sock}
+	c.ports.add(sock.port())
+	return c, nil
+}
+
+// Features returns what the running kernel can do and how our table is made.
+func (c *Conn) Features() Features { return c.features }
+
+// Close closes the socket and leaves everything in the kernel in place. An owned table
+// then has no owner, and the next process adopts it.
+func (c *Conn) Close() error { return c.sock.close() }
+
+// Reopen replaces a broken socket. An owned table stays, and is adopted by the
+// application that must follow.
+func (c *Conn) Reopen() error {
+	// The old one must go first: it may own the table. It is broken already.
+	_ = c.sock.close()
+	sock, err := openSocket()
+	if err != nil {
+		return err
+	}
+	c.sock = sock
+	c.ports.add(sock.port())
+	return nil
+}
+
+// begin starts a batch in the buffers of the last one.
+func (c *Conn) begin() *batch {
+	c.batch = newBatch(c.batch)
+	return c.batch
+}
+
+// Remove deletes our table and its replica with everything in them. A missing one is no
+// error.
+func (c *Conn) Remove() error {
+	if err := c.remove(); err != nil {
+		return fmt.Errorf("remove nft table inet %s: %w", c.table, err)
+	}
+	return nil
+}
+
+func (c *Conn) remove() error {
+	r, err := openReader()
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	b := c.begin()
+	for _, name := range []string{c.table, replicaOf(c.table)} {
+		t, err := r.table(unix.NFPROTO_INET, name)
+		if err != nil {
+			return err
+		}
+		if err := c.mayWrite(t); err != nil {
+			return err
+		}
+		if t.exists {
+			b.delTable(name)
+		}
+	}
+	return c.sock.transact(b)
+}
+
+// mayWrite returns an error for a table that another socket owns.
+func (c *Conn) mayWrite(t tableState) error {
+	if t.owned() && t.owner != c.sock.port() {
+		return fmt.Errorf("%w (netlink port %d)", ErrOwned, t.owner)
+	}
+	return nil
+}
+
+// CheckSets is the function of that name, for a process that may itself own the table.
+func (c *Conn) CheckSets(pair SetPair) error {
+	r, err := openReader()
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return checkSets(r, pair, c.Mine)
+}
+
+// Mine reports whether a netlink port is one of this connection's, now or before it was
+// reopened.
+func (c *Conn) Mine(port uint32) bool { return c.ports.has(port) }
+
+// portSet holds the netlink ports of our writing sockets, the latest first, by which a
+// Watch tells our own changes from those of other programs.
+type portSet struct {
+	mu    sync.RWMutex
+	ports []uint32
+}
+
+func (p *portSet) add(port uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ports = append([]uint32{port}, p.ports[:min(len(p.ports), 7)]...)
+}
+
+func (p *portSet) has(port uint32) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Contains(p.ports, port)
+}

@@ -1,7 +1,0 @@
-//go:build race
-
-package nft
-
-// raceSlack is how much slower than promised things may be: the race detector slows
-// down by ten, and shares the machine with other packages' tests.
-const raceSlack = 5
