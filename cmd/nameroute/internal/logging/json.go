@@ -7,14 +7,17 @@ import (
 	"log/slog"
 )
 
-// jsonHandler writes objects: time, level, msg, part and the attributes.
+// jsonHandler writes objects: time, level, msg, part and the attributes. Of several parts
+// of a logger the last one counts.
 type jsonHandler struct {
-	slog.Handler      // writes the objects; has no part yet
-	part         bool // the handler has one
+	slog.Handler // writes the objects
+	part         string
+	written      bool // the handler has the part among its attributes
 }
 
 func newJSONHandler(w io.Writer) *jsonHandler {
-	return &jsonHandler{Handler: slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: replaceAttr})}
+	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: replaceAttr})
+	return &jsonHandler{Handler: h, part: partProcess}
 }
 
 // replaceAttr names the level of fatal lines and writes durations as text does.
@@ -35,33 +38,42 @@ func (h *jsonHandler) Enabled(_ context.Context, l slog.Level) bool {
 }
 
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
-	named := h.part
+	named := h.written
 	r.Attrs(func(a slog.Attr) bool {
 		named = named || a.Key == PartKey
 		return !named
 	})
 	if !named {
-		r.AddAttrs(slog.String(PartKey, partProcess))
+		r.AddAttrs(slog.String(PartKey, h.part))
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	next := &jsonHandler{Handler: h.Handler.WithAttrs(attrs), part: h.part}
+	next := *h
+	var others []slog.Attr
 	for _, a := range attrs {
-		next.part = next.part || a.Key == PartKey
+		if a.Key == PartKey && !h.written {
+			next.part = a.Value.String()
+		} else {
+			others = append(others, a)
+		}
 	}
-	return next
+	next.Handler = h.Handler.WithAttrs(others)
+	return &next
 }
 
+// WithGroup writes the part: inside the group it would be another attribute.
 func (h *jsonHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	if !h.part { // inside the group it would be another attribute
-		h = h.WithAttrs([]slog.Attr{slog.String(PartKey, partProcess)}).(*jsonHandler)
+	next := *h
+	if !h.written {
+		next.Handler, next.written = h.Handler.WithAttrs([]slog.Attr{slog.String(PartKey, h.part)}), true
 	}
-	return &jsonHandler{Handler: h.Handler.WithGroup(name), part: true}
+	next.Handler = next.Handler.WithGroup(name)
+	return &next
 }
 
 // partWriter gives the objects that CoreDNS writes a part: one object a Write.

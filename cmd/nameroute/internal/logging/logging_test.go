@@ -21,7 +21,7 @@ import (
 func everyLibrary() {
 	New("sidecar").Warn("route is down", "route", "vpn", "reason", "no default")
 	New("sidecar").Error("policy routing", "error", errors.New("rule 7200: exists\nrule 7201: exists"), "links", []string{"wg0"})
-	slog.Default().With("part", "lists", "file", "a b").Info("reloaded", "names", 3, "after", 2*time.Second)
+	New("dataplane").With("part", "lists", "file", "a b").Info("reloaded", "names", 3, "after", 2*time.Second)
 	slog.Info("started", "from", netip.MustParseAddr("192.0.2.1"))
 	slog.Info("inline", "part", "updater")
 	New("dataplane").WithGroup("set").Info("grown", "elements", 7)
