@@ -120,7 +120,7 @@ func (c *container) portTaken(t *testing.T) {
 	c.run("systemctl start systemd-resolved")
 	c.want("nameroute check || :", "port 53", "systemd-resolve", "DNSStubListener=no in /etc/systemd/resolved.conf")
 	c.refuses("systemctl start nameroute")
-	c.want("journalctl -u nameroute", "holds port 53")
+	c.want("journalctl -u nameroute", "port 53 is in use by another program")
 	c.want("systemctl show -p ExecMainStatus nameroute", "ExecMainStatus=7")
 	c.run("sed -i 's/^#*DNSStubListener=.*/DNSStubListener=no/' /etc/systemd/resolved.conf && systemctl restart systemd-resolved")
 	c.soon("systemctl is-active nameroute") // it has gone on trying
@@ -231,7 +231,7 @@ func (c *container) upgrade(t *testing.T) {
 func (c *container) remove(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl enable nameroute")
-	c.want("dpkg -r nameroute", "the door stays closed")
+	c.want("dpkg -r nameroute", "the kill switch stays active")
 	c.refuses("pidof nameroute")
 	c.want(learned, "93.184.216.34")
 	c.refuses(wrongEgress)

@@ -2,11 +2,15 @@ package check
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
@@ -18,7 +22,9 @@ func checkResolvers(cfg *gateway.Config, core *corefile.File, r *report) {
 	case err != nil && usesWANResolvers(core):
 		r.wrong(exit.Host, fmt.Errorf("names on no list get SERVFAIL: %w", err))
 	case err != nil:
-		r.warn("the names of list servers and WireGuard endpoints cannot be resolved: %v", err)
+		if names := namesToResolve(cfg); len(names) > 0 {
+			r.warn("%s cannot be resolved: %v", strings.Join(names, ", "), err)
+		}
 	default:
 		var servers []string
 		for _, s := range found.Servers {
@@ -42,4 +48,37 @@ func usesWANResolvers(core *corefile.File) bool {
 		}
 	}
 	return false
+}
+
+// namesToResolve returns the names that the WAN's resolvers must resolve: those of
+// WireGuard endpoints and of list servers.
+func namesToResolve(cfg *gateway.Config) []string {
+	var names []string
+	add := func(host string) {
+		if _, err := netip.ParseAddr(host); err != nil && host != "" && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+	for _, l := range cfg.Lists {
+		if src, ok := cfg.Source(l.Name); ok && len(src.Resolvers) == 0 && (src.Via == "" || src.Via == gateway.WAN) {
+			for _, text := range src.URLs {
+				if u, err := url.Parse(text); err == nil {
+					add(u.Hostname())
+				}
+			}
+		}
+	}
+	for _, r := range cfg.Routes {
+		if r.Egress.Kind != gateway.EgressWireGuard {
+			continue
+		}
+		conf, err := provider.Load(r.Egress.File)
+		if err != nil {
+			continue // reported by checkProviders
+		}
+		for _, p := range conf.Peers {
+			add(p.Endpoint.Host)
+		}
+	}
+	return names
 }

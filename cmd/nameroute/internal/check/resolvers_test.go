@@ -35,7 +35,12 @@ func TestResolvConfThatNamesTheBox(t *testing.T) {
 		},
 		{
 			name: "itself, where the Corefile has addresses", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan 192.0.2.53",
-			want: "warning  the names of list servers and WireGuard endpoints cannot be resolved: no resolver of the WAN is known: /etc/resolv.conf:1: nameserver 127.0.0.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
+			want: "no problem\n",
+		},
+		{
+			name: "itself, where only a list's server needs one", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan 192.0.2.53",
+			yaml: "lists:\n  gfw: {url: \"https://lists.example/gfw.txt\"}\n",
+			want: "warning  lists.example cannot be resolved: no resolver of the WAN is known: /etc/resolv.conf:1: nameserver 127.0.0.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
 		},
 		{
 			name: "itself, with the remedy", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan", yaml: "wan_resolvers: [192.0.2.53]\n",
