@@ -64,7 +64,7 @@ func benchmark(b *testing.B, h handler, parallelism int) {
 }
 
 // BenchmarkExchange compares with the stock forwarder in the same run: one
-// question after the other, and many at once.
+// query after the other, and many at once.
 func BenchmarkExchange(b *testing.B) {
 	for _, parallelism := range []int{1, 100} {
 		b.Run(fmt.Sprintf("upstream/udp-%d", parallelism), func(b *testing.B) {
@@ -97,7 +97,7 @@ func BenchmarkExchange(b *testing.B) {
 	})
 }
 
-// BenchmarkMatch is what every reply costs before it is given to its question.
+// BenchmarkMatch measures the check of a reply before it is handed to its query.
 func BenchmarkMatch(b *testing.B) {
 	q, err := query{Question: dns.Question{Name: "Www.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, false)
 	if err != nil {

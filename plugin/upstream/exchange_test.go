@@ -30,7 +30,7 @@ func TestTransportsAndFamilies(t *testing.T) {
 }
 
 // What goes upstream is ours; what goes back is the client's.
-func TestQuestionAndAnswer(t *testing.T) {
+func TestQueryAndAnswer(t *testing.T) {
 	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
 		m := replyTo(r, "192.0.2.1")
 		opt := m.IsEdns0()

@@ -260,7 +260,7 @@ func run(t testing.TB, s *dns.Server) {
 // silent is a resolver that reads and never answers.
 func silent(t testing.TB) *server { return serve(t, func(dns.ResponseWriter, *dns.Msg) {}) }
 
-// closedPort is an address where nobody listens, by UDP or TCP.
+// closedPort returns an address on which no program listens, over UDP or TCP.
 func closedPort(t testing.TB) string {
 	t.Helper()
 	pc, ln := listenBoth(t, "127.0.0.1:0")

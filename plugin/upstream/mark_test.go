@@ -185,9 +185,9 @@ func await(t testing.TB, l *lab) {
 	})
 }
 
-// The mark alone decides the way: the same address through the route and by the
-// WAN are two resolvers, over every transport and both families.
-func TestMarkDecidesTheWay(t *testing.T) {
+// The mark alone decides the egress: the same address via the route and via the WAN is two
+// resolvers, over every transport and both families.
+func TestMarkDecidesTheEgress(t *testing.T) {
 	netlab.Need(t, "ip", "unbound")
 	twoNetworks(t)
 	ca := newAuthority(t)
@@ -257,9 +257,9 @@ func nft(t testing.TB, script string) string {
 	return string(out)
 }
 
-// With the egress gone, the route's table ends in "unreachable": a question fails
-// at once, even before anybody knows that the route is down, and nothing leaves by
-// the WAN. Sockets that are open and such as would be new are both shown.
+// With the egress gone, the route's table ends in "unreachable": a query fails at once, even
+// before the route is known to be down, and nothing leaves via the WAN. Both open and new
+// sockets are tested.
 func TestDeadEgressLeaksNothing(t *testing.T) {
 	netlab.Need(t, "ip", "nft", "unbound")
 	twoNetworks(t)

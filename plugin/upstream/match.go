@@ -30,10 +30,10 @@ func match(q packedQuery, reply []byte, anyCase bool) verdict {
 	if len(reply) < headerLen || reply[2]&response == 0 || reply[2]&opcode != 0 {
 		return malformed
 	}
-	switch questions := int(reply[4])<<8 | int(reply[5]); {
-	case questions == 0 && len(reply) == headerLen && isError(int(reply[3]&rcode)):
+	switch n := int(reply[4])<<8 | int(reply[5]); {
+	case n == 0 && len(reply) == headerLen && isError(int(reply[3]&rcode)):
 		return accepted
-	case questions != 1 || len(reply) < q.end:
+	case n != 1 || len(reply) < q.end:
 		return wrongQuestion
 	}
 	want, got := q.msg()[headerLen:q.end], reply[headerLen:q.end]

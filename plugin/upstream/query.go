@@ -25,7 +25,7 @@ type query struct {
 	rd, ad, cd, do bool
 }
 
-// queryOf reads a client's message, which has exactly one question.
+// queryOf returns the query of a client's message with one entry in its question section.
 func queryOf(m *dns.Msg) query {
 	q := query{Question: m.Question[0], rd: m.RecursionDesired, ad: m.AuthenticatedData, cd: m.CheckingDisabled}
 	if opt := m.IsEdns0(); opt != nil {

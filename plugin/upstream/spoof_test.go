@@ -107,7 +107,7 @@ func TestAnotherSourceIsDropped(t *testing.T) {
 	}
 }
 
-// A resolver that folds the case is asked over TCP, where nobody can slip in a reply.
+// A resolver that folds the case is asked over TCP, into which no reply can be injected.
 func TestResolverThatFoldsCase(t *testing.T) {
 	s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
 		m := replyTo(r, "192.0.2.1")
@@ -155,7 +155,7 @@ func TestGarbageOverTCPIsNoAnswer(t *testing.T) {
 	}
 }
 
-// FuzzMatch: whatever comes, only a reply to our own question is accepted.
+// FuzzMatch: only a reply to our own query is accepted.
 func FuzzMatch(f *testing.F) {
 	q := query{Question: dns.Question{Name: "Victim.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}, rd: true}
 	packed, err := q.pack(true, false)
@@ -196,7 +196,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// compressed reports a question whose name is a pointer into the header, which no
+// compressed reports a question section whose name is a pointer into the header, which no
 // resolver sends and we do not accept.
 func compressed(b []byte) bool {
 	for i := headerLen; i < len(b) && b[i] != 0; i += int(b[i]) + 1 {

@@ -126,8 +126,8 @@ func TestPipelinedOutOfOrder(t *testing.T) {
 	}
 }
 
-// A server that closes after each answer, as RFC 1035 servers do: every question is
-// answered, alone or in a crowd, and the crowd is remembered.
+// A server that closes after each answer, as RFC 1035 allows: every query is answered, alone
+// or in a crowd, and after a crowd connections are used serially.
 func TestServerThatClosesAfterEachAnswer(t *testing.T) {
 	s := listenStreams(t, func(c net.Conn) {
 		if m, err := readQuestion(c); err == nil {
@@ -151,7 +151,7 @@ func TestServerThatClosesAfterEachAnswer(t *testing.T) {
 	}
 }
 
-// A server that closes idle connections is no failure: the next question reconnects.
+// A server that closes idle connections is no failure: the next query reconnects.
 func TestIdleConnectionClosedByServer(t *testing.T) {
 	closed := make(chan struct{}, 16)
 	s := listenStreams(t, func(c net.Conn) {
@@ -187,8 +187,8 @@ func TestIdleSocketsExpire(t *testing.T) {
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 }
 
-// A connection on which nothing comes any more is given up, and not waited for by
-// every question until its timeout.
+// A connection on which nothing is received any more is replaced: only the first query waits
+// for its timeout.
 func TestSilentConnectionIsReplaced(t *testing.T) {
 	var n atomic.Int64
 	s := listenStreams(t, func(c net.Conn) {

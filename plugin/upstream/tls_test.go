@@ -156,7 +156,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// One handshake carries many questions; a new connection resumes the session.
+// One handshake carries many queries; a new connection resumes the session.
 func TestTLSSessions(t *testing.T) {
 	ca := newAuthority(t)
 	var sizes sync.Map

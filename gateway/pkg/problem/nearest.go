@@ -2,7 +2,7 @@ package problem
 
 import "strings"
 
-// Nearest returns the known word that a misspelled word most likely stands for, or ""
+// Nearest returns the known word that a misspelled word most likely means, or ""
 // where none is similar enough. Case and the choice of - or _ do not matter; of two
 // equally similar words the first wins. A word of three letters or more may also be the
 // beginning of the known one.
