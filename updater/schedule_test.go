@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,9 +134,12 @@ func TestRunRetriesOnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := openBox(t, t.TempDir(), "http://192.0.2.1/", "every: 3h")
 		began := time.Now()
+		var mu sync.Mutex
 		var tries []time.Duration
 		failure := errors.New("unreachable")
 		b.dialers = func(*gateway.Config, gateway.Source) (dialer, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			tries = append(tries, time.Since(began))
 			return dialer{}, failure
 		}
@@ -161,7 +165,9 @@ func TestRunRetriesOnSchedule(t *testing.T) {
 			}
 		}
 
+		mu.Lock()
 		failure, tries = errRouteDown, nil
+		mu.Unlock()
 		time.Sleep(4 * time.Hour)
 		synctest.Wait()
 		if n := len(tries); n < 3 || tries[n-1]-tries[n-2] > 67*time.Second {
