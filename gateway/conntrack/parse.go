@@ -15,7 +15,7 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 	if len(msg) < nl.SizeofNfgenmsg {
 		return f, nil, false
 	}
-	attributes(msg[nl.SizeofNfgenmsg:], func(typ uint16, data, whole []byte) {
+	attributes(msg[nl.SizeofNfgenmsg:], func(typ uint16, data, attr []byte) {
 		switch typ {
 		case nl.CTA_TUPLE_ORIG:
 			f.Src, f.Dst, f.Port = tuple(data)
@@ -28,7 +28,7 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 		}
 		switch typ {
 		case nl.CTA_TUPLE_ORIG, nl.CTA_ID, nl.CTA_ZONE:
-			id = append(id, whole...)
+			id = append(id, attr...)
 		}
 	})
 	return f, id, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
@@ -59,9 +59,9 @@ func tuple(b []byte) (src, dst netip.Addr, port uint16) {
 	return src, dst, port
 }
 
-// attributes calls do for each netlink attribute up to the first malformed one. whole is
+// attributes calls do for each netlink attribute up to the first malformed one. attr is
 // the attribute with its header and padding.
-func attributes(b []byte, do func(typ uint16, data, whole []byte)) {
+func attributes(b []byte, do func(typ uint16, data, attr []byte)) {
 	for len(b) >= unix.SizeofNlAttr {
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < unix.SizeofNlAttr || size > len(b) {

@@ -187,9 +187,9 @@ func wantEgress(t *testing.T, mark gateway.Mark, want string, to ...string) {
 	t.Helper()
 	for _, a := range to {
 		// Bits outside the mask belong to other programs and change nothing.
-		for _, whole := range []uint32{mark.Value, mark.Value | 0x1234} {
-			if got := egress(t, a, whole); got != want {
-				t.Errorf("%s with mark %#x: %s, want %s", a, whole, got, want)
+		for _, full := range []uint32{mark.Value, mark.Value | 0x1234} {
+			if got := egress(t, a, full); got != want {
+				t.Errorf("%s with mark %#x: %s, want %s", a, full, got, want)
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 		cfg.FirewallMark = nil
 	}
 	if t.recreatePeers {
-		if err := t.recreateMoved(&cfg, effective); err != nil {
+		if err := t.recreateWithEndpoint(&cfg, effective); err != nil {
 			return nil, err
 		}
 	}
@@ -165,8 +165,8 @@ func (t *Tunnel) ResetEndpoints() {
 	t.set, t.recreatePeers = nil, true
 }
 
-// recreateMoved removes the peers that get another endpoint, and has cfg add them again.
-func (t *Tunnel) recreateMoved(cfg *wgtypes.Config, want Want) error {
+// recreateWithEndpoint removes the peers that get another endpoint, and has cfg add them again.
+func (t *Tunnel) recreateWithEndpoint(cfg *wgtypes.Config, want Want) error {
 	var gone []wgtypes.PeerConfig
 	v6 := false
 	for i, pc := range cfg.Peers {

@@ -41,9 +41,9 @@ func TestDriftIsSeenAndRepaired(t *testing.T) {
 	}
 }
 
-// A peer that is somewhere else and not heard there is taken back to its endpoint; one
+// A peer that is at another endpoint and silent there gets its own back; one
 // that is heard has roamed, and stays.
-func TestAstray(t *testing.T) {
+func TestPeerAtWrongEndpoint(t *testing.T) {
 	f := newFar(t, "ft", 19, "")
 	tun := f.open(t, "wgt", 19)
 	tun.opts.Patience = 300 * time.Millisecond
