@@ -1,6 +1,6 @@
-// Package statefile reads and replaces the files of the state directory. Whatever lies
-// in their place, a damaged file, a directory, a pipe, is set aside rather than trusted,
-// and a process that is killed leaves the old content or the new one.
+// Package statefile reads and replaces the files of the state directory. What cannot be
+// used, a damaged file, a directory or a pipe of that name, is set aside rather than
+// trusted, and a process that is killed leaves the old content or the new one.
 package statefile
 
 import (
@@ -37,14 +37,14 @@ func Open(file string) (*os.File, error) {
 	return f, nil
 }
 
-// SetAside renames what lies at the place of a file, so that a new one can be written,
-// and returns its new name.
-func SetAside(file string) (aside string, err error) {
-	aside = file + BadSuffix
-	if err := os.Rename(file, aside); err != nil {
-		return "", fmt.Errorf("set aside as %s: %w", aside, err)
+// SetAside renames what has the name of a file, so that a new one can be written, and
+// returns its new name.
+func SetAside(file string) (renamed string, err error) {
+	renamed = file + BadSuffix
+	if err := os.Rename(file, renamed); err != nil {
+		return "", fmt.Errorf("set aside as %s: %w", renamed, err)
 	}
-	return aside, nil
+	return renamed, nil
 }
 
 // Replace writes a file and puts it in the place of the old one when all of it is on

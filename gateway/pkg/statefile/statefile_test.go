@@ -39,14 +39,14 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func TestSetAside(t *testing.T) {
+func TestDamagedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	if err := os.Mkdir(file, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	aside, err := SetAside(file)
-	if err != nil || aside != file+".bad" {
-		t.Fatalf("%q, %v", aside, err)
+	renamed, err := SetAside(file)
+	if err != nil || renamed != file+".bad" {
+		t.Fatalf("%q, %v", renamed, err)
 	}
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the place is not free: %v", err)

@@ -42,7 +42,7 @@ func (s *Store) Persist(ctx context.Context, file string, log *slog.Logger) (don
 			err = fmt.Errorf("%d lines cannot be parsed", bad)
 		}
 		badFile, renameErr := statefile.SetAside(file)
-		log.Warn("stored aliases are damaged; they are learned again with the next answers", "file", file, "aside", badFile, "error", errors.Join(err, renameErr))
+		log.Warn("stored aliases are damaged; they are learned again with the next answers", "file", file, "set_aside", badFile, "error", errors.Join(err, renameErr))
 	}
 	if err := statefile.RemovePending(file); err != nil {
 		log.Warn("files of a killed process cannot be removed", "file", file, "error", err)
