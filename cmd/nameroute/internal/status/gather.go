@@ -21,7 +21,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		At: time.Now(), Processes: []Process{me},
 		Lists: []List{}, Sets: []Set{}, Upstreams: []Upstream{}, Blocks: []Block{},
 	}
-	for _, r := range append(slices.Clone(cfg.Routes), cfg.WANRoute()) {
+	for _, r := range cfg.AllRoutes() {
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
 	}
 	d.addWAN(cfg)
