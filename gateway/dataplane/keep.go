@@ -15,11 +15,11 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/wallclock"
 )
 
-// keepEvery is how often learned addresses are stored, if there are new ones or the clock
-// was set: what a loss of power may cost. Anything less the kernel's table survives.
-const keepEvery = time.Minute
+// saveInterval is how often learned addresses are stored, if there are new ones or the clock
+// was set: what a power failure may lose. After anything less the kernel still has them.
+const saveInterval = time.Minute
 
-// keeper stores learned addresses, so that a reboot brings back what has not ended.
+// keeper stores learned addresses, so that a reboot restores those that have not expired.
 type keeper struct {
 	c      *Controller
 	file   string
@@ -33,8 +33,8 @@ type keeper struct {
 
 func newKeeper(c *Controller, file string) *keeper { return &keeper{c: c, file: file} }
 
-// restore tells the kernel's side once what an earlier process stored, before the first
-// apply reads the sets. A file that is not ours is set aside; nothing here stops a start.
+// restore loads once what an earlier process stored, before the first apply reads the
+// sets. A damaged file is set aside; nothing here fails a start.
 func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[string]nft.SetPair) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -48,8 +48,8 @@ func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[str
 	case ctx.Err() != nil, errors.Is(err, learned.ErrClosed):
 		k.c.log.Warn("stored addresses are not restored", "file", k.file, "error", err)
 	default:
-		aside, asideErr := statefile.SetAside(k.file)
-		k.c.log.Warn("stored addresses are damaged; they are learned again with the next answers", "file", k.file, "aside", aside, "error", errors.Join(err, asideErr))
+		bad, renameErr := statefile.SetAside(k.file)
+		k.c.log.Warn("stored addresses are damaged; they are learned again with the next answers", "file", k.file, "set_aside", bad, "error", errors.Join(err, renameErr))
 	}
 	if err := statefile.RemovePending(k.file); err != nil {
 		k.c.log.Warn("files of a killed process cannot be removed", "file", k.file, "error", err)
@@ -62,13 +62,13 @@ func (k *keeper) isRestored() bool {
 	return k.restored
 }
 
-// run stores what is learned until ctx ends, and then for the last time. Only that time
-// the names are stored, too: after a crash they would be those of a minute ago, and an
-// address would be taken from a name that it was given to since.
+// run stores what is learned until ctx ends, and then for the last time. Only then the
+// names are stored, too: after a crash they would be those of a minute ago, and an address
+// would be pruned although another name has used it since.
 func (k *keeper) run(ctx context.Context) {
 	clock := wallclock.New()
 	k.report(k.save(false))
-	tick := time.NewTicker(keepEvery)
+	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	for {
 		select {

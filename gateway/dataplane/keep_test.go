@@ -170,7 +170,7 @@ func eventually(t *testing.T, ok func() bool) {
 	netlab.Eventually(t, 10*time.Second, func() error { return netlab.Check(ok(), "not yet") })
 }
 
-// TestReboot: the table is deleted while nobody runs, which is what a reboot does.
+// TestReboot: the table is deleted while no process runs, as by a reboot.
 // What had not ended is back when the requirements are met, of the routes that there still are.
 func TestReboot(t *testing.T) {
 	b := newLab(t)
@@ -251,7 +251,7 @@ func TestForeignDirectory(t *testing.T) {
 	}
 }
 
-// TestDiskFull: a full disk stops nothing, leaves the old file whole, and is said once.
+// TestDiskFull: a full disk stops nothing, leaves the old file complete, and is logged once.
 func TestDiskFull(t *testing.T) {
 	b := newLab(t)
 	state := filepath.Join(b.dir, "full") // not the state directory, where the controller has a keeper of its own

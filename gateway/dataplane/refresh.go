@@ -28,34 +28,10 @@ func (c *Controller) refresh(ctx context.Context) error {
 		return err
 	}
 	spec := firewall.Spec{
-		Config: cfg, WANLinks: c.wanLinks(cfg, seen), Removed: c.removedMarks(cfg, time.Now()),
-		Egress: map[string]firewall.Egress{}, Prefixes: map[string][]netip.Prefix{},
+		Config: cfg, WANLinks: c.wanLinks(cfg, seen), Removed: c.removedMarks(cfg, time.Now()), Listeners: listenersOf(required),
 	}
-	for _, r := range required {
-		for _, l := range r.Listeners {
-			if !slices.Contains(spec.Listeners, l) {
-				spec.Listeners = append(spec.Listeners, l)
-			}
-		}
-	}
-	var links []string
-	resolvers := c.resolversOfWAN(cfg)
-	for _, r := range cfg.AllRoutes() {
-		conf := c.providers.Load(r).Conf
-		st := c.publish(r, conf, seen[r.Name], cfg, resolvers)
-		if r.Name == gateway.WAN {
-			continue
-		}
-		e := egress(cfg, r, conf, seen[r.Name], spec.WANLinks)
-		e.Down = st.Down
-		spec.Egress[r.Name] = e
-		spec.Prefixes[r.Name] = c.prefixes(r)
-		if e.Inbound {
-			links = append(links, e.Links...)
-		}
-	}
-	c.closeUnconfigured(cfg)
-	if spec.Local, err = c.system.Local(links); err != nil {
+	inbound := c.addRoutes(&spec, seen)
+	if spec.Local, err = c.system.Local(inbound); err != nil {
 		return err
 	}
 	table := wantsTable(required)
@@ -70,6 +46,30 @@ func (c *Controller) refresh(ctx context.Context) error {
 	return c.resetRedirectedFlows(spec)
 }
 
+// addRoutes publishes the routes' states and adds their egresses and prefixes to the spec.
+// It returns the links whose networks are not local, because they lead into a route.
+// c.work is held.
+func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.RouteState) (inbound []string) {
+	cfg, resolvers := spec.Config, c.resolversOfWAN(spec.Config)
+	spec.Egress, spec.Prefixes = map[string]firewall.Egress{}, map[string][]netip.Prefix{}
+	for _, r := range cfg.AllRoutes() {
+		conf := c.providers.Load(r).Conf
+		st := c.publish(r, conf, seen[r.Name], cfg, resolvers)
+		if r.Name == gateway.WAN {
+			continue
+		}
+		e := egress(cfg, r, conf, seen[r.Name], spec.WANLinks)
+		e.Down = st.Down
+		spec.Egress[r.Name] = e
+		spec.Prefixes[r.Name] = c.prefixes(r)
+		if e.Inbound {
+			inbound = append(inbound, e.Links...)
+		}
+	}
+	c.closeUnconfigured(cfg)
+	return inbound
+}
+
 // reportProblems keeps what of the configuration cannot be had for Status, and logs it
 // where it changes.
 func (c *Controller) reportProblems(spec firewall.Spec, table bool) {
@@ -78,9 +78,11 @@ func (c *Controller) reportProblems(spec firewall.Spec, table bool) {
 	c.redirect = redirect
 	c.mu.Unlock()
 	c.warnOnce("redirect_dns", redirect)
+	var evict error
 	if !table {
-		c.warnOnce("evict", checkEvict(spec.Config))
+		evict = checkEvict(spec.Config)
 	}
+	c.warnOnce("evict", evict)
 }
 
 // warnOnce logs an error when it changes.

@@ -132,6 +132,19 @@ func listsOf(all []Requirements) []string {
 	return names
 }
 
+// listenersOf returns the listeners of all instances, each once.
+func listenersOf(all []Requirements) []firewall.Listener {
+	var listeners []firewall.Listener
+	for _, r := range all {
+		for _, l := range r.Listeners {
+			if !slices.Contains(listeners, l) {
+				listeners = append(listeners, l)
+			}
+		}
+	}
+	return listeners
+}
+
 // pairs returns the sets of each route that is learned for, by route name: its own, or
 // those of another program that a block names.
 func (c *Controller) pairs() map[string]nft.SetPair { return pairsOf(c.Config(), c.requirements()) }

@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
-
-	"github.com/nameroute/nameroute/gateway/firewall"
 )
 
 // Route is one block's use of a route: what it learns, and what it has to know of it.
@@ -52,14 +51,14 @@ type Answer struct {
 	Need, Want time.Duration
 }
 
-// Admit returns when all addresses of an answer are in the route's sets, so that the
-// client may have it, and how many of them the route takes: special-use addresses are
-// learned only by a route with `private: learn`. limit is asked where some of them are
-// new to the sets, may refuse them, and may be nil.
+// Admit returns when all addresses of an answer are in the route's sets, so that it may be
+// written, and how many these are: special-use addresses are not learned, unless the route
+// has `private: learn`. limit is called where some addresses are new to the sets; it may
+// refuse them, and may be nil.
 //
-// Where all are there already, which is the case of nearly all answers from the cache, no
-// lock is taken, nothing is allocated, and the kernel is not asked. That the context ends
-// does not stop it: the answer is cached, and the next hit relies on the elements.
+// Where all are there already, as for nearly all answers from the cache, it takes no lock,
+// allocates nothing and does not call the kernel. The end of the context does not stop it:
+// the answer is cached, and the next hit relies on the elements.
 func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
 	st := r.state.Load()
 	addrs := a.Addrs

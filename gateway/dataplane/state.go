@@ -38,8 +38,8 @@ func (c *Controller) fallsBack(route string) bool {
 // resolver on a connected network needs no default, and before the sidecar has run for
 // the first time table main leads to all of them.
 func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *State {
-	cell := c.state(r.Name)
-	old := cell.Load()
+	current := c.state(r.Name)
+	old := current.Load()
 	st := &State{
 		Route: r, Lifetime: cfg.Lifetime, V4: seen.Default4, V6: seen.Default6,
 		Down:    r.Name != gateway.WAN && !seen.Default4 && !seen.Default6,
@@ -64,7 +64,7 @@ func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.R
 		return old
 	}
 	c.reportChange(old, st)
-	cell.Store(st)
+	current.Store(st)
 	return st
 }
 
@@ -107,16 +107,16 @@ func mayHaveV6(conf *provider.Conf) bool {
 func (c *Controller) closeUnconfigured(cfg *gateway.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, cell := range c.states {
+	for name, current := range c.states {
 		if _, ok := cfg.Route(name); !ok {
-			st := *cell.Load()
+			st := *current.Load()
 			st.Down, st.Route.OnDown = true, gateway.Block
-			cell.Store(&st)
+			current.Store(&st)
 		}
 	}
 }
 
-// state returns where a route's state is found. Until it is known, the route is down.
+// state returns the pointer to a route's state. Until the state is known, the route is down.
 func (c *Controller) state(name string) *atomic.Pointer[State] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
