@@ -32,7 +32,6 @@ const (
 // larger are files and packages that are still beyond their limit, and how large they may be.
 // The list only shrinks.
 var larger = map[string]int{
-	"gateway/nft": 3300,
 }
 
 // mayImport says which packages of ours a package may import, besides itself and what
@@ -49,7 +48,8 @@ var mayImport = map[string][]string{
 	"gateway/conntrack":        {"gateway"},
 	"gateway/pkg/markdial":     {"gateway"},
 	"gateway/nft":              {"gateway"},
-	"gateway/firewall":         {"gateway", "gateway/nft"},
+	"gateway/nft/rule":         {"gateway"},
+	"gateway/firewall":         {"gateway", "gateway/nft", "gateway/nft/rule"},
 	"gateway/learned":          {"gateway", "gateway/nft"},
 	"gateway/policy":           {"gateway"},
 	"gateway/provider":         {"gateway"},

@@ -2,7 +2,7 @@ package firewall
 
 import (
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // classify decides which route a packet takes. The order of its rules matters:
@@ -21,25 +21,25 @@ import (
 // New ones are classified by destination: excluded addresses first, then special-use
 // addresses, which only `private: learn` routes take, then the routes in the order of
 // gateway.yaml.
-func (d *builder) classify() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) classify() []rule.Rule {
+	var rules []rule.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("ICMP errors about routed flows", nft.CtRelated(), nft.DaddrIn(f, familySet(setExclude, f)), nft.Accept()))
+		rules = append(rules, rule.New("ICMP errors about routed flows", rule.CtRelated(), rule.DaddrIn(f, familySet(setExclude, f)), rule.Accept()))
 	}
 	keepRoute := func(name string, m gateway.Mark, bothWays bool) {
-		match := []nft.Part{nft.CtMarkIs(m)}
+		match := []rule.Part{rule.CtMarkIs(m)}
 		if !bothWays {
-			match = append([]nft.Part{nft.CtOriginal()}, match...)
+			match = append([]rule.Part{rule.CtOriginal()}, match...)
 		}
-		rules = append(rules, nft.NewRule(name+": flow keeps its route", append(match, nft.SetMark(m), nft.Accept())...))
+		rules = append(rules, rule.New(name+": flow keeps its route", append(match, rule.SetMark(m), rule.Accept())...))
 	}
 	for _, r := range d.Config.Routes {
 		keepRoute(r.Name, r.Mark, d.Egress[r.Name].Inbound)
 	}
 	keepRoute(gateway.WAN, d.wan, d.wanInbound())
-	rules = append(rules, nft.NewRule("flow predates its listing", nft.CtEstablished(), nft.Accept()))
+	rules = append(rules, rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("excluded", nft.DaddrIn(f, familySet(setExclude, f)), nft.Accept()))
+		rules = append(rules, rule.New("excluded", rule.DaddrIn(f, familySet(setExclude, f)), rule.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		if r.LearnPrivate {
@@ -47,7 +47,7 @@ func (d *builder) classify() []nft.Rule {
 		}
 	}
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("special-use addresses", nft.DaddrIn(f, familySet(setSpecial, f)), nft.Accept()))
+		rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), rule.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		rules = append(rules, d.routeNewFlows(r, "")...)
@@ -59,12 +59,12 @@ func (d *builder) classify() []nft.Rule {
 // are also in that set: a `private: learn` route precedes the special-use rules, but keeps
 // its place among the other routes for public addresses. While a route with
 // `on_down: wan` is down, new flows leave via the WAN and stay there.
-func (d *builder) routeNewFlows(r gateway.Route, within string) []nft.Rule {
+func (d *builder) routeNewFlows(r gateway.Route, within string) []rule.Rule {
 	mark, comment := r.Mark, r.Name
 	if r.OnDown == gateway.FallBack && d.Egress[r.Name].Down {
 		mark, comment = d.wan, r.Name+": down, via wan"
 	}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, f := range gateway.Families {
 		names := []string{r.Set(f)}
 		for _, s := range d.prefixes[r.PrefixSet(f)] {
@@ -75,7 +75,7 @@ func (d *builder) routeNewFlows(r gateway.Route, within string) []nft.Rule {
 			if within != "" {
 				sets = []string{familySet(within, f), name}
 			}
-			rules = append(rules, nft.NewRule(comment, nft.DaddrIn(f, sets...), nft.SetMark(mark), nft.SetCtMark(mark), nft.Accept()))
+			rules = append(rules, rule.New(comment, rule.DaddrIn(f, sets...), rule.SetMark(mark), rule.SetCtMark(mark), rule.Accept()))
 		}
 	}
 	return rules
@@ -88,14 +88,14 @@ const killSwitchSuffix = ": kill switch"
 // the route's links, forwarded and own packets alike. It is in postrouting because the
 // output hook still sees the kernel route from before the mark. lo carries packets to the
 // box itself.
-func (d *builder) killSwitch() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) killSwitch() []rule.Rule {
+	var rules []rule.Rule
 	for _, r := range d.Config.Routes {
-		parts := []nft.Part{nft.MarkIs(r.Mark)}
+		parts := []rule.Part{rule.MarkIs(r.Mark)}
 		for _, link := range d.links(r) {
-			parts = append(parts, nft.NotOifname(link))
+			parts = append(parts, rule.NotOifname(link))
 		}
-		rule := nft.NewRule(r.Name+killSwitchSuffix, append(parts, nft.NotOifname("lo"), nft.Count(), nft.Drop())...)
+		rule := rule.New(r.Name+killSwitchSuffix, append(parts, rule.NotOifname("lo"), rule.Count(), rule.Drop())...)
 		rule.KeepCounter = true
 		rules = append(append(rules, rule), d.untranslated(r)...)
 		rules = append(rules, d.notForwarded(r)...)
@@ -105,12 +105,12 @@ func (d *builder) killSwitch() []nft.Rule {
 
 // removedRoutes drops what remains of removed routes. Until the sidecar has deleted their
 // flows, those would leave by the WAN with the tunnel's source address.
-func (d *builder) removedRoutes() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) removedRoutes() []rule.Rule {
+	var rules []rule.Rule
 	for _, m := range d.Removed {
 		rules = append(rules,
-			nft.NewRule("removed route", nft.MarkIs(m), nft.NotOifname("lo"), nft.Drop()),
-			nft.NewRule("flow of a removed route", nft.CtMarkIs(m), nft.NotOifname("lo"), nft.Drop()))
+			rule.New("removed route", rule.MarkIs(m), rule.NotOifname("lo"), rule.Drop()),
+			rule.New("flow of a removed route", rule.CtMarkIs(m), rule.NotOifname("lo"), rule.Drop()))
 	}
 	return rules
 }
@@ -119,31 +119,31 @@ func (d *builder) removedRoutes() []nft.Rule {
 // conntrack knows no connection of theirs, so they pass no nat chain. While the table is
 // flushed, replies reach the box itself; its RST, sent when the table is back, would end
 // the flow at the far host.
-func (d *builder) untranslated(r gateway.Route) []nft.Rule {
+func (d *builder) untranslated(r gateway.Route) []rule.Rule {
 	e := d.Egress[r.Name]
 	four, six := e.Masquerade || e.SNAT4.IsValid(), e.Masquerade || e.SNAT6.IsValid()
 	if !four && !six {
 		return nil
 	}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, link := range d.links(r) {
 		match := d.leavingBy(r, link)
 		switch {
 		case !six:
-			match = append(match, nft.NFProto(gateway.V4))
+			match = append(match, rule.NFProto(gateway.V4))
 		case !four:
-			match = append(match, nft.NFProto(gateway.V6))
+			match = append(match, rule.NFProto(gateway.V6))
 		}
-		rules = append(rules, nft.NewRule(r.Name+": unknown to conntrack, would leave untranslated", append(match, nft.CtInvalid(), nft.Drop())...))
+		rules = append(rules, rule.New(r.Name+": unknown to conntrack, would leave untranslated", append(match, rule.CtInvalid(), rule.Drop())...))
 	}
 	return rules
 }
 
 // leavingBy matches packets that leave through a route's link. On a link that lan or the
 // WAN shares, only those with the route's mark.
-func (d *builder) leavingBy(r gateway.Route, link string) []nft.Part {
+func (d *builder) leavingBy(r gateway.Route, link string) []rule.Part {
 	if d.Egress[r.Name].Inbound {
-		return []nft.Part{nft.Oifname(link)}
+		return []rule.Part{rule.Oifname(link)}
 	}
-	return []nft.Part{nft.MarkIs(r.Mark), nft.Oifname(link)}
+	return []rule.Part{rule.MarkIs(r.Mark), rule.Oifname(link)}
 }

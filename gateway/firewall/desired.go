@@ -6,6 +6,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // Spec is the input of Desired: the configuration, and the state of the box.
@@ -75,8 +76,8 @@ func Desired(s Spec) *nft.Table {
 			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityMangle, Rules: d.output()},
 			{Name: chainKillSwitch, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.killSwitch()},
 			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PrioritySrcNAT, Rules: d.sourceNAT()},
-			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(nft.Iifname)},
-			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(nft.Oifname)},
+			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
+			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
 		}, slices.Concat(d.evictedStray(), d.redirectChains())...),
 	}
@@ -127,12 +128,12 @@ func familySet(name string, f gateway.Family) string { return gateway.Route{Name
 
 // prerouting marks connections that come in through an egress, so that their replies
 // leave through it. All other packets are classified.
-func (d *builder) prerouting() []nft.Rule {
+func (d *builder) prerouting() []rule.Rule {
 	rules := d.evictedHosts()
 	arrive := func(link, name string, m gateway.Mark) {
 		rules = append(rules,
-			nft.NewRule(name+": replies go back through its egress", nft.Iifname(link), nft.CtNew(), nft.SetCtMark(m)),
-			nft.NewRule(name+": came in through its egress", nft.Iifname(link), nft.Accept()))
+			rule.New(name+": replies go back through its egress", rule.Iifname(link), rule.CtNew(), rule.SetCtMark(m)),
+			rule.New(name+": came in through its egress", rule.Iifname(link), rule.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		if !d.Egress[r.Name].Inbound {
@@ -147,7 +148,7 @@ func (d *builder) prerouting() []nft.Rule {
 			arrive(link, gateway.WAN, d.wan)
 		}
 	}
-	return append(rules, nft.NewRule("everything else is classified", nft.Jump(chainClassify)))
+	return append(rules, rule.New("everything else is classified", rule.Jump(chainClassify)))
 }
 
 // wanInbound reports whether the WAN's links carry only the WAN. On a box with one
@@ -159,33 +160,33 @@ func (d *builder) wanInbound() bool {
 // output stores the route that a socket chose by its mark in the flow. The kernel replies
 // in place of a closed socket, and without its mark: a port unreachable, which quotes the
 // late answer, would leave by the WAN.
-func (d *builder) output() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) output() []rule.Rule {
+	var rules []rule.Rule
 	chosen := func(name string, m gateway.Mark) {
-		rules = append(rules, nft.NewRule(name+": chosen by the socket's mark", nft.MarkIs(m), nft.SetCtMark(m), nft.Accept()))
+		rules = append(rules, rule.New(name+": chosen by the socket's mark", rule.MarkIs(m), rule.SetCtMark(m), rule.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		chosen(r.Name, r.Mark)
 	}
 	chosen(gateway.WAN, d.wan)
 	return append(rules,
-		nft.NewRule("chosen by the socket's mark", nft.MarkIsSet(d.mask), nft.Accept()),
-		nft.NewRule("the box's own packets are classified", nft.Jump(chainClassify)))
+		rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()),
+		rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
 }
 
-func (d *builder) sourceNAT() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) sourceNAT() []rule.Rule {
+	var rules []rule.Rule
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			add := func(p nft.Part) { rules = append(rules, nft.NewRule(r.Name, append(d.leavingBy(r, link), p)...)) }
+			add := func(p rule.Part) { rules = append(rules, rule.New(r.Name, append(d.leavingBy(r, link), p)...)) }
 			if e.Masquerade {
-				add(nft.Masquerade())
+				add(rule.Masquerade())
 				continue
 			}
 			for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
 				if a.IsValid() {
-					add(nft.SNAT(a))
+					add(rule.SNAT(a))
 				}
 			}
 		}
@@ -195,9 +196,9 @@ func (d *builder) sourceNAT() []nft.Rule {
 
 // mss clamps the MSS to the egress's MTU in one direction: of SYNs that come in through
 // it (forward) or leave through it, the box's own included (postrouting).
-func (d *builder) mss(direction func(link string) nft.Part) []nft.Rule {
+func (d *builder) mss(direction func(link string) rule.Part) []rule.Rule {
 	headers := map[gateway.Family]int{gateway.V4: 20 + 20, gateway.V6: 40 + 20} // RFC 6691, RFC 8200 8.3
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, r := range d.Config.Routes {
 		for _, link := range d.links(r) {
 			for _, f := range gateway.Families {
@@ -205,8 +206,8 @@ func (d *builder) mss(direction func(link string) nft.Part) []nft.Rule {
 				if size <= 0 || size > 65535 {
 					continue
 				}
-				rules = append(rules, nft.NewRule(r.Name+": MSS fits its MTU",
-					nft.NFProto(f), direction(link), nft.TCPSYN(), nft.MaxSegment(uint16(size))))
+				rules = append(rules, rule.New(r.Name+": MSS fits its MTU",
+					rule.NFProto(f), direction(link), rule.TCPSYN(), rule.MaxSegment(uint16(size))))
 			}
 		}
 	}
@@ -214,10 +215,10 @@ func (d *builder) mss(direction func(link string) nft.Part) []nft.Rule {
 }
 
 // input keeps the resolver from being an open one: only lan and the box reach it.
-func (d *builder) input() []nft.Rule {
-	rules := []nft.Rule{nft.NewRule("the box itself", nft.Iifname("lo"), nft.Accept())}
+func (d *builder) input() []rule.Rule {
+	rules := []rule.Rule{rule.New("the box itself", rule.Iifname("lo"), rule.Accept())}
 	for _, link := range sortedLinks(d.Config.LAN) {
-		rules = append(rules, nft.NewRule("lan", nft.Iifname(link), nft.Accept()))
+		rules = append(rules, rule.New("lan", rule.Iifname(link), rule.Accept()))
 	}
 	seen := map[Listener]bool{}
 	for _, l := range d.Listeners {
@@ -227,11 +228,11 @@ func (d *builder) input() []nft.Rule {
 			continue
 		}
 		seen[l] = true
-		parts := []nft.Part{nft.Dport(l.Proto, l.Port), nft.Count(), nft.Drop()}
+		parts := []rule.Part{rule.Dport(l.Proto, l.Port), rule.Count(), rule.Drop()}
 		if l.Addr.IsValid() {
-			parts = append([]nft.Part{nft.DaddrIs(l.Addr)}, parts...)
+			parts = append([]rule.Part{rule.DaddrIs(l.Addr)}, parts...)
 		}
-		rules = append(rules, nft.NewRule("no open resolver", parts...))
+		rules = append(rules, rule.New("no open resolver", parts...))
 	}
 	return rules
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // When a flow is evicted from the WAN (`evict: true`), the far host does not know it yet
@@ -36,14 +37,14 @@ func (d *builder) evictedSets() []nft.Set {
 }
 
 // evictedHosts precedes the rules that accept what comes in by the WAN.
-func (d *builder) evictedHosts() []nft.Rule {
+func (d *builder) evictedHosts() []rule.Rule {
 	if !d.evicts() {
 		return nil
 	}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
 		for _, f := range gateway.Families {
-			rules = append(rules, nft.NewRule("may be a stray of an evicted flow", nft.Iifname(link), nft.CtInvalidOrNew(), nft.SaddrIn(f, familySet(setEvicted, f)), nft.Jump(chainEvictedStray)))
+			rules = append(rules, rule.New("may be a stray of an evicted flow", rule.Iifname(link), rule.CtInvalidOrNew(), rule.SaddrIn(f, familySet(setEvicted, f)), rule.Jump(chainEvictedStray)))
 		}
 	}
 	return rules
@@ -53,9 +54,9 @@ func (d *builder) evictedStray() []nft.Chain {
 	if !d.evicts() {
 		return nil
 	}
-	return []nft.Chain{{Name: chainEvictedStray, Rules: []nft.Rule{
-		nft.NewRule("a new connection", nft.TCPOpens(), nft.Return()),
-		nft.NewRule("stray of an evicted flow", nft.Drop()),
+	return []nft.Chain{{Name: chainEvictedStray, Rules: []rule.Rule{
+		rule.New("a new connection", rule.TCPOpens(), rule.Return()),
+		rule.New("stray of an evicted flow", rule.Drop()),
 	}}}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // The chains and the set of `redirect_dns`, and the comments of the rules that count.
@@ -46,11 +47,11 @@ func (d *builder) redirectChains() []nft.Chain {
 	return chains
 }
 
-func (d *builder) fromLAN(port uint16, to string) []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) fromLAN(port uint16, to string) []rule.Rule {
+	var rules []rule.Rule
 	for _, link := range sortedLinks(d.Config.LAN) {
 		for _, proto := range protocols {
-			rules = append(rules, nft.NewRule("lan", nft.Iifname(link), nft.Dport(proto, port), nft.Jump(to)))
+			rules = append(rules, rule.New("lan", rule.Iifname(link), rule.Dport(proto, port), rule.Jump(to)))
 		}
 	}
 	return rules
@@ -61,32 +62,32 @@ var protocols = [...]string{"udp", "tcp"}
 // dnsExempt accepts queries to excluded addresses, which are not on the internet (of a
 // resolver on lan they cross the box where bridges are filtered), and those of exempt
 // clients or to exempt resolvers.
-func (d *builder) dnsExempt() []nft.Rule {
-	var rules []nft.Rule
+func (d *builder) dnsExempt() []rule.Rule {
+	var rules []rule.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("excluded", nft.DaddrIn(f, familySet(setExclude, f)), nft.Accept()))
+		rules = append(rules, rule.New("excluded", rule.DaddrIn(f, familySet(setExclude, f)), rule.Accept()))
 	}
 	for _, f := range gateway.Families {
 		if len(nft.Merge(d.Config.Redirect.Except, f)) == 0 {
 			continue
 		}
 		name := familySet(setDNSExempt, f)
-		rules = append(rules, nft.NewRule("exempt client", nft.SaddrIn(f, name), nft.Accept()),
-			nft.NewRule("exempt resolver", nft.DaddrIn(f, name), nft.Accept()))
+		rules = append(rules, rule.New("exempt client", rule.SaddrIn(f, name), rule.Accept()),
+			rule.New("exempt resolver", rule.DaddrIn(f, name), rule.Accept()))
 	}
 	return rules
 }
 
 // dnsRedirect redirects queries to the listener that answers them.
-func (d *builder) dnsRedirect() []nft.Rule {
-	rules := []nft.Rule{nft.NewRule("exemptions", nft.Jump(chainDNSExempt))}
+func (d *builder) dnsRedirect() []rule.Rule {
+	rules := []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt))}
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
 			l, ok := d.listenerFor(f, proto)
 			if !ok {
 				continue
 			}
-			r := nft.NewRule(commentRedirected+": "+queriesOver(f, proto), nft.L4ProtoOf(f, proto), nft.Count(), translateTo(l))
+			r := rule.New(commentRedirected+": "+queriesOver(f, proto), rule.L4ProtoOf(f, proto), rule.Count(), translateTo(l))
 			r.KeepCounter = true
 			rules = append(rules, r)
 		}
@@ -141,11 +142,11 @@ func queriesOver(f gateway.Family, proto string) string {
 }
 
 // rejectDoT answers as a host without a listener does: the client then tries port 53 at once.
-func rejectDoT() []nft.Rule {
-	tcp := nft.NewRule(commentRejected+": TCP", nft.L4Proto("tcp"), nft.Count(), nft.RejectTCPReset())
-	udp := nft.NewRule(commentRejected+": UDP", nft.L4Proto("udp"), nft.Count(), nft.RejectPort())
+func rejectDoT() []rule.Rule {
+	tcp := rule.New(commentRejected+": TCP", rule.L4Proto("tcp"), rule.Count(), rule.RejectTCPReset())
+	udp := rule.New(commentRejected+": UDP", rule.L4Proto("udp"), rule.Count(), rule.RejectPort())
 	tcp.KeepCounter, udp.KeepCounter = true, true
-	return []nft.Rule{nft.NewRule("exemptions", nft.Jump(chainDNSExempt)), tcp, udp}
+	return []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt)), tcp, udp}
 }
 
 // dnsExemptSets returns the sets of exempt prefixes, none for a family without any.
@@ -168,21 +169,21 @@ func (d *builder) dnsExemptSets() []nft.Set {
 // The kill switch would drop it, or its answer would go into the tunnel. The chain follows
 // all destination NAT. Packets that came in through an egress have no mark and do not
 // match.
-func (d *builder) unmarkDNAT() []nft.Rule {
+func (d *builder) unmarkDNAT() []rule.Rule {
 	none := gateway.Mark{Mask: d.mask}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, nft.NewRule("translated to an excluded address", nft.MarkIsSet(d.mask), nft.CtOriginal(), nft.CtDNAT(),
-			nft.DaddrIn(f, familySet(setExclude, f)), nft.SetMark(none), nft.SetCtMark(none)))
+		rules = append(rules, rule.New("translated to an excluded address", rule.MarkIsSet(d.mask), rule.CtOriginal(), rule.CtDNAT(),
+			rule.DaddrIn(f, familySet(setExclude, f)), rule.SetMark(none), rule.SetCtMark(none)))
 	}
 	return rules
 }
 
 // translateTo translates the destination to the listener: at the address of the
 // interface that the packet came in by, or at the one address it listens on.
-func translateTo(l Listener) nft.Part {
+func translateTo(l Listener) rule.Part {
 	if !l.Addr.IsValid() {
-		return nft.Redirect(l.Port)
+		return rule.Redirect(l.Port)
 	}
-	return nft.DNAT(netip.AddrPortFrom(l.Addr, l.Port))
+	return rule.DNAT(netip.AddrPortFrom(l.Addr, l.Port))
 }

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // untracked drops packets that would leave by the WAN with a private source because
@@ -12,14 +12,14 @@ import (
 // of a routed flow have no mark, and once the flow has outlived its element nothing else
 // tells them apart. On a link that lan shares, replies may take another path, and
 // conntrack knows none of the connections.
-func (d *builder) untracked() []nft.Rule {
+func (d *builder) untracked() []rule.Rule {
 	if !d.wanInbound() {
 		return nil
 	}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
 		for _, f := range gateway.Families {
-			rules = append(rules, nft.NewRule("unknown to conntrack, would leave untranslated", nft.Oifname(link), nft.SaddrIn(f, familySet(setSpecial, f)), nft.CtInvalid(), nft.Drop()))
+			rules = append(rules, rule.New("unknown to conntrack, would leave untranslated", rule.Oifname(link), rule.SaddrIn(f, familySet(setSpecial, f)), rule.CtInvalid(), rule.Drop()))
 		}
 	}
 	return rules
@@ -30,19 +30,19 @@ func (d *builder) untracked() []nft.Rule {
 // answer about a listed name, in the clear. Conntrack knows them as replies of the route's
 // flows; where it has forgotten those, the tunnel's address tells. Replies to connections
 // that came in by the WAN carry the WAN's mark and go there.
-func (d *builder) notForwarded(r gateway.Route) []nft.Rule {
+func (d *builder) notForwarded(r gateway.Route) []rule.Rule {
 	e := d.Egress[r.Name]
 	if !e.Inbound || !d.wanInbound() {
 		return nil
 	}
-	var rules []nft.Rule
+	var rules []rule.Rule
 	for _, wan := range sortedLinks(d.WANLinks) {
 		for _, link := range d.links(r) {
-			rules = append(rules, nft.NewRule(r.Name+": reply to the box, not forwarded", nft.Iifname(link), nft.Oifname(wan), nft.CtMarkIs(r.Mark), nft.CtReply(), nft.Drop()))
+			rules = append(rules, rule.New(r.Name+": reply to the box, not forwarded", rule.Iifname(link), rule.Oifname(wan), rule.CtMarkIs(r.Mark), rule.CtReply(), rule.Drop()))
 		}
 		for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
 			if a.IsValid() {
-				rules = append(rules, nft.NewRule(r.Name+": to the box, not forwarded", nft.Oifname(wan), nft.DaddrIs(a), nft.Drop()))
+				rules = append(rules, rule.New(r.Name+": to the box, not forwarded", rule.Oifname(wan), rule.DaddrIs(a), rule.Drop()))
 			}
 		}
 	}

@@ -30,15 +30,15 @@ func (s *Store) Prune(ctx context.Context, pair nft.SetPair, listed func(name st
 			if len(candidates) == 0 {
 				break
 			}
-			var taken int
+			var taken int // only read without an error: where ctx has ended, the owner may still write it
 			err := s.do(ctx, func() (err error) {
 				taken, err = s.prune(set, candidates, listed)
 				return err
 			})
-			n += taken
 			if err != nil {
 				return n, fmt.Errorf("prune set %s: %w", ref, err)
 			}
+			n += taken
 			select {
 			case <-ctx.Done():
 				return n, ctx.Err()

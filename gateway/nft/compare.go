@@ -2,20 +2,22 @@ package nft
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 	"golang.org/x/sys/unix"
 )
 
-// encode turns a rule into what the kernel takes: its list of expressions.
+// encodeRule turns a rule into what the kernel takes: its list of expressions.
 // packets and bytes are what its counter begins with.
-func (r Rule) encode(packets, bytes uint64) ([]byte, error) {
+func encodeRule(r rule.Rule, packets, bytes uint64) ([]byte, error) {
 	var b batch
 	for _, p := range r.Parts {
-		for _, e := range p.exprs {
+		for _, e := range p.Exprs {
 			if _, ok := e.(*expr.Counter); ok {
 				e = &expr.Counter{Packets: packets, Bytes: bytes}
 			}
@@ -29,16 +31,16 @@ func (r Rule) encode(packets, bytes uint64) ([]byte, error) {
 	return b.buf, nil
 }
 
-// userData is the comment as nft(8) keeps it.
-func (r Rule) userData() []byte { return userdata.AppendString(nil, userdata.TypeComment, r.Comment) }
+// userData is a rule's comment as nft(8) keeps it.
+func userData(r rule.Rule) []byte { return userdata.AppendString(nil, userdata.TypeComment, r.Comment) }
 
-// same reports whether a rule of the kernel's is the wanted one.
-func (r Rule) same(have ruleState) (bool, error) {
-	want, err := r.encode(0, 0)
+// sameRule reports whether a rule of the kernel's is the wanted one.
+func sameRule(r rule.Rule, have ruleState) (bool, error) {
+	want, err := encodeRule(r, 0, 0)
 	if err != nil {
 		return false, err
 	}
-	return bytes.Equal(have.comment, r.userData()) && slices.Equal(canonical(want), canonical(have.exprs)), nil
+	return bytes.Equal(have.comment, userData(r)) && slices.Equal(canonical(want), canonical(have.exprs)), nil
 }
 
 // nested names the attributes of expressions that hold data or a verdict.
@@ -92,7 +94,7 @@ func canonicalFields(name string, data []byte) []string {
 		}
 		if f := natFlags[name]; f != 0 && a.typ == f {
 			// The kernel itself sets NF_NAT_RANGE_MAP_IPS and _PROTO_SPECIFIED.
-			fields = appendField(fields, native32(be32(a.data)&^3), a.typ)
+			fields = appendField(fields, binary.NativeEndian.AppendUint32(nil, be32(a.data)&^3), a.typ)
 			continue
 		}
 		fields = appendField(fields, a.data, a.typ)

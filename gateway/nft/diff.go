@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables/expr"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +33,7 @@ type plan struct {
 type placedRule struct {
 	chain          string
 	before         uint64
-	rule           Rule
+	rule           rule.Rule
 	packets, bytes uint64 // what its counter begins with
 }
 
@@ -172,11 +173,11 @@ func (c Chain) matches(have chainState) bool {
 // diffRules keeps the rules that a chain begins and ends with, and replaces those
 // between them.
 func (p *plan) diffRules(want Chain, have []ruleState) error {
-	same := func(w Rule, h ruleState) (bool, error) {
-		if w.uses(p.remade) {
+	same := func(w rule.Rule, h ruleState) (bool, error) {
+		if usesSet(w, p.remade) {
 			return false, nil
 		}
-		return w.same(h)
+		return sameRule(w, h)
 	}
 	head := 0
 	for head < len(want.Rules) && head < len(have) {
@@ -211,10 +212,10 @@ func (p *plan) diffRules(want Chain, have []ruleState) error {
 	return nil
 }
 
-// uses reports whether a rule looks up one of the sets.
-func (r Rule) uses(sets map[string]bool) bool {
+// usesSet reports whether a rule looks up one of the sets.
+func usesSet(r rule.Rule, sets map[string]bool) bool {
 	for _, p := range r.Parts {
-		for _, e := range p.exprs {
+		for _, e := range p.Exprs {
 			if l, ok := e.(*expr.Lookup); ok && sets[l.SetName] {
 				return true
 			}
@@ -234,7 +235,7 @@ func (p *plan) carryCounters(have *state) {
 	}
 	for i := range p.newRules {
 		r := &p.newRules[i]
-		if h, ok := old[key{r.chain, string(r.rule.userData())}]; ok && r.rule.KeepCounter {
+		if h, ok := old[key{r.chain, string(userData(r.rule))}]; ok && r.rule.KeepCounter {
 			r.packets, r.bytes = h.counters()
 		}
 	}

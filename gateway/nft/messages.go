@@ -72,7 +72,7 @@ func (b *batch) delChain(table, name string) {
 }
 
 func (b *batch) newRule(table string, p placedRule) error {
-	exprs, err := p.rule.encode(p.packets, p.bytes)
+	exprs, err := encodeRule(p.rule, p.packets, p.bytes)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (b *batch) newRule(table string, p placedRule) error {
 		at := b.open(unix.NFTA_RULE_EXPRESSIONS)
 		b.buf = append(b.buf, exprs...)
 		b.shut(at)
-		b.attr(unix.NFTA_RULE_USERDATA, p.rule.userData())
+		b.attr(unix.NFTA_RULE_USERDATA, userData(p.rule))
 	})
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
 // Table is a whole nft table of family inet as a value: what Desired wants and
@@ -32,7 +33,7 @@ type Chain struct {
 	Type     string // filter, nat, route; "" is a chain that is only jumped to
 	Hook     string
 	Priority int32
-	Rules    []Rule
+	Rules    []rule.Rule
 }
 
 // hookNumbers are the kernel's NF_INET_* hooks.

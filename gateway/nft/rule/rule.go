@@ -1,4 +1,6 @@
-package nft
+// Package rule is nft rules as values: their parts, as nft(8) prints them and as the kernel
+// takes them.
+package rule
 
 import (
 	"encoding/binary"
@@ -16,20 +18,20 @@ type Rule struct {
 	KeepCounter bool // a rule with the same comment that replaces this one starts with its counter's values
 }
 
-// Part is one statement of a rule, as nft(8) prints it and as the kernel takes it.
+// Part is one statement of a rule.
 type Part struct {
-	text  string
-	exprs []expr.Any
+	Text  string     // as nft(8) prints it
+	Exprs []expr.Any // as the kernel takes it
 }
 
-// NewRule makes a rule of its parts. The comment is shown by `nft list`.
-func NewRule(comment string, parts ...Part) Rule { return Rule{Comment: comment, Parts: parts} }
+// New makes a rule of its parts. The comment is shown by `nft list`.
+func New(comment string, parts ...Part) Rule { return Rule{Comment: comment, Parts: parts} }
 
 // String prints the rule as nft(8) does.
 func (r Rule) String() string {
 	words := make([]string, 0, len(r.Parts)+1)
 	for _, p := range r.Parts {
-		words = append(words, p.text)
+		words = append(words, p.Text)
 	}
 	return strings.Join(append(words, fmt.Sprintf("comment %q", r.Comment)), " ")
 }

@@ -1,4 +1,4 @@
-package nft
+package rule
 
 import (
 	"fmt"
@@ -74,13 +74,13 @@ func SaddrIn(f gateway.Family, set string) Part {
 
 // DaddrIn matches destinations that are in all of the sets, which are of one family.
 func DaddrIn(f gateway.Family, sets ...string) Part {
-	p := Part{exprs: protocolFamily(f)}
+	p := Part{Exprs: protocolFamily(f)}
 	for i, name := range sets {
 		if i > 0 {
-			p.text += " "
+			p.Text += " "
 		}
-		p.text += familyWord(f) + " daddr @" + name
-		p.exprs = append(p.exprs, daddr(f), &expr.Lookup{SourceRegister: reg, SetName: name})
+		p.Text += familyWord(f) + " daddr @" + name
+		p.Exprs = append(p.Exprs, daddr(f), &expr.Lookup{SourceRegister: reg, SetName: name})
 	}
 	return p
 }
@@ -245,7 +245,7 @@ func L4Proto(proto string) Part { return Part{"meta l4proto " + proto, l4proto(p
 // L4ProtoOf matches a transport protocol of one family.
 func L4ProtoOf(f gateway.Family, proto string) Part {
 	family := NFProto(f)
-	return Part{family.text + " meta l4proto " + proto, slices.Concat(family.exprs, l4proto(proto))}
+	return Part{family.Text + " meta l4proto " + proto, slices.Concat(family.Exprs, l4proto(proto))}
 }
 
 // Dport matches a transport protocol, udp or tcp, and its destination port.
