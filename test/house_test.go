@@ -31,8 +31,7 @@ const (
 
 // larger are files and packages that are still beyond their limit, and how large they may be.
 // The list only shrinks.
-var larger = map[string]int{
-}
+var larger = map[string]int{}
 
 // mayImport says which packages of ours a package may import, besides itself and what
 // is below it: imports go down only. `*` stands for one folder. What has no line

@@ -96,7 +96,7 @@ func TestDesired(t *testing.T) {
 		has, lack []string
 	}{
 		{
-			name: "a route without links yet is a closed door",
+			name: "a route without links yet is blocked",
 			spec: Spec{Config: config(vpn)},
 			has: []string{`meta mark & 0x7f000000 == 0x01000000 oifname != "lo" counter packets 0 bytes 0 drop comment "vpn: kill switch"`,
 				`ct direction original ct mark & 0x7f000000 == 0x01000000 meta mark set`},

@@ -37,8 +37,8 @@ func TestApplyTwice(t *testing.T) {
 	})
 }
 
-// TestApplyRepairs: whatever somebody does to an ordinary table by hand, the next
-// Apply restores exactly what is wanted, and learned elements stay.
+// TestApplyRepairs: whatever is done to an ordinary table by hand, the next Apply
+// restores exactly what is wanted, and learned elements stay.
 func TestApplyRepairs(t *testing.T) {
 	for _, c := range []struct{ name, by string }{
 		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*excluded.*handle //p' | head -1)`},
@@ -88,7 +88,7 @@ func TestApplyRepairs(t *testing.T) {
 	}
 }
 
-// blocks are the sets and chains of a listing, sorted: what was made anew is listed last.
+// blocks are the sets and chains of a listing, sorted: what was made again is listed last.
 func blocks(list string) []string {
 	b := strings.Split(strings.TrimSuffix(list, "}\n"), "\n\n\t")
 	for i := range b {
@@ -115,7 +115,7 @@ func TestApplyChanges(t *testing.T) {
 		applyTwice(t, k, s)
 		learn(t, k, firewall.Pair(office), time.Hour, "9.9.9.9", "2620:fe::fe")
 		if handle() != before {
-			t.Error("a rule that did not change was made anew")
+			t.Error("a rule that did not change was replaced")
 		}
 
 		s.Config.SetSize = 100
@@ -160,7 +160,7 @@ func TestManyPrefixes(t *testing.T) {
 	}
 }
 
-// TestOwned: while we live nobody touches the table; when we are gone it stays, and the
+// TestOwned: while we live no other program changes the table; when we are gone it stays, and the
 // next one adopts it with all that was learned.
 func TestOwned(t *testing.T) {
 	k := open(t, Options{})

@@ -10,7 +10,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// TestLearnHit: a hit sends and allocates nothing; it stands in the way of every cached answer.
+// TestLearnHit: a hit sends and allocates nothing; every cached answer waits for it.
 func TestLearnHit(t *testing.T) {
 	k := open(t, Options{})
 	apply(t, k, small())
@@ -70,7 +70,7 @@ func benchmarkMiss(b *testing.B, o Options) {
 
 func BenchmarkLearnMiss(b *testing.B)      { benchmarkMiss(b, Options{}) }
 func BenchmarkLearnMissPlain(b *testing.B) { benchmarkMiss(b, Options{Force: nft.ModePlain}) }
-func BenchmarkLearnMissTwins(b *testing.B) {
+func BenchmarkLearnMissReplica(b *testing.B) {
 	benchmarkMiss(b, Options{Force: nft.ModeReplica, NoUpdate: true})
 }
 func BenchmarkLearnMissOld(b *testing.B) { benchmarkMiss(b, Options{NoUpdate: true}) }

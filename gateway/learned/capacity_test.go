@@ -33,7 +33,7 @@ func (f *fulls) seen() []Full {
 func TestRoom(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		if m == nft.ModePlain {
-			return // as twins are, but once
+			return // as a replica is, but once
 		}
 		var told fulls
 		spare := 5 * time.Minute

@@ -33,7 +33,7 @@ func TestChild(t *testing.T) {
 	childTasks[task](t, arg)
 }
 
-// childHolds has the lab's table stand, learns the listed addresses where they are not
+// childHolds applies the lab's table, learns the listed addresses where they are not
 // adopted, says so, and lives until it is killed or its input ends.
 func childHolds(t *testing.T, mode string) {
 	k, err := Open(Options{Table: gateway.TableName, Force: nft.Mode(mode)})
@@ -52,10 +52,10 @@ func childHolds(t *testing.T, mode string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// process is a child that said that it is ready.
+// process is a child that has printed that it is ready.
 type process struct {
-	cmd  *exec.Cmd
-	said string
+	cmd    *exec.Cmd
+	output string
 }
 
 // child starts a copy of the test binary in this namespace and waits for its first
@@ -82,7 +82,7 @@ func child(t *testing.T, task, arg string) process {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "ready") {
-			p.said = lines.Text()
+			p.output = lines.Text()
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return p
 		}

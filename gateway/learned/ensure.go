@@ -41,7 +41,7 @@ func (s *Store) Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duratio
 // Ensure makes sure that the addresses of an answer for a name are in their sets for at
 // least need from now, and returns after the kernel has acknowledged it. An element that
 // would expire before is given want (at least need); none is ever shortened. The name is
-// accounted for as long; an empty one stands for names that are not known, with which an
+// accounted for as long; an empty one means names that are not known, with which an
 // address stays until it lapses.
 //
 // Where all that is so already, as with nearly all answers from a cache, no lock is taken,

@@ -21,7 +21,7 @@ import (
 // paths runs a test with both ways to prolong an element.
 func paths(t *testing.T, test func(t *testing.T, o Options)) {
 	for name, o := range map[string]Options{
-		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: nft.ModePlain}, "twins, add, delete, add": {Force: nft.ModeReplica, NoUpdate: true},
+		"in place": {}, "add, delete, add": {NoUpdate: true}, "plain table": {Force: nft.ModePlain}, "replica, add, delete, add": {Force: nft.ModeReplica, NoUpdate: true},
 	} {
 		t.Run(name, func(t *testing.T) { test(t, o) })
 	}
@@ -245,7 +245,7 @@ func TestFull(t *testing.T) {
 	})
 }
 
-// TestForeignSets: learning into somebody else's table.
+// TestForeignSets: learning into another program's table.
 func TestForeignSets(t *testing.T) {
 	k := open(t, Options{})
 	const theirs = `nft -f - <<END
@@ -287,7 +287,7 @@ END`
 		}
 	}
 	if out := sh(t, "nft list set ip fw a"); !strings.Contains(out, "1.1.1.1") || strings.Contains(out, "1.1.1.1 timeout") {
-		t.Errorf("somebody's permanent element was changed:\n%s", out)
+		t.Errorf("another program's permanent element was changed:\n%s", out)
 	}
 
 	// Their firewall is reloaded: what was learned is back.

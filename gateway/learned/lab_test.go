@@ -22,7 +22,7 @@ import (
 //	vpnbox 192.168.1.5   ── lan1 ┘ (br-lan: lan0, lan1)
 //
 // isp, vpn and vpnbox own the same internet addresses, so that what answers tells
-// which way a packet went. All have fd00:<n>:: twins, and 2606:4700::1, 2620:fe::9.
+// which way a packet went. All have fd00:<n>:: addresses, too, and 2606:4700::1, 2620:fe::9.
 const labScript = `
 ip netns add client; ip netns add guest; ip netns add vpnbox; ip netns add isp; ip netns add vpn
 sysctl -qw net.ipv6.conf.default.accept_dad=0 # or the first seconds have no neighbours
@@ -191,7 +191,7 @@ func connect(t testing.TB, ns, network, from, to string) (f flow, err error) {
 	return f, err
 }
 
-// ask says who answers on the flow, and what address it sees; "" is nobody.
+// ask says who answers on the flow, and what address it sees; "" is no answer.
 func (f flow) ask() string {
 	_ = f.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintln(f, "who?"); err != nil {

@@ -20,7 +20,7 @@ func (s *Store) run() {
 		s.recover()
 		var again chan struct{}
 		if len(s.drift) > 0 || len(s.deferred) > 0 {
-			again = now // but whoever calls has a turn
+			again = now // but calls have their turn
 		}
 		select {
 		case <-again:

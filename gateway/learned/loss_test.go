@@ -88,7 +88,7 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// TestLossWhileRestoring: what others take away while a loss is put back is put back
+// TestLossWhileRestoring: what is deleted while a loss is put back is put back
 // after it. A large prefix set makes that long enough to be met.
 func TestLossWhileRestoring(t *testing.T) {
 	k := open(t, Options{Force: nft.ModePlain})
@@ -147,12 +147,12 @@ func TestElementsByOthers(t *testing.T) {
 	eventually(t, restored, func() bool { left, _ := k.Remaining(vpn.Set4, addr("7.7.7.7")); return about(left, 10*time.Minute) })
 	learn(t, k, vpn, time.Hour, "7.7.7.7")
 	if got := inKernel(t, k, vpn.Set4, "7.7.7.7"); !about(got, time.Hour) {
-		t.Errorf("somebody's element is prolonged to %v", got)
+		t.Errorf("another program's element is prolonged to %v", got)
 	}
 }
 
 // TestLossWhileLearning: everything that Learn has acknowledged is in the kernel in
-// the end, however often others take it away in between.
+// the end, however often other programs delete it in between.
 func TestLossWhileLearning(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		if m == nft.ModeOwned {

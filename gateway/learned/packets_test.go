@@ -126,7 +126,7 @@ func TestPacketsNeverRerouted(t *testing.T) {
 
 // TestPacketsClosedDoor: with the route's table gone the main table leads to the WAN;
 // not one packet takes it, forwarded or own, new flow or old.
-func TestPacketsClosedDoor(t *testing.T) {
+func TestPacketsKillSwitch(t *testing.T) {
 	lab(t)
 	k := open(t, Options{})
 	apply(t, k, labSpec())
@@ -153,7 +153,7 @@ END`)
 	}
 	for _, by := range []string{"for f in -4 -6; do ip $f route flush table 7201; ip $f route del unreachable default metric 4294967295 table 7201 2>/dev/null || :; done", "ip link set tun0 down", "ip link del tun0"} {
 		sh(t, "%s", by)
-		var asking sync.WaitGroup // nobody answers: all wait at the same time
+		var asking sync.WaitGroup // without answers: all wait at the same time
 		for _, c := range open[:2] {
 			asking.Go(func() {
 				if got := c.ask(); got != "" {
@@ -184,7 +184,7 @@ END`)
 	}
 }
 
-// TestPacketsInbound: connections that come in by the tunnel or the WAN are answered
+// TestPacketsInbound: connections that come in through the tunnel or from the WAN are answered
 // by it, from lan servers and by the box, though the main table says otherwise.
 func TestPacketsInbound(t *testing.T) {
 	lab(t)
@@ -223,7 +223,7 @@ func TestPacketsInbound(t *testing.T) {
 	}
 }
 
-// TestPacketsFallBack: while a route with on_down: wan is down, new flows go by the WAN
+// TestPacketsFallBack: while a route with on_down: wan is down, new flows go via the WAN
 // and its own flows stay closed; when it is up again, the WAN's flows stay there.
 func TestPacketsFallBack(t *testing.T) {
 	lab(t)
@@ -247,7 +247,7 @@ func TestPacketsFallBack(t *testing.T) {
 	down.Down = true
 	s.Egress = map[string]firewall.Egress{"vpn": down}
 	applyTwice(t, k, s)
-	fallen := map[string]flow{}
+	fellBack := map[string]flow{}
 	for _, f := range families {
 		expect(t, "client", f.listed, "isp "+f.client)
 		if got := old[f.name+"udp"].ask(); got != "" {
@@ -257,7 +257,7 @@ func TestPacketsFallBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fallen[f.name] = c
+		fellBack[f.name] = c
 	}
 	sh(t, "ip route add default via 10.2.0.1 dev tun0 table 7201; ip -6 route add default via fd00:a::1 dev tun0 table 7201")
 	down.Down = false
@@ -265,7 +265,7 @@ func TestPacketsFallBack(t *testing.T) {
 	applyTwice(t, k, s)
 	for _, f := range families {
 		expect(t, "client", f.listed, "vpn "+f.tunnel)
-		if got := fallen[f.name].ask(); got != "isp "+f.client {
+		if got := fellBack[f.name].ask(); got != "isp "+f.client {
 			t.Errorf("%s: a flow of the WAN is answered by %q", f.name, got)
 		}
 		if got := old[f.name+"tcp"].ask(); got != "vpn "+f.tunnel {
@@ -275,7 +275,7 @@ func TestPacketsFallBack(t *testing.T) {
 }
 
 // TestPacketsSharedLink: the next hop is a host on lan. Replies come in by lan, too, and
-// must not be sent back out; other packets on that link are nobody's to translate.
+// must not be sent back out; other packets on that link must not be translated.
 func TestPacketsSharedLink(t *testing.T) {
 	lab(t)
 	k := open(t, Options{})
@@ -383,13 +383,13 @@ func TestPacketsErrors(t *testing.T) {
 		// /128 of the main table, which suppress_prefixlength does not hide.
 		out, _ := try("ip netns exec client ping -c 2 -i 0.2 -W 0.4 -M do -s 1350 %s", f.listed)
 		if !strings.Contains(out, "mtu") && !strings.Contains(out, "too long") {
-			t.Errorf("%s: nobody says that the packet is too big:\n%s", f.name, out)
+			t.Errorf("%s: no error says that the packet is too big:\n%s", f.name, out)
 		}
 	}
 	sh(t, "ip route del default via 10.2.0.1 table 7201; ip -6 route del default via fd00:a::1 table 7201")
 	for _, f := range families {
 		if out, _ := try("ip netns exec client ping -c 2 -i 0.2 -W 0.4 %s", f.listed); !strings.Contains(strings.ToLower(out), "unreachable") {
-			t.Errorf("%s: nobody says that there is no way out:\n%s", f.name, out)
+			t.Errorf("%s: no error says that it is unreachable:\n%s", f.name, out)
 		}
 	}
 }

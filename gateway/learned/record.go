@@ -45,7 +45,7 @@ func (r *record) knows(id uint64, until int64) bool {
 }
 
 // withName returns the record with one more name, or with a later end of one that it has.
-// An empty name stands for names that are not known.
+// An empty name means names that are not known.
 func (r record) withName(n nameRef, now int64) record {
 	if len(r.names) > 0 && r.namesEnd <= now {
 		r.unknown = true // all its names have lapsed, and it is still in the set

@@ -60,7 +60,7 @@ func publicResolvers(t *testing.T) {
 
 func at(a string, port int) string { return netip.AddrPortFrom(addr(a), uint16(port)).String() }
 
-// wantRefused wants that nobody listens there, and that the client hears so at once.
+// wantRefused wants that no program listens there, and that the client is told so at once.
 func wantRefused(t *testing.T, ns, to string) {
 	t.Helper()
 	if _, err := connect(t, ns, "tcp", "", to); !errors.Is(err, unix.ECONNREFUSED) {
@@ -81,7 +81,7 @@ func wantRefused(t *testing.T, ns, to string) {
 	}
 }
 
-// TestPacketsRedirected: a question to a resolver on the internet is answered by the box,
+// TestPacketsRedirected: a query to a resolver on the internet is answered by the box,
 // and the answer comes from where the client sent it; also where that address is routed.
 func TestPacketsRedirected(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
@@ -130,8 +130,8 @@ func TestPacketsRedirected(t *testing.T) {
 	})
 }
 
-// TestPacketsRedirectedElsewhere: a listener on one address and another port is sent
-// questions by that address, and one on the loopback address or of DoT is none.
+// TestPacketsRedirectedElsewhere: a listener on one address and another port gets
+// the queries at that address, and one on the loopback address or of DoT is none.
 func TestPacketsRedirectedElsewhere(t *testing.T) {
 	lab(t)
 	publicResolvers(t)
@@ -149,8 +149,8 @@ func TestPacketsRedirectedElsewhere(t *testing.T) {
 	}
 }
 
-// TestPacketsSentOnByOthers: somebody else's rule sends questions on to a resolver on
-// lan. That the address they were sent to is routed closes no door on them.
+// TestPacketsSentOnByOthers: another program's rule redirects queries to a resolver on
+// lan. The kill switch does not drop them although the address they were sent to is routed.
 func TestPacketsSentOnByOthers(t *testing.T) {
 	lab(t)
 	serve(t, "guest", addr("192.168.2.10"), 53)

@@ -17,14 +17,14 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// twinList is the twin's listing as if it were the ordinary table's.
-func twinList(t *testing.T) string {
+// replicaList is the replica's listing as if it were the ordinary table's.
+func replicaList(t *testing.T) string {
 	t.Helper()
 	out := sh(t, "nft list table inet nameroute_replica | sed '/flags owner/d; s/nameroute_replica.*{.*/nameroute {/'")
 	return strings.Replace(out, "{\n\n", "{\n", 1)
 }
 
-func TestTwins(t *testing.T) {
+func TestReplica(t *testing.T) {
 	var told losses
 	k := open(t, Options{Force: nft.ModeReplica, OnLoss: told.add})
 	if !k.Features().Owner {
@@ -32,7 +32,7 @@ func TestTwins(t *testing.T) {
 	}
 	applyTwice(t, k, full())
 	want := firewall.Desired(full()).String()
-	for name, got := range map[string]string{"ordinary": listTable(t), "owned": twinList(t)} {
+	for name, got := range map[string]string{"ordinary": listTable(t), "owned": replicaList(t)} {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s table, -want +got:\n%s", name, diff)
 		}
@@ -51,11 +51,11 @@ func TestTwins(t *testing.T) {
 	}
 	both()
 	if out, err := try("nft delete table inet nameroute_replica"); err == nil {
-		t.Errorf("the twin can be deleted: %s", out)
+		t.Errorf("the replica can be deleted: %s", out)
 	}
 	for i, by := range []string{"nft flush ruleset", "nft delete table inet nameroute", "nft flush chain inet nameroute classify"} {
 		sh(t, "%s", by)
-		t.Logf("%s: whole again after %v", by, wholeAgain(t, "8.8.8.8", "2606:4700::1"))
+		t.Logf("%s: restored after %v", by, awaitRestored(t, "8.8.8.8", "2606:4700::1"))
 		eventually(t, 10*restored, func() bool { return len(told.seen()) > i })
 		learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1")
 		both()
@@ -89,26 +89,26 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// TestStaleTwin: a ruleset that was stored with both twins and loaded again has a
-// second table that is nobody's. It must not go on routing what we let go.
-func TestStaleTwin(t *testing.T) {
+// TestStaleTwin: a ruleset that was stored with both copies and loaded again has a
+// second table without an owner. It must not go on routing what we let go.
+func TestStaleReplica(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		k := open(t, Options{Force: m})
 		sh(t, "nft add table inet nameroute_replica; nft add set inet nameroute_replica vpn4 '{ type ipv4_addr; flags timeout; }'")
 		applyTwice(t, k, small())
 		out, err := try("nft list set inet nameroute_replica vpn4; nft add table inet nameroute_replica")
 		if err == nil {
-			t.Errorf("the stale twin is still there:\n%s", out)
+			t.Errorf("the stale replica is still there:\n%s", out)
 		}
-		if stands, err := nft.TableExists(gateway.TableName); !stands || err != nil {
-			t.Errorf("stands %v, %v", stands, err)
+		if exists, err := nft.TableExists(gateway.TableName); !exists || err != nil {
+			t.Errorf("exists %v, %v", exists, err)
 		}
 	})
 }
 
 // TestTwinsOfMany: a flush takes only one of many elements' two places, and a broken
 // socket only the other.
-func TestTwinsOfMany(t *testing.T) {
+func TestReplicaOfMany(t *testing.T) {
 	var told losses
 	k := open(t, Options{Force: nft.ModeReplica, OnLoss: told.add})
 	apply(t, k, small())
@@ -131,7 +131,7 @@ func TestTwinsOfMany(t *testing.T) {
 	}
 }
 
-// TestStoppedTwice: what a door of two tables stopped is counted once.
+// TestStoppedTwice: what the kill switch of two tables dropped is counted once.
 func TestStoppedTwice(t *testing.T) {
 	k := open(t, Options{Force: nft.ModeReplica})
 	apply(t, k, small())
@@ -146,7 +146,7 @@ func TestStoppedTwice(t *testing.T) {
 }
 
 // TestPacketsTwins: everything that a packet can meet, it can meet twice.
-func TestPacketsTwins(t *testing.T) {
+func TestPacketsReplica(t *testing.T) {
 	lab(t)
 	k := open(t, Options{Force: nft.ModeReplica})
 	s := labSpec()
@@ -166,8 +166,8 @@ func TestPacketsTwins(t *testing.T) {
 }
 
 // TestLossUnderTraffic: others flush the ruleset and our process is killed, again and
-// again, while new flows start all the time: not one packet leaves by the WAN. Twins
-// promise that for losses one at a time: each waits until they are two again.
+// again, while new flows start all the time: not one packet leaves via the WAN. A replica
+// promises that for losses one at a time: each waits until they are two again.
 func TestLossUnderTraffic(t *testing.T) {
 	for _, m := range []nft.Mode{nft.ModeOwned, nft.ModeReplica} {
 		t.Run(string(m), func(t *testing.T) {
@@ -190,12 +190,12 @@ func TestLossUnderTraffic(t *testing.T) {
 			for range 4 {
 				for range 3 {
 					sh(t, "nft flush ruleset")
-					back = append(back, wholeAgain(t, families[0].listed, families[1].listed))
+					back = append(back, awaitRestored(t, families[0].listed, families[1].listed))
 				}
 				p.kill()
-				time.Sleep(20 * time.Millisecond) // traffic, while nobody is there to mend anything
-				if p = child(t, "hold", string(m)); p.said != "ready 2" {
-					t.Errorf("of 2 addresses adopted: %s", p.said)
+				time.Sleep(20 * time.Millisecond) // traffic, while there is no process to restore anything
+				if p = child(t, "hold", string(m)); p.output != "ready 2" {
+					t.Errorf("of 2 addresses adopted: %s", p.output)
 				}
 				if got := long.ask(); got != "vpn 10.2.0.2" {
 					t.Errorf("the long flow is answered by %q", got)
@@ -217,23 +217,23 @@ func TestLossUnderTraffic(t *testing.T) {
 			if median := back[len(back)/2]; median > restored {
 				t.Errorf("after a flush it took %v until all was there again, want at most %v: %v", median, restored, back)
 			}
-			t.Logf("%d packets, by the tunnel: %s; whole again after %v", sent.Load(), packets("vpn"), back)
+			t.Logf("%d packets, by the tunnel: %s; restored after %v", sent.Load(), packets("vpn"), back)
 		})
 	}
 }
 
-// wholeAgain waits until our ordinary table has its door and these elements, and
+// wholeAgain waits until our ordinary table has these elements, and
 // returns how long that took. One that is late by ten times fails the test at once.
-func wholeAgain(t *testing.T, addrs ...string) time.Duration {
+func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for {
-		whole := true
+		all := true
 		for _, a := range addrs {
-			whole = whole && has(t, *vpn.Of(addr(a)), a)
+			all = all && has(t, *vpn.Of(addr(a)), a)
 		}
 		took := time.Since(began)
-		if whole {
+		if all {
 			return took.Round(10 * time.Microsecond)
 		}
 		if took > 10*restored {

@@ -19,8 +19,8 @@ import (
 func TestOutOfFiles(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		open(t, Options{Force: m}) // skips what this kernel cannot, and cleans up
-		if p := child(t, "starve", string(m)); p.said != "ready" {
-			t.Error(p.said)
+		if p := child(t, "starve", string(m)); p.output != "ready" {
+			t.Error(p.output)
 		}
 	})
 }

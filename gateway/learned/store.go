@@ -196,8 +196,8 @@ func (s *Store) isOurs(ref nft.SetRef) bool {
 }
 
 // CheckSets tells whether addresses can be learned into a pair of sets of other tables,
-// as nft.CheckSets does, and from now on follows them: when they are emptied or made
-// anew, what was learned is put back.
+// as nft.CheckSets does, and from now on follows them: when they are emptied or
+// replaced, what was learned is put back.
 func (s *Store) CheckSets(ctx context.Context, pair nft.SetPair) error {
 	if err := s.nft.CheckSets(pair); err != nil {
 		return err

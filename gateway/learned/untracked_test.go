@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// TestPacketsPassedOn: somebody takes the tunnel's address off the box while an answer to
+// TestPacketsPassedOn: the tunnel's address is removed from the box while an answer to
 // the box is under way. It is not passed on by the WAN, in the clear; not even when
 // conntrack has forgotten the question.
 func TestPacketsPassedOn(t *testing.T) {

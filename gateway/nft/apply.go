@@ -29,7 +29,7 @@ type tableCopy struct {
 }
 
 // Begin reads the table but for what its interval sets hold. With replace everything is
-// made anew, whatever is there.
+// made again, whatever is there.
 //
 // Where other programs deleted the ordinary one of two copies, the application is
 // Partial: it puts that one back before anything else is read, which may take long, and

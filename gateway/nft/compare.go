@@ -53,9 +53,9 @@ var nested = map[string][]uint16{
 // natFlags names the flags of what translates.
 var natFlags = map[string]uint16{"nat": unix.NFTA_NAT_FLAGS, "redir": unix.NFTA_REDIR_FLAGS}
 
-// canonical lists a rule's expressions in one form, whoever wrote them: attributes
+// canonical lists a rule's expressions in one form, whichever program wrote them: attributes
 // sorted, flags of their types gone, those that are zero left out (the kernel
-// reports defaults that nobody sent), counters without their values.
+// reports defaults that were not sent), counters without their values.
 func canonical(exprs []byte) []string {
 	var out []string
 	for _, e := range attrs(exprs) {

@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// TestNoBuffers: replies that nobody fetched fill the socket's buffer, and the kernel
+// TestNoBuffers: replies that were not read fill the socket's buffer, and the kernel
 // drops the next ones (ENOBUFS). The connection says that it broke, and can be reopened.
 func TestNoBuffers(t *testing.T) {
 	netlab.Need(t, "nft")

@@ -8,7 +8,7 @@ import (
 )
 
 // TableExists reports whether a table of family inet, or its replica, is in the kernel,
-// whoever made it. It needs no privilege and changes nothing.
+// whichever program made it. It needs no privilege and changes nothing.
 func TableExists(name string) (bool, error) {
 	r, err := openReader()
 	if err != nil {
@@ -39,7 +39,7 @@ type RuleCounter struct {
 	Counter
 }
 
-// ReadCounters reads the counters of the rules of a table and of its replica, whoever
+// ReadCounters reads the counters of the rules of a table and of its replica, whichever program
 // owns them. Without a table there are none.
 func ReadCounters(table string) ([]RuleCounter, error) {
 	r, err := openReader()

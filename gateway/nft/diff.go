@@ -10,8 +10,8 @@ import (
 
 // plan is the difference between what the kernel has and what is wanted.
 type plan struct {
-	drop    bool   // delete the table, which nobody wants; nothing else then counts
-	replace bool   // delete the kernel's table and make it anew, in one transaction
+	drop    bool   // delete the table, which has no use; nothing else then counts
+	replace bool   // delete the kernel's table and make it again, in one transaction
 	fresh   bool   // the table is not there, or is replaced: everything is new
 	adopt   bool   // take over the table that a dead owner left
 	wake    bool   // the table is dormant
@@ -54,7 +54,7 @@ func (p *plan) changes() int {
 }
 
 // diff computes the plan. flags are the table flags that are wanted, port is the
-// writing socket's. With replace everything is made anew. It is pure.
+// writing socket's. With replace everything is made again. It is pure.
 func diff(have *state, want *Table, flags, port uint32, replace bool) (*plan, error) {
 	p := &plan{remade: map[string]bool{}, flags: flags}
 	p.tableFlags(have.table, port, replace)
@@ -76,7 +76,7 @@ func diff(have *state, want *Table, flags, port uint32, replace bool) (*plan, er
 	return p, nil
 }
 
-// tableFlags decides what becomes of the table itself. The kernel lets nobody add
+// tableFlags decides what becomes of the table itself. The kernel lets no program add
 // the owner flag to an ordinary table (EOPNOTSUPP), only to an orphan.
 func (p *plan) tableFlags(have tableState, port uint32, replace bool) {
 	switch {

@@ -64,7 +64,7 @@ func (s *socket) close() error { return s.conn.Close() }
 
 // transact sends a batch and waits until the kernel has committed it. A refusal
 // means that nothing of it took effect and the socket is fine; ErrBroken that
-// the socket must be opened anew.
+// the socket must be reopened.
 func (s *socket) transact(b *batch) error {
 	if b.empty() {
 		return nil
