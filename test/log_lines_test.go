@@ -82,7 +82,7 @@ func TestLogLines(t *testing.T) {
 					t.Errorf("an attribute in the message: %s", line)
 				}
 			}
-			for _, want := range []string{"nameroute", "sidecar", "updater", "lists", "resolver", "plugin/errors"} {
+			for _, want := range []string{"nameroute", "sidecar", "dataplane", "updater", "lists", "resolver", "plugin/errors"} {
 				if !parts[want] {
 					t.Errorf("no line of part %s; there are %v", want, slices.Sorted(maps.Keys(parts)))
 				}

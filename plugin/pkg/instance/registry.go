@@ -132,7 +132,7 @@ func open(cfg *gateway.Config) (*binding, error) {
 		return nil, fmt.Errorf("open the dataplane of %s: %w", cfg.File, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	saved := names.Persist(ctx, aliases.File(registry.state), slog.Default().With("part", "aliases"))
+	saved := names.Persist(ctx, aliases.File(registry.state), slog.Default())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
 	return &binding{dataplane: d, aliases: names, close: func() error {

@@ -54,20 +54,20 @@ type process struct {
 	group   group
 	began   time.Time
 
-	reloads  *reloads
+	reloads  *reloadQueue
 	quit     chan error             // how `down` went
 	alive    chan struct{}          // the main loop reads it whenever it is idle
 	ending   atomic.Bool            // `down` is at work
 	changing sync.Mutex             // a reload or `down` is at work
 	inUse    atomic.Pointer[files]  //
-	seen     atomic.Pointer[digest] // of the files when they were last read
+	lastRead atomic.Pointer[digest] // what the files held when they were last read
 	failing  atomic.Bool            // they are not in use
 }
 
 func newProcess(o Options) *process {
 	return &process{
 		o: o, log: logging.New("nameroute"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
-		group: group{ended: make(chan error, 1)}, reloads: newReloads(), quit: make(chan error, 1), alive: make(chan struct{}),
+		group: group{ended: make(chan error, 1)}, reloads: newReloadQueue(), quit: make(chan error, 1), alive: make(chan struct{}),
 	}
 }
 
@@ -132,7 +132,7 @@ func (p *process) checkPorts(f *files) error {
 // start starts the parts and returns when all are ready.
 func (p *process) start(ctx context.Context, f *files) error {
 	p.inUse.Store(f)
-	p.saw(f.read)
+	p.markRead(f.read)
 	if err := p.compose(f); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (p *process) compose(f *files) error {
 	var table <-chan struct{} // closed when the nft table exists; nil: another process makes it
 	if p.o.has(control.DNS) {
 		plane = newDataplane(p.o, f)
-		dns = newResolver(p.o.Paths, f, plane, p.look, p.fallBack)
+		dns = newResolver(p.o.Paths, f, plane, p.checkChanges, p.fallBack)
 		table = dns.Ready()
 	}
 	if p.o.has(control.Gateway) {
@@ -238,7 +238,7 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 			return nil
 		case <-p.alive:
 		case <-hangup:
-			p.reloads.ask()
+			p.reloads.request()
 		case <-p.reloads.due:
 			p.serveReload()
 		case err := <-p.group.ended:

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// CoreDNS's reload plugin registers these two metrics and, as it restarts nothing here,
-// never moves them. Whoever has rules on them has them moved by us.
+// CoreDNS's reload plugin registers these two metrics but never changes them here, because
+// it restarts nothing. We do, so that existing alerts on them work.
 var (
 	reloadFailed = registered(prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "coredns", Subsystem: "reload", Name: "failed_total",
@@ -21,7 +21,7 @@ var (
 	}, []string{"hash", "value"}))
 )
 
-// registered is the collector of that description that is registered already, or this one.
+// registered returns the collector that is registered for the same metric, or this one.
 func registered[C prometheus.Collector](c C) C {
 	var already prometheus.AlreadyRegisteredError
 	if errors.As(prometheus.Register(c), &already) {
@@ -32,7 +32,7 @@ func registered[C prometheus.Collector](c C) C {
 	return c
 }
 
-// countRestart notes the Corefile that is served now, with what it imports.
+// countRestart records the Corefile that is served now, with what it imports.
 func countRestart(corefile []byte) {
 	sum := sha512.Sum512(corefile)
 	reloadVersion.Reset()

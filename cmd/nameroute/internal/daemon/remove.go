@@ -18,9 +18,9 @@ import (
 // downTimeout bounds the wait for processes that were asked to end.
 const downTimeout = 15 * time.Second
 
-// Remove takes out what earlier processes left; what was asked to end has left
-// nothing, but one half may have been killed while the other ran. It needs no
-// gateway.yaml: everything of ours in the kernel carries a mark of its own.
+// Remove removes from the kernel what earlier processes left in it. Processes that were
+// asked to go down left nothing, but a part may have been killed while another one ran.
+// It needs no gateway.yaml: everything of ours carries a mark of its own.
 func Remove(ctx context.Context, p paths.Paths) error {
 	if err := privilege.Need(); err != nil {
 		return err

@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// fewCores is up to how many cores one is easily left with none that is free.
+	// fewCores is the number of cores up to which all of them are easily busy.
 	fewCores = 4
-	// spareThreads is how many threads more than cores run Go code then.
+	// spareThreads is the number of threads beyond the cores that run Go code then.
 	spareThreads = 2
 )
 
-// addThreads makes room for answers while lists are compiled and memory is collected, which
-// on a machine with two cores take both. Go would look for packets 10 ms later
-// (runtime/proc.go, sysmon); the kernel shares out cores by the millisecond. GOMAXPROCS in the
-// environment overrules it.
+// addThreads keeps answers fast while lists are compiled and memory is collected, which
+// use both cores of a machine with two. With as many threads as cores, the Go scheduler
+// polls the network up to 10 ms late (runtime/proc.go, sysmon); the kernel's scheduler
+// switches threads within milliseconds. GOMAXPROCS in the environment takes precedence.
 func addThreads() {
 	if n := runtime.GOMAXPROCS(0); n <= fewCores && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(n + spareThreads)

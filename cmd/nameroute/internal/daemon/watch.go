@@ -10,28 +10,28 @@ import (
 )
 
 const (
-	// watchSettle is the quiet after a change before the files are read: an editor
-	// writes more than once.
+	// watchSettle is how long the files must be unchanged before they are read: editors
+	// write more than once.
 	watchSettle = 300 * time.Millisecond
-	// watchPoll finds what no notice told of. It is also how often files that could not
-	// be taken up are tried again.
+	// watchPoll is the interval of polling, which finds what inotify misses, and of retries
+	// of files that failed.
 	watchPoll = 30 * time.Second
 )
 
-// saw notes what lay there when the files were last read.
-func (p *process) saw(sum digest) { p.seen.Store(&sum) }
+// markRead records what the files held when they were last read.
+func (p *process) markRead(d digest) { p.lastRead.Store(&d) }
 
-// look asks for a reload where gateway.yaml, the Corefile or a file that it imports is
-// another than when they were last read, right or wrong.
-func (p *process) look() {
+// checkChanges requests a reload if gateway.yaml, the Corefile or a file that it imports
+// has changed since they were last read, valid or not.
+func (p *process) checkChanges() {
 	raw := p.loader.now()
-	if seen := p.seen.Load(); seen != nil && raw.hash() != *seen {
-		p.reloads.ask()
+	if last := p.lastRead.Load(); last != nil && raw.hash() != *last {
+		p.reloads.request()
 	}
 }
 
-// watchFiles looks whenever something happens beside the files. Lists and providers'
-// files are watched by who reads them. It returns when ctx ends.
+// watchFiles checks the files whenever something happens in their directories. Lists and
+// providers' files are watched by their readers. It returns when ctx ends.
 func (p *process) watchFiles(ctx context.Context) {
 	go p.retryFailed(ctx)
 	var imports []string // of the last Corefile whose imports could be read
@@ -51,11 +51,11 @@ func (p *process) watchFiles(ctx context.Context) {
 		Warn: func(err error) {
 			p.log.Warn("configuration files cannot be watched, polling them every 30 s", "error", err)
 		},
-	}, p.look)
+	}, p.checkChanges)
 }
 
-// importsOf are the files that a Corefile imports, and in each folder that its
-// patterns reach into one for those that may come.
+// importsOf returns the files that a Corefile imports, and a pattern for each directory
+// in which further files would be imported.
 func importsOf(t *corefile.Text) []string {
 	files := append([]string(nil), t.Files...)
 	for _, dir := range t.Dirs {
@@ -64,8 +64,8 @@ func importsOf(t *corefile.Text) []string {
 	return files
 }
 
-// retryFailed has files that could not be used tried again: what they name, such as
-// a list, may be there by now.
+// retryFailed retries files that failed: what they name, such as a list, may exist by
+// now.
 func (p *process) retryFailed(ctx context.Context) {
 	poll := time.NewTicker(watchPoll)
 	defer poll.Stop()

@@ -8,18 +8,18 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// tell sends systemd a state. Where no systemd started us it does nothing.
+// notify sends systemd a state. It does nothing in a process that systemd did not start.
 func (p *process) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		p.log.Warn("systemd cannot be notified", "state", state, "error", err)
 	}
 }
 
-// reloading is what systemd wants to hear before a reload; READY=1 ends it.
+// reloading returns the state before a reload, which READY=1 ends.
 func reloading() string { return daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec() }
 
-// feedWatchdog tells systemd's watchdog that this process answers, for as long as it
-// does. It returns at once where the unit has no WatchdogSec=, else when ctx ends.
+// feedWatchdog feeds systemd's watchdog for as long as this process responds. It returns
+// at once if the unit has no WatchdogSec=, else when ctx ends.
 func (p *process) feedWatchdog(ctx context.Context) {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -33,7 +33,7 @@ func (p *process) feedWatchdog(ctx context.Context) {
 	for _, m := range p.members {
 		checks = append(checks, m.Check)
 	}
-	pause := limit / 4 // several misses in a row, not one, end the process
+	pause := limit / 4 // one failed check does not end the process
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,7 +50,7 @@ func (p *process) feedWatchdog(ctx context.Context) {
 	}
 }
 
-// within runs the checks with one limit for all of them.
+// within runs the checks, all of them within one limit.
 func within(ctx context.Context, limit time.Duration, checks []func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -66,7 +66,7 @@ func TestWatchdogFollowsMainLoop(t *testing.T) {
 			t.Fatal("the watchdog is not fed while the main loop turns")
 		}
 	}
-	select { // nobody takes from p.alive any more: the loop is stuck
+	select { // p.alive is read no more: the loop is stuck
 	case s := <-heard:
 		t.Errorf("the watchdog was fed by a process that is stuck: %q", s)
 	case <-time.After(2 * limit):
@@ -84,7 +84,7 @@ func TestWatchdogNotAsked(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second):
-		t.Fatal("it feeds a watchdog that nobody asked for")
+		t.Fatal("it feeds a watchdog that the unit does not have")
 	}
 }
 
@@ -95,7 +95,7 @@ func serveChaos(t *testing.T, network string, l net.Listener, c net.PacketConn) 
 	s := &dns.Server{Net: network, Listener: l, PacketConn: c, NotifyStartedFunc: func() { close(up) }}
 	s.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if q.Question[0].Qclass != dns.ClassCHAOS {
-			t.Errorf("a question that may reach an upstream: %v", q.Question[0])
+			t.Errorf("a query that may reach an upstream: %v", q.Question[0])
 		}
 		if err := w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused)); err != nil {
 			t.Error(err)
@@ -116,7 +116,7 @@ func TestListenersAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	silent, err := net.ListenPacket("udp", "127.0.0.1:0") // as DNS over QUIC to a plain question
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0") // as DNS over QUIC does with a plain query
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// build makes the lab and the user's two files.
+// build builds the lab and writes the user's two files.
 func (d *demo) build() {
 	d.title("A home network, built of network namespaces on this machine")
 	d.quote(`client ──── box ════ ISP ──── internet
              │                  │
              └── wg0 ─────── VPN server      (a WireGuard that is not ours)`)
-	d.lab = netlab.New(stage{d}, netlab.Options{GoResolvers: true})
+	d.lab = netlab.New(labT{d}, netlab.Options{GoResolvers: true})
 	d.lab.Box.WriteFiles(netlab.Setup{})
 	d.lab.Box.Write("gateway.yaml", fmt.Sprintf(`lan: [br-lan]
 routes:
@@ -51,35 +51,35 @@ func (d *demo) run() {
 	d.title("nameroute run")
 	began := time.Now()
 	d.start()
-	d.say("The nft table stands, the tunnel is up and it answers, after %d ms.", time.Since(began).Milliseconds())
+	d.say("The nft table exists, the tunnel is up and queries are answered, after %d ms.", time.Since(began).Milliseconds())
 	d.quote(d.lab.Box.Run("ip", "rule"))
 }
 
 func (d *demo) listedName() {
 	name := d.names.listed[0]
-	d.title("The client asks for a listed name: %s", name)
+	d.title("The client queries a listed name: %s", name)
 	d.lab.Reset()
 	addrs := d.ask(name)
-	d.say("The answer: %s. Before it left the box, the kernel had:", join(addrs))
+	d.say("The answer: %s. Before it left the box, the kernel had these elements:", join(addrs))
 	for _, set := range []string{"vpn4", "vpn6"} {
 		d.quote(d.lab.Box.Run("nft", "list", "set", "inet", "nameroute", set))
 	}
 	egresses := d.egresses(d.lab.Client, addrs, 2*time.Second)
 	held := len(addrs) == 2 && only(egresses, netlab.ViaVPN)
 	d.claim(held, "A listed name takes the tunnel, IPv4 and IPv6", "%s", described(egresses))
-	d.claim(d.clear() == 0, "Nothing of it is seen in the clear at the ISP", "%d packets in the clear, %d inside the tunnel",
+	d.claim(d.clear() == 0, "The ISP sees none of it in the clear", "%d packets in the clear, %d inside the tunnel",
 		d.clear(), len(d.lab.ISP.Encrypted()))
 	inside := true
 	for _, q := range d.lab.World.Queries(name) {
 		inside = inside && q.Egress == netlab.ViaVPN
 	}
-	d.claim(inside, "Its resolver was asked through the tunnel", "%d questions", len(d.lab.World.Queries(name)))
+	d.claim(inside, "Its resolver was queried through the tunnel", "%d queries", len(d.lab.World.Queries(name)))
 	egresses = d.egresses(d.lab.Box.Host, addrs, 2*time.Second)
-	d.claim(only(egresses, netlab.ViaVPN), "The box's own programs take the tunnel to it too", "%s", described(egresses))
+	d.claim(only(egresses, netlab.ViaVPN), "The box's own programs reach it through the tunnel too", "%s", described(egresses))
 }
 
 func (d *demo) otherName() {
-	d.title("The client asks for a name on no list: %s", d.names.other)
+	d.title("The client queries a name on no list: %s", d.names.other)
 	d.lab.Reset()
 	addrs := d.ask(d.names.other)
 	egresses := d.egresses(d.lab.Client, addrs, 2*time.Second)
@@ -88,10 +88,10 @@ func (d *demo) otherName() {
 		described(egresses), d.clear(addrs...))
 }
 
-// freshNames is the race that sets filled after the answer lose.
+// freshNames shows the race that programs lose which fill their sets after the answer.
 func (d *demo) freshNames() {
 	const n = 100
-	d.title("%d fresh names below it, each connected to in the instant of its answer", n)
+	d.title("%d new names below it, each connected to the moment it is answered", n)
 	d.lab.Reset()
 	egresses := map[netlab.Egress]int{}
 	for i := range n {
@@ -100,21 +100,21 @@ func (d *demo) freshNames() {
 			egresses[egress] += k
 		}
 	}
-	d.claim(egresses[netlab.ViaVPN] == n, "No race: none of them slips out by the WAN", "%s, %d packets in the clear", described(egresses), d.clear())
+	d.claim(egresses[netlab.ViaVPN] == n, "No race: none of them leaves via the WAN", "%s, %d packets in the clear", described(egresses), d.clear())
 }
 
-// bypasses is what lists alone do not catch.
+// bypasses shows what lists alone do not catch.
 func (d *demo) bypasses() {
 	name := "www." + d.names.listed[0]
 	d.title("No bypass: aliases and the hints of HTTPS records")
-	cdn, hint := d.lab.World.Addresses("edge.cdn-of-somebody.example"), d.lab.World.Addresses("hint.cdn-of-somebody.example")
-	d.lab.World.Add(name+". 300 IN CNAME edge.cdn-of-somebody.example.",
+	cdn, hint := d.lab.World.Addresses("edge.cdn.example.net"), d.lab.World.Addresses("hint.cdn.example.net")
+	d.lab.World.Add(name+". 300 IN CNAME edge.cdn.example.net.",
 		fmt.Sprintf("svc.%s. 300 IN HTTPS 1 . alpn=h2 ipv4hint=%s ipv6hint=%s", d.names.listed[0], hint.V4, hint.V6))
 	d.lab.Reset()
 	d.ask(name)
-	direct := d.ask("edge.cdn-of-somebody.example")
+	direct := d.ask("edge.cdn.example.net")
 	egresses := d.egresses(d.lab.Client, append(direct, cdn.All()...), 2*time.Second)
-	d.claim(only(egresses, netlab.ViaVPN), "A name that a listed name leads to is listed too", "%s", described(egresses))
+	d.claim(only(egresses, netlab.ViaVPN), "The alias of a listed name is listed too", "%s", described(egresses))
 	if _, err := d.query("svc."+d.names.listed[0], dns.TypeHTTPS); err != nil {
 		d.say("HTTPS: %v", err)
 	}
@@ -123,24 +123,24 @@ func (d *demo) bypasses() {
 }
 
 func (d *demo) silentTunnel() {
-	d.title("The far end of the tunnel falls silent")
+	d.title("The tunnel's peer goes silent")
 	addrs := d.ask(d.names.listed[0])
 	d.lab.Tunnel.Silence(true)
 	d.lab.Reset()
 	egresses := d.egresses(d.lab.Client, addrs, 500*time.Millisecond)
 	_, err := d.query("fresh-while-cut."+d.names.listed[0], dns.TypeA)
-	d.claim(only(egresses, "nowhere") && d.clear() == 0, "The door is closed: neither packets nor questions leave by the WAN", "%s, %d packets in the clear; a fresh listed name: %s",
+	d.claim(only(egresses, "nowhere") && d.clear() == 0, "Kill switch: neither packets nor queries leave via the WAN", "%s, %d packets in the clear; a new listed name: %s",
 		described(egresses), d.clear(), answered(err))
 	others := d.ask("other-while-cut.example")
 	egresses = d.egresses(d.lab.Client, others, 2*time.Second)
-	d.claim(len(others) == 2 && only(egresses, netlab.ViaWAN), "Other names do not notice", "%s", described(egresses))
+	d.claim(len(others) == 2 && only(egresses, netlab.ViaWAN), "Other names are unaffected", "%s", described(egresses))
 	d.lab.Tunnel.Silence(false)
 }
 
 func (d *demo) killed() {
 	d.title("nameroute is killed (SIGKILL), and the tunnel's interface deleted")
 	addrs := d.ask(d.names.listed[0])
-	d.stopHard()
+	d.kill()
 	d.lab.Box.Delete("wg0")
 	d.lab.Reset()
 	egresses := d.egresses(d.lab.Client, addrs, time.Second)
@@ -149,13 +149,13 @@ func (d *demo) killed() {
 			host.Flood(a, n, 64, 0) // refused is as good as dropped: the tap counts
 		}
 	}
-	d.claim(only(egresses, "nowhere") && d.clear(addrs...) == 0, "Nobody runs, and the door is still closed", "%s, 200 datagrams sent, %d packets in the clear",
+	d.claim(only(egresses, "nowhere") && d.clear(addrs...) == 0, "The kill switch is active without a running nameroute", "%s, 200 datagrams sent, %d packets in the clear",
 		described(egresses), d.clear(addrs...))
 }
 
 func (d *demo) back() {
-	d.title("It is started again")
-	addrs := d.ask2()
+	d.title("nameroute is started again")
+	addrs := d.known()
 	began := time.Now()
 	d.start()
 	var egresses map[netlab.Egress]int
@@ -164,12 +164,12 @@ func (d *demo) back() {
 			break
 		}
 	}
-	d.claim(only(egresses, netlab.ViaVPN), "The sets are still filled and the tunnel is back", "%s, without a new question, %d ms after the start",
+	d.claim(only(egresses, netlab.ViaVPN), "The sets kept their elements and the tunnel is back", "%s, without a new query, %d ms after the start",
 		described(egresses), time.Since(began).Milliseconds())
 }
 
-// ask2 is the listed name's addresses without asking anybody.
-func (d *demo) ask2() []netip.Addr { return d.lab.World.Addresses(d.names.listed[0]).All() }
+// known returns the listed name's addresses without a query.
+func (d *demo) known() []netip.Addr { return d.lab.World.Addresses(d.names.listed[0]).All() }
 
 func (d *demo) down() {
 	d.title("nameroute down")
@@ -184,10 +184,10 @@ func (d *demo) down() {
 	if err != nil {
 		left = out
 	}
-	d.claim(err == nil && left == "nothing is left", "It takes out all that is ours", "%s", left)
+	d.claim(err == nil && left == "nothing is left", "It removes everything that nameroute set up", "%s", left)
 }
 
-// answered is what became of a query.
+// answered describes the result of a query.
 func answered(err error) string {
 	var n net.Error
 	switch {

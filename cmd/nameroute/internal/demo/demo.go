@@ -42,7 +42,7 @@ func runInNamespaces() error {
 	return nil
 }
 
-// names are what the demo asks for.
+// names are those that the demo queries.
 type names struct {
 	file   string   // the list's; "" for the one that is built in
 	format string   // what it was read as

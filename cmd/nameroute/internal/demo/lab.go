@@ -19,7 +19,7 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
-// demo is one showing.
+// demo is one run of the demo.
 type demo struct {
 	*narrator
 	lab     *netlab.Lab
@@ -28,17 +28,17 @@ type demo struct {
 	cleanup []func()
 }
 
-// stage is what the lab takes for a test: what goes wrong with it ends the showing.
-type stage struct{ d *demo }
+// labT is what the lab takes for a test: a failure of the lab ends the demo.
+type labT struct{ d *demo }
 
-// curtain is the panic by which the lab ends the showing.
+// abort is the panic by which the lab ends the demo.
 type abort struct{ err error }
 
-func (s stage) Helper()                   {}
-func (s stage) Logf(f string, a ...any)   { s.d.say(f, a...) }
-func (s stage) Fatalf(f string, a ...any) { panic(abort{fmt.Errorf(f, a...)}) }
-func (s stage) Skipf(f string, a ...any)  { panic(abort{fmt.Errorf(f, a...)}) }
-func (s stage) Cleanup(f func())          { s.d.cleanup = append(s.d.cleanup, f) }
+func (t labT) Helper()                   {}
+func (t labT) Logf(f string, a ...any)   { t.d.say(f, a...) }
+func (t labT) Fatalf(f string, a ...any) { panic(abort{fmt.Errorf(f, a...)}) }
+func (t labT) Skipf(f string, a ...any)  { panic(abort{fmt.Errorf(f, a...)}) }
+func (t labT) Cleanup(f func())          { t.d.cleanup = append(t.d.cleanup, f) }
 
 func newDemo(out *os.File, list string) (*demo, error) {
 	d := &demo{narrator: newNarrator(out)}
@@ -54,14 +54,14 @@ func newDemo(out *os.File, list string) (*demo, error) {
 	return d, nil
 }
 
-// end takes the lab apart, last things first.
+// end removes the lab, in the reverse order of its making.
 func (d *demo) end() {
 	for i := len(d.cleanup) - 1; i >= 0; i-- {
 		d.cleanup[i]()
 	}
 }
 
-// show plays all acts.
+// show runs all acts.
 func (d *demo) show() (err error) {
 	defer func() {
 		if c, ok := recover().(abort); ok {
@@ -94,7 +94,7 @@ func (d *demo) ask(name string) []netip.Addr {
 	return addrs
 }
 
-// ways connects to addresses and counts which way each connection went.
+// egresses connects to addresses and counts the connections by egress.
 func (d *demo) egresses(from *netlab.Host, addrs []netip.Addr, limit time.Duration) map[netlab.Egress]int {
 	egresses := map[netlab.Egress]int{}
 	for _, a := range addrs {
@@ -107,7 +107,7 @@ func (d *demo) egresses(from *netlab.Host, addrs []netip.Addr, limit time.Durati
 	return egresses
 }
 
-// only reports whether everything went one way.
+// only reports whether all connections used one egress.
 func only(egresses map[netlab.Egress]int, egress netlab.Egress) bool {
 	return len(egresses) == 1 && egresses[egress] > 0
 }
@@ -116,20 +116,20 @@ func described(egresses map[netlab.Egress]int) string {
 	name := func(w netlab.Egress) string {
 		switch w {
 		case netlab.ViaVPN:
-			return "by the tunnel"
+			return "via the tunnel"
 		case netlab.ViaWAN:
-			return "by the WAN"
+			return "via the WAN"
 		case "nowhere":
 			return "nowhere"
 		}
-		return "by " + string(w)
+		return "via " + string(w)
 	}
 	var words []string
 	for _, w := range slices.Sorted(maps.Keys(egresses)) {
 		words = append(words, fmt.Sprintf("%d %s", egresses[w], name(w)))
 	}
 	if len(words) == 0 {
-		return "no connection at all"
+		return "no connection"
 	}
 	return strings.Join(words, ", ")
 }
@@ -153,8 +153,8 @@ func (d *demo) start() {
 	d.lab.Box.AwaitNames(d.names.listed[0], 10*time.Second)
 }
 
-// stopHard ends nameroute as a crash would.
-func (d *demo) stopHard() { d.process.Signal(unix.SIGKILL); d.process.Wait(5 * time.Second) }
+// kill ends nameroute as a crash would.
+func (d *demo) kill() { d.process.Signal(unix.SIGKILL); d.process.Wait(5 * time.Second) }
 
 // file reads one of the box's files.
 func (d *demo) file(name string) string {

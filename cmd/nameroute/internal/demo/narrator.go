@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// narrator prints the demo for a person, and keeps what held and what did not.
+// narrator prints the demo for a person, and keeps the result of each claim.
 type narrator struct {
 	out    io.Writer
 	colour bool
@@ -38,7 +38,7 @@ const (
 	cyan  = "36"
 )
 
-// paint colours a text where there is a terminal.
+// paint colours a text on a terminal.
 func (n *narrator) paint(code, text string) string {
 	if !n.colour {
 		return text
@@ -59,14 +59,14 @@ func (n *narrator) say(format string, args ...any) {
 	}
 }
 
-// quote prints what a file holds or a command printed.
+// quote prints the content of a file or the output of a command.
 func (n *narrator) quote(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
 		fmt.Fprintf(n.out, "     %s\n", n.paint(cyan, strings.TrimRight(line, "\n")))
 	}
 }
 
-// claim prints whether something held, with what was seen.
+// claim prints whether a claim held, with what was measured.
 func (n *narrator) claim(held bool, claim, format string, args ...any) {
 	c := check{claim, fmt.Sprintf(format, args...), held}
 	n.checks = append(n.checks, c)
@@ -92,9 +92,9 @@ func (n *narrator) summary() bool {
 		all = all && c.held
 		fmt.Fprintf(n.out, "   %s %-*s  %s\n", n.verdict(c.held), width, c.claim, n.paint(dim, c.seen))
 	}
-	verdict := n.paint(green, "Everything held")
+	verdict := n.paint(green, "All claims held")
 	if !all {
-		verdict = n.paint(red, "Not everything held")
+		verdict = n.paint(red, "Not all claims held")
 	}
 	fmt.Fprintf(n.out, "\n   %s, in %.1f s.\n", verdict, time.Since(n.began).Seconds())
 	return all
