@@ -16,22 +16,22 @@ import (
 //
 //	||a.example^                    the name and all below it
 //	@@||b.a.example^                an exception, whatever other rules say
-//	||a.example^$important          withstands exceptions
+//	||a.example^$important          takes precedence over exceptions
 //	||example^$denyallow=a.example  but not these
-//	||a.example^$badfilter          takes back the rule ||a.example^
+//	||a.example^$badfilter          cancels the rule ||a.example^
 //	||*.a.example^                  names below only
 //	|a.example^  a.example          the name alone
-//	/expression/                    names in which it is found
+//	/expression/                    names that it matches somewhere
 //	0.0.0.0 a.example               as in hosts
 //
-// Modifiers that narrow a rule to some clients, types or answers make it one that a
-// list cannot say; it is skipped, as rules on what pages hold are.
+// Rules with modifiers that restrict them to some clients, types or answers are skipped: a
+// list cannot express them. So are cosmetic rules.
 type adblock struct{}
 
 const (
-	reasonCosmetic  = "a rule on what pages hold"
-	reasonModifier  = "a modifier that narrows the rule to some queries or answers"
-	reasonBadfilter = "$badfilter of more rules than are kept"
+	reasonCosmetic  = "a cosmetic rule: it is about the content of pages"
+	reasonModifier  = "a modifier that restricts the rule to some queries or answers"
+	reasonBadfilter = "one of more $badfilter rules than are supported"
 	reasonDenyallow = "$denyallow without names"
 	maxBadfilters   = 100_000
 )
@@ -48,7 +48,7 @@ func (adblock) sniff(head []byte) int {
 			return len(head)
 		}
 	}
-	// Without a '^' or modifiers anywhere it is as likely AutoProxy.
+	// Without any '^' or modifier it may as well be AutoProxy.
 	mine := 0
 	n := countLines(head, func(line string) bool {
 		rule := strings.TrimPrefix(line, "@@")
@@ -64,7 +64,8 @@ func (adblock) sniff(head []byte) int {
 	return n
 }
 
-// isCosmetic tells rules on what pages hold, which have two '#' or '$$' in them.
+// isCosmetic reports whether a rule is about the content of pages: these contain two '#' or
+// '$$'.
 func isCosmetic(line string) bool {
 	if strings.HasPrefix(line, "||") || strings.HasPrefix(line, "@@") || strings.HasPrefix(line, "/") {
 		return false
@@ -80,7 +81,7 @@ func isCosmetic(line string) bool {
 func (adblock) parse(r io.Reader, s *Sink) error {
 	a := &adblockRules{s: s, seed: maphash.MakeSeed(), bad: map[uint64]bool{}}
 	if s.rewind != nil {
-		// Which rules are taken back is known only at the end of the file.
+		// Which rules are cancelled is known only at the end of the file.
 		if err := a.badfilters(r); err != nil {
 			return err
 		}
@@ -92,7 +93,7 @@ func (adblock) parse(r io.Reader, s *Sink) error {
 	return eachLine(r, s, "![", func(line string) { a.line(line) })
 }
 
-// adblockRules reads rules; bad are the hashes of those that are taken back.
+// adblockRules reads rules. bad are the hashes of those that are cancelled.
 type adblockRules struct {
 	s    *Sink
 	seed maphash.Seed
@@ -135,10 +136,10 @@ func without(mods []string, drop string) (rest []string, found bool) {
 	return rest, found
 }
 
-// cutModifiers splits a rule at the '$' that its modifiers follow.
+// cutModifiers splits a rule at the '$' before its modifiers.
 func cutModifiers(line string) (rule string, mods []string) {
 	from := 0
-	if body := strings.TrimPrefix(line, "@@"); strings.HasPrefix(body, "/") { // a '$' may be in the expression
+	if body := strings.TrimPrefix(line, "@@"); strings.HasPrefix(body, "/") { // the expression may contain a '$'
 		from = strings.LastIndexByte(line, '/')
 	}
 	at := strings.LastIndexByte(line[from:], '$')
@@ -198,7 +199,7 @@ func (a *adblockRules) rule(line, rule string, mods []string) {
 			deny = value
 		case "all", "document", "doc", "popup", "network", "":
 		case "third-party", "3p", "~first-party":
-			if excepted { // narrow for exceptions, wide for entries, as in autoproxy
+			if excepted { // exceptions are read narrowly and entries widely, as in autoproxy
 				s.skip(line, reasonModifier)
 				return
 			}
@@ -223,7 +224,7 @@ func (a *adblockRules) rule(line, rule string, mods []string) {
 	}
 }
 
-// denyallow makes an entry and exceptions from it for longer names.
+// denyallow puts an entry and its exceptions for longer names.
 func (a *adblockRules) denyallow(line string, e entry.Entry, exception entry.Exception, deny string) {
 	if exception == entry.Always {
 		a.s.skip(line, reasonModifier)
@@ -238,13 +239,13 @@ func (a *adblockRules) denyallow(line string, e entry.Entry, exception entry.Exc
 		}
 		but = append(but, entry.Entry{Kind: entry.Suffix, Exception: entry.Specific, Text: name})
 	}
-	a.s.put(e) // not Insist: the exceptions would not hold
+	a.s.put(e) // not Insist, which takes precedence over the exceptions
 	for _, b := range but {
 		a.s.put(b)
 	}
 }
 
-// adblockPattern reads the part of a rule that names names.
+// adblockPattern parses the part of a rule that contains names.
 func adblockPattern(rule string) (e entry.Entry, p netip.Prefix, reason string) {
 	if len(rule) > 2 && rule[0] == '/' && rule[len(rule)-1] == '/' {
 		text := strings.ReplaceAll(rule[1:len(rule)-1], `\/`, "/")

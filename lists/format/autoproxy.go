@@ -12,9 +12,9 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// autoproxy is the format of gfwlist, as text or in base64. Its rules are about
-// URLs; a resolver knows only the host. Where the two differ, entries are read
-// wide and exceptions narrow, so that what is wrong goes through the tunnel:
+// autoproxy is the format of gfwlist, as text or in base64. Its rules are about URLs; a
+// resolver knows only the host. Where the two differ, entries are read widely and
+// exceptions narrowly: what is read wrongly goes through the tunnel.
 //
 //	rule                    entry                   exception (after @@)
 //	||name                  name and below          name and below
@@ -29,9 +29,9 @@ import (
 type autoproxy struct{}
 
 const (
-	reasonURLWord    = "a word of a URL, which names no host"
+	reasonURLWord    = "a word of a URL, not a host"
 	reasonPath       = "a path without a host"
-	reasonPathExcept = "an exception for a part of a host only"
+	reasonPathExcept = "an exception for only a part of a host"
 	reasonAddrExcept = "an exception for an address"
 )
 
@@ -44,7 +44,7 @@ func (a autoproxy) sniff(head []byte) int {
 		head = text
 	}
 	if bytes.Contains(head, []byte("[AutoProxy")) {
-		return len(head) // however many of its rules are bare names
+		return len(head) // even if most rules are bare names
 	}
 	return countLines(head, func(line string) bool {
 		return strings.HasPrefix(line, "||") || strings.HasPrefix(line, "|http") || strings.HasPrefix(line, "@@")
@@ -62,13 +62,13 @@ func (a autoproxy) parse(r io.Reader, s *Sink) error {
 	}
 	text := base64.NewDecoder(base64.StdEncoding, &spaceless{br})
 	err = eachLine(text, s, "![", func(line string) { autoproxyRule(line, s) })
-	if err != nil { // cut short, or overwritten: what is missing would leak
+	if err != nil { // truncated, or overwritten: names that are missing would leak
 		return fmt.Errorf("base64: %w", err)
 	}
 	return nil
 }
 
-// decodedHead decodes the beginning of a base64 file; ok is false where it is none.
+// decodedHead decodes the beginning of a base64 file. It returns false if the file is none.
 func decodedHead(head []byte) (text []byte, ok bool) {
 	head = bytes.TrimPrefix(head, []byte("\ufeff"))
 	packed := bytes.Join(bytes.Fields(head), nil)
@@ -79,7 +79,7 @@ func decodedHead(head []byte) (text []byte, ok bool) {
 	if err != nil && n < 9 || n == 0 {
 		return nil, false
 	}
-	// A list of short words without dots is base64 too, but decodes to bytes that are no text.
+	// A list of short words without dots is base64, too, but does not decode to text.
 	for _, c := range text {
 		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
 			return nil, false
@@ -88,8 +88,7 @@ func decodedHead(head []byte) (text []byte, ok bool) {
 	return text, bytes.HasPrefix(text, []byte("[AutoProxy")) || bytes.Contains(text, []byte("||"))
 }
 
-// spaceless drops white space and a byte order mark, which the base64 decoder
-// does not expect.
+// spaceless removes white space and a byte order mark, which the base64 decoder refuses.
 type spaceless struct{ r io.Reader }
 
 func (s *spaceless) Read(p []byte) (int, error) {
@@ -157,7 +156,7 @@ func autoproxyRule(line string, s *Sink) {
 	finish(e, reason, excepted, line, s)
 }
 
-// urlHost makes the entry of a rule's host.
+// urlHost returns the entry of the host of a rule.
 func urlHost(host string, excepted bool, exceptKind entry.Kind) (e entry.Entry, reason string) {
 	e, reason = entry.ParsePattern(host)
 	if !excepted || reason != "" {
@@ -183,8 +182,8 @@ func finish(e entry.Entry, reason string, excepted bool, line string, s *Sink) {
 	s.put(e)
 }
 
-// cutHost splits a URL rule behind its host. more says that what follows narrows
-// the rule to a part of the host: a path, a port, options.
+// cutHost splits a URL rule after its host. more means that the rest restricts the rule to a
+// part of the host: a path, a port, options.
 func cutHost(rule string) (host string, more bool) {
 	if strings.HasPrefix(rule, "[") { // an IPv6 literal
 		if end := strings.IndexByte(rule, ']'); end > 0 {

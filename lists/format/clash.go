@@ -8,7 +8,7 @@ import (
 )
 
 // clash is the rule-providers of Clash and mihomo, of behaviour domain, ipcidr or
-// classical, as YAML (under payload:) or as text. The behaviour is seen rule by rule:
+// classical, as YAML (under payload:) or as text. The behaviour is detected rule by rule:
 //
 //	+.example.com             the name and all below it
 //	.example.com              names below only
@@ -25,8 +25,8 @@ type clash struct{}
 
 const (
 	reasonClash     = "a rule that is not about names or destination addresses"
-	reasonClashList = "rules between brackets; write one a line, after '-'"
-	reasonKey       = "not a rule: only those under payload: are read"
+	reasonClashList = "rules in brackets: write one per line, after '-'"
+	reasonKey       = "not a rule: only what follows payload: is read"
 )
 
 func (clash) name() string { return "clash" }
@@ -85,8 +85,8 @@ func (clash) parse(r io.Reader, s *Sink) error {
 	})
 }
 
-// clashPayload reports whether a line only says that rules follow; with rules of its
-// own it is skipped.
+// clashPayload reports whether a line is the key that rules follow. With rules on the same
+// line it is skipped.
 func clashPayload(line string, s *Sink) bool {
 	value, ok := strings.CutPrefix(line, "payload:")
 	if !ok {
@@ -94,14 +94,14 @@ func clashPayload(line string, s *Sink) bool {
 	}
 	switch value = strings.TrimSpace(uncomment(value)); {
 	case value == "" || value == "[]" || value[0] == '#':
-		s.Lines-- // nothing that could be skipped
+		s.Lines-- // it holds no rule
 	default:
 		s.skip(line, reasonClashList)
 	}
 	return true
 }
 
-// unquote takes a YAML scalar out of its quotes.
+// unquote returns a YAML scalar without its quotes.
 func unquote(v string) string {
 	if len(v) < 2 || v[0] != v[len(v)-1] {
 		return v
@@ -121,7 +121,7 @@ func clashRule(rule string, s *Sink) {
 		clashDomain(rule, s)
 		return
 	}
-	if kind != "DOMAIN-REGEX" { // an expression may have commas
+	if kind != "DOMAIN-REGEX" { // an expression may contain commas
 		text, _, _ = strings.Cut(text, ",")
 	}
 	text = strings.TrimSpace(text)
@@ -147,7 +147,8 @@ func clashRule(rule string, s *Sink) {
 	}
 }
 
-// wildcard is '*' for any run of characters and '?' for one.
+// wildcard puts a name in which '*' matches any run of characters. '?', which matches one, is
+// not supported.
 func wildcard(text string, s *Sink) {
 	expr, reason := entry.Glob(text, false)
 	if strings.Contains(text, "?") || reason != "" {
@@ -157,7 +158,7 @@ func wildcard(text string, s *Sink) {
 	s.putTyped(entry.Regexp, expr)
 }
 
-// clashDomain is a rule of behaviour domain or ipcidr.
+// clashDomain puts a rule of behaviour domain or ipcidr.
 func clashDomain(rule string, s *Sink) {
 	if p, ok := entry.ParsePrefix(rule); ok {
 		s.putPrefix(p)
@@ -177,7 +178,7 @@ func clashDomain(rule string, s *Sink) {
 	}
 }
 
-// oneLabel reads a name in which each '*' matches one label.
+// oneLabel puts a name in which each '*' matches one label.
 func oneLabel(rule string, s *Sink) {
 	parts := strings.Split(strings.ToLower(strings.TrimSuffix(rule, ".")), ".")
 	fixed := false

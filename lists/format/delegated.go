@@ -12,8 +12,8 @@ import (
 	"github.com/nameroute/nameroute/lists/format/ruleset"
 )
 
-// delegated is the statistics of a regional registry (APNIC, RIPE NCC and the
-// others), of which a country's prefixes are taken, delegated-apnic-latest:CN:
+// delegated is the prefixes of a country in the statistics of a regional registry (APNIC,
+// RIPE NCC and the others), delegated-apnic-latest:CN:
 //
 //	apnic|CN|ipv4|192.0.2.0|256|20110414|allocated    an address and how many
 //	apnic|CN|ipv6|2001:db8::|32|20110414|assigned     an address and a length
@@ -31,7 +31,7 @@ func (delegated) sniff(head []byte) int {
 
 func (delegated) parse(r io.Reader, s *Sink) error {
 	if s.selector == "" {
-		return errors.New("it holds many countries: name one behind a colon, FILE:CN")
+		return errors.New("it holds many countries: name one after a colon, FILE:CN")
 	}
 	known := map[string]bool{}
 	found := false

@@ -12,20 +12,19 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// dlc is the sources of domain-list-community, a folder with a file for each
-// category:
+// dlc is the sources of domain-list-community, a directory with a file for each category:
 //
 //	example.com @ads @cn     the name and all below it, with attributes; also domain:
 //	full: keyword: regexp:   as in plain
-//	include:other            the rules of another file of the folder
-//	include:other @ads @-cn  those that have ads and have not cn
-//	example.com &other       the rule stands in the category other, too
+//	include:other            the rules of another file of the directory
+//	include:other @ads @-cn  those that have ads and do not have cn
+//	example.com &other       the rule is in the category other, too
 //
-// '#' begins a comment. FOLDER:category@ads takes the rules that have ads.
+// '#' begins a comment. DIRECTORY:category@ads reads the rules that have ads.
 type dlc struct{}
 
 const (
-	maxIncludes = 64 // files that include each other, from the first to the innermost
+	maxIncludes = 64 // depth of files that include each other
 	reasonDLC   = "not a rule of domain-list-community"
 )
 
@@ -75,7 +74,7 @@ type dlcWalk struct {
 	done map[string]bool // files that were read, with the filters on the path to them
 }
 
-// dlcRule is a line. A rule has attributes and other categories that it stands in.
+// dlcRule is a line: a rule, its attributes, and other categories that it is in.
 type dlcRule struct {
 	text       string
 	attributes []string
@@ -102,8 +101,8 @@ func readDLC(line string) (r dlcRule) {
 	return r
 }
 
-// read parses one file. A rule must pass all filters: those of the includes on the
-// way and of the list itself.
+// read parses one file, which the files of path include. A rule must pass all filters: those
+// of the includes on the path and that of the list itself.
 func (w *dlcWalk) read(r io.Reader, category string, filters []attributeFilter, path []string) error {
 	category = strings.ToLower(category)
 	if slices.Contains(path, category) {
@@ -122,8 +121,8 @@ func (w *dlcWalk) read(r io.Reader, category string, filters []attributeFilter, 
 	})
 }
 
-// each calls rule for the lines of a file, until one fails, and puts the sink back to
-// the line of the file around.
+// each calls rule for the lines of a file until one fails. Then the sink is at the line of
+// the including file again.
 func (w *dlcWalk) each(r io.Reader, category string, rule func(line string, r dlcRule) error) error {
 	outer := *w.s
 	defer func() { w.s.line, w.s.text, w.s.file = outer.line, outer.text, outer.file }()
@@ -139,7 +138,7 @@ func (w *dlcWalk) each(r io.Reader, category string, rule func(line string, r dl
 
 func (w *dlcWalk) include(other string, rule dlcRule, filters []attributeFilter, path []string) error {
 	if w.s.open == nil {
-		w.s.skip("include:"+other, "there is no folder to include from")
+		w.s.skip("include:"+other, "there is no directory to include from")
 		return nil
 	}
 	if len(rule.attributes) > 0 {
@@ -183,7 +182,7 @@ func (w *dlcWalk) rule(line string, rule dlcRule, filters []attributeFilter) {
 	}
 }
 
-// affiliated adds the rules of other files that say that they stand in the category.
+// affiliated adds the rules of other files that are in the category, too.
 func (w *dlcWalk) affiliated(category string, top attributeFilter) error {
 	return w.others(category, func(line string, rule dlcRule) {
 		if slices.Contains(rule.affiliated, strings.ToLower(category)) {
@@ -193,12 +192,12 @@ func (w *dlcWalk) affiliated(category string, top attributeFilter) error {
 	})
 }
 
-// attributes finds out which attributes with a '!' in their name exist.
+// attributes makes the attributes that exist known to a filter.
 func (w *dlcWalk) attributes(top *attributeFilter) error {
 	return w.others("", func(_ string, rule dlcRule) { top.addKnown(rule.attributes) })
 }
 
-// others reads all files of the folder but one, without counting their lines.
+// others reads all files of the directory but one, without counting their lines.
 func (w *dlcWalk) others(but string, rule func(line string, r dlcRule)) error {
 	entries, err := os.ReadDir(filepath.Dir(w.s.path))
 	if err != nil {

@@ -7,24 +7,24 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// dnsmasq is the lines of dnsmasq.conf(5) that name names:
+// dnsmasq is the lines of dnsmasq.conf(5) that contain names:
 //
 //	server=/a.example/b.example/192.0.2.1    entries on both, and all below
 //	local= address= ipset= nftset=           the same
-//	server=/c.a.example/#                    an exception: the longest name counts, an
-//	                                         exception first
+//	server=/c.a.example/#                    an exception: the longest name decides, and
+//	                                         of equals the exception
 //	server=/*.a.example/192.0.2.1            names below only
 //	server=/*a.example/192.0.2.1             any name that ends so
 //
-// What stands behind the last slash is not used. dnsmasq compares the lengths of
-// *a.example, too; here it is weaker than any exception on a whole name.
+// What follows the last slash is not used. dnsmasq compares the lengths of *a.example, too;
+// here any exception on a name takes precedence over it.
 type dnsmasq struct{}
 
 const (
 	reasonDnsmasq     = "not server=, local=, address=, ipset= or nftset= with names between slashes"
-	reasonOtherFile   = "names of another file: make that a list of its own"
-	reasonReverse     = "names of addresses, which are not for a list"
-	reasonUnqualified = "names without a dot are not for a list"
+	reasonOtherFile   = "names are in another file: make that a list of its own"
+	reasonReverse     = "reverse names are not supported in a list"
+	reasonUnqualified = "names without a dot are not supported in a list"
 	reasonWildExcept  = "an exception with a wildcard inside a label is not supported"
 )
 
@@ -57,7 +57,7 @@ func (dnsmasq) parse(r io.Reader, s *Sink) error {
 	})
 }
 
-// dnsmasqReason says why a line names no names.
+// dnsmasqReason returns why a line contains no names for a list.
 func dnsmasqReason(line string) string {
 	switch key, _, _ := strings.Cut(line, "="); strings.TrimSpace(key) {
 	case "conf-file", "conf-dir", "servers-file", "addn-hosts", "hostsdir":
@@ -68,7 +68,7 @@ func dnsmasqReason(line string) string {
 	return reasonDnsmasq
 }
 
-// dnsmasqSplit takes the names, slashes between them, out of a line.
+// dnsmasqSplit returns the names of a line, separated by slashes.
 func dnsmasqSplit(line string) (names string, exception, ok bool) {
 	key, value, _ := strings.Cut(uncomment(line), "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
@@ -81,7 +81,7 @@ func dnsmasqSplit(line string) (names string, exception, ok bool) {
 	if end < 1 || value[0] != '/' {
 		return "", false, false
 	}
-	// Only for servers does '#' mean "the usual ones"; for address= it is an answer.
+	// '#' means "the usual servers" for servers only; for address= it is an answer.
 	exception = value[end+1:] == "#" && (key == "server" || key == "local")
 	return value[1:end], exception, true
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// hosts is hosts(5): an address and its names. The address,
-// whatever it is, means nothing here; each name is an entry on that name alone.
+// hosts is hosts(5): an address and its names. The address is not used; each name is an entry
+// on that name alone.
 type hosts struct{}
 
 const reasonHosts = "not an address followed by names"
@@ -53,7 +53,7 @@ func hostsLine(line string, s *Sink) {
 	}
 }
 
-// isLocal tells the names that every hosts file has for the machine itself.
+// isLocal reports whether a name is one that every hosts file has for the machine itself.
 func isLocal(name string) bool {
 	switch strings.ToLower(name) {
 	case "localhost", "localhost.localdomain", "local", "broadcasthost", "0.0.0.0",

@@ -8,14 +8,14 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// nftset is prefixes as firewalls are fed with them:
+// nftset is prefixes as they are loaded into firewalls:
 //
 //	add element inet fw4 chnroute { 192.0.2.0/24, 198.51.100.1-198.51.100.9 }
 //	elements = { 192.0.2.0/24,               also over several lines
 //	             2001:db8::/32 timeout 1h }
 //	add chnroute 192.0.2.0/24                as `ipset save` and `ipset restore` write it
 //
-// Lines that only make tables and sets mean nothing and are not reported.
+// Lines that only create tables and sets are ignored.
 type nftset struct{}
 
 const reasonNFT = "not an element, prefix or range"
@@ -32,7 +32,7 @@ func (nftset) sniff(head []byte) int {
 	})
 }
 
-// isNFTPreamble tells the lines that make what elements are added to.
+// isNFTPreamble reports whether a line creates what elements are added to.
 func isNFTPreamble(line string) bool {
 	for _, begin := range []string{
 		"add table ", "add set ", "create table ", "create set ", "delete set ", "flush set ", "flush table ", "define ",

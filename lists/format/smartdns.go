@@ -7,16 +7,16 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// smartdns is the lines of smartdns.conf that name names:
+// smartdns is the lines of smartdns.conf that contain names:
 //
 //	nameserver /a.example/group           the name and all below it
 //	address ipset nftset domain-rules     the same
 //	nameserver /*.a.example/group         names below only
 //	nameserver /-.a.example/group         the name alone
 //	nameserver /*-a.example/group         names of which a label ends so
-//	ipset /b.a.example/-                  an exception: the longest name counts
+//	ipset /b.a.example/-                  an exception: the longest name decides
 //
-// Names of a domain-set stand in a file of their own, one a line, which is a plain list.
+// The names of a domain-set are in a file of their own, one per line, which is a plain list.
 type smartdns struct{}
 
 const (
@@ -60,8 +60,8 @@ func (smartdns) parse(r io.Reader, s *Sink) error {
 	})
 }
 
-// smartdnsSplit takes the name out of a line, and whether what follows it is only
-// "-", which takes the name out of what a shorter one says.
+// smartdnsSplit returns the name of a line, and whether only "-" follows it, which excepts the
+// name from the rules of shorter ones.
 func smartdnsSplit(line string) (name string, exception, ok bool) {
 	key, value := cutSpace(uncomment(line))
 	switch key {

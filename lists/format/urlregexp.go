@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	reasonURLRegexp = "a regular expression on URLs that pins no host"
-	minGuard        = 3 // bytes of fixed text that an expression on URLs needs to pin a host
+	reasonURLRegexp = "a regular expression on URLs that does not identify a host"
+	minGuard        = 3 // bytes of literal text that identify a host
 )
 
-// urlRegexp turns a regular expression on URLs into one on hosts. It must begin
-// with the scheme; what stands behind the host's slash is dropped.
+// urlRegexp converts a regular expression on URLs into one on hosts. It must begin with the
+// scheme; what follows the slash after the host is not used.
 func urlRegexp(expr string, excepted bool) (e entry.Entry, reason string) {
 	expr = strings.ReplaceAll(expr, `\/`, "/")
 	var rest string
