@@ -1,6 +1,6 @@
-// Command bench-peers measures how the lists grow: memory, build and lookup of
-// nameroute's matcher beside a Go map of strings and Xray's matcher, in one run, and
-// writes a page of it. Each case runs in a process of its own, on one core.
+// Command bench-peers measures memory, build and lookup of nameroute's matcher beside a Go
+// map of strings and Xray's matcher, in one run, for lists of all sizes, and writes a page of
+// the results. Each case runs in a process of its own, on one core.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	page := flag.String("page", "", "`file` to write; none writes to standard output")
 	real := flag.String("lists", "", "`folder` of real lists")
 	sizes := flag.String("sizes", "100000,1000000,10000000", "synthetic `sizes`")
-	one := flag.String("case", "", "measure one matcher: what a process of its own is called with")
+	one := flag.String("case", "", "measure one matcher; for the processes of its own")
 	flag.Parse()
 	if *one != "" {
 		result, err := measure(*one, flag.Arg(0), flag.Arg(1))
@@ -78,15 +78,15 @@ func run(page, real, sizes string) error {
 	return os.WriteFile(page, text.Bytes(), 0o644)
 }
 
-// synthetic is what lists of names that are made up are called.
+// synthetic is the title of generated lists.
 const synthetic = "synthetic"
 
 // input is a list that all matchers get.
 type input struct {
 	title     string
 	file      string // as published
-	plain     string // one rule a line, for the peers
-	synthetic int    // names to make up instead
+	plain     string // one rule per line, for the other matchers
+	synthetic int    // number of generated names instead
 }
 
 // row is one line of the table.
@@ -95,13 +95,14 @@ type row struct {
 	result
 }
 
-// realInputs are the real lists that are there, each also in a form that peers read.
+// realInputs returns the real lists that exist, each also in a form that the other matchers
+// read.
 func realInputs(from, dir string) (inputs []input, err error) {
 	for _, file := range []string{"accelerated-domains.china.conf", "gfwlist.txt", "hosts.txt", "geosite.dat:cn"} {
 		in := input{title: file, file: filepath.Join(from, file), plain: filepath.Join(dir, strings.ReplaceAll(file, ":", "-"))}
 		name, _, _ := strings.Cut(in.file, ":")
 		if _, err := os.Stat(name); from == "" || err != nil {
-			log.Printf("%s: left out, it is not there", file)
+			log.Printf("%s: skipped, it does not exist", file)
 			continue
 		}
 		out, err := os.Create(in.plain)

@@ -17,18 +17,18 @@ import (
 	"github.com/nameroute/nameroute/lists"
 )
 
-// result is what one matcher did with one list.
+// result is what was measured of one matcher with one list.
 type result struct {
-	Lines     int           // rules on names, as written for the peers
+	Lines     int           // rules on names, as the other matchers read them
 	Bytes     int64         // held afterwards, on the heap
 	Peak      int64         // resident memory that building took at most
 	Build     time.Duration // processor time
 	Hit, Miss time.Duration // of one lookup
-	Restart   time.Duration // ready again with an unchanged list; 0: it cannot
-	Wrong     int           // queries that were answered otherwise than expected
+	Restart   time.Duration // until an unchanged list answers again; 0: not supported
+	Wrong     int           // answers that were not expected
 }
 
-// matcher is what is measured. own says that it reads the published file.
+// matcher is what is measured. own means that it reads the published file.
 type matcher struct {
 	name  string
 	own   bool
@@ -55,7 +55,7 @@ func openLibrary(file, cache string) (func(string) bool, error) {
 	return func(name string) bool { return ix.Match(name).Listed(s) }, err
 }
 
-// buildMap is the label walk over a Go map of strings.
+// buildMap builds a Go map of strings, in which the labels of a name are walked.
 func buildMap(file string) (func(string) bool, error) {
 	m := map[string]bool{} // true: names below it too
 	err := eachName(file, func(name string, below bool) error {
@@ -92,8 +92,9 @@ func buildXray(file string) (func(string) bool, error) {
 	}, err
 }
 
-// eachName reads the names of a plain list; below says that names below it are on
-// the list too. The peers take no keywords and expressions.
+// eachName calls add for the names of a plain list. below means that the names below it are
+// on the list, too. Keywords and expressions, which the other matchers do not support, are
+// skipped.
 func eachName(file string, add func(name string, below bool) error) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -120,7 +121,7 @@ func eachName(file string, add func(name string, below bool) error) error {
 	}
 }
 
-// measure builds one matcher over a file and asks it names of a plain list.
+// measure builds one matcher over a file and queries it for names of a plain list.
 func measure(name, file, plain string) (r result, err error) {
 	hits, misses, err := queries(plain, &r.Lines)
 	if err != nil {
@@ -148,16 +149,16 @@ func measure(name, file, plain string) (r result, err error) {
 	return r, fmt.Errorf("no such matcher")
 }
 
-// queries are names as clients ask for them: below listed names, and misses. lines
-// counts the list.
+// queries returns names as clients query them: below listed names, and misses. It counts the
+// list in lines.
 func queries(plain string, lines *int) (hits, misses []string, err error) {
-	const asked = 1 << 16
+	const most = 1 << 16
 	r := rand.New(rand.NewPCG(3, 4))
 	err = eachName(plain, func(name string, below bool) error {
 		*lines++
 		at := len(hits)
-		if at == asked { // each name is as likely as any other
-			if at = r.IntN(*lines); at >= asked {
+		if at == most { // each name is as likely as any other
+			if at = r.IntN(*lines); at >= most {
 				return nil
 			}
 		} else {
@@ -174,7 +175,7 @@ func queries(plain string, lines *int) (hits, misses []string, err error) {
 	return hits, misses, err
 }
 
-// lookups is the processor time of one lookup, of the best of five rounds.
+// lookups returns the processor time of one lookup in the best of five rounds.
 func (r *result) lookups(match func(string) bool, names []string, want bool) time.Duration {
 	var best time.Duration
 	for round := range 5 {
@@ -195,14 +196,14 @@ func (r *result) lookups(match func(string) bool, names []string, want bool) tim
 	return best
 }
 
-// restart is how long it takes until an unchanged list answers again.
+// restart returns how long it takes until an unchanged list answers again.
 func restart(file string) (time.Duration, error) {
 	dir, err := os.MkdirTemp("", "restart")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	time.Sleep(4 * time.Second) // until the file's times can be relied on
+	time.Sleep(4 * time.Second) // the times of the file can be relied on then
 	if _, err := openLibrary(file, dir); err != nil {
 		return 0, err
 	}
@@ -220,7 +221,7 @@ func restart(file string) (time.Duration, error) {
 	return best, nil
 }
 
-// heap is what the program holds after a collection.
+// heap returns what the program holds after a collection.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -229,8 +230,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// processor is the time on a processor so far: other programs on the machine do not
-// count.
+// processor returns the processor time of this process so far, which other programs do not
+// influence.
 func processor() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
