@@ -13,7 +13,7 @@ import (
 	"github.com/nameroute/nameroute/lists/internal/synthetic"
 )
 
-// BenchmarkBuild is one million names from text to index.
+// BenchmarkBuild compiles one million names from text.
 func BenchmarkBuild(b *testing.B) {
 	const n = 1_000_000
 	text := strings.Join(synthetic.Names(n), "\n")
@@ -31,9 +31,8 @@ func BenchmarkBuild(b *testing.B) {
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
 
-// BenchmarkRestart is from nothing to an index that answers, where a million names
-// were compiled before: by the files' signatures, and by their content where those
-// are too young to be relied on.
+// BenchmarkRestart loads an index of a million names that was compiled before: by the
+// signatures of the files, and by their content if those are too young to be relied on.
 func BenchmarkRestart(b *testing.B) {
 	const n = 1_000_000
 	dir := b.TempDir()

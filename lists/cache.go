@@ -39,7 +39,7 @@ func (l *Library) restore() {
 		l.options.Log.Info("the index is compiled again", "file", file, "reason", err)
 	default:
 		bad, moveErr := statefile.SetAside(file)
-		l.options.Log.Warn("the stored index is damaged and is compiled again", "file", file, "aside", bad, "error", errors.Join(err, moveErr))
+		l.options.Log.Warn("the stored index is damaged and is compiled again", "file", file, "saved_as", bad, "error", errors.Join(err, moveErr))
 	}
 }
 

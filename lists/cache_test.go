@@ -48,7 +48,7 @@ func cachedLists(t *testing.T) (dir string, cfg []gateway.List, o Options, log *
 	return dir, cfg, o, log
 }
 
-// asks are names and the lists that hold them, for the lists of cachedLists.
+// asks maps names to the lists of cachedLists that hold them.
 var asks = map[string][]string{
 	"www.one.example": {"a", "b"}, "one.example": {"a", "b"}, "two.example": {"a"}, "www.two.example": nil,
 	"three.example": nil, "x.three.example": {"b"}, "mytracker.example": {"a"}, "ads12.example": {"a"}, "ads.example": nil,
@@ -115,7 +115,8 @@ func testCacheRestart(t *testing.T) {
 	}
 }
 
-// What has changed while the program was down is read; the rest comes from the cache.
+// TestCacheChangedWhileDown: what changed while the program was down is read; the rest comes
+// from the cache.
 func TestCacheChangedWhileDown(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -135,7 +136,7 @@ func TestCacheChangedWhileDown(t *testing.T) {
 			aged(t, other, "five.example\n")
 			return []gateway.List{cfg[0], {Name: "b", File: other}}
 		}, map[string][]string{"five.example": {"b"}, "one.example": {"a"}, "x.three.example": nil}},
-		{"list taken out", func(t *testing.T, cfg []gateway.List) []gateway.List { return cfg[1:] },
+		{"list removed", func(t *testing.T, cfg []gateway.List) []gateway.List { return cfg[1:] },
 			map[string][]string{"one.example": {"b"}, "two.example": nil, "mytracker.example": nil}},
 		{"other order", func(t *testing.T, cfg []gateway.List) []gateway.List { return []gateway.List{cfg[1], cfg[0]} },
 			map[string][]string{"one.example": {"b", "a"}, "ads12.example": {"a"}, "x.three.example": {"b"}}},
@@ -163,7 +164,7 @@ func TestCacheChangedWhileDown(t *testing.T) {
 	}
 }
 
-// TestCacheDamaged: a cache that is damaged or something else is set aside and made again.
+// TestCacheDamaged: a cache that is damaged or something else is renamed and written again.
 // The rest of what may be wrong with the file is up to package index.
 func TestCacheDamaged(t *testing.T) {
 	_, cfg, o, log := cachedLists(t)
@@ -182,14 +183,14 @@ func TestCacheDamaged(t *testing.T) {
 		t.Fatal(errs)
 	}
 	answers(t, l.Index(), asks)
-	if aside, err := os.ReadFile(file + ".bad"); err != nil || !bytes.Equal(aside, bad) {
-		t.Errorf("not set aside: %v", err)
+	if saved, err := os.ReadFile(file + ".bad"); err != nil || !bytes.Equal(saved, bad) {
+		t.Errorf("not renamed: %v", err)
 	}
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), index.ErrDamaged.Error()) {
 		t.Errorf("logged: %s", log)
 	}
 	if _, _, err := loadCache(file, buildID()); err != nil {
-		t.Errorf("not made again: %v", err)
+		t.Errorf("not written again: %v", err)
 	}
 }
 
@@ -223,7 +224,7 @@ func TestCacheOfAnotherBuild(t *testing.T) {
 				t.Errorf("logged: %s", log)
 			}
 			if _, err := os.Stat(file + ".bad"); err == nil {
-				t.Error("it was set aside")
+				t.Error("it was renamed")
 			}
 			if _, _, err := loadCache(file, buildID()); err != nil {
 				t.Errorf("not replaced: %v", err)

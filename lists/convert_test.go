@@ -53,7 +53,7 @@ func TestConvert(t *testing.T) {
 	}
 }
 
-// A real list that is converted holds the same names.
+// TestConvertReal: a real list that was converted holds the same names.
 func TestConvertReal(t *testing.T) {
 	for _, tt := range []struct{ file, selector, to string }{
 		{"geosite.dat", "google", "clash"}, {"geosite.dat", "cn", "singbox"}, {"geosite-cn.srs", "", "plain"}, {"clash-gfw.yaml", "", "dnsmasq"},

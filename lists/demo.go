@@ -2,8 +2,8 @@ package lists
 
 import _ "embed"
 
-// Demo is the small list that the demo and the tests of other packages use. It
-// holds reserved names only (RFC 2606). Treat it as read-only.
+// Demo is the small list of the demo and of tests. It holds reserved names only (RFC 2606).
+// It must not be changed.
 //
 //go:embed demo.txt
 var Demo []byte

@@ -19,7 +19,7 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// answerer is a resolver on loopback that answers every question with its own address.
+// answerer runs a resolver on loopback that answers every query with one address.
 func answerer(t *testing.T, address string) (port int) {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -48,8 +48,8 @@ func answerer(t *testing.T, address string) (port int) {
 	return pc.LocalAddr().(*net.UDPAddr).Port
 }
 
-// startDnsmasq runs dnsmasq on loopback with a configuration, and returns where it
-// listens. The usual resolver answers 192.0.2.1, that of listed names 192.0.2.2.
+// startDnsmasq runs dnsmasq on loopback with a configuration, and returns its address. The
+// usual resolver answers 192.0.2.1, that of listed names 192.0.2.2.
 func startDnsmasq(t *testing.T, conf func(listed string) string) (addr string) {
 	t.Helper()
 	program, err := exec.LookPath("dnsmasq")
@@ -84,7 +84,7 @@ func startDnsmasq(t *testing.T, conf func(listed string) string) (addr string) {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// sentToListed asks dnsmasq for all names at once and tells which went to the
+// sentToListed queries dnsmasq for all names at once and returns which of them went to the
 // resolver of listed names.
 func sentToListed(t *testing.T, addr string, names []string) map[string]bool {
 	t.Helper()
@@ -162,7 +162,7 @@ func compareWithDnsmasq(t *testing.T, conf func(listed string) string, names []s
 	}
 }
 
-// rulesOn shows the lines that concern a name.
+// rulesOn returns the lines that match a name.
 func rulesOn(t *testing.T, conf, name string) (rules []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "x.conf")
@@ -177,7 +177,8 @@ func rulesOn(t *testing.T, conf, name string) (rules []string) {
 	return rules
 }
 
-// Random names over few labels, so that they are above, below and beside each other.
+// TestDnsmasqAgreesOnRandomLines uses random names of few different labels: they are above,
+// below and beside each other.
 func TestDnsmasqAgreesOnRandomLines(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	name := func() string {
@@ -212,8 +213,8 @@ func TestDnsmasqAgreesOnRandomLines(t *testing.T) {
 	}, names)
 }
 
-// What dnsmasq does where lines contradict each other, and with wildcards inside a
-// label, which must not meet exceptions.
+// TestDnsmasqAgreesOnContradictions uses lines that contradict each other, and wildcards inside
+// a label, which must not meet exceptions.
 func TestDnsmasqAgreesOnContradictions(t *testing.T) {
 	for _, conf := range []string{
 		"server=/x.test/#\nserver=/x.test/LISTED\nserver=/z.test/LISTED\n",

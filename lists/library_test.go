@@ -71,8 +71,8 @@ func TestOpen(t *testing.T) {
 	if p := fmt.Sprint(l.Prefixes("a")); p != "[192.0.2.0/24]" {
 		t.Errorf("prefixes of a: %s", p)
 	}
-	if p := l.Prefixes("nobody"); p != nil {
-		t.Errorf("prefixes of nobody: %v", p)
+	if p := l.Prefixes("unknown"); p != nil {
+		t.Errorf("prefixes of an unknown list: %v", p)
 	}
 	r := l.Reports()
 	if len(r) != 6 || r[0].Suffix != 1 || r[0].Prefixes != 1 || r[0].Skipped != 1 || r[0].Lines != 3 ||
@@ -110,7 +110,7 @@ func TestReload(t *testing.T) {
 		if changed != want {
 			t.Fatalf("changed %v, want %v", changed, want)
 		}
-		// b is taken over each time that a changes.
+		// b is copied each time that a changes.
 		wantHeld(t, l, "x.b.test", "b")
 		wantHeld(t, l, "a-bee.test", "b")
 		wantHeld(t, l, "r7.test", "b")
@@ -253,7 +253,7 @@ func TestSetLists(t *testing.T) {
 	if m := l.Index().Match("c.test"); m.Listed(old) {
 		t.Error("a selection of b from before finds list c")
 	}
-	// Another format for the same file and content is read anew.
+	// Another format for the same file and content is read again.
 	again := cfg[2]
 	again.Format = "hosts"
 	if _, errs = l.SetLists([]gateway.List{again}); len(errs) != 1 {
@@ -287,7 +287,7 @@ func TestFifo(t *testing.T) {
 	}
 }
 
-// watching is a library that watches a folder of lists.
+// watching is a library that watches a directory of lists.
 type watching struct {
 	*Library
 	swaps atomic.Int32
@@ -327,7 +327,7 @@ func watch(t *testing.T, cfg []gateway.List) *watching {
 	return x
 }
 
-// becomes waits until name is held as wanted.
+// becomes waits until the wanted lists hold a name.
 func (w *watching) becomes(t *testing.T, name, want string) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
@@ -338,7 +338,7 @@ func (w *watching) becomes(t *testing.T, name, want string) {
 	t.Fatalf("%s: held by %q, want %q; log:\n%s", name, which(w.Index(), name), want, w.log)
 }
 
-// logs waits until a text is in the log that many times.
+// logs waits until a text is in the log so many times.
 func (w *watching) logs(t *testing.T, text string, times int) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {

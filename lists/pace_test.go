@@ -8,7 +8,8 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// Lists that are taken up beside queries are the same as those of a start.
+// TestPacedLibrary: lists that are read while queries are answered are the same as those of a
+// start.
 func TestPacedLibrary(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.txt")

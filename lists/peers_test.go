@@ -18,7 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// peer is a program that `make peers-test` has built.
+// peer returns a program that `make peers-test` has built.
 func peer(t *testing.T, name string) string {
 	t.Helper()
 	dir := os.Getenv("NAMEROUTE_PEERS")
@@ -28,7 +28,7 @@ func peer(t *testing.T, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// runPeer runs it and returns all that it prints.
+// runPeer runs a program and returns all that it prints.
 func runPeer(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(program, args...).CombinedOutput()
@@ -38,7 +38,7 @@ func runPeer(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// aboutNames are names on, above, below and beside those of testdata/peers.
+// aboutNames returns names on, above, below and beside those of testdata/peers.
 func aboutNames() (names []string) {
 	for _, n := range []string{"plain.example", "suffix.example", "below.example", "star.example", "two.example", "middle.example",
 		"xn--fsqu00a.example", "co.example", "upper.example", "keyed.example", "old.example", "end.example"} {
@@ -49,7 +49,7 @@ func aboutNames() (names []string) {
 	return append(names, "example", "other.test", "a-keyword-b.test", "r1.test", "rx.test", "expression.test")
 }
 
-// reading is what a list holds of some names, by our own matcher.
+// reading returns which of some names a list holds, by our own matcher.
 func reading(t *testing.T, file string, names []string) map[string]bool {
 	t.Helper()
 	l, errs := Open([]gateway.List{{Name: "l", File: file}}, Options{})
@@ -63,7 +63,7 @@ func reading(t *testing.T, file string, names []string) map[string]bool {
 	return held
 }
 
-// What mihomo and sing-box have made of a list means the same to us as the list.
+// TestPeerFiles: a file that mihomo or sing-box compiled from a list is read as the list.
 func TestPeerFiles(t *testing.T) {
 	names := aboutNames()
 	source := reading(t, "testdata/peers/domain.yaml", names)
@@ -93,7 +93,7 @@ func TestPeerFiles(t *testing.T) {
 	}
 }
 
-// prefixesOf are the prefixes of a list, joined where they touch.
+// prefixesOf returns the prefixes of a list, merged.
 func prefixesOf(t *testing.T, file string) []string {
 	t.Helper()
 	l, errs := Open([]gateway.List{{Name: "l", File: file}}, Options{})
@@ -133,7 +133,7 @@ func prefixesOf(t *testing.T, file string) []string {
 	return out
 }
 
-// flipped is an address with one bit turned over.
+// flipped returns an address with one bit inverted.
 func flipped(a netip.Addr, bit int) netip.Addr {
 	b := a.AsSlice()
 	if bit >= 0 {
@@ -143,8 +143,8 @@ func flipped(a netip.Addr, bit int) netip.Addr {
 	return a
 }
 
-// mihomo compiles our rule-providers today as it did when testdata/peers was made, and
-// sends to the resolver of listed names what we hold listed: from text and from .mrs.
+// TestPeerMihomo: mihomo compiles our rule-providers as it did for testdata/peers, and sends to
+// the resolver of listed names what we read as listed, from text and from .mrs.
 func TestPeerMihomo(t *testing.T) {
 	mihomo := peer(t, "mihomo")
 	names := aboutNames()
@@ -166,7 +166,7 @@ func TestPeerMihomo(t *testing.T) {
 	}
 }
 
-// startMihomo runs mihomo as a resolver that asks another for listed names.
+// startMihomo runs mihomo as a resolver that queries another one for listed names.
 func startMihomo(t *testing.T, program, list string) (addr string) {
 	t.Helper()
 	text, err := os.ReadFile(list)
@@ -218,7 +218,8 @@ rules: ["MATCH,DIRECT"]
 	}
 }
 
-// sing-box holds of the rule-sets that it compiles the names that we hold.
+// TestPeerSingbox: sing-box matches the same names as we do with the rule-sets that it
+// compiles.
 func TestPeerSingbox(t *testing.T) {
 	singbox := peer(t, "sing-box")
 	var names []string

@@ -16,7 +16,7 @@ import (
 	"github.com/nameroute/nameroute/lists/index"
 )
 
-// realList finds a list as its publisher ships it, and skips where there is none.
+// realList returns a list as its publisher ships it. It skips the test if there is none.
 func realList(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv("NAMEROUTE_LISTS")
@@ -33,7 +33,7 @@ func realList(t testing.TB, name string) string {
 	return file
 }
 
-// grep returns the lines of a file that an expression finds: the independent count.
+// grep returns the lines of a file that match an expression: an independent count.
 func grep(text []byte, expr string) []string {
 	re := regexp.MustCompile(expr)
 	var found []string
@@ -178,7 +178,7 @@ func TestRealTogether(t *testing.T) {
 	}
 }
 
-// BenchmarkMatchReal is the product's own load: three real lists in one index.
+// BenchmarkMatchReal looks names up in three real lists.
 func BenchmarkMatchReal(b *testing.B) {
 	before := heap()
 	l, reports := openReal(b, "gfwlist.txt", "accelerated-domains.china.conf", "hosts.txt")

@@ -17,7 +17,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// openSelected loads a real list, or a selection of it, and its report.
+// openSelected opens a real list, or a selection of it.
 func openSelected(t *testing.T, name, selector string) (*Library, Report) {
 	t.Helper()
 	file := realList(t, name)
@@ -161,7 +161,7 @@ func TestRealDLC(t *testing.T) {
 	mustAndMustNot(t, l.Index(), "l", []string{"google.cn"}, []string{"www.youtube.com", "google.com"})
 }
 
-// missingInclude reports whether a category needs files that are not in the folder.
+// missingInclude reports whether a category includes files that the directory does not have.
 func missingInclude(t *testing.T, dir, name string, seen map[string]bool) bool {
 	t.Helper()
 	if seen[name] {
@@ -180,8 +180,7 @@ func missingInclude(t *testing.T, dir, name string, seen map[string]bool) bool {
 	return false
 }
 
-// scanDat reads a category of geosite.dat by itself, with nothing but slices: rule
-// types by number, and the names of the others by how they are written on the wire.
+// scanDat decodes a category of geosite.dat independently, with slices alone.
 func scanDat(data []byte, category string) (kinds map[byte]int, names []string, withAttribute int) {
 	kinds = map[byte]int{}
 	varint := func(b []byte) (int, []byte) {
@@ -247,8 +246,8 @@ func TestRealGeosite(t *testing.T) {
 	}
 }
 
-// scanSRS inflates a rule-set of one rule and counts in it what must come out: bits in
-// the leaves of the trie, and expressions by their number in front of them.
+// scanSRS counts independently what a rule-set of one rule holds: bits in the leaves of the
+// trie, and expressions by the number before them.
 func scanSRS(t *testing.T, file []byte) (names, expressions int) {
 	t.Helper()
 	z, err := zlib.NewReader(bytes.NewReader(file[4:]))

@@ -7,9 +7,8 @@ import (
 	"github.com/nameroute/nameroute/lists/index"
 )
 
-// SampleNames reads a list and returns the first n names that it puts on itself with
-// everything below them, in the order of the file. Names that it takes out again are
-// left out.
+// SampleNames reads a list and returns the first n names that it lists with all names below
+// them, in the order of the file. Names that it removes by an exception are not among them.
 func SampleNames(l gateway.List, n int) ([]string, error) {
 	var names []string
 	b := index.NewBuilder([]string{l.Name})
@@ -27,11 +26,11 @@ func SampleNames(l gateway.List, n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var kept []string
+	var listed []string
 	for _, name := range names {
-		if len(kept) < n && ix.Match(name).Listed(s) {
-			kept = append(kept, name)
+		if len(listed) < n && ix.Match(name).Listed(s) {
+			listed = append(listed, name)
 		}
 	}
-	return kept, nil
+	return listed, nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/nameroute/nameroute/lists/format/ruleset/rulesettest"
 )
 
-// A list that is a selection is rebuilt only when the selection changes, and its last
-// good copy is the selection.
+// TestSelectionIsKept: a list that is a selection is rebuilt only when the selection changes,
+// and its last good copy is the selection.
 func TestSelectionIsKept(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "geosite.dat")

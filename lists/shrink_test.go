@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// testRest is how long the lists of these tests must have stayed smaller.
+// testRest is Options.Rest of libraries that watch.
 const testRest = 400 * time.Millisecond
 
 // TestHalfWritten: a file that is overwritten in place is empty first, and incomplete for a

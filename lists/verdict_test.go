@@ -45,7 +45,7 @@ func TestTest(t *testing.T) {
 	}
 }
 
-// What Test says of a name is what the index says.
+// TestVerdictsAgreeWithIndex: Test and the index agree.
 func TestVerdictsAgreeWithIndex(t *testing.T) {
 	l, _ := openSelected(t, "gfwlist.txt", "")
 	names := []string{"www.google.com", "dl.google.com", "www.example.com", "x.blogspot.com", "baidu.com", "cdn1.i-scmp.com"}

@@ -7,11 +7,9 @@ import (
 	"github.com/nameroute/nameroute/lists/format"
 )
 
-// Watch reloads lists when their files change, until ctx ends, and calls onSwap
-// after each swap of the index that it makes itself. A look at all files every
-// Options.Poll makes up for notices that were missed. A list that has become smaller
-// is taken up after Options.Rest: its file may be in the middle of being written. One
-// Watch at a time.
+// Watch reloads lists when their files change, until ctx ends, and calls onSwap after each
+// swap of the index that it makes. A list that became smaller is used after Options.Rest: its
+// file may be incomplete. Only one Watch may run at a time.
 func (l *Library) Watch(ctx context.Context, onSwap func()) {
 	filewatch.Run(ctx, filewatch.Options{
 		Files: l.files, Recheck: l.recheck, Settle: l.options.Settle, Poll: l.options.Poll,

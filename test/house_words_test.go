@@ -45,7 +45,7 @@ var allowedProse = regexp.MustCompile(`(?i:\bquestion section|\bas a whole\b|\bt
 var wordsToCome = []string{
 	"gateway",
 	"gateway/pkg/statefile",
-	"gateway/provider", "lists", "updater",
+	"gateway/provider", "updater",
 }
 
 // Where a camel-case name is cut into words: HTTP|Server and left|Over.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The table of formats in docs/lists.md names all formats, and its examples are read,
-// and detected, as it says.
+// TestDocs: the table in docs/lists.md has all formats, and its examples are detected and read
+// as it says.
 func TestDocs(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/lists.md")
 	if err != nil {

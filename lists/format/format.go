@@ -23,8 +23,8 @@ type reader interface {
 	// suits reports whether a file of this name (without directory, in lower case) usually
 	// has this format. It decides where the beginning of the file does not.
 	suits(file string) bool
-	// parse reads a whole file. It returns only errors that make the file as a whole
-	// unusable; lines that cannot be parsed are skipped.
+	// parse reads a file. It returns only errors that make all of the file unusable; lines
+	// that cannot be parsed are skipped.
 	parse(r io.Reader, s *Sink) error
 }
 

@@ -39,7 +39,7 @@ func TestGeosite(t *testing.T) {
 	}
 }
 
-// Every damage to a dat file is an error, or leaves a all number of rules.
+// TestGeositeCut: a truncated file is an error.
 func TestGeositeCut(t *testing.T) {
 	all := rulesettest.Geosite()
 	for n := 1; n < len(all); n++ {

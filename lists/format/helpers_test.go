@@ -11,7 +11,7 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// read parses text and returns what it came to.
+// read parses a text and returns what the sink received.
 func read(t *testing.T, file, format, text string) (entries, prefixes []string, r Summary, err error) {
 	t.Helper()
 	s := &Sink{
@@ -22,14 +22,14 @@ func read(t *testing.T, file, format, text string) (entries, prefixes []string, 
 	return entries, prefixes, s.Summary, err
 }
 
-// show writes an entry as the tests have it: except always full:name.
+// show returns an entry as tests write it: except always full:name.
 func show(e entry.Entry) string {
 	return [...]string{"", "except always ", "except specific ", "insist "}[e.Exception] +
 		[...]string{"suffix:", "below:", "full:", "keyword:", "regexp:"}[e.Kind] + e.Text
 }
 
-// formatCase is one line of a list: what it comes to, or why it is skipped. A line
-// that is neither entry nor skipped is a comment.
+// formatCase is one line of a list, and its entries or the reason why it is skipped. A line
+// with neither is a comment.
 type formatCase struct{ line, want string }
 
 func runFormat(t *testing.T, format string, cases []formatCase) {

@@ -15,7 +15,7 @@ import (
 
 var filler = bytes.Repeat([]byte("a"), maxLine)
 
-// endless is a line that does not end, of n bytes.
+// endless is a line of n bytes without an end.
 type endless struct{ n int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -27,7 +27,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// textFormats are those that are read line by line.
+// textFormats returns the formats that are read line by line.
 func textNames() (names []string) {
 	for _, name := range Names() {
 		if !isBinary(name) && name != "delegated" { // which needs a country
@@ -90,7 +90,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// failing is a disk that breaks in the middle of a file.
+// failing is a disk that fails in the middle of a file.
 type failing struct{ r io.Reader }
 
 var errDisk = errors.New("input/output error")
@@ -115,7 +115,7 @@ func TestReadError(t *testing.T) {
 	}
 }
 
-// allocated runs something and tells how many bytes it allocated.
+// allocated returns how many bytes a function allocates.
 func allocated(run func() error) (uint64, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -124,7 +124,7 @@ func allocated(run func() error) (uint64, error) {
 	return after.TotalAlloc - before.TotalAlloc, err
 }
 
-// checkSink makes sure that what a format passes on is what entries promise to be.
+// checkSink checks that a format puts only valid entries and prefixes, and counts them.
 func checkSink(t *testing.T, format string, data []byte) {
 	entries, prefixes := 0, 0
 	s := &Sink{Prefix: func(p netip.Prefix) {

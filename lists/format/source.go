@@ -13,15 +13,15 @@ import (
 	"github.com/nameroute/nameroute/lists/format/ruleset"
 )
 
-// Source is what the file of a list names: a whole file, or a part of one, which is named
-// after a colon:
+// Source is what the file of a list names: a file, or a part of one, which is named after a
+// colon:
 //
 //	/lists/geosite.dat:google@ads          a category of a file
 //	/lists/dlc:netflix                     a file of a directory, with what it includes
 //	/lists/delegated-apnic-latest:CN       a country
 type Source struct {
 	Path     string // the file to open
-	Selector string // what follows the colon; "" reads the whole file
+	Selector string // what follows the colon; "" reads all of the file
 	Dir      string // the directory that Path and what it includes is in; "" for a single file
 }
 
@@ -67,7 +67,7 @@ func isSelector(s string) bool {
 }
 
 // Read reads the source in a format, or in the one detected if that is "". It returns only
-// errors that make the source as a whole unusable.
+// errors that make all of the source unusable.
 func (src Source) Read(format string, s *Sink) error {
 	f, err := statefile.Open(src.Path)
 	if err != nil {

@@ -22,7 +22,7 @@ func compile(names []string) *Index {
 	return b.Build()
 }
 
-// goMap is the peer: the label walk over a Go map of strings.
+// goMap is what the index is compared with: a walk over the labels with a map of strings.
 type goMap map[string]struct{}
 
 func (m goMap) match(name string) bool {
@@ -39,7 +39,7 @@ func (m goMap) match(name string) bool {
 	}
 }
 
-// heap is what the program holds after a collection, in bytes.
+// heap returns what the program holds after a collection, in bytes.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -48,7 +48,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// queries are names as clients ask for them: hits below listed names, or misses.
+// queries returns names as clients query them: hits below listed names, or misses.
 func queries(names []string, hit bool) []string {
 	r := rand.New(rand.NewPCG(3, 4))
 	q := make([]string, 1<<16)
@@ -100,8 +100,8 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
-// quiet is the time of one call in a short round, of which only one in ten is quicker:
-// one that nothing interrupted, whatever else the machine does.
+// quiet returns the time of one call in the round that is slower than one in ten: a short
+// one, which nothing interrupted on a busy machine.
 func quiet(call func(i int)) time.Duration {
 	const rounds, calls = 3000, 200
 	took := make([]time.Duration, rounds)
@@ -116,8 +116,8 @@ func quiet(call func(i int)) time.Duration {
 	return took[rounds/10] / calls
 }
 
-// BenchmarkLookup is a lookup in lists of all sizes beside a Go map of strings, as
-// quiet measures it. With patterns, the list has some as gfwlist has them.
+// BenchmarkLookup compares lookups in lists of all sizes with a Go map of strings. With
+// patterns, the list has some like those of gfwlist.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []int{4000, 100_000, 1_000_000} {
 		names := synthetic.Names(n)

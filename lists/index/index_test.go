@@ -143,7 +143,7 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// randomIndex makes lists whose names overlap much, and the model of them.
+// randomIndex returns an index of lists whose names overlap, and their model.
 func randomIndex(r *rand.Rand, lists int) (*Index, naive) {
 	n := naive{make([][]entry.Entry, lists)}
 	names := make([]string, lists)
@@ -229,7 +229,7 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// raceDetector is set where the race detector runs: sync.Pool then drops at random.
+// raceDetector is set if the race detector runs: sync.Pool then drops at random.
 var raceDetector bool
 
 func TestMatchAllocatesNothing(t *testing.T) {

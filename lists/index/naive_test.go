@@ -8,7 +8,7 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 )
 
-// naive is the meaning of lists, written down as simply as it can be.
+// naive is the meaning of lists in the simplest code.
 type naive struct{ lists [][]entry.Entry }
 
 var compiled sync.Map // of the model's expressions
@@ -33,7 +33,7 @@ func holds(e entry.Entry, name string) bool {
 	}
 }
 
-// match says which lists hold the name, and whether any claims it.
+// match returns which lists hold the name, and whether any claims it.
 func (n naive) match(name string) (listed []bool, claimed bool) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	listed = make([]bool, len(n.lists))
