@@ -27,45 +27,76 @@ type Flow struct {
 }
 
 // Walk calls do for each entry with a mark, in no order; the zero Mark selects all. The
-// kernel filters them in one dump, which takes a few microseconds an entry. A dump of a
-// changing table may be incomplete; callers that need every entry must retry.
+// kernel filters them in one dump, which takes a few microseconds an entry. An interrupted
+// dump is repeated, and do is called again for what was seen. A dump of a changing table
+// may be incomplete all the same; callers that need every entry must walk again later.
 func Walk(of gateway.Mark, do func(Flow)) error {
-	err := dump(of, func(_ byte, f Flow, _ []byte) { do(f) })
+	err := repeat(func() error {
+		return dump(of, func(_ byte, f Flow, _ []byte) { do(f) })
+	})
 	if err != nil {
 		return fmt.Errorf("read conntrack entries: %w", err)
 	}
 	return nil
 }
 
-// Delete deletes the chosen entries of those with a mark and returns how many it deleted.
-// Like Walk, it may miss some of a changing table.
-func Delete(of gateway.Mark, chosen func(Flow) bool) (n int, err error) {
+// Delete deletes the chosen entries of those with a mark and returns them. Like Walk, it
+// may miss some of a changing table, and may ask for one more than once.
+func Delete(of gateway.Mark, chosen func(Flow) bool) (deleted []Flow, err error) {
+	err = repeat(func() error {
+		all, err := deleteOnce(of, chosen)
+		deleted = append(deleted, all...)
+		return err
+	})
+	if err != nil {
+		return deleted, fmt.Errorf("delete conntrack entries: %w", err)
+	}
+	return deleted, nil
+}
+
+func deleteOnce(of gateway.Mark, chosen func(Flow) bool) (deleted []Flow, err error) {
 	type entry struct {
 		family byte
 		id     []byte
+		flow   Flow
 	}
 	var all []entry // deleted after the dump, which would miss some otherwise
 	err = dump(of, func(family byte, f Flow, id []byte) {
 		if chosen(f) {
-			all = append(all, entry{family, id})
+			all = append(all, entry{family, id, f})
 		}
 	})
-	errs := []error{err}
+	var errs []error
 	for _, e := range all {
 		req := request(e.family, nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
 		req.AddRawData(e.id)
 		_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 		switch {
 		case err == nil:
-			n++
+			deleted = append(deleted, e.flow)
 		case !errors.Is(err, unix.ENOENT): // ENOENT: it has ended by itself
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return n, fmt.Errorf("delete conntrack entries: %w", err)
+	if len(errs) > 0 {
+		return deleted, errors.Join(errs...)
 	}
-	return n, nil
+	return deleted, err
+}
+
+// dumpTries bounds how often an interrupted dump is repeated: each costs as much as the
+// first, and a busy router's table never stops changing.
+const dumpTries = 3
+
+// repeat repeats a dump that the kernel reports as interrupted (NLM_F_DUMP_INTR), which may
+// lack entries. What the last one found is better than an error.
+func repeat(dump func() error) error {
+	for range dumpTries {
+		if err := dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return err
+		}
+	}
+	return nil
 }
 
 func request(family byte, operation, flags int) *nl.NetlinkRequest {
@@ -88,7 +119,7 @@ func dump(of gateway.Mark, do func(family byte, f Flow, id []byte)) error {
 		}
 		return true
 	})
-	if absent(err) || errors.Is(err, netlink.ErrDumpInterrupted) {
+	if absent(err) {
 		return nil
 	}
 	return err

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/vishvananda/netlink"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
@@ -71,14 +73,14 @@ func TestDelete(t *testing.T) {
 	fill(t)
 	to := netip.MustParseAddr("203.0.113.1")
 	n, err := Delete(none, func(f Flow) bool { return f.Dst == to })
-	if err != nil || n != 2 {
-		t.Errorf("deleted %d, %v; want the UDP flow and the ping", n, err)
+	if err != nil || len(n) != 2 {
+		t.Errorf("deleted %v, %v; want the UDP flow and the ping", n, err)
 	}
 	if left := walk(t, gateway.Mark{}); len(left) != 4 {
 		t.Errorf("left: %s", left)
 	}
-	if n, err = Delete(route, func(Flow) bool { return true }); err != nil || n != 2 {
-		t.Errorf("deleted %d, %v; want both families' flow of the route", n, err)
+	if n, err = Delete(route, func(Flow) bool { return true }); err != nil || len(n) != 2 {
+		t.Errorf("deleted %v, %v; want both families' flow of the route", n, err)
 	}
 }
 
@@ -107,12 +109,33 @@ func TestDeleteAnother(t *testing.T) {
 		if before == after {
 			continue
 		}
-		if left := walk(t, route); err != nil || n != 0 || len(left) != 2 {
-			t.Errorf("deleted %d, %v, left %s", n, err, left)
+		if left := walk(t, route); err != nil || len(n) != 0 || len(left) != 2 {
+			t.Errorf("deleted %v, %v, left %s", n, err, left)
 		}
 		return
 	}
 	t.Error("a recreated entry had the place of the old one, 30 times")
+}
+
+// An interrupted dump is repeated, but not without end.
+func TestRepeat(t *testing.T) {
+	interrupted, other := fmt.Errorf("dump: %w", netlink.ErrDumpInterrupted), errors.New("other")
+	for name, c := range map[string]struct {
+		errs  []error // of the dumps; the last one stays
+		dumps int
+		want  error
+	}{
+		"complete":        {[]error{nil}, 1, nil},
+		"second complete": {[]error{interrupted, nil}, 2, nil},
+		"another error":   {[]error{interrupted, other}, 2, other},
+		"never complete":  {[]error{interrupted}, dumpTries, nil},
+	} {
+		dumps := 0
+		err := repeat(func() error { dumps++; return c.errs[min(dumps, len(c.errs))-1] })
+		if dumps != c.dumps || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v after %d dumps, want %v after %d", name, err, dumps, c.want, c.dumps)
+		}
+	}
 }
 
 // TestWalkMany holds the cost of a dump down: it is paid while a router forwards.

@@ -68,5 +68,6 @@ func (wireguard) Links() ([]wg.Link, error) { return wg.Links() }
 func (wireguard) Remove(link string) error { return wg.Remove(link) }
 
 func deleteFlows(m gateway.Mark) (int, error) {
-	return conntrack.Delete(m, func(conntrack.Flow) bool { return true })
+	deleted, err := conntrack.Delete(m, func(conntrack.Flow) bool { return true })
+	return len(deleted), err
 }
