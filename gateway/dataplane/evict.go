@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,6 +26,10 @@ const (
 	evictShare = 5
 	// evictWalks bounds how often the walk is repeated for what began meanwhile.
 	evictWalks = 3
+	// evictAgain is the least time after which flows to what has joined are looked at once
+	// more: a dump of a changing table may miss some, and packets that were under way may
+	// begin a flow that looks older than the set element. Twice that is the most.
+	evictAgain = 300 * time.Millisecond
 	// evictBatch bounds the addresses of one transaction, behind which an answer may wait.
 	evictBatch = 250
 )
@@ -41,6 +46,43 @@ type evictor struct {
 	routes   map[string]*joining
 	excluded ranges // never rerouted
 	all      bool   // nothing is known to have been looked at
+	again    recheck
+}
+
+// recheck is what is looked at once more, by route name: what is due with the next walk
+// from then on, and what has joined since that was decided.
+type recheck struct {
+	at        time.Time // zero: nothing is
+	due, next map[string]joining
+}
+
+// add adds what was looked at for a route.
+func (r *recheck) add(j joining, now time.Time) {
+	if r.at.IsZero() {
+		r.at, r.due, r.next = now.Add(evictAgain), map[string]joining{}, map[string]joining{}
+		r.due[j.route.Name] = j
+		return
+	}
+	if old, ok := r.next[j.route.Name]; ok {
+		all := maps.Clone(old.learned)
+		maps.Copy(all, j.learned)
+		j.looked, j.learned = old.looked, all
+	}
+	r.next[j.route.Name] = j
+}
+
+// take returns what is due.
+func (r *recheck) take(now time.Time) map[string]joining {
+	if r.at.IsZero() || now.Before(r.at) {
+		return nil
+	}
+	due := r.due
+	if len(r.next) == 0 {
+		*r = recheck{}
+	} else {
+		r.at, r.due, r.next = now.Add(evictAgain), r.next, map[string]joining{}
+	}
+	return due
 }
 
 // ranges are merged ranges of addresses, of IPv4 and of IPv6.
@@ -149,11 +191,12 @@ func (e *evictor) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.kick:
+		case <-e.recheckDue():
 		}
 		began := time.Now()
 		spent = max(0, spent-began.Sub(last)/evictShare)
 		wait := evictPause
-		if err := e.evict(ctx, e.pending()); err != nil {
+		if err := e.evict(ctx, e.pending(began)); err != nil {
 			if ctx.Err() == nil {
 				e.c.log.Warn("flows to newly routed addresses are not reset yet, trying again", "error", err)
 			}
@@ -176,11 +219,29 @@ type eviction struct {
 	excluded ranges
 }
 
-// pending returns what has joined, which counts as looked at from here on.
-func (e *evictor) pending() eviction {
+// recheckDue returns a channel that receives when something is to be looked at once more;
+// nil where nothing is.
+func (e *evictor) recheckDue() <-chan time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.again.at.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(e.again.at))
+}
+
+// pending returns what has joined, which counts as looked at from here on but for one
+// more time, and what is due for that.
+func (e *evictor) pending(now time.Time) eviction {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := eviction{excluded: e.excluded}
+	for name, j := range e.again.take(now) {
+		if r := e.routes[name]; r != nil { // else it has left gateway.yaml, or evicts no more
+			j.route, j.covered = r.route, r.covered
+			w.routes = append(w.routes, j)
+		}
+	}
 	for _, r := range e.routes {
 		if e.all {
 			r.looked, r.learned = ranges{}, e.everything(r.route)
@@ -189,6 +250,7 @@ func (e *evictor) pending() eviction {
 			continue
 		}
 		w.routes = append(w.routes, *r)
+		e.again.add(*r, now)
 		r.looked, r.learned = r.covered, map[netip.Addr]bool{}
 	}
 	e.all = false
@@ -222,7 +284,7 @@ func (e *evictor) evict(ctx context.Context, w eviction) error {
 	defer func() { e.report(evicted) }()
 	for range evictWalks {
 		far := map[netip.Addr]bool{}
-		err := conntrack.Walk(none, func(f conntrack.Flow) {
+		err := e.c.system.Flows(none, func(f conntrack.Flow) {
 			if w.route(f) != nil {
 				far[f.Dst] = true
 			}
@@ -240,14 +302,11 @@ func (e *evictor) evict(ctx context.Context, w eviction) error {
 				return err
 			}
 		}
-		if _, err := conntrack.Delete(none, func(f conntrack.Flow) bool {
-			r := w.route(f)
-			if r == nil || !far[f.Dst] {
-				return false
-			}
-			evicted[r.route.Name]++
-			return true
-		}); err != nil {
+		deleted, err := e.c.system.DeleteFlows(none, func(f conntrack.Flow) bool { return far[f.Dst] && w.route(f) != nil })
+		for _, f := range deleted {
+			evicted[w.route(f).route.Name]++
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,11 @@
 package dataplane
 
 import (
+	"context"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
@@ -79,7 +82,7 @@ func TestEvictPending(t *testing.T) {
 	s := firewall.Spec{Config: cfg, Prefixes: map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}}
 	want := func(when string, want int) {
 		t.Helper()
-		if got := len(e.pending().routes); got != want {
+		if got := len(e.pending(time.Time{}).routes); got != want {
 			t.Errorf("%s: %d routes to look at, want %d", when, got, want)
 		}
 	}
@@ -106,4 +109,76 @@ func TestEvictPending(t *testing.T) {
 	}
 	e.onLearn("vpn", a)
 	want("while new flows go by the WAN", 0)
+}
+
+// A dump of a changing table misses flows: what has joined is looked at once more within a
+// second, by an address and by a prefix, and then no more.
+func TestEvictMissed(t *testing.T) {
+	for name, to := range map[string]string{"an address": "8.8.8.8", "a prefix": "9.9.9.9"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				c := f.controller(t, "routes:\n  vpn: {interface: tun0, evict: true}\n")
+				if err := c.Require(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				spec := firewall.Spec{Config: c.Config()}
+				c.evict.onApply(spec)
+				ctx, cancel := context.WithCancel(t.Context())
+				go c.evict.run(ctx)
+				wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+				wait(10 * time.Second)
+				f.set(func() {
+					dst := netip.MustParseAddr(to)
+					f.flows, f.missed = []conntrack.Flow{{Dst: dst, To: dst}}, f.walks+1
+				})
+				c.evict.onLearn("vpn", []netip.Addr{netip.MustParseAddr("8.8.8.8")})
+				spec.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}
+				c.evict.onApply(spec)
+				wait(time.Millisecond)
+				if len(f.flows) != 1 {
+					t.Fatal("the first walk saw the flow")
+				}
+				wait(time.Second)
+				if len(f.flows) != 0 || c.evict.recheckDue() != nil {
+					t.Errorf("a second later: flows %v, a walk due: %t", f.flows, c.evict.recheckDue() != nil)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// However much joins, connections are looked at once more every 300 ms at most, and each
+// address at least 300 ms after it joined.
+func TestEvictAgain(t *testing.T) {
+	f := newFake()
+	c := f.controller(t, "routes:\n  vpn: {interface: tun0, evict: true}\n")
+	c.evict.onApply(firewall.Spec{Config: c.Config()})
+	joined, again := map[netip.Addr]time.Time{}, map[netip.Addr]time.Duration{}
+	began, walks := time.Now(), 0
+	for now := began; now.Before(began.Add(4 * time.Second)); now = now.Add(50 * time.Millisecond) {
+		rechecked := !c.evict.again.at.IsZero() && !now.Before(c.evict.again.at)
+		a := netip.AddrFrom4([4]byte{8, 8, 8, byte(len(joined))})
+		if now.Before(began.Add(3 * time.Second)) {
+			c.evict.onLearn("vpn", []netip.Addr{a})
+			joined[a] = now
+		}
+		w := c.evict.pending(now)
+		if rechecked {
+			walks++
+			for old := range w.routes[0].learned {
+				again[old] = now.Sub(joined[old])
+			}
+		}
+	}
+	if limit := 12; walks > limit || c.evict.recheckDue() != nil {
+		t.Errorf("%d walks more, want at most %d; one is due: %t", walks, limit, c.evict.recheckDue() != nil)
+	}
+	for a := range joined {
+		if d := again[a]; d < evictAgain || d > 2*evictAgain+50*time.Millisecond {
+			t.Errorf("%s was looked at once more after %v", a, d)
+		}
+	}
 }

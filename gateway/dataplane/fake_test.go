@@ -13,6 +13,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
@@ -35,6 +36,9 @@ type fake struct {
 	elements     map[netip.Addr]time.Time // when they end
 	names        map[netip.Addr][]string
 	learns       int
+	flows        []conntrack.Flow
+	missed       int // walks that see no flow
+	walks        int
 }
 
 func newFake() *fake {
@@ -90,6 +94,31 @@ func (f *fake) WANResolvers(*gateway.Config) ([]netip.AddrPort, error) {
 }
 
 func (f *fake) Counts() (firewall.Counts, error) { return firewall.Counts{}, nil }
+
+func (f *fake) Flows(_ gateway.Mark, do func(conntrack.Flow)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.walks++; f.walks <= f.missed {
+		return nil
+	}
+	for _, flow := range f.flows {
+		do(flow)
+	}
+	return nil
+}
+
+func (f *fake) DeleteFlows(_ gateway.Mark, chosen func(conntrack.Flow) bool) (deleted []conntrack.Flow, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flows = slices.DeleteFunc(f.flows, func(flow conntrack.Flow) bool {
+		if !chosen(flow) {
+			return false
+		}
+		deleted = append(deleted, flow)
+		return true
+	})
+	return deleted, nil
+}
 
 func (f *fake) Watch(ctx context.Context, _ func()) error {
 	<-ctx.Done()

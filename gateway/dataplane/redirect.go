@@ -55,7 +55,7 @@ func (c *Controller) resetRedirectedFlows(s firewall.Spec) error {
 		return err
 	}
 	excluded := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
-	_, err = conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
+	_, err = c.system.DeleteFlows(gateway.Mark{}, func(f conntrack.Flow) bool {
 		return f.Port == firewall.PortDNS && !own[f.Src] && !excluded.has(f.Dst)
 	})
 	if err == nil {

@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
-// system is what the controller reads of the box. The sidecar and other programs write it.
+// system is what the controller reads of the box, and the flows that it ends. The sidecar
+// and other programs write the rest.
 type system interface {
 	// Routes returns the state of every route's routing table, by route name.
 	Routes(*gateway.Config) (map[string]policy.RouteState, error)
@@ -23,6 +25,10 @@ type system interface {
 	WANResolvers(*gateway.Config) ([]netip.AddrPort, error)
 	// Counts returns what the rules of our nft table have counted.
 	Counts() (firewall.Counts, error)
+	// Flows calls do for each flow with a mark, and may miss some or repeat some.
+	Flows(of gateway.Mark, do func(conntrack.Flow)) error
+	// DeleteFlows deletes the chosen flows of those with a mark, and returns them.
+	DeleteFlows(of gateway.Mark, chosen func(conntrack.Flow) bool) ([]conntrack.Flow, error)
 	// Watch calls changed whenever one of these may have changed, until ctx ends.
 	Watch(ctx context.Context, changed func()) error
 }
@@ -45,6 +51,12 @@ func (box) WANResolvers(cfg *gateway.Config) ([]netip.AddrPort, error) {
 }
 
 func (box) Counts() (firewall.Counts, error) { return firewall.ReadCounts() }
+
+func (box) Flows(of gateway.Mark, do func(conntrack.Flow)) error { return conntrack.Walk(of, do) }
+
+func (box) DeleteFlows(of gateway.Mark, chosen func(conntrack.Flow) bool) ([]conntrack.Flow, error) {
+	return conntrack.Delete(of, chosen)
+}
 
 func (b box) Watch(ctx context.Context, changed func()) error {
 	ctx, cancel := context.WithCancel(ctx)
