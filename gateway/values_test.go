@@ -35,9 +35,9 @@ func TestMark(t *testing.T) {
 	if got := m.Apply(0xff0000aa); got != 0xd10000aa {
 		t.Errorf("applied to 0xff0000aa: %#x, want 0xd10000aa: others' bits must stay", got)
 	}
-	for whole, want := range map[uint32]bool{0x51000000: true, 0xd10000aa: true, 0x50000000: false, 0: false} {
-		if got := m.Matches(whole); got != want {
-			t.Errorf("matches %#x: %v, want %v", whole, got, want)
+	for mark, want := range map[uint32]bool{0x51000000: true, 0xd10000aa: true, 0x50000000: false, 0: false} {
+		if got := m.Matches(mark); got != want {
+			t.Errorf("matches %#x: %v, want %v", mark, got, want)
 		}
 	}
 }

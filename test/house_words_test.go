@@ -5,7 +5,6 @@ import (
 	"go/doc"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -41,13 +40,6 @@ var bannedProse = regexp.MustCompile(`(?i)\b(amiss|anew|astray|doors?|halves|hee
 // is searched without them.
 var allowedProse = regexp.MustCompile(`(?i:\bquestion section|\bas a whole\b|\btake[ns]? up to\b|\bwhole ([a-np-z]|o[a-eg-z])[a-z]*)|^(Question|SetAside)\b`)
 
-// wordsToCome are packages that still have such words. The list only shrinks.
-var wordsToCome = []string{
-	"gateway",
-	"gateway/pkg/statefile",
-	"gateway/provider", "updater",
-}
-
 // Where a camel-case name is cut into words: HTTP|Server and left|Over.
 var (
 	camelAcronym = regexp.MustCompile(`([A-Z])([A-Z][a-z])`)
@@ -70,12 +62,7 @@ func banned(name string) string {
 }
 
 func TestWords(t *testing.T) {
-	found := map[string]int{} // in packages that may still have some
 	report := func(s source, line int, format string, args ...any) {
-		if slices.Contains(wordsToCome, s.dir) {
-			found[s.dir]++
-			return
-		}
 		t.Errorf("%s:%d: "+format, append([]any{s.path, line}, args...)...)
 	}
 	for _, s := range sources(t) {
@@ -92,11 +79,6 @@ func TestWords(t *testing.T) {
 			if w := bannedProse.FindString(allowedProse.ReplaceAllString(sentence, "")); w != "" {
 				report(s, s.line(c.Pos()), "a doc comment has %q: %s", w, sentence)
 			}
-		}
-	}
-	for _, dir := range wordsToCome {
-		if found[dir] == 0 {
-			t.Errorf("%s has no such word any more: remove it from wordsToCome", dir)
 		}
 	}
 }

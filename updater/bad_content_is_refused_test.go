@@ -104,9 +104,9 @@ func TestSelectedPartIsChecked(t *testing.T) {
 	if r.Report.Format != "geosite" || r.Report.Suffix < 10 || r.Report.Entries() > 100 {
 		t.Errorf("report %v", r.Report)
 	}
-	whole, err := lists.Check(b.listLocked(b.config.Sources[0]))
-	if err != nil || whole.Entries() != r.Report.Entries() {
-		t.Errorf("the gateway reads %v (%v), the updater %v", whole, err, r.Report)
+	full, err := lists.Check(b.listLocked(b.config.Sources[0]))
+	if err != nil || full.Entries() != r.Report.Entries() {
+		t.Errorf("the gateway reads %v (%v), the updater %v", full, err, r.Report)
 	}
 	b.SetConfig(configOf(t, s.URL+"/geosite.dat", "select: no-such-category"))
 	b.updateWith(Flags{Force: true}, Failed, "unknown")

@@ -74,7 +74,7 @@ func TestPartSurvivesFailureOfAnotherMirror(t *testing.T) {
 
 // What a server sends instead of the rest is never appended to the part.
 func TestOtherContentIsNotAppended(t *testing.T) {
-	whole := list(300, "example")
+	full := list(300, "example")
 	other := list(250, "other.example")
 	for name, serve := range map[string]http.HandlerFunc{
 		"whole again": func(w http.ResponseWriter, _ *http.Request) {
@@ -117,7 +117,7 @@ func TestOtherContentIsNotAppended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			b := newBox(t, s.URL)
-			s.answer(cut(whole, 1000))
+			s.answer(cut(full, 1000))
 			b.update(Failed, "interrupted after 1000 bytes")
 			s.answer(serve)
 			b.update(Updated, "")

@@ -26,9 +26,9 @@ func (d *builder) classify() []rule.Rule {
 	for _, f := range gateway.Families {
 		rules = append(rules, rule.New("ICMP errors about routed flows", rule.CtRelated(), rule.DaddrIn(f, familySet(setExclude, f)), rule.Accept()))
 	}
-	keepRoute := func(name string, m gateway.Mark, bothWays bool) {
+	keepRoute := func(name string, m gateway.Mark, bothDirections bool) {
 		match := []rule.Part{rule.CtMarkIs(m)}
-		if !bothWays {
+		if !bothDirections {
 			match = append([]rule.Part{rule.CtOriginal()}, match...)
 		}
 		rules = append(rules, rule.New(name+": flow keeps its route", append(match, rule.SetMark(m), rule.Accept())...))

@@ -36,7 +36,7 @@ func (d *builder) evictedSets() []nft.Set {
 	return sets
 }
 
-// evictedHosts precedes the rules that accept what comes in by the WAN.
+// evictedHosts precedes the rules that accept what comes in via the WAN.
 func (d *builder) evictedHosts() []rule.Rule {
 	if !d.evicts() {
 		return nil

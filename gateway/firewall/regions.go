@@ -30,7 +30,7 @@ func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
 	if len(ranges) <= limit {
 		return []region{{all, ranges}}
 	}
-	low, high := halves(all)
+	low, high := split(all)
 	at := 0 // the first range that reaches into the upper half
 	for at < len(ranges) && ranges[at].To.Less(high.Addr()) {
 		at++
@@ -43,8 +43,8 @@ func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
 	return append(regions(low, below, limit), regions(high, above, limit)...)
 }
 
-// halves splits a prefix.
-func halves(p netip.Prefix) (low, high netip.Prefix) {
+// split cuts a prefix in two.
+func split(p netip.Prefix) (low, high netip.Prefix) {
 	bits := p.Bits()
 	b := p.Addr().AsSlice()
 	b[bits/8] |= 0x80 >> (bits % 8)
@@ -69,11 +69,11 @@ func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit in
 	return sets
 }
 
-// regionSet names the set of a region: vpn4p for the whole, vpn4p_64.0.0.0_2 and
+// regionSet names the set of a region: vpn4p for all of it, vpn4p_64.0.0.0_2 and
 // vpn6p_2400.._9 for parts, as nft(8) takes no colons in names.
-func regionSet(whole string, p netip.Prefix) string {
+func regionSet(full string, p netip.Prefix) string {
 	if p.Bits() == 0 {
-		return whole
+		return full
 	}
-	return whole + "_" + strings.NewReplacer(":", ".", "/", "_").Replace(p.String())
+	return full + "_" + strings.NewReplacer(":", ".", "/", "_").Replace(p.String())
 }

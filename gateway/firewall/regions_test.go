@@ -23,11 +23,11 @@ func FuzzRegions(f *testing.F) {
 			for i := 0; i+1 < len(in); i += 2 {
 				ps = append(ps, netip.PrefixFrom(in256(base, in[i]), base.BitLen()-8+int(in[i+1])%9))
 			}
-			whole := nft.Merge(ps, family)
-			before := texts(whole)
+			full := nft.Merge(ps, family)
+			before := texts(full)
 			var together []nft.Range
 			names := map[string]bool{}
-			for _, r := range regions(all, whole, limit) {
+			for _, r := range regions(all, full, limit) {
 				if len(r.ranges) == 0 || len(r.ranges) > limit || names[regionSet("vpn4p", r.prefix)] {
 					t.Fatalf("%v has %d ranges of %d", r.prefix, len(r.ranges), limit)
 				}
@@ -39,7 +39,7 @@ func FuzzRegions(f *testing.F) {
 				}
 				together = append(together, r.ranges...)
 			}
-			if got := texts(joined(together)); !slices.Equal(got, before) || !slices.Equal(texts(whole), before) {
+			if got := texts(joined(together)); !slices.Equal(got, before) || !slices.Equal(texts(full), before) {
 				t.Fatalf("%v came out as %v", before, got)
 			}
 		}

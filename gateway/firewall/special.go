@@ -2,7 +2,7 @@ package firewall
 
 import "net/netip"
 
-// specialUse is what is never learned and never rerouted, except by a route with
+// specialUse is what is never learned and never rerouted, except by routes with
 // `private: learn`: the blocks that IANA's special-purpose address registries
 // (RFC 6890 and its successors) mark as not globally reachable, and multicast.
 //
@@ -63,7 +63,7 @@ var specialPrefixes = func() (out [len(specialUse)]netip.Prefix) {
 }()
 
 // IsSpecial reports whether an address is for special use: never learned and never
-// rerouted, except by a route with `private: learn`. An IPv4-mapped address counts
+// rerouted, except by routes with `private: learn`. An IPv4-mapped address counts
 // as the IPv4 address in it.
 func IsSpecial(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")

@@ -7,7 +7,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
-// untracked drops packets that would leave by the WAN with a private source because
+// untracked drops packets that would leave via the WAN with a private source because
 // conntrack knows no connection of theirs: a segment that is late or out of window. Those
 // of a routed flow have no mark, and once the flow has outlived its element nothing else
 // tells them apart. On a link that lan shares, replies may take another path, and

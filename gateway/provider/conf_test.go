@@ -15,7 +15,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// Keys of nobody, made for these tests.
+// Keys that are in no use, made for these tests.
 const (
 	keyOwn  = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
 	keyPeer = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
@@ -277,12 +277,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("PrivateKey" + keyOwn + "\nEndpoint = " + keyOwn + ":1\n" + keyOwn)
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse("f", []byte(text))
-		var said []string
+		var problems []string
 		var all problem.Problems
 		switch {
 		case errors.As(err, &all):
 			for _, p := range all {
-				said = append(said, p.Error())
+				problems = append(problems, p.Error())
 				if p.Line < 1 || p.Why == "" {
 					t.Errorf("incomplete problem %+v", p)
 				}
@@ -295,10 +295,10 @@ func FuzzParse(f *testing.F) {
 				t.Error("accepted without a usable family")
 			}
 			for _, n := range append(c.Ignored, c.Hooks...) {
-				said = append(said, n.Error())
+				problems = append(problems, n.Error())
 			}
 		}
-		for _, s := range said {
+		for _, s := range problems {
 			if !utf8Clean(s) || strings.Contains(s, keyOwn[:43]) {
 				t.Errorf("message with a key or control characters: %q", s)
 			}

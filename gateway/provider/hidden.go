@@ -2,7 +2,7 @@ package provider
 
 import "strings"
 
-// hidden stands for a value that is, or may be, a key, as in the output of wg(8):
+// hidden replaces a value that is, or may be, a key, as in the output of wg(8):
 // messages go to logs and into bug reports.
 const hidden = "(hidden)"
 
