@@ -19,7 +19,7 @@ func TestDownLeavesNothingBehind(t *testing.T) {
 	}{
 		{name: "while it runs", args: [][]string{{"run"}}},
 		{name: "while both parts run", args: [][]string{{"gateway"}, {"dns"}}},
-		{name: "after the dns half was killed", args: [][]string{{"gateway"}, {"dns"}}, killed: []int{1}},
+		{name: "after the dns process was killed", args: [][]string{{"gateway"}, {"dns"}}, killed: []int{1}},
 		{name: "after the sidecar was killed", args: [][]string{{"gateway"}, {"dns"}}, killed: []int{0}},
 		{name: "after it was killed", args: [][]string{{"run"}}, killed: []int{0}},
 		{name: "after it was killed, plain table", args: [][]string{{"run"}}, killed: []int{0}, owner: "owner: off"},

@@ -60,13 +60,13 @@ func TestPartsRestartAlone(t *testing.T) {
 // A machine that shuts down, or a package that is removed, ends the parts in any order.
 // Nothing opens by that: what was learned goes nowhere, and all else goes on.
 func TestPartsEnd(t *testing.T) {
-	for _, order := range []string{"dns half first", "sidecar first"} {
+	for _, order := range []string{"dns process first", "sidecar first"} {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()
 			g := bareGate(t, netlab.Options{GoResolvers: true})
 			g.Box.WriteFiles(netlab.Setup{})
 			first, second := g.launchGateway(), g.start("dns")
-			if order == "dns half first" {
+			if order == "dns process first" {
 				first, second = second, first
 			}
 			addrs, others := g.resolve("www.listed.example"), g.resolve("www.other.example")
@@ -133,7 +133,7 @@ func TestForwardingComesLast(t *testing.T) {
 		}
 		flood.end() // before the name was queried its addresses had no route
 	})
-	t.Run("dns half first", func(t *testing.T) {
+	t.Run("dns process first", func(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true, NotRouting: true})
 		g.Box.WriteFiles(netlab.Setup{})

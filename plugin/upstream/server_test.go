@@ -70,7 +70,7 @@ func exchangeWith(t *testing.T, addr, network, name string) *dns.Msg {
 	return r
 }
 
-// The whole way: gateway.yaml, the route's table in the kernel, the dns half, the
+// End to end: gateway.yaml, the route's table in the kernel, the dataplane, the
 // Corefile, and a resolver on each side.
 func TestServer(t *testing.T) {
 	netlab.Need(t, "ip", "nft", "unbound")

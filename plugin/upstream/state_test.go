@@ -14,7 +14,7 @@ import (
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
-// change replaces the route's status, as the dns half does.
+// change replaces the route's state, as the dataplane does.
 func (l *lab) change(edit func(*Status)) {
 	s := *l.state.Load()
 	edit(&s)

@@ -139,7 +139,7 @@ func TestStatusOfParts(t *testing.T) {
 		Routes: []Route{{Name: "vpn", Up: true, Blocked: &Counter{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
 		Sets:   []Set{{Set: "vpn4"}}, Kernel: Kernel{Table: "plain", Owner: true},
 	}
-	for name, docs := range map[string][]Doc{"sidecar first": {sidecar, dns}, "dns half first": {dns, sidecar}} {
+	for name, docs := range map[string][]Doc{"sidecar first": {sidecar, dns}, "dns first": {dns, sidecar}} {
 		d := Merge(docs)
 		if len(d.Processes) != 2 || len(d.Problems) != 2 || len(d.Routes) != 3 || len(d.Sets) != 1 {
 			t.Errorf("%s: %+v", name, d)
