@@ -25,7 +25,7 @@ func (l *Leases) watch(ctx context.Context) {
 	}
 	filewatch.Run(ctx, filewatch.Options{
 		Files: func() []string { return paths }, Settle: settle, Poll: poll,
-		Warn: func(err error) { log.Warningf("%v", err) },
+		Warn: func(err error) { log.Warningf("files cannot be watched, polling them every %v: %v", poll, err) },
 	}, l.read)
 }
 

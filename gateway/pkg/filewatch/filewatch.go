@@ -30,7 +30,7 @@ type Options struct {
 	Poll time.Duration
 	// Recheck asks for a check as an event does. It may be nil.
 	Recheck <-chan struct{}
-	// Warn receives what prevents a file from being watched; it is then only polled.
+	// Warn receives the reasons why changes are found only by polling.
 	Warn func(error)
 }
 
@@ -40,7 +40,7 @@ type Options struct {
 func Run(ctx context.Context, o Options, check func()) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		o.Warn(fmt.Errorf("%s: %w", pollingOnly, err))
+		o.Warn(fmt.Errorf("inotify: %w", err))
 		run(ctx, o, nil, nil, nil, check) // nil channels never deliver
 		return
 	}
@@ -48,13 +48,11 @@ func Run(ctx context.Context, o Options, check func()) {
 	run(ctx, o, w.Events, w.Errors, newDirs(w), check)
 }
 
-const pollingOnly = "changed files are found by polling only"
-
 func run(ctx context.Context, o Options, events <-chan fsnotify.Event, errs <-chan error, d *dirs, check func()) {
 	watchAndCheck := func() {
 		if d != nil {
 			for _, err := range d.watch(o.Files()) {
-				o.Warn(fmt.Errorf("%s: %w", pollingOnly, err))
+				o.Warn(err)
 			}
 		}
 		check()
@@ -80,7 +78,7 @@ func run(ctx context.Context, o Options, events <-chan fsnotify.Event, errs <-ch
 		case <-events:
 			scheduleCheck()
 		case err := <-errs: // the queue overflowed, for example: anything may have changed
-			o.Warn(fmt.Errorf("events of changed files were lost: %w", err))
+			o.Warn(fmt.Errorf("events were lost: %w", err))
 			scheduleCheck()
 		case <-o.Recheck:
 			scheduleCheck()
