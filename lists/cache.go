@@ -29,6 +29,9 @@ func (l *Library) restore() {
 		return
 	}
 	file := filepath.Join(l.options.Cache, cacheName)
+	if err := statefile.RemovePending(file); err != nil { // of a process that was killed in store
+		l.options.Log.Warn("an unfinished file is left", "file", file, "error", err)
+	}
 	ix, held, err := loadCache(file, buildID())
 	switch {
 	case err == nil:

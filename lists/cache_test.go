@@ -83,9 +83,14 @@ func testCacheRestart(t *testing.T) {
 		t.Errorf("the seed can be read by others: %v", info.Mode())
 	}
 
+	pending := filepath.Join(o.Cache, "."+cacheName+"123") // of a process that was killed
+	write(t, pending, "half")
 	second, errs := Open(cfg, o)
 	if len(errs) > 0 {
 		t.Fatal(errs)
+	}
+	if _, err := os.Stat(pending); err == nil {
+		t.Error("an unfinished file is left")
 	}
 	answers(t, second.Index(), asks)
 	if got, want := second.Index().Len(), first.Index().Len(); got != want {

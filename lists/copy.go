@@ -18,7 +18,7 @@ import (
 
 // ErrCopy is wrapped by the error of a list that is good and in use, but of which no last
 // good copy can be stored.
-var ErrCopy = errors.New("keep a copy")
+var ErrCopy = errors.New("cannot store its last good copy")
 
 // storeCopy stores the content with this digest as the last good copy of a list, unless it is
 // stored already.

@@ -123,6 +123,6 @@ func (h *holding) useCopy(found content, err error, o refreshOptions) *index.Par
 		}
 	}
 	h.report = found.report
-	h.report.Err = fmt.Errorf("%w; it is empty until its file is good", err)
+	h.report.Err = fmt.Errorf("%w; it stays empty until its file is valid", err)
 	return nil
 }

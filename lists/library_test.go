@@ -61,7 +61,7 @@ func TestOpen(t *testing.T) {
 	cfg := lists(dir, "a", "b", "c", "d")
 	cfg = append(cfg, gateway.List{Name: "e", File: cfg[0].File, Format: "nonsense"}, gateway.List{Name: "f", File: dir})
 	l, errs := Open(cfg, Options{})
-	empty := "; it is empty until its file is good"
+	empty := "; it stays empty until its file is valid"
 	wantErrors(t, errs,
 		"list c: "+cfg[2].File+`: no entry in 1 lines, read as plain; line 1: "<html>": `+entry.ReasonChar+empty,
 		"list d: open "+cfg[3].File+": no such file or directory"+empty,
@@ -200,7 +200,7 @@ func TestLastGood(t *testing.T) {
 	reason := cfg[1].File + `: no entry in 1 lines, read as plain; line 1: "�": ` + "not UTF-8 text"
 	wantErrors(t, errs,
 		`list a: format "nonsense": unknown; known are `+strings.Join(format.Names(), ", ")+`; its last good copy is used`,
-		"list b: "+reason+"; its last good copy is bad too: list b: "+reason+"; it is empty until its file is good")
+		"list b: "+reason+"; its last good copy is bad too: list b: "+reason+"; it stays empty until its file is valid")
 }
 
 func TestCopyFails(t *testing.T) {
@@ -210,7 +210,7 @@ func TestCopyFails(t *testing.T) {
 	blocked := filepath.Join(dir, "state")
 	write(t, blocked, "a file where a folder should be")
 	l, errs := Open(cfg, Options{LastGood: blocked})
-	if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "list a: keep a copy: ") {
+	if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "list a: cannot store its last good copy: ") {
 		t.Fatalf("errors %v", errs)
 	}
 	wantHeld(t, l, "a.test", "a")

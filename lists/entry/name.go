@@ -65,7 +65,7 @@ func checkName(s string) string {
 			continue
 		case c >= '0' && c <= '9':
 			digits++
-		case !IsNameByte(c):
+		case !isNameByte(c):
 			return ReasonChar
 		}
 		label++
@@ -79,8 +79,8 @@ func checkName(s string) string {
 	return ""
 }
 
-// IsNameByte reports whether c may be in a label of a canonical name.
-func IsNameByte(c byte) bool {
+// isNameByte reports whether c may be in a label of a canonical name.
+func isNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
@@ -102,7 +102,7 @@ func CheckKeyword(s string) string {
 		return ReasonEveryName
 	}
 	for i := 0; i < len(s); i++ {
-		if s[i] != '.' && !IsNameByte(s[i]) {
+		if s[i] != '.' && !isNameByte(s[i]) {
 			return ReasonKeyword
 		}
 	}

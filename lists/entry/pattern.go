@@ -13,7 +13,7 @@ func Glob(pattern string, open bool) (expr, reason string) {
 	fixed := 0
 	for i := 0; i < len(pattern); i++ {
 		switch c := pattern[i]; {
-		case IsNameByte(c):
+		case isNameByte(c):
 			fixed++
 		case c != '*' && c != '.':
 			return "", ReasonChar
