@@ -169,6 +169,8 @@ func (f *fake) Missing(_ *nft.SetPair, addrs []netip.Addr, need time.Duration) (
 	return missing
 }
 
+func (f *fake) Ensured(*nft.SetPair, string, []netip.Addr, time.Duration) bool { return false }
+
 func (f *fake) Ensure(_ context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error {
 	missing := f.Missing(pair, addrs, need)
 	f.mu.Lock()

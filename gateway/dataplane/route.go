@@ -72,9 +72,12 @@ func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) 
 	if pair == nil {
 		pair = &st.pair
 	}
+	if r.c.kernel.Ensured(pair, a.Name, addrs, a.Need) {
+		return len(addrs), nil
+	}
 	ctx := context.Background()
 	short := r.c.kernel.Missing(pair, addrs, a.Need)
-	if len(short) == 0 {
+	if len(short) == 0 { // only the name is new
 		return len(addrs), r.c.kernel.Ensure(ctx, pair, a.Name, addrs, a.Need, a.Want)
 	}
 	fresh := r.c.kernel.Missing(pair, short, 0)

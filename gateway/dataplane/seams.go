@@ -79,6 +79,7 @@ type table interface {
 // elements learns addresses into sets.
 type elements interface {
 	Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) []netip.Addr
+	Ensured(pair *nft.SetPair, name string, addrs []netip.Addr, need time.Duration) bool
 	Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error
 	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Learned(nft.SetRef) []nft.Element
@@ -106,6 +107,7 @@ func (n noKernel) Changes() uint64                                { return 0 }
 func (n noKernel) Missing(_ *nft.SetPair, addrs []netip.Addr, _ time.Duration) []netip.Addr {
 	return addrs
 }
+func (n noKernel) Ensured(*nft.SetPair, string, []netip.Addr, time.Duration) bool { return false }
 func (n noKernel) Ensure(context.Context, *nft.SetPair, string, []netip.Addr, time.Duration, time.Duration) error {
 	return n.err
 }

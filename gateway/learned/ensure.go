@@ -24,11 +24,11 @@ var (
 // far as is known: while a loss is being undone, what will be put back is not missing. It
 // takes no lock, asks no kernel, and allocates nothing where nothing is missing.
 func (s *Store) Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) (missing []netip.Addr) {
-	sets := *s.sets.Load()
+	sets := pairSets{all: *s.sets.Load(), pair: pair}
 	now := s.clock.now()
 	for _, a := range addrs {
 		p := plain(a)
-		if set := sets[*pair.Of(p)]; set != nil {
+		if set := sets.of(p); set != nil {
 			if r, ok := set.load(p, now); ok && r.end >= now+int64(need) {
 				continue
 			}
@@ -36,6 +36,26 @@ func (s *Store) Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duratio
 		missing = append(missing, a)
 	}
 	return missing
+}
+
+// pairSets finds the sets of a pair, each once.
+type pairSets struct {
+	all       map[nft.SetRef]*set
+	pair      *nft.SetPair
+	four, six *set
+}
+
+func (p *pairSets) of(a netip.Addr) *set {
+	if a.Is4() {
+		if p.four == nil {
+			p.four = p.all[p.pair.Set4]
+		}
+		return p.four
+	}
+	if p.six == nil {
+		p.six = p.all[p.pair.Set6]
+	}
+	return p.six
 }
 
 // Ensure makes sure that the addresses of an answer for a name are in their sets for at
@@ -50,12 +70,11 @@ func (s *Store) Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duratio
 // Errors wrap ErrSetFull, nft.ErrNoSet, ErrClosed, the context's, or the kernel's errno;
 // the addresses of a call that failed may be known from other calls, never falsely.
 func (s *Store) Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error {
-	id := s.id(name)
-	if s.ensured(pair, id, addrs, need) {
+	if s.Ensured(pair, name, addrs, need) {
 		return nil
 	}
 	want = max(need, want)
-	ref := nameRef{id: id, name: strings.ToLower(strings.Clone(name)), end: s.clock.now() + int64(want)}
+	ref := nameRef{id: s.id(name), name: strings.ToLower(strings.Clone(name)), end: s.clock.now() + int64(want)}
 	if s.attach(pair, ref, addrs, need) {
 		return nil
 	}
@@ -86,13 +105,13 @@ func (s *Store) Ensure(ctx context.Context, pair *nft.SetPair, name string, addr
 	}
 }
 
-// ensured reports whether nothing is left to do for Ensure.
-func (s *Store) ensured(pair *nft.SetPair, id uint64, addrs []netip.Addr, need time.Duration) bool {
-	sets := *s.sets.Load()
-	until := s.clock.now() + int64(need)
+// Ensured reports whether nothing is left to do for Ensure.
+func (s *Store) Ensured(pair *nft.SetPair, name string, addrs []netip.Addr, need time.Duration) bool {
+	sets := pairSets{all: *s.sets.Load(), pair: pair}
+	id, until := s.id(name), s.clock.now()+int64(need)
 	for _, a := range addrs {
 		a = plain(a)
-		set := sets[*pair.Of(a)]
+		set := sets.of(a)
 		if set == nil {
 			return false
 		}
