@@ -74,7 +74,7 @@ var wrong = []struct {
 	{
 		"the block without listed first",
 		map[string]string{"Corefile": ". {\n    upstream wan 192.0.2.54\n}\n. {\n    listed mine\n    route vpn\n    upstream vpn 192.0.2.53\n}\n"}, 4,
-		`Corefile: zone . on dns://*:53: a block with listed or view stands below one without, which answers everything before it: move the block without to the end`,
+		`Corefile: zone . on dns://*:53: a block with listed or view is below one without, which answers all queries first: move the block without to the end`,
 	},
 	{
 		"brace not closed", swap("Corefile", "192.0.2.54\n}\n", "192.0.2.54\n"), 4,

@@ -108,7 +108,7 @@ func TestEvictPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.onLearn("vpn", a)
-	want("while new flows go by the WAN", 0)
+	want("while new flows take the WAN", 0)
 }
 
 // A dump of a changing table misses flows: what has joined is looked at once more within a

@@ -65,7 +65,7 @@ func sh(t testing.TB, format string, args ...any) string {
 func (b *lab) write(name, text string) {
 	b.t.Helper()
 	file := filepath.Join(b.dir, name)
-	// As editors do: whoever looks at it in between must not see half of it.
+	// As editors do: a reader in between must not see half of it.
 	if err := os.WriteFile(file+"~", []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal("a full disk takes it")
 		}
 		if k.report(err); !k.bad {
-			t.Error("nobody is told")
+			t.Error("the failure is not reported")
 		}
 	}
 	if old := string(read(t, b, "full/learned")); strings.Count(old, "vpn\t") != 1 || !strings.Contains(old, "\nend\t1\t") {

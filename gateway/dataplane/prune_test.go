@@ -30,7 +30,7 @@ func TestUnlisted(t *testing.T) {
 	gone := func() bool { return b.left("vpn", "8.8.8.8") == 0 && b.left("vpn", "2606:4700::1") == 0 }
 	eventually(t, gone)
 	if b.left("vpn", "8.8.4.4") == 0 {
-		t.Error("an address of a listed name is taken out")
+		t.Error("an address of a listed name is removed")
 	}
 	eventually(t, func() bool { return b.left("office", "9.9.9.9") == 0 }) // work.txt has never had the name
 
@@ -43,14 +43,14 @@ func TestUnlisted(t *testing.T) {
 	}
 	shrink()
 	eventually(t, gone)
-	// The lists change while nobody runs.
+	// The lists change while no process runs.
 	setup()
 	b.stop()
 	b.write("mine.txt", "b.example\n")
 	b.start()
 	eventually(t, gone)
 	if b.left("vpn", "8.8.4.4") == 0 {
-		t.Error("an address of a listed name is taken out")
+		t.Error("an address of a listed name is removed")
 	}
 }
 
@@ -73,7 +73,7 @@ func TestUnlistedStays(t *testing.T) {
 	}
 	b.answersAny("vpn", false)
 	if n, err := b.c.pruneRoute(t.Context(), "vpn"); n != 1 || err != nil || b.left("vpn", "8.8.4.4") == 0 {
-		t.Errorf("%d taken out, %v", n, err)
+		t.Errorf("%d removed, %v", n, err)
 	}
 	// A crash: the file has no names, and the kernel has what was learned since.
 	b.write("mine.txt", "a.example\n")
@@ -91,6 +91,6 @@ func TestUnlistedStays(t *testing.T) {
 	b.write("mine.txt", "other.example\n")
 	b.c.lists.Reload()
 	if n, err := b.c.pruneRoute(t.Context(), "vpn"); n != 0 || err != nil || b.left("vpn", "1.1.1.1") == 0 {
-		t.Errorf("%d taken out, %v", n, err)
+		t.Errorf("%d removed, %v", n, err)
 	}
 }

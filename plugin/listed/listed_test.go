@@ -138,7 +138,7 @@ func TestAliases(t *testing.T) {
 	expect("www.cdn.example.net.", "rest")
 	expect("claimed.example.net.", "second") // weaker than an entry on another list
 
-	// A reload builds every plugin anew.
+	// A reload builds every plugin again.
 	inst, err := h.inst.Restart(h.input(corefile))
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func TestMissingFails(t *testing.T) {
 	h.want(there)
 }
 
-// wantReason wants SERVFAIL, and why from who can be told.
+// wantReason wants SERVFAIL, with the reason for clients that speak EDNS.
 func (h *house) wantReason(proto string, edns bool) {
 	h.t.Helper()
 	q := new(dns.Msg).SetQuestion("why.example.", dns.TypeA)

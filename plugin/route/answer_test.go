@@ -120,7 +120,7 @@ func TestWithoutIPv6(t *testing.T) {
 		for _, a := range []string{"64:ff9b::1e00:1", "fd77::1", "fe80::1"} {
 			m := message(t, dns.TypeAAAA, "www.example.org. 60 IN AAAA "+a)
 			if got := withoutIPv6(m, wellKnownNAT64); got != m {
-				t.Errorf("%s was taken out", a)
+				t.Errorf("%s was removed", a)
 			}
 		}
 	})

@@ -1,6 +1,6 @@
-// Package instance ties the plugins to CoreDNS's life cycle. CoreDNS builds every plugin
-// anew for each instance, starts the new instance before it ends the old one, and shows a
-// plugin only its own server block; the dataplane and the aliases outlive all of that.
+// Package instance ties the plugins to CoreDNS's life cycle. CoreDNS builds the plugins of
+// each instance again, starts the new instance before it ends the old one, and shows a
+// plugin only its own server block; the dataplane and the aliases outlive instances.
 //
 // A plugin calls Attach in its setup, says what its block needs, and asks the Block for
 // the dataplane in a startup function of its own. Setups read the Corefile and nothing
@@ -86,7 +86,7 @@ func Attach(c *caddy.Controller, file string) *Block {
 }
 
 // Here returns the place of the directive that c reads now. It is called before the
-// directive's block is read: afterwards c stands at its end.
+// directive's block is read, which moves c to its end.
 func Here(c *caddy.Controller) corefile.Position {
 	return corefile.Position{File: c.File(), Line: c.Line()}
 }

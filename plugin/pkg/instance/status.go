@@ -102,7 +102,7 @@ func (i *instance) newBlockStatus(z zone) BlockStatus {
 	s := BlockStatus{View: z.view}
 	n := slices.IndexFunc(i.blocks, func(b *Block) bool { return b.id == z.block })
 	if n < 0 {
-		return s // none of our plugins stands in it
+		return s // it has none of our plugins
 	}
 	b := i.blocks[n]
 	if b.listed {

@@ -90,7 +90,7 @@ func checkListener(name, listener string, here []zone) error {
 		case !carries && z.filtered:
 			missing = append(missing, z.listeners()...)
 		case carries && z.filtered && plain:
-			return fmt.Errorf("zone %s on %s: a block with listed or view stands below one without, which answers everything before it: move the block without to the end", name, listener)
+			return fmt.Errorf("zone %s on %s: a block with listed or view is below one without, which answers all queries first: move the block without to the end", name, listener)
 		case carries && !z.filtered:
 			plain = true
 		}

@@ -33,10 +33,10 @@ func TestCheckZones(t *testing.T) {
 		{"both transports in one block", ". tls://. {\n listed a\n}\n. tls://. {\n}\n", ""},
 		{"same binds", ". {\n bind 10.0.0.1 10.0.0.2\n listed a\n}\n. {\n bind 10.0.0.1 10.0.0.2\n}\n", ""},
 		{"no list at all", ". {\n bind 10.0.0.1\n}\nexample.org {\n}\n", ""},
-		{"a view of somebody's own", ". {\n view v {\n  expr true\n }\n}\n", ""},
+		{"a view of the user's", ". {\n view v {\n  expr true\n }\n}\n", ""},
 		{
 			"the unfiltered first", ". {\n}\n. {\n listed a\n}\n",
-			"zone . on dns://*:53: a block with listed or view stands below one without, which answers everything before it: move the block without to the end",
+			"zone . on dns://*:53: a block with listed or view is below one without, which answers all queries first: move the block without to the end",
 		},
 		{
 			"an address that lacks the list", ". {\n bind 10.0.0.1\n listed a\n}\n. {\n bind 10.0.0.1 10.0.0.2\n}\n",
