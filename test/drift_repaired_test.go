@@ -71,7 +71,7 @@ func TestRoutingDrift(t *testing.T) {
 	} {
 		m.disturb(c.what, func() { m.Box.Sh(c.do) })
 	}
-	// Those that the kernel makes at boot go, too. They are not ours: who flushes them
+	// Those that the kernel makes at boot go, too. They are not ours: the program that flushes them
 	// puts them back, or nothing is reached.
 	m.disturb("ip rule flush, the kernel's own are back after 0.3 s", func() {
 		m.Box.Sh("ip rule flush; ip -6 rule flush")

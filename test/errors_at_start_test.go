@@ -191,7 +191,7 @@ func (b *bench) awaitPort(p *netlab.Process, port int) {
 	})
 }
 
-// A second one says who runs, and changes nothing for the first.
+// A second run names the first one, and changes nothing for it.
 func TestSecondRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

@@ -97,7 +97,7 @@ func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 	return all
 }
 
-// stream has a server send on and on to who asked it once: what is left when its flow is
+// stream has a server send on and on to a client that asked it once: what is left when its flow is
 // evicted would be told by ICMP, via the WAN, that the port is closed.
 func (g *gate) stream(from *netlab.Host, at netip.AddrPort) {
 	g.t.Helper()

@@ -47,7 +47,7 @@ func TestDamagedState(t *testing.T) {
 		for _, f := range stateFiles {
 			f = filepath.Join(state, f)
 			if c.name == "pipes" && (strings.HasSuffix(f, "sysctl.json") || strings.Contains(f, "/good/")) {
-				continue // who puts a pipe there means harm, and could do more
+				continue // a program that puts a pipe there means harm, and could do more
 			}
 			g.Box.Sh(`f=` + f + `; rm -rf "$f.bad"; [ -e "$f" ] || : >"$f"; ` + c.spoil)
 		}

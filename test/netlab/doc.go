@@ -23,16 +23,16 @@
 //	                                     │ wg0 10.66.0.1, fd66::1 ◄ Tap    │ wireguard-go and wg)
 //	                                     └─────────────────────────────────┘
 //
-// Every address has an IPv6 fellow; Plan lists them. The internet tells by a
-// packet's source by which egress it came: the WAN's address belongs to the box, the far
-// end of the tunnel translates to its own. All addresses outside the LAN look
-// public, as special-use ones are never learned, and exist only in the lab.
+// Every address has an IPv6 counterpart; Plan lists them. A packet's source tells the
+// internet's hosts by which egress it came: the WAN's address belongs to the box, the far
+// end of the tunnel translates to its own. All addresses outside the LAN look public, as
+// special-use ones are never learned, and exist only in the lab.
 //
 // A test of the product reads like this:
 //
 //	func TestMain(m *testing.M) { netlab.Main(m) }
 //
-//	func TestListedNameGoesByTunnel(t *testing.T) {
+//	func TestListedNameTakesTheTunnel(t *testing.T) {
 //		t.Parallel()
 //		lab := netlab.New(t, netlab.Options{})
 //		lab.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example"}})
@@ -41,9 +41,9 @@
 //		lab.Reset()
 //		addrs, err := lab.Client.Resolve("www.listed.example")
 //		...
-//		way, err := lab.Client.Connect(addrs[0]) // want netlab.ByVPN
+//		egress, err := lab.Client.Connect(addrs[0]) // want netlab.ViaVPN
 //		lab.Settle()
-//		leaked := lab.ISP.Clear(netlab.To(addrs...)) // want none
-//		queries := lab.World.Queries("listed.example") // each .Way want ByVPN
+//		leaked := lab.ISP.Clear(wire.To(addrs...)) // want none
+//		queries := lab.World.Queries("listed.example") // want netlab.ViaVPN as the Egress of each
 //	}
 package netlab

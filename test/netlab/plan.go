@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Pair is an IPv4 address and its IPv6 fellow.
+// Pair is an IPv4 address and its IPv6 counterpart.
 type Pair struct{ V4, V6 netip.Addr }
 
 func pair(v4, v6 string) Pair { return Pair{netip.MustParseAddr(v4), netip.MustParseAddr(v6)} }

@@ -24,7 +24,7 @@ const ownZone = "netlab.example"
 
 func ours(name string) bool { return strings.HasSuffix(name, "."+ownZone) }
 
-// World is what all names of the lab's internet mean, and the log of who asked.
+// World is what all names of the lab's internet mean, and the log of queries.
 // Every name exists and has one IPv4 and one IPv6 address of its own, always the
 // same, where a host answers; scripts change that name by name. All methods may be
 // called from any goroutine and while queries are answered.
