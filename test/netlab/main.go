@@ -39,6 +39,7 @@ type TB interface {
 // Need skips (or fails) those that ask for them.
 func Main(m interface{ Run() int }) {
 	if os.Getenv(insideEnv) == "" {
+		warnOfLimits()
 		code, err := Reexec()
 		if err == nil {
 			os.Exit(code)
