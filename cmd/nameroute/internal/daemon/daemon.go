@@ -67,7 +67,7 @@ type process struct {
 func newProcess(o Options) *process {
 	return &process{
 		o: o, log: logging.New("nameroute"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
-		group: group{ended: make(chan error, 1)}, reloads: newReloadQueue(), quit: make(chan error, 1), alive: make(chan struct{}),
+		group: newGroup(), reloads: newReloadQueue(), quit: make(chan error, 1), alive: make(chan struct{}),
 	}
 }
 
@@ -241,9 +241,9 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 			p.reloads.request()
 		case <-p.reloads.due:
 			p.serveReload()
-		case err := <-p.group.ended:
+		case r := <-p.group.ended:
 			if !p.ending.Load() {
-				return err
+				return r.failure()
 			}
 		case err := <-p.quit:
 			return err
@@ -264,7 +264,7 @@ func (p *process) down(ctx context.Context) error {
 	}
 	err := errors.Join(errs...)
 	if err == nil {
-		p.log.Info("everything of nameroute is removed")
+		p.log.Info("removed everything that nameroute set up")
 	}
 	p.quit <- err
 	return err

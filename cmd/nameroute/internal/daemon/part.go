@@ -32,14 +32,24 @@ type member interface {
 // group runs parts. It starts them in order and stops them in the reverse order.
 type group struct {
 	running []*running
-	ended   chan error // a part ended that was not stopped
+	ended   chan *running // the first part that ended without being stopped
 }
+
+func newGroup() group { return group{ended: make(chan *running, 1)} }
 
 type running struct {
 	part Part
 	stop context.CancelFunc
 	done chan struct{}
 	err  error // of Run, once done is closed
+}
+
+// failure returns why a part that ended without being stopped ends the process.
+func (r *running) failure() error {
+	if r.err == nil {
+		return fmt.Errorf("the %s ended", r.part)
+	}
+	return fmt.Errorf("the %s ended: %w", r.part, r.err)
 }
 
 // start runs a part until stop. The end of ctx alone does not end it.
@@ -53,27 +63,24 @@ func (g *group) start(ctx context.Context, p Part) {
 		if ctx.Err() != nil {
 			return
 		}
-		err := fmt.Errorf("the %s ended", p)
-		if r.err != nil {
-			err = fmt.Errorf("%w: %w", err, r.err)
-		}
 		select {
-		case g.ended <- err:
+		case g.ended <- r:
 		default: // the first one ends the process
 		}
 	}()
 }
 
-// awaitReady returns when every part is ready, one has failed, or ctx ends.
+// awaitReady returns when every part is ready, one has ended, or ctx ends. The error is
+// that of the part, without its name.
 func (g *group) awaitReady(ctx context.Context) error {
 	for _, r := range g.running {
 		select {
 		case <-r.part.Ready():
-		case <-r.done:
-			if r.err != nil {
-				return r.err
+		case failed := <-g.ended:
+			if failed.err != nil {
+				return failed.err
 			}
-			return fmt.Errorf("the %s ended", r.part)
+			return failed.failure()
 		case <-ctx.Done():
 			return nil
 		}

@@ -40,7 +40,7 @@ func TestGroupStopsInReverse(t *testing.T) {
 func testGroupStopsInReverse(t *testing.T) {
 	var ended []string
 	log := func(s string) { ended = append(ended, s) }
-	g := group{ended: make(chan error, 1)}
+	g := newGroup()
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, name := range []string{"sidecar", "updater", "resolver"} {
 		f := newFake(name, log)
@@ -66,18 +66,16 @@ func testGroupStopsInReverse(t *testing.T) {
 func TestGroupReportsWhatEnds(t *testing.T) {
 	broken := errors.New("netlink: no buffer space")
 	none := func(string) {}
-	g := group{ended: make(chan error, 1)}
+	g := newGroup()
 	first, second := newFake("sidecar", none), newFake("resolver", none)
-	close(first.ready)
 	g.start(t.Context(), first)
 	g.start(t.Context(), second)
-	second.fail <- broken
+	second.fail <- broken // while another part is not ready yet
 	if err := g.awaitReady(t.Context()); err != broken {
 		t.Errorf("a part that fails at its start: %v, want its error as it is", err)
 	}
-	<-g.ended
 	first.fail <- broken
-	if err := <-g.ended; !errors.Is(err, broken) || err.Error() != "the sidecar ended: netlink: no buffer space" {
+	if err := (<-g.ended).failure(); !errors.Is(err, broken) || err.Error() != "the sidecar ended: netlink: no buffer space" {
 		t.Errorf("a part that fails later: %v", err)
 	}
 	if err := g.stop(); err != nil {
