@@ -9,7 +9,7 @@ SOAK ?= 1h
 
 # Go's own version choice: a Go that is older than go.mod asks for fetches the right one.
 export GOTOOLCHAIN ?= auto
-# A checkout that belongs to somebody else than root has no version for git under sudo.
+# Under sudo, git refuses the checkout of another user, so no version is stamped.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
 GOCMD := $(shell GO='$(GO)' sh .ci/find-go 2>/dev/null)
@@ -144,7 +144,7 @@ install: build man completion
 	@test -n '$(DESTDIR)' || echo "next: systemd-sysusers && systemctl daemon-reload; docs/install.md has the rest"
 
 uninstall:
-	@test -n '$(DESTDIR)' || { ! pidof nameroute >/dev/null || { echo "nameroute runs: stop it first, or take out all that is ours with: nameroute down" >&2; exit 1; }; }
+	@test -n '$(DESTDIR)' || { ! pidof nameroute >/dev/null || { echo "nameroute is running: stop it first, or remove everything that it set up with: nameroute down" >&2; exit 1; }; }
 	sh packaging/install uninstall '$(DESTDIR)' '$(PREFIX)'
 
 # bin/nameroute_VERSION_ARCH.deb. Debian's versions begin with a digit.
