@@ -43,7 +43,13 @@ func (s *Store) Remove(ctx context.Context) error {
 		s.table, s.drift = nil, nil
 		s.retry.Stop()
 		s.untrack(func(nft.SetRef) bool { return false })
-		return s.nft.Remove()
+		err := s.nft.Remove()
+		if errors.Is(err, nft.ErrBroken) {
+			if err = s.reopen(); err == nil {
+				err = s.nft.Remove()
+			}
+		}
+		return err
 	})
 }
 
@@ -137,6 +143,7 @@ type refill struct {
 	losses uint64 // of the set, when it was read
 	made   []held // what the set is to hold, where it is made; the hottest first
 	lacks  []held // what the kernel does not have
+	stays  bool   // the kernel has the set, or another copy of it, and it was read
 }
 
 // refills puts the learned elements back into the sets that an application makes, or finds
@@ -169,7 +176,7 @@ func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.lacks = set.missing(dump, s.clock.now())
+		f.lacks, f.stays = set.missing(dump, s.clock.now()), true
 	}
 	return r, nil
 }
@@ -185,6 +192,9 @@ func (r *refills) contents(ref nft.SetRef, fresh bool) []nft.Element {
 		r.all[ref] = f
 	}
 	if f.made == nil {
+		if !f.stays {
+			set.dropPermanent(nil)
+		}
 		f.made = set.held(now, hotFirst)
 		if len(f.lacks) > 0 { // another copy of the table lacks them
 			f.lacks = f.made

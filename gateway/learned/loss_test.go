@@ -151,6 +151,30 @@ func TestElementsByOthers(t *testing.T) {
 	}
 }
 
+// TestLossOfPermanent: a permanent element of another program is not put back, and what
+// is learned afterwards does not rely on it.
+func TestLossOfPermanent(t *testing.T) {
+	for name, by := range map[string]string{
+		"table deleted": "delete table inet nameroute",
+		"set emptied":   "flush chain inet nameroute classify; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told losses
+			k := open(t, Options{Force: nft.ModePlain, OnLoss: told.add})
+			apply(t, k, small())
+			learn(t, k, vpn, time.Hour, "8.8.8.8")
+			sh(t, "nft add element inet nameroute vpn4 '{ 7.7.7.7 }'")
+			eventually(t, restored, func() bool { return len(k.Missing(&vpn, addrs("7.7.7.7"), time.Hour)) == 0 })
+			sh(t, "nft '%s'", by)
+			eventually(t, restored, func() bool { return len(told.seen()) > 0 && known(k, &vpn, addrs("8.8.8.8"), 0) })
+			learn(t, k, vpn, time.Hour, "7.7.7.7")
+			if got := inKernel(t, k, vpn.Set4, "7.7.7.7"); !about(got, time.Hour) {
+				t.Errorf("learned, and lives %v", got)
+			}
+		})
+	}
+}
+
 // TestLossWhileLearning: everything that Learn has acknowledged is in the kernel in
 // the end, however often other programs delete it in between.
 func TestLossWhileLearning(t *testing.T) {

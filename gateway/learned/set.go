@@ -116,6 +116,7 @@ func (s *set) missing(dump []nft.Element, now int64) []held {
 		present[plain(e.Addr)] = true
 		s.note(e, now)
 	}
+	s.dropPermanent(present)
 	lacking := s.held(now, 0)
 	n := 0
 	for _, h := range lacking {
@@ -125,6 +126,12 @@ func (s *set) missing(dump []nft.Element, now int64) []held {
 		}
 	}
 	return lacking[:n]
+}
+
+// dropPermanent drops the records of permanent elements that are not present: they are not
+// put back, so that no answer may rely on them.
+func (s *set) dropPermanent(present map[netip.Addr]bool) {
+	s.records.DeleteMatching(func(a netip.Addr, r record) (del, stop bool) { return r.end == forever && !present[a], false })
 }
 
 // latest moves the n elements that end last to the front, in linear time (Hoare's
