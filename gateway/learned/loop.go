@@ -45,14 +45,13 @@ func (s *Store) run() {
 
 // recover undoes what was noticed, and serves the requests that waited for it.
 func (s *Store) recover() {
-	waiting := s.broken && len(s.deferred) > 0
 	switch {
 	case s.table == nil:
 		s.drift = nil
-		if waiting {
+		if s.broken {
 			s.restoreErr = s.reopen()
 		}
-	case waiting:
+	case s.broken:
 		s.restoreErr = s.restore(append(s.drift, "netlink socket broke"))
 	case len(s.drift) > 0:
 		s.restoreErr = s.restore(s.drift)

@@ -2,6 +2,7 @@ package learned
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway/nft"
+	"golang.org/x/sys/unix"
 )
 
 // listed is a list of names.
@@ -108,6 +110,77 @@ func TestPruneWhileLearning(t *testing.T) {
 		t.Error("nothing was pruned")
 	}
 	t.Logf("%d pruned", taken)
+}
+
+// TestPruneFails: when the connection breaks, or the kernel refuses, what is to be pruned
+// is deleted after all.
+func TestPruneFails(t *testing.T) {
+	modes(t, func(t *testing.T, m nft.Mode) {
+		k := open(t, Options{Force: m})
+		apply(t, k, small())
+		learnFor(t, k, "a.example.", time.Hour, "8.8.8.8", "2606:4700::1")
+		learnFor(t, k, "b.example.", time.Hour, "8.8.4.4")
+		if err := k.do(t.Context(), func() error { return k.nft.Close() }); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := k.Prune(t.Context(), vpn, listed("b.example.")); n != 2 || err != nil {
+			t.Errorf("%d pruned, %v", n, err)
+		}
+		for a, stays := range map[string]bool{"8.8.8.8": false, "8.8.4.4": true, "2606:4700::1": false} {
+			if in := inKernel(t, k, *vpn.Of(addr(a)), a) > 0; in != stays {
+				t.Errorf("%s is there: %v", a, in)
+			}
+		}
+		if n := apply(t, k, small()); n != 0 {
+			t.Errorf("%d changes", n)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		s, f := openFake(t)
+		learnFor(t, s, "a.example.", time.Hour, "8.8.8.8")
+		f.err = &nft.Refusal{Errno: unix.ENOMEM, Set: vpn.Set4}
+		err := s.do(t.Context(), func() error {
+			_, err := s.prune(vpn.Set4, addrs("8.8.8.8"), listed())
+			return err
+		})
+		if !errors.Is(err, unix.ENOMEM) {
+			t.Error(err)
+		}
+		if got := s.Names(vpn.Set4, addr("8.8.8.8")); len(got) != 1 {
+			t.Errorf("names %v", got)
+		}
+		if _, ok := s.Remaining(vpn.Set4, addr("8.8.8.8")); ok {
+			t.Error("it is trusted to be there")
+		}
+	})
+}
+
+// TestPruneEnds: a context that ends while a set is pruned ends the waiting.
+func TestPruneEnds(t *testing.T) {
+	s, _ := openFake(t)
+	for range 200 {
+		learnFor(t, s, "a.example.", time.Hour, "8.8.8.8", "8.8.4.4", "9.9.9.9")
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		_, _ = s.Prune(ctx, vpn, listed())
+	}
+}
+
+// TestRemoveAfterBreak: the table is removed although the connection broke before.
+func TestRemoveAfterBreak(t *testing.T) {
+	modes(t, func(t *testing.T, m nft.Mode) {
+		k := open(t, Options{Force: m})
+		apply(t, k, small())
+		if err := k.do(t.Context(), func() error { return k.nft.Close() }); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Remove(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if out := sh(t, "nft list tables"); out != "" {
+			t.Errorf("left: %s", out)
+		}
+	})
 }
 
 // kernelFake takes all transactions.

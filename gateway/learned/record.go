@@ -116,15 +116,15 @@ func (s *set) attach(a netip.Addr, until int64, name nameRef, now int64) (in boo
 }
 
 // take removes the record of an address all of whose names are known and none listed, and
-// reports whether it did. An Ensure that adds a name before is seen here and keeps the
+// returns it if it did. An Ensure that adds a name before is seen here and keeps the
 // address; one that comes later misses the record, and has the address learned again.
-func (s *set) take(a netip.Addr, now int64, listed func(string) bool) (taken bool) {
+func (s *set) take(a netip.Addr, now int64, listed func(string) bool) (old record, taken bool) {
 	s.records.Compute(a, func(r record, ok bool) (record, xsync.ComputeOp) {
 		if !ok || !r.unlisted(now, listed) {
 			return r, xsync.CancelOp
 		}
-		taken = true
+		old, taken = r, true
 		return r, xsync.DeleteOp
 	})
-	return taken
+	return old, taken
 }
