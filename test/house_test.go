@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"lists/index":              {"lists/entry"},
 	"gateway/conntrack":        {"gateway"},
 	"gateway/pkg/markdial":     {"gateway"},
-	"gateway/nft":              {"gateway"},
+	"gateway/nft":              {"gateway", "gateway/nft/rule"},
 	"gateway/nft/rule":         {"gateway"},
 	"gateway/firewall":         {"gateway", "gateway/nft", "gateway/nft/rule"},
 	"gateway/learned":          {"gateway", "gateway/nft"},
