@@ -182,8 +182,8 @@ func requirementsOf(all []*instance) []dataplane.Requirements {
 }
 
 // release ends an instance's use of the dataplane. The last one ends a dataplane of our
-// own, which leaves the nft table in place; its requirements stay until then, because they
-// say which sets there are to store.
+// own, which leaves the nft table in place. The last one's requirements stay in force until
+// others replace them: they say which sets there are to store.
 func release(i *instance) error {
 	registry.Lock()
 	defer registry.Unlock()
@@ -196,6 +196,7 @@ func release(i *instance) error {
 		b.dataplane.Relax(requirementsOf(b.living)...)
 		return nil
 	}
+	b.living = nil
 	if b.close == nil {
 		return nil
 	}

@@ -16,20 +16,21 @@ type dataplanePart struct {
 	options Options
 	first   *files
 	opened  chan struct{} // closed when the plugins can use it
-	ready   chan struct{}
 	running atomic.Pointer[dataplane.Controller] // nil before it is opened
 }
 
 func newDataplane(o Options, f *files) *dataplanePart {
-	return &dataplanePart{options: o, first: f, opened: make(chan struct{}), ready: make(chan struct{})}
+	return &dataplanePart{options: o, first: f, opened: make(chan struct{})}
 }
 
 func (d *dataplanePart) String() string              { return "dataplane" }
-func (d *dataplanePart) Ready() <-chan struct{}      { return d.ready }
 func (d *dataplanePart) Check(context.Context) error { return nil }
 
-// Run opens the dataplane for the plugins and runs it. It is ready when what the Corefile
-// needs of it is there.
+// Ready returns a channel that is closed when the plugins can use the dataplane. What the
+// Corefile needs of it, which may be nothing, is there when the resolver is ready.
+func (d *dataplanePart) Ready() <-chan struct{} { return d.opened }
+
+// Run opens the dataplane for the plugins and runs it.
 func (d *dataplanePart) Run(ctx context.Context) error {
 	names := aliases.New()
 	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has})
@@ -38,16 +39,10 @@ func (d *dataplanePart) Run(ctx context.Context) error {
 	}
 	saving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	saved := names.Persist(saving, aliases.File(d.options.State), slog.Default())
+	instance.SetDefaults(d.options.Config, d.options.State) // of further gateway.yaml
 	withdraw := instance.Provide(c, names)
 	d.running.Store(c)
 	close(d.opened)
-	go func() {
-		select {
-		case <-c.Ready():
-			close(d.ready)
-		case <-saving.Done():
-		}
-	}()
 	err = c.Run(ctx)
 	withdraw()
 	stop()
