@@ -65,3 +65,30 @@ func TestSecondConfigHasTheSameState(t *testing.T) {
 		return err
 	})
 }
+
+// Files that rename a route and whose Corefile cannot be served change nothing: the sets
+// and what they hold stay.
+func TestRefusedReloadKeepsTheSets(t *testing.T) {
+	t.Parallel()
+	corefile := strings.ReplaceAll(rightFiles["Corefile"], ". {", ".:5395 {\n    bind 127.0.0.1")
+	b := newBench(t, map[string]string{"Corefile": corefile})
+	p := b.Start(b.command("run")...)
+	p.WaitOutput("nameroute: started", 10*time.Second)
+	monitor := b.Start("nft", "monitor")
+	netlab.Eventually(t, 5*time.Second, func() error { // until it has started
+		b.Sh("nft add table inet seen; nft delete table inet seen")
+		return netlab.Check(strings.Contains(monitor.Output(), "delete table inet seen"), "nft monitor: %s", monitor.Output())
+	})
+	taken := b.Start("nc", "-l", "-k", "127.0.0.1", "5394")
+	b.awaitPort(taken, 5394)
+	b.write("gateway.yaml", strings.ReplaceAll(rightFiles["gateway.yaml"], "vpn:", "office:"))
+	b.write("Corefile", strings.NewReplacer("vpn", "office", "5395", "5394").Replace(corefile))
+	if code, out := b.ends(b.command("reload")...); code == 0 || !strings.Contains(out, "5394") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	b.Sh("nft add table inet last")
+	monitor.WaitOutput("add table inet last", 5*time.Second)
+	if out := monitor.Output(); strings.Contains(out, "inet nameroute") {
+		t.Errorf("the table was changed:\n%s", out)
+	}
+}

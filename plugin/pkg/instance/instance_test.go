@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/root"
 
 	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
@@ -50,6 +52,18 @@ func init() {
 	})
 }
 
+// The directive `breaks setup|startup` fails there.
+func init() {
+	plugin.Register("breaks", func(c *caddy.Controller) error {
+		c.Next()
+		if c.RemainingArgs()[0] == "setup" {
+			return c.Err("broken")
+		}
+		c.OnStartup(func() error { return errors.New("broken") })
+		return nil
+	})
+}
+
 // box is a directory with a gateway.yaml of one route.
 func box(t *testing.T) (dir string) {
 	t.Helper()
@@ -58,7 +72,7 @@ func box(t *testing.T) (dir string) {
 	if err := os.WriteFile(filepath.Join(dir, "gateway.yaml"), []byte("routes:\n  vpn: {interface: tun0}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := dnsserver.SetDirectives([]string{"root", "bind", "uses", "probe", "whoami", "view"}); err != nil {
+	if err := dnsserver.SetDirectives([]string{"root", "bind", "uses", "breaks", "probe", "whoami", "view"}); err != nil {
 		t.Fatal(err)
 	}
 	planes = nil
@@ -158,6 +172,52 @@ func TestProvidedDataplane(t *testing.T) {
 	}
 	if _, ok, _ := ReadStatus(cfg.File); ok {
 		t.Error("there is a dataplane after it was withdrawn")
+	}
+}
+
+// TestOffer: the configuration that a program offers is in force from the start of an
+// instance on, and not where that fails, however late.
+func TestOffer(t *testing.T) {
+	dir := box(t)
+	parse := func(route string) *gateway.Config {
+		cfg, err := config.Parse(filepath.Join(dir, "gateway.yaml"), []byte("routes:\n  "+route+": {interface: tun0}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	old, next := parse("vpn"), parse("office")
+	d, err := dataplane.New(dataplane.Options{Config: old, State: filepath.Join(dir, "state")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	t.Cleanup(Provide(d, aliases.New()))
+	inst := start(t, "uses vpn")
+	for _, broken := range []string{"uses office\n breaks setup", "uses office\n breaks startup", "uses vpn"} {
+		withdraw := Offer(next)
+		if _, err := inst.Restart(input(broken)); err == nil {
+			t.Fatalf("%q starts", broken)
+		}
+		withdraw()
+		if s, _, err := ReadStatus(""); d.Config() != old || err != nil || s.Upstreams[0].Route != "vpn" {
+			t.Errorf("after %q: the configuration has %s, %v, %v", broken, d.Config().Routes[0].Name, s.Upstreams, err)
+		}
+	}
+	withdraw := Offer(next)
+	if inst, err = inst.Restart(input("uses office")); err != nil {
+		t.Fatal(err)
+	}
+	withdraw()
+	if d.Config() != next {
+		t.Error("the offered configuration is not in force")
+	}
+	stop(t, inst)
+	if b := registry.bindings[old.File]; len(b.living) != 0 {
+		t.Errorf("%d instances are left", len(b.living))
 	}
 }
 

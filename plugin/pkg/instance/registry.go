@@ -21,6 +21,9 @@ type binding struct {
 	aliases   *aliases.Store
 	living    []*instance  // the newest is the last
 	close     func() error // nil: the process that provides it ends it
+
+	offered *gateway.Config // for instances that start now; nil: the one in force
+	before  *gateway.Config // the one in force before the newest instance joined
 }
 
 // registry says which dataplane belongs to which gateway.yaml. It is the one place of
@@ -65,6 +68,23 @@ func Provide(d *dataplane.Controller, a *aliases.Store) (withdraw func()) {
 		defer registry.Unlock()
 		registry.config = old
 		delete(registry.bindings, file)
+	}
+}
+
+// Offer makes the instances that start before withdraw is called use another configuration,
+// which is in force from their start on. Where their start fails, the one before is.
+func Offer(cfg *gateway.Config) (withdraw func()) {
+	registry.Lock()
+	defer registry.Unlock()
+	b := registry.bindings[resolve(cfg.File)]
+	if b == nil {
+		return func() {}
+	}
+	b.offered = cfg
+	return func() {
+		registry.Lock()
+		defer registry.Unlock()
+		b.offered = nil
 	}
 }
 
@@ -142,11 +162,16 @@ func open(cfg *gateway.Config) (*binding, error) {
 	}}, nil
 }
 
-// join adds an instance to those that use the dataplane. A dataplane of our own takes the
-// gateway.yaml as it is now. Nothing is changed where the instance cannot start.
+// join adds an instance to those that use the dataplane, with the configuration that is
+// offered. A dataplane of our own takes the gateway.yaml as it is now. Nothing is changed
+// where the instance cannot start.
 func (b *binding) join(i *instance) error {
-	cfg := b.dataplane.Config()
-	if b.close != nil && len(b.living) > 0 {
+	old := b.dataplane.Config()
+	cfg := old
+	switch {
+	case b.offered != nil:
+		cfg = b.offered
+	case b.close != nil && len(b.living) > 0:
 		var err error
 		if cfg, err = loadConfig(i.file); err != nil {
 			return err
@@ -155,7 +180,6 @@ func (b *binding) join(i *instance) error {
 	if err := i.check(cfg); err != nil {
 		return err
 	}
-	old := b.dataplane.Config()
 	if cfg != old {
 		b.dataplane.SetConfig(cfg)
 		if err := b.dataplane.ListErrors(); err != nil {
@@ -169,7 +193,7 @@ func (b *binding) join(i *instance) error {
 		}
 		return err
 	}
-	b.living = all
+	b.living, b.before = all, old
 	return nil
 }
 
@@ -205,13 +229,17 @@ func release(i *instance) error {
 }
 
 // keepOnly ends the use of every instance but one. CoreDNS does not tell an instance whose
-// start was given up half way that it ends; the old one, which goes on, is told instead.
+// start was given up half way that it ends; the old one, which goes on, is told instead,
+// and goes on with the configuration that it had.
 func keepOnly(i *instance) {
 	registry.Lock()
 	defer registry.Unlock()
 	b := registry.bindings[i.file]
 	if b == nil || !slices.Contains(b.living, i) || len(b.living) == 1 {
 		return
+	}
+	if b.before != b.dataplane.Config() {
+		b.dataplane.SetConfig(b.before)
 	}
 	b.living = []*instance{i}
 	b.dataplane.Relax(requirementsOf(b.living)...)

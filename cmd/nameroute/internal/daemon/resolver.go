@@ -19,6 +19,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // resolver runs CoreDNS. Run and Use are never called at the same time: two restarts at
@@ -97,7 +98,7 @@ func (r *resolver) start(f *files) error {
 }
 
 // Use applies a changed Corefile, which restarts CoreDNS's servers. What the new one names
-// is in the new configuration, so the dataplane uses that first.
+// is in the new configuration, so the dataplane uses that from the new instance's start on.
 func (r *resolver) Use(f *files) error {
 	inst := r.inst.Load()
 	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
@@ -105,13 +106,17 @@ func (r *resolver) Use(f *files) error {
 	}
 	plane := r.plane.running.Load()
 	old := plane.Config()
-	plane.SetConfig(f.config)
-	if err := r.restart(inst, f); err != nil {
-		plane.SetConfig(old)
-		return fmt.Errorf("keeping the running Corefile: %w", f.text.Explain(err))
+	withdraw := instance.Offer(f.config)
+	err := r.restart(inst, f)
+	withdraw()
+	if err == nil {
+		countRestart(f.corefile)
+		return nil
 	}
-	countRestart(f.corefile)
-	return nil
+	if r.inst.Load() == inst && plane.Config() != old {
+		plane.SetConfig(old)
+	}
+	return fmt.Errorf("keeping the running Corefile: %w", f.text.Explain(err))
 }
 
 // restart has a new instance take over the listeners of the old one.
