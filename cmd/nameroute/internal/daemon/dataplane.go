@@ -15,7 +15,7 @@ import (
 type dataplanePart struct {
 	options Options
 	first   *files
-	opened  chan struct{} // closed when the plugins can use it
+	opened  chan struct{}                        // closed when the plugins can use it
 	running atomic.Pointer[dataplane.Controller] // nil before it is opened
 }
 
