@@ -8,19 +8,15 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // childEnv tells a copy of the test binary what to do; see TestChild.
 const childEnv = "NFT_TEST_CHILD"
 
-// childTasks are what processes of their own do in tests that kill or starve them.
+// childTasks are what processes of their own do in tests that starve them.
 var childTasks = map[string]func(t *testing.T, arg string){
-	"hold":   childHolds,
 	"starve": childStarves,
 }
 
@@ -31,25 +27,6 @@ func TestChild(t *testing.T) {
 		t.Skip("only for processes that other tests start")
 	}
 	childTasks[task](t, arg)
-}
-
-// childHolds applies the lab's table, learns the listed addresses where they are not
-// adopted, says so, and lives until it is killed or its input ends.
-func childHolds(t *testing.T, mode string) {
-	k, err := Open(Options{Table: gateway.TableName, Force: nft.Mode(mode)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	apply(t, k, labSpec())
-	adopted := 0
-	for _, f := range families {
-		if _, ok := k.Remaining(*vpn.Of(addr(f.listed)), addr(f.listed)); ok {
-			adopted++
-		}
-	}
-	learn(t, k, vpn, time.Hour, families[0].listed, families[1].listed)
-	fmt.Println("ready", adopted)
-	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 // process is a child that has printed that it is ready.

@@ -3,11 +3,7 @@ package learned
 import (
 	"errors"
 	"fmt"
-	"net"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,85 +141,7 @@ func TestStoppedTwice(t *testing.T) {
 	}
 }
 
-// TestPacketsTwins: everything that a packet can meet, it can meet twice.
-func TestPacketsReplica(t *testing.T) {
-	lab(t)
-	k := open(t, Options{Force: nft.ModeReplica})
-	s := labSpec()
-	s.Config = config(route("vpn", 1), route("office", 3))
-	s.Egress["office"] = firewall.Egress{Links: []string{"br-lan"}, Masquerade: true}
-	apply(t, k, s)
-	for _, f := range families {
-		learn(t, k, vpn, time.Hour, f.listed)
-		learn(t, k, firewall.Pair(route("office", 3)), time.Hour, f.other)
-		expect(t, "client", f.listed, "vpn "+f.tunnel)
-		expect(t, "", f.listed, "vpn "+f.tunnel)
-		if got := who(t, "client", "udp", f.other); !strings.HasPrefix(got, "vpnbox ") {
-			t.Errorf("%s: answered by %q", f.name, got)
-		}
-		expect(t, "vpn", f.client, "client "+map[string]string{"IPv4": "10.2.0.1", "IPv6": "fd00:a::1"}[f.name])
-	}
-}
-
-// TestLossUnderTraffic: others flush the ruleset and our process is killed, again and
-// again, while new flows start all the time: not one packet leaves via the WAN. A replica
-// promises that for losses one at a time: each waits until they are two again.
-func TestLossUnderTraffic(t *testing.T) {
-	for _, m := range []nft.Mode{nft.ModeOwned, nft.ModeReplica} {
-		t.Run(string(m), func(t *testing.T) {
-			lab(t)
-			probed := open(t, Options{}).Features()
-			if !probed.Owner || (m == nft.ModeOwned && !probed.Persist) {
-				t.Skipf("this kernel cannot: %+v", probed)
-			}
-			for _, ns := range []string{"isp", "vpn"} {
-				sh(t, `ip netns exec %s nft 'add table inet count; add chain inet count in { type filter hook input priority 0; }; add rule inet count in ip daddr 8.8.8.8 counter; add rule inet count in ip6 daddr 2606:4700::1 counter'`, ns)
-			}
-			p := child(t, "hold", string(m))
-			long, err := connect(t, "client", "tcp", "", families[0].listed)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var sent atomic.Int64
-			stop := traffic(t, &sent)
-			var back []time.Duration
-			for range 4 {
-				for range 3 {
-					sh(t, "nft flush ruleset")
-					back = append(back, awaitRestored(t, families[0].listed, families[1].listed))
-				}
-				p.kill()
-				time.Sleep(20 * time.Millisecond) // traffic, while there is no process to restore anything
-				if p = child(t, "hold", string(m)); p.output != "ready 2" {
-					t.Errorf("of 2 addresses adopted: %s", p.output)
-				}
-				if got := long.ask(); got != "vpn 10.2.0.2" {
-					t.Errorf("the long flow is answered by %q", got)
-				}
-			}
-			stop()
-			packets := func(ns string) string {
-				return sh(t, `ip netns exec %s nft list chain inet count in | sed -n 's/.*packets \([0-9]*\).*/\1/p' | tr '\n' ' '`, ns)
-			}
-			if got := packets("isp"); got != "0 0 " {
-				t.Errorf("%s of %d packets left by the WAN", got, sent.Load())
-			}
-			if got := packets("vpn"); strings.HasPrefix(got, "0 ") || strings.Contains(got, " 0 ") {
-				t.Errorf("of %d packets %s left by the tunnel", sent.Load(), got)
-			}
-			slices.Sort(back)
-			// The worst is the machine's: one that runs other tests, too, has kept us from
-			// the processor for half a second.
-			if median := back[len(back)/2]; median > restored {
-				t.Errorf("after a flush it took %v until all was there again, want at most %v: %v", median, restored, back)
-			}
-			t.Logf("%d packets, by the tunnel: %s; restored after %v", sent.Load(), packets("vpn"), back)
-		})
-	}
-}
-
-// wholeAgain waits until our ordinary table has these elements, and
-// returns how long that took. One that is late by ten times fails the test at once.
+// awaitRestored waits until our ordinary table has these elements, and returns how long that took. One that is late by ten times fails the test at once.
 func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -240,47 +158,6 @@ func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 			t.Fatalf("%v after the flush the elements are not back", took)
 		}
 		time.Sleep(200 * time.Microsecond)
-	}
-}
-
-// traffic sends some 200 packets a second from the client, each of a new flow.
-func traffic(t *testing.T, sent *atomic.Int64) (stop func()) {
-	end := make(chan struct{})
-	var done sync.WaitGroup
-	var sockets []net.PacketConn
-	inNamespace(t, "client", func() {
-		for range 2000 {
-			c, err := net.ListenPacket("udp", ":0")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			sockets = append(sockets, c)
-		}
-	})
-	done.Go(func() {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-end:
-				return
-			case <-tick.C:
-			}
-			to := &net.UDPAddr{IP: addr(families[i%2].listed).AsSlice(), Port: 7}
-			if _, err := sockets[i%len(sockets)].WriteTo([]byte("who?"), to); err != nil {
-				t.Error(err)
-				return
-			}
-			sent.Add(1)
-		}
-	})
-	return func() {
-		close(end)
-		done.Wait()
-		for _, c := range sockets {
-			c.Close()
-		}
 	}
 }
 

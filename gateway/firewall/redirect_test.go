@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +29,7 @@ func TestPrintedRedirect(t *testing.T) {
 	narrow := redirecting()
 	narrow.Listeners = []firewall.Listener{{Addr: addr("192.168.1.1"), Proto: "udp", Port: 53, DNS: true}, {Addr: addr("fd00:1::1"), Proto: "tcp", Port: 5353, DNS: true}}
 	for _, s := range []firewall.Spec{redirecting(), narrow} {
-		k := open(t, Options{Force: nft.ModePlain})
+		k := open(t, learned.Options{Force: nft.ModePlain})
 		applyTwice(t, k, s)
 		if diff := cmp.Diff(firewall.Desired(s).String(), listTable(t)); diff != "" {
 			t.Errorf("-Table.String() +nft list table:\n%s", diff)
@@ -91,7 +92,7 @@ func TestPacketsRedirected(t *testing.T) {
 		serve(t, "vpnbox", addr("192.168.1.5"), 53)
 		serve(t, "guest", addr("192.168.2.10"), 53)
 		serve(t, "guest", addr("192.168.2.10"), 853)
-		k := open(t, Options{Force: m})
+		k := open(t, learned.Options{Force: m})
 		s := redirecting()
 		applyTwice(t, k, s)
 		for range 2 { // the second time, the resolvers' addresses are routed
@@ -136,7 +137,7 @@ func TestPacketsRedirectedElsewhere(t *testing.T) {
 	lab(t)
 	publicResolvers(t)
 	serve(t, "", addr("192.168.2.1"), 5353)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	s := redirecting()
 	s.Listeners = []firewall.Listener{{Addr: addr("127.0.0.1"), Proto: "udp", Port: 53, DNS: true}, {Proto: "udp", Port: 853},
 		{Addr: addr("192.168.2.1"), Proto: "udp", Port: 5353, DNS: true}, {Addr: addr("192.168.2.1"), Proto: "tcp", Port: 5353, DNS: true}}
@@ -154,7 +155,7 @@ func TestPacketsRedirectedElsewhere(t *testing.T) {
 func TestPacketsSentOnByOthers(t *testing.T) {
 	lab(t)
 	serve(t, "guest", addr("192.168.2.10"), 53)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	sh(t, `nft 'table ip theirs { chain pre { type nat hook prerouting priority dstnat; iifname "br-lan" ip daddr 8.8.8.8 meta l4proto { tcp, udp } th dport 53 dnat to 192.168.2.10; }; }'`)
 	learn(t, k, vpn, time.Hour, "8.8.8.8")

@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"net"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -53,7 +54,7 @@ func TestPacketsPassedOn(t *testing.T) {
 		eventually(t, 2*time.Second*slack, func() bool { return count() == "1 1 " }) // so it would go
 		back()
 
-		k := open(t, Options{Force: m})
+		k := open(t, learned.Options{Force: m})
 		apply(t, k, labSpec())
 		var asked []net.Addr
 		for i, f := range families {

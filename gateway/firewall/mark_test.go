@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/learned"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,7 +16,7 @@ import (
 // a route, and that is gone, goes by that route too.
 func TestPacketsOfChosenRoute(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	sh(t, `nft -f - <<END
 table inet seen {

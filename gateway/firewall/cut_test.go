@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"net/netip"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -20,7 +21,7 @@ const maxRanges = 8192
 func TestRegionsAreCut(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		lab(t)
-		k := open(t, Options{Force: m})
+		k := open(t, learned.Options{Force: m})
 		s := labSpec()
 		list := func(n int) {
 			s.Prefixes = map[string][]netip.Prefix{"vpn": append(many(2*(n-1)), prefixes("8.8.8.8/32", "2606:4700::1/128")...)}
@@ -78,4 +79,15 @@ func prefixSetsThere(t *testing.T) (names []string) {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// many are n prefixes that neither touch nor overlap, half of each family.
+func many(n int) []netip.Prefix {
+	out := make([]netip.Prefix, 0, n)
+	for i := range n / 2 {
+		v4 := netip.AddrFrom4([4]byte{byte(20 + i>>15), byte(i >> 7), byte(i << 1), 0})
+		v6 := netip.AddrFrom16([16]byte{0x24, 0, byte(i >> 15), byte(i >> 7), byte(i << 1)})
+		out = append(out, netip.PrefixFrom(v4, 24), netip.PrefixFrom(v6, 40))
+	}
+	return out
 }

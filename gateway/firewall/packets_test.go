@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -33,7 +34,7 @@ var families = []struct {
 
 func TestPacketsByDestination(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	// Somebody else's marks, before and after ours.
 	sh(t, `nft -f - <<END
@@ -64,7 +65,7 @@ END`)
 
 func TestPacketsKeepTheirRoute(t *testing.T) {
 	lab(t)
-	k := open(t, Options{Force: nft.ModePlain})
+	k := open(t, learned.Options{Force: nft.ModePlain})
 	apply(t, k, labSpec())
 	for _, f := range families {
 		for _, network := range []string{"udp", "tcp"} {
@@ -102,7 +103,7 @@ func TestPacketsKeepTheirRoute(t *testing.T) {
 
 func TestPacketsNeverRerouted(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	s := labSpec()
 	s.Config.Exclude = prefixes("9.9.9.0/24", "2620:fe::/48")
 	s.Prefixes = map[string][]netip.Prefix{"vpn": prefixes("8.8.0.0/16", "2606:4700::/32", "192.168.0.0/16", "9.0.0.0/8", "2620::/16", "198.18.0.0/15", "2001:db8::/32")}
@@ -128,7 +129,7 @@ func TestPacketsNeverRerouted(t *testing.T) {
 // not one packet takes it, forwarded or own, new flow or old.
 func TestPacketsKillSwitch(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	sh(t, `nft -f - <<END
 table inet leak {
@@ -188,7 +189,7 @@ END`)
 // by it, from lan servers and by the box, though the main table says otherwise.
 func TestPacketsInbound(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	serve(t, "", addr("192.168.1.1"), 7)
 	serve(t, "", addr("fd00:1::1"), 7)
@@ -227,7 +228,7 @@ func TestPacketsInbound(t *testing.T) {
 // and its own flows stay closed; when it is up again, the WAN's flows stay there.
 func TestPacketsFallBack(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	s := labSpec()
 	s.Config.Routes[0].OnDown = gateway.FallBack
 	apply(t, k, s)
@@ -278,7 +279,7 @@ func TestPacketsFallBack(t *testing.T) {
 // must not be sent back out; other packets on that link must not be translated.
 func TestPacketsSharedLink(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	s := labSpec()
 	shared := route("shared", 3)
 	s.Config = config(shared)
@@ -300,7 +301,7 @@ func TestPacketsSharedLink(t *testing.T) {
 // TestPacketsMSS: segments fit the tunnel in both directions, and none is made bigger.
 func TestPacketsMSS(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
 	for _, ns := range []string{"vpn", "client"} {
@@ -347,7 +348,7 @@ END`, ns)
 // TestPacketsInput: our resolver answers lan and the box itself.
 func TestPacketsInput(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	s := labSpec()
 	s.Listeners = []firewall.Listener{{Proto: "udp", Port: 53}, {Proto: "tcp", Port: 53}, {Addr: addr("5.5.5.2"), Proto: "udp", Port: 54}, {Addr: addr("5.5.5.2"), Proto: "tcp", Port: 54}}
 	for _, a := range []string{"5.5.5.2", "fd00:5::2", "10.2.0.2", "fd00:a::2", "192.168.1.1", "fd00:1::1"} {
@@ -374,7 +375,7 @@ func TestPacketsInput(t *testing.T) {
 // them: no way out, and too big for the tunnel.
 func TestPacketsErrors(t *testing.T) {
 	lab(t)
-	k := open(t, Options{})
+	k := open(t, learned.Options{})
 	apply(t, k, labSpec())
 	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
 	sh(t, "ip link set tun0 mtu 1300")

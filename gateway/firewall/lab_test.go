@@ -1,4 +1,4 @@
-package learned
+package firewall_test
 
 import (
 	"bufio"
