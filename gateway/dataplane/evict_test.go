@@ -135,13 +135,17 @@ func TestEvictMissed(t *testing.T) {
 				c.evict.onLearn("vpn", []netip.Addr{netip.MustParseAddr("8.8.8.8")})
 				spec.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}
 				c.evict.onApply(spec)
+				flows := func() (n int) {
+					f.set(func() { n = len(f.flows) })
+					return n
+				}
 				wait(time.Millisecond)
-				if len(f.flows) != 1 {
+				if flows() != 1 {
 					t.Fatal("the first walk saw the flow")
 				}
 				wait(time.Second)
-				if len(f.flows) != 0 || c.evict.recheckDue() != nil {
-					t.Errorf("a second later: flows %v, a walk due: %t", f.flows, c.evict.recheckDue() != nil)
+				if flows() != 0 || c.evict.recheckDue() != nil {
+					t.Errorf("a second later: %d flows, a walk due: %t", flows(), c.evict.recheckDue() != nil)
 				}
 				cancel()
 				synctest.Wait()
