@@ -140,15 +140,6 @@ type state struct {
 	rules  map[string][]ruleState // by chain
 }
 
-// readState reads our table.
-func (r *reader) readState(name string) (*state, error) {
-	s, err := r.readFrame(name)
-	if err != nil {
-		return nil, err
-	}
-	return s, r.readRanges(name, s)
-}
-
 // readFrame reads our table but for what its interval sets hold.
 func (r *reader) readFrame(name string) (*state, error) {
 	s := &state{ranges: map[string][]Range{}, rules: map[string][]ruleState{}}
