@@ -39,7 +39,7 @@ func (l *Library) restore() {
 		l.holdings = held
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, index.ErrOtherBuild): // after an upgrade: it may read formats differently
-		l.options.Log.Info("the index is compiled again", "file", file, "reason", err)
+		l.options.Log.Info("the index is compiled again", "file", file, "error", err)
 	default:
 		bad, moveErr := statefile.SetAside(file)
 		l.options.Log.Warn("the stored index is damaged and is compiled again", "file", file, "saved_as", bad, "error", errors.Join(err, moveErr))

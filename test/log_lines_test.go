@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"go/ast"
 	"maps"
 	"regexp"
 	"slices"
@@ -114,4 +115,54 @@ func (g *gate) provokeLogLines() {
 	netlab.Eventually(g.t, 20*time.Second, func() error {
 		return netlab.Check(strings.Contains(g.p.Output(), "silent.listed.example"), "nothing is logged of the query:\n%s", g.p.Output())
 	})
+}
+
+// In a log call the attribute of an error is error, everywhere: that is what one searches
+// and filters by.
+func TestErrorAttributes(t *testing.T) {
+	calls := 0
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			f, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			first, ok := map[string]int{"Debug": 1, "Info": 1, "Warn": 1, "Error": 1, "Log": 3, "With": 0}[f.Sel.Name]
+			if !ok {
+				return true
+			}
+			for i, arg := range call.Args {
+				key, ok := arg.(*ast.BasicLit)
+				if !ok || i < first || i+1 == len(call.Args) || !isError(call.Args[i+1]) {
+					continue
+				}
+				calls++
+				if key.Value != `"error"` {
+					t.Errorf("%s:%d: the attribute of an error is %s, want error", s.path, s.line(key.Pos()), key.Value)
+				}
+			}
+			return true
+		})
+	}
+	if calls < 10 {
+		t.Errorf("only %d errors are logged: the rule looks at nothing", calls)
+	}
+}
+
+// isError reports whether an expression is an error by its name.
+func isError(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "err" || strings.HasSuffix(e.Name, "Err")
+	case *ast.SelectorExpr:
+		return e.Sel.Name == "Err"
+	}
+	return false
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -234,7 +235,7 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.log.Info("stopping; kill switch stays active", "cause", context.Cause(ctx))
+			p.log.Info("stopping; kill switch stays active", "signal", signalName(ctx))
 			return nil
 		case <-p.alive:
 		case <-hangup:
@@ -249,6 +250,11 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 			return err
 		}
 	}
+}
+
+// signalName returns the signal that ended the context of a command.
+func signalName(ctx context.Context) string {
+	return strings.TrimSuffix(context.Cause(ctx).Error(), " signal received")
 }
 
 // down removes everything of ours from the kernel and ends the process.
