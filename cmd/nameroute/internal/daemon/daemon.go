@@ -101,6 +101,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := p.start(ctx, f); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		p.logStop(ctx)
+		return nil
+	}
 	closeControl, err := p.serveControl()
 	if err != nil {
 		return err
@@ -130,7 +134,7 @@ func (p *process) checkPorts(f *files) error {
 	return errors.Join(ports.InUse(all)...)
 }
 
-// start starts the parts and returns when all are ready.
+// start starts the parts and returns when all are ready, or ctx ends.
 func (p *process) start(ctx context.Context, f *files) error {
 	p.inUse.Store(f)
 	p.markRead(f.read)
@@ -140,7 +144,7 @@ func (p *process) start(ctx context.Context, f *files) error {
 	for _, m := range p.members {
 		p.group.start(ctx, m)
 	}
-	if err := p.group.awaitReady(ctx); err != nil {
+	if err := p.group.awaitReady(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	f = p.inUse.Load()
@@ -235,7 +239,7 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.log.Info("stopping; kill switch stays active", "signal", signalName(ctx))
+			p.logStop(ctx)
 			return nil
 		case <-p.alive:
 		case <-hangup:
@@ -255,6 +259,10 @@ func (p *process) wait(ctx context.Context, hangup <-chan os.Signal) error {
 // signalName returns the signal that ended the context of a command.
 func signalName(ctx context.Context) string {
 	return strings.TrimSuffix(context.Cause(ctx).Error(), " signal received")
+}
+
+func (p *process) logStop(ctx context.Context) {
+	p.log.Info("stopping; kill switch stays active", "signal", signalName(ctx))
 }
 
 // down removes everything of ours from the kernel and ends the process.

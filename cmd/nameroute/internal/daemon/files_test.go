@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/corefile/plugins"
@@ -137,5 +140,23 @@ func TestSaveOverADirectory(t *testing.T) {
 	}
 	if info, err := os.Stat(good + ".bad"); err != nil || !info.IsDir() {
 		t.Errorf("the directory is gone: %v", err)
+	}
+}
+
+// Files with which a start was interrupted have not worked: they are not the last good ones.
+func TestInterruptedStartSavesNothing(t *testing.T) {
+	u := newUserFiles(t)
+	p := newProcess(Options{Paths: u.Paths, Parts: []control.Part{control.Update}})
+	f, err := p.loader.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := errors.Join(p.start(ctx, f), p.group.stop()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p.loader.goodDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("saved: %v", err)
 	}
 }

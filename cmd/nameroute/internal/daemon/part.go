@@ -58,8 +58,8 @@ func (g *group) start(ctx context.Context, p Part) {
 	r := &running{part: p, stop: cancel, done: make(chan struct{})}
 	g.running = append(g.running, r)
 	go func() {
-		defer close(r.done)
 		r.err = p.Run(ctx)
+		close(r.done) // before it is reported: stop returns the errors of the others
 		if ctx.Err() != nil {
 			return
 		}
