@@ -82,13 +82,18 @@ func TestFailedApplyIsRepeated(t *testing.T) {
 			f.fail("route", errors.New("operation not permitted"))
 		})
 		synctest.Wait()
-		began, before := time.Now(), r.reads
+		reads := func() int {
+			r.fakeSystem.mu.Lock()
+			defer r.fakeSystem.mu.Unlock()
+			return r.reads
+		}
+		began, before := time.Now(), reads()
 		var at []int
 		for range 90 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if r.reads != before {
-				at, before = append(at, int(time.Since(began).Seconds())), r.reads
+			if n := reads(); n != before {
+				at, before = append(at, int(time.Since(began).Seconds())), n
 			}
 		}
 		if want := []int{2, 6, 14, 30, 60, 90}; !slices.Equal(at, want) {
