@@ -17,7 +17,7 @@ func (s *Store) run() {
 	now := make(chan struct{})
 	close(now)
 	for {
-		s.recover()
+		s.catchUp()
 		var again chan struct{}
 		if len(s.drift) > 0 || len(s.deferred) > 0 {
 			again = now // but calls have their turn
@@ -43,8 +43,8 @@ func (s *Store) run() {
 	}
 }
 
-// recover undoes what was noticed, and serves the requests that waited for it.
-func (s *Store) recover() {
+// catchUp undoes what was noticed, and serves the requests that waited for it.
+func (s *Store) catchUp() {
 	switch {
 	case s.table == nil:
 		s.drift = nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// plan is the difference between what the kernel has and what is wanted.
+// plan is the difference between the kernel's table and the wanted one.
 type plan struct {
 	drop    bool   // delete the table, which has no use; nothing else then counts
 	replace bool   // delete the kernel's table and make it again, in one transaction

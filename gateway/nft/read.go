@@ -23,7 +23,7 @@ const (
 // ErrNoSet says that a set, or its table, is not there.
 var ErrNoSet = errors.New("no such set")
 
-// reader reads the ruleset over a socket of its own: everybody may read an owned
+// reader reads the ruleset over a socket of its own: every process may read an owned
 // table, and a long dump must not hold up the socket that learns.
 type reader struct{ *socket }
 
@@ -44,8 +44,8 @@ type message struct {
 	data  []byte
 }
 
-// get asks for one object or, with NLM_F_DUMP, for all of a kind. A dump that others'
-// commits interrupt is repeated.
+// get asks for one object or, with NLM_F_DUMP, for all of a kind. A dump that
+// commits of other sockets interrupt is repeated.
 func (r *reader) get(typ, flags uint16, family byte, write func(*batch)) ([]message, error) {
 	var b batch
 	b.message(typ, flags, family, op{}, func(b *batch) {

@@ -16,14 +16,14 @@ type SetRef struct {
 	Name   string
 }
 
-// SetPair is two sets that addresses are learned into, one for each family.
+// SetPair names two sets that addresses are learned into, one for each family.
 type SetPair struct {
 	Set4, Set6 SetRef
 }
 
 func (r SetRef) String() string { return r.Family + " " + r.Table + " " + r.Name }
 
-// tableFamilies are the kernel's NFPROTO_* of what a table can be made for.
+// tableFamilies are the kernel's NFPROTO_* of the families of tables.
 var tableFamilies = map[string]byte{
 	"inet": unix.NFPROTO_INET, "ip": unix.NFPROTO_IPV4, "ip6": unix.NFPROTO_IPV6,
 	"arp": unix.NFPROTO_ARP, "bridge": unix.NFPROTO_BRIDGE, "netdev": unix.NFPROTO_NETDEV,
@@ -39,9 +39,9 @@ func (p *SetPair) Of(a netip.Addr) *SetRef {
 	return &p.Set6
 }
 
-// CheckSets tells whether addresses can be learned into a pair of sets: both are
-// named, there, of the right type and with elements that can end, and in no table
-// that another process owns. It reports all problems at once, and changes nothing.
+// CheckSets checks that addresses can be learned into a pair of sets: both are named,
+// exist, have the right type and elements that can expire, and are in no table that
+// another process owns. It reports all problems at once, and changes nothing.
 func CheckSets(pair SetPair) error {
 	r, err := openReader()
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tableState, setState, chainState and ruleState are what the kernel has.
+// tableState, chainState, ruleState and setState describe what the kernel has.
 type tableState struct {
 	exists bool
 	flags  uint32
@@ -164,7 +164,7 @@ func (r *reader) readFrame(name string) (*state, error) {
 }
 
 // readRanges reads what the interval sets hold, which may take long: unlike the other
-// dumps, those of elements are not broken off by the commits of others.
+// dumps, those of elements are not interrupted by commits.
 func (r *reader) readRanges(name string, s *state) error {
 	for _, set := range s.sets {
 		if set.flags&unix.NFT_SET_INTERVAL == 0 {

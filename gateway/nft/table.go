@@ -8,26 +8,26 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
-// Table is a whole nft table of family inet as a value: what Desired wants and
-// Kernel.Apply makes so. It is immutable and may be shared between goroutines.
+// Table is an nft table of family inet as a value, which an Application makes the
+// kernel's equal to. It is immutable and may be shared between goroutines.
 type Table struct {
 	Name   string
 	Sets   []Set
 	Chains []Chain
 }
 
-// set is an nft set of addresses: either of learned ones, whose elements the value
-// does not hold, or a static one of ranges.
+// Set is an nft set of addresses: a static one of ranges, or one of elements with
+// timeouts, which the value does not hold.
 type Set struct {
 	Name     string
 	Family   gateway.Family
-	Timeout  bool
-	Size     int     // of a learned set, in elements; 0 is without a limit
-	Ranges   []Range // of a static one: disjoint, sorted
+	Timeout  bool    // its elements have timeouts
+	Size     int     // of a set with timeouts, in elements; 0 is without a limit
+	Ranges   []Range // of a static set: disjoint, sorted
 	Required bool    // static: the rules are wrong without it, so it is filled before they are made
 }
 
-// chain is an nft chain. A base chain has a kind, a hook and a priority.
+// Chain is an nft chain. A base chain has a type, a hook and a priority.
 type Chain struct {
 	Name     string
 	Type     string // filter, nat, route; "" is a chain that is only jumped to
@@ -47,8 +47,8 @@ const (
 	PrioritySrcNAT = 100
 )
 
-// String prints the table as `nft list table inet nameroute` prints the kernel's
-// right after it was made: without learned addresses, all counters zero.
+// String prints the table as `nft list table` prints the kernel's right after it was
+// made: without elements that have timeouts, all counters zero.
 func (t *Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", t.Name)
