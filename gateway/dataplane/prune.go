@@ -61,13 +61,15 @@ func (c *Controller) listedFor(route string) func(name string) bool {
 	}
 }
 
-// listsOf returns the lists of all blocks that learn for a route. some is false where a
-// block answers any name: no name then loses its reason. A route that no block learns for
-// has no lists.
+// listsOf returns the lists of all blocks that learn for a route, or into the same sets of
+// another program. some is false where a block answers any name: no name then loses its
+// reason. A route that no block learns for has no lists.
 func (c *Controller) listsOf(route string) (names []string, some bool) {
+	pair := c.pairs()[route]
 	for _, r := range c.requirements() {
 		for _, u := range r.Uses {
-			if u.Route != route || !u.Learns {
+			shared := u.Sets != nil && (u.Sets.Set4 == pair.Set4 || u.Sets.Set6 == pair.Set6)
+			if !u.Learns || u.Route != route && !shared {
 				continue
 			}
 			if u.Any {

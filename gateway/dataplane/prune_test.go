@@ -3,8 +3,11 @@ package dataplane
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway/nft"
 )
 
 // TestUnlisted: a name leaves its list, and takes with it the addresses that no other
@@ -93,5 +96,41 @@ func TestUnlistedStays(t *testing.T) {
 	b.c.lists.Reload()
 	if n, err := b.c.pruneRoute(t.Context(), "vpn"); n != 0 || err != nil || b.left("vpn", "1.1.1.1") == 0 {
 		t.Errorf("%d removed, %v", n, err)
+	}
+}
+
+// TestUnlistedInSharedSets: two routes learn into the same sets of another program. An
+// address of one route's name stays when the other route is pruned.
+func TestUnlistedInSharedSets(t *testing.T) {
+	b := newLab(t)
+	sh(t, "nft 'add table inet fw; add set inet fw a4 { type ipv4_addr; flags timeout; }; add set inet fw a6 { type ipv6_addr; flags timeout; }'")
+	b.start()
+	sets := nft.SetPair{Set4: nft.SetRef{Family: "inet", Table: "fw", Name: "a4"}, Set6: nft.SetRef{Family: "inet", Table: "fw", Name: "a6"}}
+	req := Requirements{Lists: []string{"mine", "work"}, Uses: []Use{
+		{Route: "vpn", Learns: true, Lists: []string{"mine"}, Sets: &sets},
+		{Route: "office", Learns: true, Lists: []string{"work"}, Sets: &sets},
+	}}
+	if err := b.c.Require(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	for route, r := range b.route {
+		b.route[route] = r.Into(sets)
+	}
+	b.learn("vpn", "a.example.", time.Hour, "8.8.8.8")
+	b.learn("office", "work.example.", time.Hour, "8.8.4.4")
+	b.learn("office", "unlisted.example.", time.Hour, "9.9.9.9")
+	pruned := 0
+	for _, route := range []string{"vpn", "office"} {
+		n, err := b.c.pruneRoute(t.Context(), route)
+		if err != nil {
+			t.Error(err)
+		}
+		pruned += n
+	}
+	out := sh(t, "nft list set inet fw a4")
+	for a, stays := range map[string]bool{"8.8.8.8": true, "8.8.4.4": true, "9.9.9.9": false} {
+		if strings.Contains(out, a) != stays {
+			t.Errorf("%s is there: %v; %d pruned", a, !stays, pruned)
+		}
 	}
 }
