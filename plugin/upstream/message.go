@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"github.com/miekg/dns"
+
+	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 // negativeTTL is the TTL in seconds of the answer that there is no AAAA: short, because
@@ -57,41 +59,14 @@ func newOPT(do bool) *dns.OPT {
 	return opt
 }
 
-// failure is SERVFAIL with the reason, for a client that speaks EDNS.
-func failure(r *dns.Msg, err error) *dns.Msg {
-	m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
-	m.RecursionAvailable = true
-	opt := newOPT(r.IsEdns0().Do())
-	opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNetworkError, ExtraText: err.Error()})
-	m.Extra = append(m.Extra, opt)
-	return m
-}
-
-// noData says that the name has no AAAA: guarantee 6. Without an SOA record the
-// answer could not be cached (RFC 2308, section 5). Its names are those of an
-// empty zone (RFC 6303, section 3).
+// noData returns the answer that the name has no AAAA: guarantee 6. Without an SOA record
+// it could not be cached (RFC 2308, section 5).
 func noData(r *dns.Msg) *dns.Msg {
 	m := new(dns.Msg).SetReply(r)
 	m.RecursionAvailable = true
-	name := r.Question[0].Name
-	m.Ns = []dns.RR{&dns.SOA{
-		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: negativeTTL},
-		Ns:  name, Mbox: "nobody.invalid.",
-		Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: negativeTTL,
-	}}
+	m.Ns = []dns.RR{sharedreply.SOA(r.Question[0].Name, negativeTTL)}
 	if opt := r.IsEdns0(); opt != nil {
 		m.Extra = []dns.RR{newOPT(opt.Do())}
 	}
 	return m
-}
-
-// capTTL shortens what is longer, in seconds. An OPT record's TTL is none.
-func capTTL(m *dns.Msg, most uint32) {
-	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			if h := rr.Header(); h.Rrtype != dns.TypeOPT {
-				h.Ttl = min(h.Ttl, most)
-			}
-		}
-	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
+	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
 // Upstream is the handler of one server block. It is safe for concurrent use.
@@ -125,7 +126,7 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	if a.fallback {
 		u.metrics.fallbacks.Inc()
-		capTTL(m, gateway.FallbackMaxTTL)
+		m = sharedreply.CapTTL(m, gateway.FallbackMaxTTL)
 	}
 	return dns.RcodeSuccess, w.WriteMsg(toClient(m, r))
 }
@@ -143,7 +144,7 @@ func (u *Upstream) fail(w dns.ResponseWriter, r *dns.Msg, err error) (int, error
 	if r.IsEdns0() == nil {
 		return dns.RcodeServerFailure, err
 	}
-	if werr := w.WriteMsg(failure(r, err)); werr != nil {
+	if werr := w.WriteMsg(sharedreply.Failure(r, dns.ExtendedErrorCodeNetworkError, err.Error())); werr != nil {
 		return dns.RcodeSuccess, werr
 	}
 	return dns.RcodeSuccess, err

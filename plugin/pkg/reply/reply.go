@@ -4,6 +4,7 @@ package reply
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -41,7 +42,7 @@ func AddError(req, m *dns.Msg, code uint16, text string) {
 		m.SetEdns0(client.UDPSize(), client.Do())
 		opt = m.IsEdns0()
 	}
-	opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: code, ExtraText: text[:min(len(text), maxText)]})
+	opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: code, ExtraText: strings.ToValidUTF8(text[:min(len(text), maxText)], "")})
 }
 
 // SOA returns the SOA record of an empty zone (RFC 6303 section 3). In the authority
