@@ -55,9 +55,7 @@ func rollbackCommand(o *options) *cobra.Command {
 		Long: `Restore the version of a fetched list before the current one. The version that is
 replaced is not used again until its publisher changes it, or 'nameroute update --force
 NAME' fetches it.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			return exit.With(exit.Usage, cobra.ExactArgs(1)(cmd, args))
-		},
+		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.Gateway()
 			if err != nil {
@@ -152,16 +150,4 @@ func (o *options) list(name, format string) (gateway.List, error) {
 
 func fileList(file, format string) gateway.List {
 	return gateway.List{Name: filepath.Base(file), File: file, Format: format}
-}
-
-func exactly(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		return exit.With(exit.Usage, cobra.ExactArgs(n)(cmd, args))
-	}
-}
-
-func atLeast(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		return exit.With(exit.Usage, cobra.MinimumNArgs(n)(cmd, args))
-	}
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // options are the flags that every command takes.
@@ -38,7 +42,7 @@ Two files say what it does: gateway.yaml (routes and lists) and a Corefile (whic
 names take which route).`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Annotations[gracefulKey] == "" {
 				signal.Reset(endSignals...)
@@ -72,6 +76,45 @@ names take which route).`,
 	return root
 }
 
+// knownCommand refuses a command that does not exist, and suggests the nearest one.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	hint := fmt.Sprintf("`%s --help` lists the commands", cmd.CommandPath())
+	if near := problem.Nearest(args[0], known); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return exit.With(exit.Usage, fmt.Errorf("unknown command %q: %s", args[0], hint))
+}
+
 func noArguments(cmd *cobra.Command, args []string) error {
-	return exit.With(exit.Usage, cobra.NoArgs(cmd, args))
+	if cmd.HasSubCommands() {
+		return knownCommand(cmd, args)
+	}
+	return arguments(0, 0)(cmd, args)
+}
+
+func exactly(n int) cobra.PositionalArgs { return arguments(n, n) }
+
+func atLeast(n int) cobra.PositionalArgs { return arguments(n, math.MaxInt) }
+
+// arguments refuses fewer or more arguments, and shows how the command is used.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		switch {
+		case len(args) < least:
+			return exit.With(exit.Usage, fmt.Errorf("missing argument: want %s", usage))
+		case len(args) > most:
+			return exit.With(exit.Usage, fmt.Errorf("unexpected argument %q: want %s", args[most], usage))
+		}
+		return nil
+	}
 }

@@ -64,7 +64,7 @@ does. SIGHUP reloads gateway.yaml.`,
 // updateOnce fetches and tells what became of each list.
 func updateOnce(ctx context.Context, out io.Writer, o *options, cfg *gateway.Config, names []string, flags updater.Flags) error {
 	if len(cfg.Sources) == 0 && len(names) == 0 {
-		fmt.Fprintf(out, "%s has no list with url\n", o.Config)
+		fmt.Fprintf(out, "no list in %s has a url\n", o.Config)
 		return nil
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {

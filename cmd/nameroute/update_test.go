@@ -97,9 +97,9 @@ func TestUpdateCommand(t *testing.T) {
 
 	s.want(exit.Usage, `list "mine": `+filepath.Join(s.dir, "gateway.yaml")+" has no list of this name with url", "update", "mine")
 	s.want(exit.Usage, "--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff", "update", "--daemon", "news")
-	s.want(exit.Usage, "accepts 1 arg(s), received 0", "lists", "rollback")
+	s.want(exit.Usage, "missing argument: want nameroute lists rollback NAME", "lists", "rollback")
 	s.write("gateway.yaml", "lists:\n  mine: {file: mine.txt}\n")
-	s.want(exit.OK, filepath.Join(s.dir, "gateway.yaml")+" has no list with url", "update")
+	s.want(exit.OK, "no list in "+filepath.Join(s.dir, "gateway.yaml")+" has a url", "update")
 }
 
 func TestListsCommand(t *testing.T) {
