@@ -124,6 +124,10 @@ func (t *Text) Parse() (*File, error) {
 		case len(all) > 0:
 			line = all[0].Line
 		}
+		if slices.Contains(sb.Keys, "}") {
+			at := t.position(Position{t.name, line})
+			return nil, fmt.Errorf("%s:%d - Syntax error: Unexpected token '}': no block is open: want a line with } for each {", at.File, at.Line)
+		}
 		b, err := newBlock(sb.Keys, all, t.position(Position{t.name, line}))
 		if err != nil {
 			return nil, err

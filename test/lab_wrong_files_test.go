@@ -64,7 +64,7 @@ var wrong = []struct {
 	},
 	{
 		"not an address", swap("Corefile", "192.0.2.53", "192.0.2.533"), 4,
-		`plugin/upstream: Corefile:5 - Error during parsing: address 192.0.2.533: not an IP address; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org`,
+		`plugin/upstream: Corefile:5 - Error during parsing: address 192.0.2.533: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org`,
 	},
 	{
 		"blocks with different binds", swap("Corefile", "    listed mine", "    bind 127.0.0.1\n    listed mine"), 4,
@@ -74,7 +74,7 @@ var wrong = []struct {
 	{
 		"the block without listed first",
 		map[string]string{"Corefile": ". {\n    upstream wan 192.0.2.54\n}\n. {\n    listed mine\n    route vpn\n    upstream vpn 192.0.2.53\n}\n"}, 4,
-		`Corefile: zone . on dns://*:53: a block with listed or view is below one without, which answers all queries first: move the block without to the end`,
+		`Corefile: zone . on dns://*:53: a block with listed or view comes after one without, which answers every query first: move the one without to the end`,
 	},
 	{
 		"brace not closed", swap("Corefile", "192.0.2.54\n}\n", "192.0.2.54\n"), 4,

@@ -203,8 +203,8 @@ func TestSetup(t *testing.T) {
 		{"home .", `domain ".": want a name below the root`},
 		{"home {\n except\n}", "except: want names, each of which"},
 		{"home {\n except .\n}", `except ".": want a name below the root`},
-		{"home {\n canary\n}", "canary []: want on (the default) or off"},
-		{"home {\n canary no\n}", `canary ["no"]: want on`},
+		{"home {\n canary\n}", "canary \"\": want on (the default) or off"},
+		{"home {\n canary no\n}", `canary "no": want on`},
 		{"home {\n domain lan\n}", `unknown property "domain": want except or canary`},
 		{"home\nhome lan", "plugin can only be used once"},
 	} {

@@ -57,7 +57,7 @@ func parse(c *caddy.Controller) (*Home, error) {
 				excepted = append(excepted, more...)
 			case "canary":
 				if len(args) != 1 || args[0] != "on" && args[0] != "off" {
-					return nil, c.Errf("canary %q: want on (the default) or off", args)
+					return nil, c.Errf("canary %q: want on (the default) or off", strings.Join(args, " "))
 				}
 				withCanaries = args[0] == "on"
 			default:

@@ -166,7 +166,7 @@ func TestSetup(t *testing.T) {
 		{"property", block("listed first {\n confg x\n }", "x", "") + rest, `unknown property "confg": want config`},
 		{"two directives", block("listed first {\n config CONFIG\n }\n listed second {\n config CONFIG\n }", "x", "") + rest, "plugin/listed"},
 		{"no file", block("listed first {\n config /nonexistent/gateway.yaml\n }", "x", "") + rest, "/nonexistent/gateway.yaml"},
-		{"unfiltered first", rest + block("listed first {\n config CONFIG\n }", "x", ""), "move the block without to the end"},
+		{"unfiltered first", rest + block("listed first {\n config CONFIG\n }", "x", ""), "move the one without to the end"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

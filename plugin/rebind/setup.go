@@ -58,7 +58,7 @@ func (b *Rebind) property(c *caddy.Controller) error {
 	switch {
 	case key == "localhost_ok":
 		if len(args) > 0 {
-			return c.Errf("localhost_ok %q: takes no arguments", args)
+			return c.Errf("localhost_ok %q: takes no arguments", strings.Join(args, " "))
 		}
 		b.localhostOK = true
 	case key != "allow" && key != "block":

@@ -124,9 +124,9 @@ func TestParseNewAddresses(t *testing.T) {
 		{"route vpn {\n new_addresses 9000\n}", "9000 9000 false"},
 		{"route vpn {\n new_addresses 60 10\n}", "60 10 false"},
 		{"route vpn {\n new_addresses off\n}", "600 3000 true"},
-		{"route vpn {\n new_addresses 0\n}", `Testfile:2 - Error during parsing: new_addresses ["0"]: want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
-		{"route vpn {\n new_addresses 1 2 3\n}", `Testfile:2 - Error during parsing: new_addresses ["1" "2" "3"]: want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
-		{"route vpn {\n new_addresses\n}", `Testfile:2 - Error during parsing: new_addresses []: want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
+		{"route vpn {\n new_addresses 0\n}", `Testfile:2 - Error during parsing: new_addresses "0": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
+		{"route vpn {\n new_addresses 1 2 3\n}", `Testfile:2 - Error during parsing: new_addresses "1 2 3": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
+		{"route vpn {\n new_addresses\n}", `Testfile:2 - Error during parsing: new_addresses "": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
 		{"route vpn {\n new_adresses 5\n}", `Testfile:2 - Error during parsing: unknown property "new_adresses": want config, set, on_error or new_addresses`},
 	} {
 		d, err := parse(caddy.NewTestController("dns", c.in))

@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -106,7 +107,7 @@ func (d *directive) property(c *caddy.Controller) error {
 		}
 	case "set":
 		if len(args) != 4 || args[0] != "inet" {
-			return c.Errf("set %q: want inet TABLE SET4 SET6, two sets of one inet table", args)
+			return c.Errf("set %q: want inet TABLE SET4 SET6, two sets of one inet table", strings.Join(args, " "))
 		}
 		d.sets = &nft.SetPair{
 			Set4: nft.SetRef{Family: args[0], Table: args[1], Name: args[2]},
@@ -114,7 +115,7 @@ func (d *directive) property(c *caddy.Controller) error {
 		}
 	case "on_error":
 		if len(args) != 1 || args[0] != "servfail" && args[0] != "answer" {
-			return c.Errf("on_error %q: want servfail (the default) or answer", args)
+			return c.Errf("on_error %q: want servfail (the default) or answer", strings.Join(args, " "))
 		}
 		d.answerOnError = args[0] == "answer"
 	case "new_addresses":
@@ -142,7 +143,7 @@ func (d *directive) newAddresses(c *caddy.Controller, args []string) error {
 		numbers = append(numbers, n)
 	}
 	if len(numbers) != len(args) || len(args) < 1 || len(args) > 2 {
-		return c.Errf("new_addresses %q: want how many one client may bring in a minute and, if you like, at once (1 to %d), or off", args, maxNew)
+		return c.Errf("new_addresses %q: want how many one client may bring in a minute and, if you like, at once (1 to %d), or off", strings.Join(args, " "), maxNew)
 	}
 	d.perMinute, d.atOnce = numbers[0], max(numbers[0], defaultAtOnce)
 	if len(numbers) == 2 {

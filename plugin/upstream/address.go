@@ -79,12 +79,12 @@ func cutName(s string) (rest, name string, err error) {
 	name, port, _ := strings.Cut(name, ":")
 	if strings.HasPrefix(rest, "[") && !strings.HasSuffix(rest, "]") {
 		if !strings.HasSuffix(name, "]") {
-			return "", "", errors.New("unclosed bracket; write tls://[ADDRESS%NAME]:PORT")
+			return "", "", errors.New("unclosed bracket: want tls://[ADDRESS%NAME]:PORT")
 		}
 		name, rest = strings.TrimSuffix(name, "]"), rest+"]"
 	}
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return "", "", fmt.Errorf("%q after %% is not a server name; write tls://ADDRESS%%NAME", name)
+		return "", "", fmt.Errorf("%q after %% is not a server name: want tls://ADDRESS%%NAME", name)
 	}
 	if port != "" {
 		if strings.Contains(rest, ":") && !strings.HasPrefix(rest, "[") {
@@ -134,12 +134,12 @@ func notAnAddress(a address, rest string, err error) error {
 	}
 	host, _, _ := strings.Cut(rest, ":")
 	if _, ok := dns.IsDomainName(host); !ok || host == "" || !strings.Contains(host, ".") || strings.Trim(host, "0123456789.") == "" {
-		return fmt.Errorf("%w; write 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%%dns.example.org", err)
+		return fmt.Errorf("%w: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%%dns.example.org", err)
 	}
 	if a.transport == overTLS {
-		return fmt.Errorf("a name, not an IP address; write tls://ADDRESS%%%s with the resolver's IP address", host)
+		return fmt.Errorf("a name, not an IP address: want tls://ADDRESS%%%s with the resolver's IP address", host)
 	}
-	return errors.New("a name, not an IP address; write the resolver's IP address")
+	return errors.New("a name, not an IP address: want the resolver's IP address")
 }
 
 // unsupported explains what to write instead of an unsupported scheme.
@@ -156,7 +156,7 @@ func unsupported(scheme, rest string) string {
 		} else if strings.Count(host, ":") == 1 {
 			host, _, _ = strings.Cut(host, ":")
 		}
-		return fmt.Sprintf("%s is not supported; write tls://%s%%NAME for DNS over TLS", what, host)
+		return fmt.Sprintf("%s is not supported: want tls://%s%%NAME for DNS over TLS", what, host)
 	}
-	return fmt.Sprintf("unknown scheme %s://; write dns://, tcp:// or tls://", scheme)
+	return fmt.Sprintf("unknown scheme %s://: want dns://, tcp:// or tls://", scheme)
 }

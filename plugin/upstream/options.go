@@ -53,7 +53,7 @@ func parse(c *caddy.Controller) (options, error) {
 		interval: defaultInterval, probe: ".", maxFails: defaultMaxFails,
 	}
 	if !c.Next() || !c.NextArg() {
-		return o, c.Err("missing route; write: upstream ROUTE [ADDRESS...]")
+		return o, c.Err("missing route: want upstream ROUTE [ADDRESS...]")
 	}
 	o.route = c.Val()
 	o.at = instance.Here(c)
@@ -81,7 +81,7 @@ func parse(c *caddy.Controller) (options, error) {
 		}
 	}
 	if c.Next() {
-		return o, c.Err("only one upstream per server block; write all addresses on one line")
+		return o, c.Err("only one upstream per server block: want all addresses on one line")
 	}
 	if err := o.check(); err != nil {
 		return o, o.at.Errorf("%w", err)
@@ -106,7 +106,7 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 		s, err = one(args, "policy sequential, random or round_robin")
 		o.policy = policy(s)
 		if err == nil && o.policy != sequential && o.policy != random && o.policy != roundRobin {
-			err = fmt.Errorf("unknown policy %q; write sequential, random or round_robin", s)
+			err = fmt.Errorf("unknown policy %q: want sequential, random or round_robin", s)
 		}
 	case "max_fails":
 		o.maxFails, err = number(args, "max_fails 2, or 0 for never unhealthy")
@@ -119,17 +119,17 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 	case "force_tcp":
 		o.forceTCP = true
 		if len(args) > 0 {
-			err = errors.New("takes no value; write: force_tcp")
+			err = errors.New("takes no value: want force_tcp")
 		}
 	case "tls_servername":
 		o.tlsName, err = one(args, "tls_servername NAME")
 		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
-			err = fmt.Errorf("%q is not a domain name; write the name in the resolver's certificate", o.tlsName)
+			err = fmt.Errorf("%q is not a domain name: want the name in the resolver's certificate", o.tlsName)
 		}
 	case "tls":
 		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property; known are config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent and force_tcp")
+		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent or force_tcp")
 	}
 	return err
 }
@@ -139,11 +139,11 @@ func (o *options) healthCheck(args []string) (err error) {
 	switch {
 	case len(args) == 3 && args[1] == "domain":
 		if _, ok := dns.IsDomainName(args[2]); !ok {
-			return fmt.Errorf("%q is not a domain name; write: %s", args[2], usage)
+			return fmt.Errorf("%q is not a domain name: want %s", args[2], usage)
 		}
 		o.probe = dns.Fqdn(args[2])
 	case len(args) != 1:
-		return fmt.Errorf("write: %s", usage)
+		return fmt.Errorf("want %s", usage)
 	}
 	o.interval, err = duration(args[:1], usage)
 	return err
@@ -152,7 +152,7 @@ func (o *options) healthCheck(args []string) (err error) {
 // parseTLS parses CoreDNS's usual forms: nothing, CA, CERT KEY, CERT KEY CA.
 func (o *options) parseTLS(args []string, root string) (err error) {
 	if len(args) > 3 {
-		return errors.New("write: tls [CERT KEY] [CA]")
+		return errors.New("want tls [CERT KEY] [CA]")
 	}
 	for i, file := range args {
 		if !filepath.IsAbs(file) {
@@ -166,10 +166,10 @@ func (o *options) parseTLS(args []string, root string) (err error) {
 // check checks what depends on more than one property.
 func (o *options) check() error {
 	if o.timeout > o.budget {
-		return fmt.Errorf("timeout: %s is more than the budget of %s for the whole query; write a longer budget or a shorter timeout", o.timeout, o.budget)
+		return fmt.Errorf("timeout: %s is more than the budget of %s for the whole query: want a longer budget or a shorter timeout", o.timeout, o.budget)
 	}
 	if o.budget > maxBudget {
-		return fmt.Errorf("budget: %s is longer than clients wait; write at most %s", o.budget, maxBudget)
+		return fmt.Errorf("budget: %s is longer than clients wait: want at most %s", o.budget, maxBudget)
 	}
 	encrypted := false
 	for _, a := range o.addresses {
@@ -178,21 +178,21 @@ func (o *options) check() error {
 		}
 		encrypted = true
 		if a.name != "" && o.tlsName != "" {
-			return fmt.Errorf("tls_servername: address %s already has the name %s; write only one of the two", a, a.name)
+			return fmt.Errorf("tls_servername: address %s already has the name %s: want only one of the two", a, a.name)
 		}
 	}
 	switch {
 	case o.tlsName != "" && !encrypted:
-		return errors.New("tls_servername: no address uses TLS; write tls:// before those that do")
+		return errors.New("tls_servername: no address uses TLS: want tls:// before those that do")
 	case o.tls != nil && !encrypted:
-		return errors.New("tls: no address uses TLS; write tls:// before those that do")
+		return errors.New("tls: no address uses TLS: want tls:// before those that do")
 	}
 	return nil
 }
 
 func one(args []string, usage string) (string, error) {
 	if len(args) != 1 {
-		return "", fmt.Errorf("write: %s", usage)
+		return "", fmt.Errorf("want %s", usage)
 	}
 	return args[0], nil
 }
@@ -205,7 +205,7 @@ func duration(args []string, usage string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a positive duration; write: %s", s, usage)
+		return 0, fmt.Errorf("%q is not a positive duration: want %s", s, usage)
 	}
 	return d, nil
 }
@@ -217,7 +217,7 @@ func number(args []string, usage string) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is not a number of at least 0; write: %s", s, usage)
+		return 0, fmt.Errorf("%q is not a number of at least 0: want %s", s, usage)
 	}
 	return n, nil
 }

@@ -68,14 +68,31 @@ func checkZones(zones []zone) error {
 	var errs []error
 	for _, name := range namesOf(zones) {
 		here := slices.DeleteFunc(slices.Clone(zones), func(z zone) bool { return z.name != name })
-		if !hasListed(here, name) {
-			continue
-		}
+		listed := hasListed(here, name)
 		for _, l := range listenersOf(here) {
+			if !listed {
+				errs = append(errs, checkUnfiltered(name, l, here))
+				continue
+			}
 			errs = append(errs, checkListener(name, l, here))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkUnfiltered checks that one listener carries at most one unfiltered block of a zone.
+// CoreDNS refuses a second one, but only when it opens its listeners.
+func checkUnfiltered(name, listener string, here []zone) error {
+	n := 0
+	for _, z := range here {
+		if !z.filtered && slices.Contains(z.listeners(), listener) {
+			n++
+		}
+	}
+	if n > 1 {
+		return fmt.Errorf("zone %s on %s: more than one block without listed or view: merge them into one", name, listener)
+	}
+	return nil
 }
 
 // checkListener checks what one listener carries of a zone.
@@ -90,7 +107,7 @@ func checkListener(name, listener string, here []zone) error {
 		case !carries && z.filtered:
 			missing = append(missing, z.listeners()...)
 		case carries && z.filtered && plain:
-			return fmt.Errorf("zone %s on %s: a block with listed or view is below one without, which answers all queries first: move the block without to the end", name, listener)
+			return fmt.Errorf("zone %s on %s: a block with listed or view comes after one without, which answers every query first: move the one without to the end", name, listener)
 		case carries && !z.filtered:
 			plain = true
 		}
@@ -101,7 +118,7 @@ func checkListener(name, listener string, here []zone) error {
 	if !plain {
 		return fmt.Errorf("zone %s on %s: names on no list would be refused: add a last block without listed, with the same bind and port", name, listener)
 	}
-	return nil
+	return checkUnfiltered(name, listener, here)
 }
 
 // listeners returns the listeners that carry the zone.

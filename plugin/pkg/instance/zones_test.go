@@ -36,7 +36,7 @@ func TestCheckZones(t *testing.T) {
 		{"a view of the user's", ". {\n view v {\n  expr true\n }\n}\n", ""},
 		{
 			"the unfiltered first", ". {\n}\n. {\n listed a\n}\n",
-			"zone . on dns://*:53: a block with listed or view is below one without, which answers all queries first: move the block without to the end",
+			"zone . on dns://*:53: a block with listed or view comes after one without, which answers every query first: move the one without to the end",
 		},
 		{
 			"an address that lacks the list", ". {\n bind 10.0.0.1\n listed a\n}\n. {\n bind 10.0.0.1 10.0.0.2\n}\n",
@@ -45,6 +45,14 @@ func TestCheckZones(t *testing.T) {
 		{
 			"an address that lacks the rest", ". {\n bind 10.0.0.1 10.0.0.2\n listed a\n}\n. {\n bind 10.0.0.1\n}\n",
 			"zone . on dns://10.0.0.2:53: names on no list would be refused: add a last block without listed, with the same bind and port",
+		},
+		{
+			"two for the rest", ". {\n listed a\n}\n. {\n}\n. {\n}\n",
+			"zone . on dns://*:53: more than one block without listed or view: merge them into one",
+		},
+		{
+			"the same zone twice, without a list", "example.org {\n}\nexample.org {\n}\n",
+			"zone example.org. on dns://*:53: more than one block without listed or view: merge them into one",
 		},
 		{
 			"another port", ".:5353 {\n listed a\n}\n. {\n}\n",

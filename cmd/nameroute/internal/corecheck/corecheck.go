@@ -85,7 +85,8 @@ func setUp(t *corefile.Text, cfg *gateway.Config) error {
 // unknownDirective returns an error for the first directive of a block that does not
 // exist, with the one that was probably meant.
 func unknownDirective(b corefile.Block) error {
-	all := corefile.Directives()
+	// Of equally similar ones nameroute's own is meant: rout is route, not root.
+	all := append([]string{"listed", "route", "upstream"}, corefile.Directives()...)
 	for _, d := range b.Directives {
 		if slices.Contains(all, d.Name) {
 			continue

@@ -65,7 +65,8 @@ func TestCorefileWithoutBlocksIsRefused(t *testing.T) {
 // Braces that do not match are one problem, not one for each line before them.
 func TestBracesAreOneProblem(t *testing.T) {
 	for text, want := range map[string]string{
-		". {\n    cache\n": "Corefile:2 - Syntax error: Unexpected token 'cache', expecting '}': a block before it is not closed: want a line with } for each {",
+		". {\n    cache\n":       "Corefile:2 - Syntax error: Unexpected token 'cache', expecting '}': a block before it is not closed: want a line with } for each {",
+		". {\n    cache\n}\n}\n": "Corefile:4 - Syntax error: Unexpected token '}': no block is open: want a line with } for each {",
 		". {\n    cache {\n        prefetch 1\n}\n. {\n    whoami\n}\n": "Corefile:5 - Error during parsing: Unknown directive '.'",
 	} {
 		if got := problems(t, "Corefile", text, nil); !slices.Equal(got, []string{want}) {
