@@ -43,7 +43,7 @@ func TestConvert(t *testing.T) {
 	if _, err := Convert(&b, l, "json"); err != nil || !json.Valid(b.Bytes()) || strings.Count(b.String(), `"kind"`) != 7 {
 		t.Errorf("json: %v\n%s", err, b.String())
 	}
-	if _, err := Convert(&b, l, "xml"); err == nil || err.Error() != `"xml": cannot be written; known are plain, dnsmasq, clash, singbox, json` {
+	if _, err := Convert(&b, l, "xml"); err == nil || err.Error() != `format "xml" cannot be written: want one of plain, dnsmasq, clash, singbox, json` {
 		t.Errorf("xml: %v", err)
 	}
 	write(t, file, "# nothing\n")

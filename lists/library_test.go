@@ -65,7 +65,7 @@ func TestOpen(t *testing.T) {
 	wantErrors(t, errs,
 		"list c: "+cfg[2].File+`: no entry in 1 lines, read as plain; line 1: "<html>": `+entry.ReasonChar+empty,
 		"list d: open "+cfg[3].File+": no such file or directory"+empty,
-		`list e: format "nonsense": unknown; known are `+strings.Join(format.Names(), ", ")+empty,
+		`list e: unknown format "nonsense": want one of `+strings.Join(format.Names(), ", ")+empty,
 		"list f: read "+dir+": not a regular file"+empty)
 	wantHeld(t, l, "x.a.test", "a")
 	if p := fmt.Sprint(l.Prefixes("a")); p != "[192.0.2.0/24]" {
@@ -199,7 +199,7 @@ func TestLastGood(t *testing.T) {
 	wantHeld(t, l, "new.test", "a")
 	reason := cfg[1].File + `: no entry in 1 lines, read as plain; line 1: "�": ` + "not UTF-8 text"
 	wantErrors(t, errs,
-		`list a: format "nonsense": unknown; known are `+strings.Join(format.Names(), ", ")+`; its last good copy is used`,
+		`list a: unknown format "nonsense": want one of `+strings.Join(format.Names(), ", ")+`; its last good copy is used`,
 		"list b: "+reason+"; its last good copy is bad too: list b: "+reason+"; it stays empty until its file is valid")
 }
 

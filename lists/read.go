@@ -27,6 +27,9 @@ type content struct {
 	sum      digest
 }
 
+// KnownFormat returns an error for a format that does not exist; "" is to be detected.
+func KnownFormat(name string) error { return format.Known(name) }
+
 // Check reads a list as a Library does, and keeps nothing. The report is filled as far as
 // the list could be read.
 func Check(l gateway.List) (Report, error) {

@@ -124,13 +124,13 @@ func (c *container) portTaken(t *testing.T) {
 	c.want("systemctl show -p ExecMainStatus nameroute", "ExecMainStatus=7")
 	c.run("sed -i 's/^#*DNSStubListener=.*/DNSStubListener=no/' /etc/systemd/resolved.conf && systemctl restart systemd-resolved")
 	c.soon("systemctl is-active nameroute") // it has gone on trying
-	c.want("nameroute check", "no problem")
+	c.want("nameroute check", "no errors")
 	c.run("systemctl stop nameroute systemd-resolved && nameroute down && systemctl start nameroute-early")
 }
 
 func (c *container) start(t *testing.T) {
 	defer c.in(t)()
-	c.want("nameroute check", "no problem")
+	c.want("nameroute check", "no errors")
 	c.run("systemctl start nameroute")
 	c.want("ps -o user:20= -C nameroute", "nameroute")
 	c.want("grep CapEff /proc/$(pidof nameroute)/status", "0000000000001404")

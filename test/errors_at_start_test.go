@@ -200,7 +200,7 @@ func TestSecondRun(t *testing.T) {
 	for _, part := range []string{"run", "dns", "gateway"} {
 		code, text := b.ends(b.command(part)...)
 		who := fmt.Sprintf("another nameroute is already running (process %d: ", p.Pid)
-		if code != 8 || !strings.Contains(text, who) || !strings.Contains(text, "`nameroute reload` reloads its files, `nameroute down` removes everything of it") {
+		if code != 8 || !strings.Contains(text, who) || !strings.Contains(text, "`nameroute reload` reloads its files, `nameroute down` stops it and removes everything that it made") {
 			t.Errorf("%s: exit code %d, want 8; it wrote\n%s", part, code, text)
 		}
 	}

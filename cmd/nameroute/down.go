@@ -13,7 +13,7 @@ func downCommand(o *options) *cobra.Command {
 		Short: "Remove everything that nameroute set up and restore what it changed",
 		Long: `Remove the nft table, the tunnels, the policy rules and the routing tables of
 nameroute, and restore the sysctls that it changed. A running nameroute does it and
-stops; where none is running, this command does it itself.
+stops; if none is running, this command does it itself.
 
 From then on listed names take the WAN like all others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

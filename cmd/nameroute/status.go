@@ -14,8 +14,8 @@ func statusCommand(o *options) *cobra.Command {
 		Long: `Show the state of routes, lists, sets and resolvers: what is up and since when, what the
 kill switch blocked, how full the sets are, which resolvers answer and how fast.
 
-The names in the JSON are stable. The exit code is 0 where all routes are up, 10 where
-one is down, and 1 where nameroute is not running.`,
+The names in the JSON are stable. The exit code is 0 if all routes are up, 10 if
+one is down, and 1 if nameroute is not running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show := status.Print
 			if asJSON {

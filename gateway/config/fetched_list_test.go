@@ -109,8 +109,8 @@ gateway.yaml:5:20: lists.nothing.every: only valid with url
 gateway.yaml:5:33: lists.nothing.missing: only valid with url
 gateway.yaml:5:48: lists.nothing.headers: only valid with url
 gateway.yaml:6:15: lists.none.url: is an empty list: want an http or https URL, or a list of mirrors
-gateway.yaml:8:11: lists.wrong.url: ftp://lists.example/a: not an http or https URL: want an http or https URL
-gateway.yaml:8:34: lists.wrong.url: file:///etc/passwd: not an http or https URL: want an http or https URL
+gateway.yaml:8:11: lists.wrong.url: ftp://lists.example/a: not an http or https URL: want for example https://lists.example.org/list.txt
+gateway.yaml:8:34: lists.wrong.url: file:///etc/passwd: not an http or https URL: want for example https://lists.example.org/list.txt
 gateway.yaml:8:56: lists.wrong.url: https://: has no host: want an http or https URL
 gateway.yaml:8:68: lists.wrong.url: has credentials in it: want headers: {Authorization: ...}
 gateway.yaml:8:103: lists.wrong.url: https://x/#f: has a fragment: want it without #...
@@ -124,7 +124,7 @@ gateway.yaml:13:15: lists.wrong.max_size: big: not a size: want a number of byte
 gateway.yaml:14:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
 gateway.yaml:15:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
 gateway.yaml:16:14: lists.wrong.missing: ignore: unknown value: want empty or fail
-gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not an http or https URL: want an http or https URL
+gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not an http or https URL: want for example https://lists.example.org/list.txt
 gateway.yaml:17:17: lists.wrong.sha256_url: the list has a signature already: want one of the two
 gateway.yaml:18:22: lists.wrong.signature.key: abc: not a minisign public key: want the second line of minisign.pub, which begins with RW
 gateway.yaml:19:15: "lists.wrong.headers.a b": not the name of a header: want for example Authorization

@@ -96,7 +96,7 @@ gateway.yaml:4:110: wan_resolvers: ff02::1: is a multicast address: want an addr
 gateway.yaml:5:7: mask: 0x5000: not a usable mask: want one run of 2 to 14 bits in 32, such as 0x7f000000
 gateway.yaml:6:11: exclude: 198.51.100.7/24: has host bits set: want 198.51.100.0/24
 gateway.yaml:6:28: exclude: 0.0.0.0/0: excludes every address: no route would ever be used: want a smaller prefix
-gateway.yaml:6:39: exclude: nope: not a prefix or an address: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:6:39: exclude: nope: not a prefix or an address: want for example 198.51.100.0/24 or 2001:db8::1
 gateway.yaml:6:45: exclude: ::ffff:192.0.2.0/120: is an IPv4-mapped prefix: want it as IPv4
 gateway.yaml:6:81: exclude: 10.0.0.0/8: duplicate
 gateway.yaml:7:11: priority: 0: out of range: want 1 to 32765
@@ -328,7 +328,7 @@ gateway.yaml:5:31: routes.d.prefixes: geoip-of-the-moon: unknown list: want chnr
 	{"a redirection", "redirect_dns: {excpt: 1.2.3.4, except: [10.0.0.1/8, \"::/0\", dns.example, 9.9.9.9, 9.9.9.9], dot: drop}\n", `gateway.yaml:1:16: redirect_dns.excpt: unknown key: did you mean except?
 gateway.yaml:1:41: redirect_dns.except: 10.0.0.1/8: has host bits set: want 10.0.0.0/8
 gateway.yaml:1:53: redirect_dns.except: ::/0: exempts every address of its family: nothing would be redirected: want a smaller prefix, or redirect_dns: off
-gateway.yaml:1:61: redirect_dns.except: dns.example: not a prefix or an address: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
+gateway.yaml:1:61: redirect_dns.except: dns.example: not a prefix or an address: want for example 198.51.100.0/24 or 2001:db8::1
 gateway.yaml:1:83: redirect_dns.except: 9.9.9.9: duplicate
 gateway.yaml:1:98: redirect_dns.dot: drop: unknown value: want allow or reject
 `},

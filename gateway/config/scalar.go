@@ -260,7 +260,7 @@ func (v value) prefix() (netip.Prefix, bool) {
 	if err != nil {
 		a, aerr := netip.ParseAddr(s)
 		if aerr != nil || a.Zone() != "" {
-			v.problem("not a prefix or an address", want)
+			v.problem("not a prefix or an address", "want for example 198.51.100.0/24 or 2001:db8::1")
 			return netip.Prefix{}, false
 		}
 		p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())

@@ -32,7 +32,7 @@ func (v value) webAddress() (string, bool) {
 	case err != nil || len(s) > maxURL:
 		v.problem("not a URL", want)
 	case u.Scheme != "http" && u.Scheme != "https":
-		v.problem("not an http or https URL", want)
+		v.problem("not an http or https URL", "want for example https://lists.example.org/list.txt")
 	case u.Hostname() == "" || u.Opaque != "":
 		v.problem("has no host", want)
 	case u.Port() != "" && !isPort(u.Port()):

@@ -95,7 +95,7 @@ func describe(r lists.Report) string {
 	}
 	switch {
 	case isBad(r.Err):
-		s += fmt.Sprintf("; of the last good copy: %v", r.Err)
+		s += fmt.Sprintf("; %v", r.Err)
 	case r.Err != nil:
 		s += fmt.Sprintf("; the next start could not fall back to it: %v", r.Err)
 	}

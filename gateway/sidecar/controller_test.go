@@ -151,7 +151,7 @@ func TestBadFile(t *testing.T) {
 	if s.Up || !strings.Contains(s.Reason, "wg0.conf:4: PostUp: ") {
 		t.Errorf("vpn is up: %v, reason: %s", s.Up, s.Reason)
 	}
-	if n := strings.Count(c.log.String(), `msg="route vpn: provider file"`); n != 1 {
+	if n := strings.Count(c.log.String(), `msg="cannot use the provider file"`); n != 1 {
 		t.Errorf("logged %d times, want once:\n%s", n, c.log)
 	}
 	wantNone(t, cfg.Routes[0].Mark)

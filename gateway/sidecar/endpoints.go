@@ -89,7 +89,7 @@ func (r *reconciler) useLookup(l lookup, now time.Time) (changed bool) {
 	if t.conf != l.conf || t.dev == nil {
 		return false
 	}
-	r.report(t.subject("endpoint"), l.err)
+	t.report("cannot resolve the endpoint", l.err)
 	first := timers.RetryMin
 	if l.err == nil {
 		first = timers.Resolve

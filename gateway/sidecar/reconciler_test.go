@@ -194,7 +194,7 @@ func TestBadProviderFileClosesItsRouteOnly(t *testing.T) {
 		if s := r.route("office"); !s.Up {
 			t.Errorf("office: %+v", s)
 		}
-		if n := strings.Count(r.log.String(), `msg="route vpn: provider file"`); n != 1 {
+		if n := strings.Count(r.log.String(), `msg="cannot use the provider file"`); n != 1 {
 			t.Errorf("logged %d times, want once:\n%s", n, r.log)
 		}
 		r.provide(goodConf)

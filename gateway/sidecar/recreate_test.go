@@ -23,7 +23,7 @@ func TestDeletedInterfaceIsRecreatedAtOnce(t *testing.T) {
 		})
 		t.Logf("back within %v", took.Round(time.Millisecond))
 	}
-	if strings.Contains(c.log.String(), "keep the tunnel trying") {
+	if strings.Contains(c.log.String(), "cannot enable the keepalive") {
 		t.Errorf("a missing interface was to keep trying:\n%s", c.log)
 	}
 }

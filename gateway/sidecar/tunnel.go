@@ -58,7 +58,15 @@ func (t *tunnel) setRoute(r gateway.Route) {
 	t.reloadFile()
 }
 
-func (t *tunnel) subject(what string) string { return "route " + t.route.Name + ": " + what }
+// report logs an error of the tunnel once, until it changes or has gone. It reports
+// whether it has gone.
+func (t *tunnel) report(message string, err error) (ended bool) {
+	changed, ended := t.r.problems.Error("route "+t.route.Name+": "+message, err)
+	if changed {
+		t.r.log.Error(message, "route", t.route.Name, "error", err)
+	}
+	return ended
+}
 
 // observe reads the file, the device and its counters. It reports whether anything has
 // changed that the routing depends on.
@@ -80,7 +88,7 @@ func (t *tunnel) observe(now time.Time) (changed bool) {
 // its device has drifted.
 func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 	status, err := t.dev.Status()
-	t.r.report(t.subject("read the tunnel"), err)
+	t.report("cannot read the tunnel", err)
 	if err != nil {
 		return false
 	}
@@ -93,7 +101,7 @@ func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 	t.resolver.reset()
 	// An interface that is gone is recreated.
 	if err := t.dev.KeepTrying(down); err != nil && !errors.Is(err, wg.ErrGone) {
-		t.r.log.Error("keep the tunnel trying", "route", t.route.Name, "error", err)
+		t.r.log.Error("cannot enable the keepalive of the tunnel", "route", t.route.Name, "error", err)
 	}
 	return true
 }
@@ -105,9 +113,11 @@ func (t *tunnel) reloadFile() (changed bool) {
 		return false
 	}
 	t.file = file
-	t.r.report(t.subject("provider file"), file.Err)
+	if t.report("cannot use the provider file", file.Err) {
+		t.r.log.Info("the provider file can be used again", "route", t.route.Name, "file", t.route.Egress.File)
+	}
 	if file.Err == nil {
-		t.r.report(t.subject("provider file"), t.r.providers.Save(t.route))
+		t.report("cannot store the provider file", t.r.providers.Save(t.route))
 		for _, n := range append(slices.Clone(file.Conf.Ignored), file.Conf.Hooks...) {
 			t.r.log.Warn("setting of the provider file is not used: "+n.Error(), "route", t.route.Name)
 		}
@@ -145,7 +155,7 @@ func (t *tunnel) apply(cfg *gateway.Config) (changed bool) {
 	changed, t.failure = t.bringUp(cfg)
 	reopened := held && errors.Is(t.failure, wg.ErrGone) // logged already, and its pause is set
 	if !reopened {
-		t.r.report(t.subject("tunnel"), t.failure)
+		t.report("cannot set up the tunnel", t.failure)
 	}
 	if t.dev == nil && !reopened {
 		t.retry.failed(now, t.r.opts.Timers.RetryMin, t.r.opts.Timers.RetryMax)

@@ -66,7 +66,7 @@ func named(name string) (reader, error) {
 			return f, nil
 		}
 	}
-	return nil, fmt.Errorf("format %q: unknown; known are %s", name, strings.Join(Names(), ", "))
+	return nil, fmt.Errorf("unknown format %q: want one of %s", name, strings.Join(Names(), ", "))
 }
 
 // detect returns the format that most lines of the head are typical of.

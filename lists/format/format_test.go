@@ -35,7 +35,7 @@ func TestDetect(t *testing.T) {
 		t.Errorf("format: hosts over a plain list: %+v, %v", r, err)
 	}
 	_, _, _, err = read(t, "list.txt", "nonsense", "example.com\n")
-	want := `format "nonsense": unknown; known are ` + strings.Join(Names(), ", ")
+	want := `unknown format "nonsense": want one of ` + strings.Join(Names(), ", ")
 	if err == nil || err.Error() != want {
 		t.Errorf("unknown format: %v, want %s", err, want)
 	}

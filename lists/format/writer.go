@@ -54,7 +54,7 @@ func NewWriter(w io.Writer, format string) (*Writer, error) {
 			return &Writer{out: out, target: t}, nil
 		}
 	}
-	return nil, fmt.Errorf("%q: cannot be written; known are %s", format, strings.Join(Targets(), ", "))
+	return nil, fmt.Errorf("format %q cannot be written: want one of %s", format, strings.Join(Targets(), ", "))
 }
 
 // Entry writes an entry. It returns false if the format cannot express it.

@@ -132,7 +132,7 @@ func TestSelection(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"gfwlst": `list "gfwlst": unknown; the nearest is "gfwlist"`,
-		"banana": `list "banana": unknown; known are gfwlist, mine`,
+		"banana": `unknown list "banana": want one of gfwlist, mine`,
 	} {
 		if _, err := one.Selection("mine", name); err == nil || err.Error() != want {
 			t.Errorf("Selection(%q): %v, want %s", name, err, want)

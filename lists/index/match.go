@@ -90,6 +90,6 @@ func unknownList(name string, known []string) error {
 	case near != "":
 		return fmt.Errorf("list %q: unknown; the nearest is %q", name, near)
 	default:
-		return fmt.Errorf("list %q: unknown; known are %s", name, strings.Join(known, ", "))
+		return fmt.Errorf("unknown list %q: want one of %s", name, strings.Join(known, ", "))
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"net"
 	"strings"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
@@ -24,7 +26,7 @@ func checkLists(cfg *gateway.Config, r *report) {
 			continue
 		}
 		if err != nil {
-			r.wrong(exit.List, err)
+			r.wrong(exit.List, corecheck.ListProblem(cfg, l, err))
 			continue
 		}
 		if rep.Entries() == 0 {
@@ -48,6 +50,9 @@ func checkProviders(cfg *gateway.Config, r *report) {
 			continue
 		}
 		conf, err := provider.Load(route.Egress.File)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = config.ProblemAt(cfg, "routes."+route.Name+".wireguard", "", err.Error(), "create the file, or correct its name")
+		}
 		if err == nil {
 			err = conf.CheckHooks(route.IgnoreHooks)
 		}
@@ -95,7 +100,11 @@ func checkLinks(cfg *gateway.Config, r *report) {
 	case err != nil:
 		r.wrong(exit.Host, fmt.Errorf("read the WAN's default route: %w", err))
 	case len(defaults) == 0:
-		r.warn("the WAN has no default route; it is used as soon as it appears")
+		if _, err := net.InterfaceByName(cfg.WANLink); cfg.WANLink != "" && err != nil {
+			r.warn("wan: interface %s does not exist; it is used as soon as it appears", cfg.WANLink)
+		} else {
+			r.warn("the WAN has no default route; it is used as soon as it appears")
+		}
 	default:
 		var lines []string
 		for _, d := range defaults {

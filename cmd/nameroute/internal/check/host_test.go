@@ -290,7 +290,7 @@ func TestOtherProgramsFilesAreChecked(t *testing.T) {
 		"no conntrack": {kernel, nil, "warning  the kernel has no conntrack, and its module cannot be loaded from here: established flows cannot keep their route: modprobe nf_conntrack (in a container: on the host)\n"},
 		"conntrack":    {kernel, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"}, ""},
 		"no nftables": {func(h *host, r *report) { h.checkKernel(r, func() (bool, error) { return false, os.ErrNotExist }) }, map[string]string{"/proc/sys/net/netfilter/nf_conntrack_max": "262144\n"},
-			"wrong    nf_tables: cannot list nft tables: file does not exist: modprobe nf_tables, or use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
+			"error    nf_tables: cannot list nft tables: file does not exist: modprobe nf_tables, or use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &host{Root: hostfs.Root(t.TempDir()), own: map[netip.Addr]bool{lan: true}}

@@ -14,9 +14,9 @@ import (
 // report prints and counts findings.
 type report struct {
 	out      io.Writer
-	problems int
+	errors   int
 	warnings int
-	code     int // the exit code of the first problem
+	code     int // the exit code of the first error
 }
 
 // ok prints what is right.
@@ -30,27 +30,27 @@ func (r *report) warn(format string, args ...any) {
 	fmt.Fprintf(r.out, "warning  %s\n", fmt.Sprintf(format, args...))
 }
 
-// wrong prints a problem. An error that joins several counts as several.
+// wrong prints what is wrong. An error that joins several counts as several.
 func (r *report) wrong(code int, err error) {
 	for _, e := range flatten(err) {
-		r.problems++
+		r.errors++
 		if r.code == 0 {
 			r.code = code
 		}
-		fmt.Fprintf(r.out, "wrong    %s\n", strings.ReplaceAll(e.Error(), "\n", "\n         "))
+		fmt.Fprintf(r.out, "error    %s\n", strings.ReplaceAll(e.Error(), "\n", "\n         "))
 	}
 }
 
 // end prints the totals and returns the error that carries the exit code.
 func (r *report) end() error {
 	switch {
-	case r.problems > 0:
-		fmt.Fprintf(r.out, "%s, %s\n", output.Count(r.problems, "problem"), output.Count(r.warnings, "warning"))
+	case r.errors > 0:
+		fmt.Fprintf(r.out, "%s, %s\n", output.Count(r.errors, "error"), output.Count(r.warnings, "warning"))
 		return &exit.Error{Code: r.code}
 	case r.warnings > 0:
-		fmt.Fprintf(r.out, "no problem, %s\n", output.Count(r.warnings, "warning"))
+		fmt.Fprintf(r.out, "no errors, %s\n", output.Count(r.warnings, "warning"))
 	default:
-		fmt.Fprintln(r.out, "no problem")
+		fmt.Fprintln(r.out, "no errors")
 	}
 	return nil
 }

@@ -23,19 +23,19 @@ func TestResolvConfThatNamesTheBox(t *testing.T) {
 	}{
 		{
 			name: "itself", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan", code: exit.Host,
-			want: "wrong    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf:1: nameserver 127.0.0.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
+			want: "error    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf:1: nameserver 127.0.0.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
 		},
 		{
 			name: "its address in the LAN", resolvConf: "# dnsmasq\nnameserver 192.168.7.1\n", upstream: "wan", code: exit.Host,
-			want: "wrong    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf:2: nameserver 192.168.7.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
+			want: "error    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf:2: nameserver 192.168.7.1: is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
 		},
 		{
 			name: "nothing", upstream: "wan", code: exit.Host,
-			want: "wrong    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf: names no resolver: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
+			want: "error    names on no list get SERVFAIL: no resolver of the WAN is known: /etc/resolv.conf: names no resolver: set `wan_resolvers: [ADDRESS]` in DIR/gateway.yaml\n",
 		},
 		{
 			name: "itself, where the Corefile has addresses", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan 192.0.2.53",
-			want: "no problem\n",
+			want: "no errors\n",
 		},
 		{
 			name: "itself, where only a list's server needs one", resolvConf: "nameserver 127.0.0.1\n", upstream: "wan 192.0.2.53",

@@ -34,7 +34,7 @@ func TakeLock(dir string, p Part) (*Lock, error) {
 		holder := readHolder(name)
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, exit.With(exit.Running, fmt.Errorf("another nameroute is already running%s: `nameroute reload` reloads its files, `nameroute down` removes everything of it", holder))
+			return nil, exit.With(exit.Running, fmt.Errorf("another nameroute is already running%s: `nameroute reload` reloads its files, `nameroute down` stops it and removes everything that it made", holder))
 		}
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}

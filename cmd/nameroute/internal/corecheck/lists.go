@@ -28,19 +28,25 @@ func NewLists(cfg *gateway.Config, t *corefile.Text, state string) error {
 			continue
 		}
 		if _, err := lists.CheckGently(l); err != nil {
-			errs = append(errs, listProblem(cfg, l, err))
+			errs = append(errs, ListProblem(cfg, l, err))
 		}
 	}
 	return exit.With(exit.List, errors.Join(errs...))
 }
 
-// listProblem returns a list's error at its place in gateway.yaml.
-func listProblem(cfg *gateway.Config, l gateway.List, err error) error {
-	want := "fix the file, or remove the list from the Corefile and from " + cfg.File
-	if errors.Is(err, os.ErrNotExist) {
+// ListProblem returns a list's error at its place in gateway.yaml.
+func ListProblem(cfg *gateway.Config, l gateway.List, err error) error {
+	key, want := ".file", "fix the file, or remove the list from the Corefile and from "+cfg.File
+	_, fetched := cfg.Source(l.Name)
+	switch {
+	case lists.KnownFormat(l.Format) != nil:
+		key, want = ".format", ""
+	case fetched:
+		key = ".url"
+	case errors.Is(err, os.ErrNotExist):
 		want = "create the file, or correct its name"
 	}
-	return config.ProblemAt(cfg, "lists."+l.Name+".file", "", err.Error(), want)
+	return config.ProblemAt(cfg, "lists."+l.Name+key, "", err.Error(), want)
 }
 
 // hasWorked reports whether there is a last good copy of a list.

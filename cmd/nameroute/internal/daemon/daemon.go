@@ -268,7 +268,7 @@ func (p *process) logStop(ctx context.Context) {
 // down removes everything of ours from the kernel and ends the process.
 func (p *process) down(ctx context.Context) error {
 	if p.ending.Swap(true) {
-		return errors.New("`nameroute down` is already at work")
+		return errors.New("another `nameroute down` is already running")
 	}
 	p.changing.Lock()
 	defer p.changing.Unlock()

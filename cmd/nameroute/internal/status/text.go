@@ -101,7 +101,7 @@ func listsText(w io.Writer, d Doc) {
 		}
 		t.Add(l.Name, fmt.Sprint(l.Entries), fmt.Sprint(l.Prefixes), fmt.Sprint(l.Skipped), output.Since(d.At, l.Read), output.OrDash(l.Format), state)
 		if l.Error != "" {
-			t.Remark(l.Name, l.Error)
+			t.Remark(l.Name, strings.TrimPrefix(l.Error, "list "+l.Name+": "))
 		}
 	}
 	printSection(w, t)
