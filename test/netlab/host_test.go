@@ -70,8 +70,11 @@ func TestClientUsesTheBox(t *testing.T) {
 		}
 	}
 	l.World.Behave("late.example", Behavior{Rcode: dns.RcodeServerFailure})
-	time.AfterFunc(50*time.Millisecond, func() { l.World.Behave("late.example", Behavior{}) })
-	l.Box.AwaitNames("late.example", 2*time.Second)
+	go func() {
+		_ = Poll(5*time.Second, func() error { return Check(len(l.World.Queries("late.example")) >= 3, "not yet") })
+		l.World.Behave("late.example", Behavior{})
+	}()
+	l.Box.AwaitNames("late.example", 10*time.Second)
 	if n := len(l.World.Queries("late.example")); n < 4 {
 		t.Errorf("%d queries until the names were there", n)
 	}

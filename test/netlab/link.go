@@ -16,7 +16,8 @@ import (
 )
 
 // Cable joins two namespaces by a veth pair, whose ends it names and sets up. A
-// neighbour that did not answer, as the cable was unplugged, is asked again soon.
+// neighbour that did not answer, as the cable was unplugged, is asked again soon; it has
+// 3 s, as it would have by default, because on a busy machine it may take that long.
 func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
 	a.t.Helper()
 	veth := &netlink.Veth{
@@ -30,7 +31,9 @@ func Cable(a *Namespace, linkA string, b *Namespace, linkB string) {
 		a.t.Fatalf("netlab: cable %s/%s to %s/%s: %v", a.Name, linkA, b.Name, linkB, err)
 	}
 	for n, link := range map[*Namespace]string{a: linkA, b: linkB} {
-		n.Sysctl("net/ipv4/neigh/"+link+"/retrans_time_ms=50", "net/ipv6/neigh/"+link+"/retrans_time_ms=50")
+		for _, neigh := range []string{"net/ipv4/neigh/" + link, "net/ipv6/neigh/" + link} {
+			n.Sysctl(neigh+"/retrans_time_ms=50", neigh+"/mcast_solicit=60", neigh+"/ucast_solicit=60")
+		}
 		n.Up(link)
 	}
 }
