@@ -105,8 +105,11 @@ func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 	for {
 		all := true
 		for _, a := range addrs {
-			_, err := try("nft get element inet nameroute %s '{ %s }'", vpn.Of(addr(a)).Name, a)
-			all = all && err == nil
+			in, err := netlab.HasElement("nameroute", vpn.Of(addr(a)).Name, addr(a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = all && in
 		}
 		took := time.Since(began)
 		if all {

@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/mdlayher/netlink"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
-	"golang.org/x/sys/unix"
 )
 
 // restored is the promise: a loss is undone within this time.
@@ -290,33 +288,11 @@ func awaitElements(t *testing.T, k *Store, set nft.SetRef, want int) {
 // has asks the kernel for one element.
 func has(t testing.TB, set nft.SetRef, a string) bool {
 	t.Helper()
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	in, err := netlab.HasElement(set.Table, set.Name, addr(a))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	ae := netlink.NewAttributeEncoder()
-	ae.String(unix.NFTA_SET_ELEM_LIST_TABLE, set.Table)
-	ae.String(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
-	ae.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list *netlink.AttributeEncoder) error {
-		list.Nested(unix.NFTA_LIST_ELEM, func(elem *netlink.AttributeEncoder) error {
-			elem.Nested(unix.NFTA_SET_ELEM_KEY, func(key *netlink.AttributeEncoder) error {
-				key.Bytes(unix.NFTA_DATA_VALUE, addr(a).AsSlice())
-				return nil
-			})
-			return nil
-		})
-		return nil
-	})
-	attrs, err := ae.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM, Flags: netlink.Request},
-		Data:   append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attrs...),
-	})
-	return err == nil
+	return in
 }
 
 // TestMissedEvents: when the watch could not keep up, everything is verified.
