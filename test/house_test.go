@@ -78,8 +78,8 @@ var testsMayImport = map[string][]string{
 	"lists/format":         {"lists/format/ruleset/rulesettest"},
 	"lists/format/ruleset": {"lists/format/ruleset/rulesettest"},
 	"lists/index":          {"lists/internal/synthetic"},
-	"gateway/firewall":     {"gateway/learned", "test/netlab"},  // what packets meet
-	"gateway/learned":      {"gateway/firewall", "test/netlab"}, // whole tables
+	"gateway/firewall":     {"gateway/learned", "test/netlab", "test/netlab/nftset"},  // what packets meet
+	"gateway/learned":      {"gateway/firewall", "test/netlab", "test/netlab/nftset"}, // whole tables
 	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
 	"gateway/dataplane":    {"gateway/config", "test/netlab"},
 

@@ -19,6 +19,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/nftset"
 )
 
 // TestPacketsReplica: everything that a packet can meet, it can meet twice.
@@ -105,7 +106,7 @@ func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 	for {
 		all := true
 		for _, a := range addrs {
-			in, err := netlab.HasElement("nameroute", vpn.Of(addr(a)).Name, addr(a))
+			in, err := nftset.Has("nameroute", vpn.Of(addr(a)).Name, addr(a))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/nftset"
 )
 
 // restored is the promise: a loss is undone within this time.
@@ -288,7 +289,7 @@ func awaitElements(t *testing.T, k *Store, set nft.SetRef, want int) {
 // has asks the kernel for one element.
 func has(t testing.TB, set nft.SetRef, a string) bool {
 	t.Helper()
-	in, err := netlab.HasElement(set.Table, set.Name, addr(a))
+	in, err := nftset.Has(set.Table, set.Name, addr(a))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 //go:build linux
 
-package netlab
+// Package nftset asks the kernel about elements of nft sets.
+package nftset
 
 import (
 	"fmt"
@@ -10,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HasElement asks the kernel whether an nft set of family inet has an element. Tests that
+// Has asks the kernel whether an nft set of family inet has an element. Tests that
 // measure milliseconds use it: nft(8) takes some to start.
-func HasElement(table, set string, a netip.Addr) (bool, error) {
+func Has(table, set string, a netip.Addr) (bool, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
-		return false, fmt.Errorf("netlab: %w", err)
+		return false, fmt.Errorf("nftset: %w", err)
 	}
 	defer conn.Close()
 	ae := netlink.NewAttributeEncoder()
@@ -33,7 +34,7 @@ func HasElement(table, set string, a netip.Addr) (bool, error) {
 	})
 	attrs, err := ae.Encode()
 	if err != nil {
-		return false, fmt.Errorf("netlab: %w", err)
+		return false, fmt.Errorf("nftset: %w", err)
 	}
 	_, err = conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM, Flags: netlink.Request},
