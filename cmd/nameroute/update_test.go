@@ -16,7 +16,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 )
 
-// shop is a gateway.yaml with a fetched list and one of a file, and what serves it.
+// shop is a gateway.yaml with a fetched list and a local one, and the server of the former.
 type shop struct {
 	t    *testing.T
 	dir  string

@@ -55,7 +55,7 @@ func Socket(dir string, parts []Part) string {
 // Serve listens until Close. Only root (or the user of the process) may connect: the
 // socket has mode 0600. What status returns is answered as JSON.
 func Serve(name string, actions map[string]func(context.Context) error, status func() any) (*Server, error) {
-	// The lock is ours, so a socket that lies there is of a process that is gone.
+	// We hold the lock, so an existing socket belongs to a process that has ended.
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
 	}
@@ -76,7 +76,7 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		// What cannot be written, its reader has given up.
+		// An error means that the reader has given up.
 		_ = json.NewEncoder(w).Encode(status())
 	})
 	c := &Server{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})}

@@ -193,8 +193,8 @@ func (p *process) fallBack(reason error) (*files, error) {
 	}
 	p.inUse.Store(good)
 	for _, m := range p.members {
-		if _, ok := m.(*resolver); !ok {
-			m.Use(good)
+		if _, ok := m.(*resolver); !ok { // it calls this, and starts with them
+			_ = m.Use(good) // an error of lists, which status shows
 		}
 	}
 	return good, nil
