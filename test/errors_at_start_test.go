@@ -231,10 +231,10 @@ func TestCheckPrintsAllProblems(t *testing.T) {
 	if code != 4 { // that of the first: what is in the two files comes before what they name
 		t.Errorf("exit code %d, want 4", code)
 	}
-	b.wantLines(text, []string{"wrong ", "list mine: open mine.txt: no such file or directory"},
-		[]string{"wrong ", "route vpn", "wg0.conf:2", "PrivateKey"},
-		[]string{"wrong ", "Corefile:2 ", `unknown list "mien": did you mean "mine"?`},
-		[]string{"wrong ", "Corefile:9 ", `unknown route "wna": did you mean "wan"?`})
+	b.wantLines(text, []string{"error ", "list mine: open mine.txt: no such file or directory"},
+		[]string{"error ", "route vpn", "wg0.conf:2", "PrivateKey"},
+		[]string{"error ", "Corefile:2 ", `unknown list "mien": did you mean "mine"?`},
+		[]string{"error ", "Corefile:9 ", `unknown route "wna": did you mean "wan"?`})
 
 	// With a gateway.yaml that is wrong, too.
 	b.write("gateway.yaml", strings.Replace(rightFiles["gateway.yaml"], "wg0.conf", "wg0.conf\n    mtu: big\n    on_dwon: wan", 1))
@@ -243,14 +243,14 @@ func TestCheckPrintsAllProblems(t *testing.T) {
 	if code != 3 {
 		t.Errorf("exit code %d, want 3", code)
 	}
-	b.wantLines(text, []string{"wrong ", "gateway.yaml:5:10: routes.vpn.mtu: big"}, []string{"wrong ", "gateway.yaml:6:5: routes.vpn.on_dwon: unknown key: did you mean on_down?"},
-		[]string{"wrong ", "Corefile:4 ", "Unknown directive 'cahce'"})
+	b.wantLines(text, []string{"error ", "gateway.yaml:5:10: routes.vpn.mtu: big"}, []string{"error ", "gateway.yaml:6:5: routes.vpn.on_dwon: unknown key: did you mean on_down?"},
+		[]string{"error ", "Corefile:4 ", "Unknown directive 'cahce'"})
 	b.leftNothing()
 
 	for name, text := range rightFiles {
 		b.write(name, text)
 	}
-	if code, text := b.ends(b.command("check")...); code != 0 || strings.Contains(text, "wrong ") {
+	if code, text := b.ends(b.command("check")...); code != 0 || strings.Contains(text, "error ") {
 		t.Errorf("right files: exit code %d, want 0; it wrote\n%s", code, text)
 	}
 	b.leftNothing()
