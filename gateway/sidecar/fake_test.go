@@ -90,6 +90,13 @@ func (f *fakeSystem) taken() []string {
 	return steps
 }
 
+// readCount returns how often the kernel was read.
+func (f *fakeSystem) readCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
 // fail has an operation fail from now on; nil ends that.
 func (f *fakeSystem) fail(operation string, err error) {
 	f.mu.Lock()

@@ -82,17 +82,12 @@ func TestFailedApplyIsRepeated(t *testing.T) {
 			f.fail("route", errors.New("operation not permitted"))
 		})
 		synctest.Wait()
-		reads := func() int {
-			r.fakeSystem.mu.Lock()
-			defer r.fakeSystem.mu.Unlock()
-			return r.reads
-		}
-		began, before := time.Now(), reads()
+		began, before := time.Now(), r.readCount()
 		var at []int
 		for range 90 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if n := reads(); n != before {
+			if n := r.readCount(); n != before {
 				at, before = append(at, int(time.Since(began).Seconds())), n
 			}
 		}
@@ -246,10 +241,10 @@ func TestIdleReads(t *testing.T) {
 		r := runFake(t, nil)
 		time.Sleep(time.Second)
 		r.want("start", blocked, opened, marked, routed, forwarded)
-		before := r.reads
+		before := r.readCount()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if n := r.reads - before; n != 10 {
+		if n := r.readCount() - before; n != 10 {
 			t.Errorf("%d reads in 5 min without an event, want one every 30 s", n)
 		}
 		r.want("nothing is changed")
