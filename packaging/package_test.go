@@ -76,7 +76,7 @@ func TestPackage(t *testing.T) {
 		do   func(*testing.T)
 	}{
 		{"early", c.early}, {"port 53 is taken", c.portTaken}, {"start", c.start}, {"reload", c.reload}, {"crash", c.crash}, {"watchdog", c.watchdog},
-		{"by hand", c.byHand}, {"wrong file", c.wrongFile}, {"halves", c.parts}, {"upgrade", c.upgrade},
+		{"by hand", c.byHand}, {"wrong file", c.wrongFile}, {"parts", c.parts}, {"upgrade", c.upgrade},
 		{"remove", c.remove}, {"purge", c.purge},
 	} {
 		if !t.Run(step.name, step.do) {

@@ -115,7 +115,7 @@ func (g *gate) wantCheck(code int, words ...string) {
 		g.t.Errorf("check ended with %v, want exit code %d", err, code)
 	}
 	for line := range strings.Lines(out) {
-		has := strings.HasPrefix(line, "wrong")
+		has := strings.HasPrefix(line, "error")
 		for _, w := range words {
 			has = has && strings.Contains(line, w)
 		}
