@@ -260,10 +260,11 @@ func run(t testing.TB, s *dns.Server) {
 // silent is a resolver that reads and never answers.
 func silent(t testing.TB) *server { return serve(t, func(dns.ResponseWriter, *dns.Msg) {}) }
 
-// closedPort returns an address on which no program listens, over UDP or TCP.
+// closedPort returns an address on which no program listens, over UDP or TCP: a port below
+// those that the kernel gives to sockets by itself, which could take over a free one of them.
 func closedPort(t testing.TB) string {
 	t.Helper()
-	pc, ln := listenBoth(t, "127.0.0.1:0")
+	pc, ln := listenBoth(t, "127.0.0.1:9")
 	defer pc.Close()
 	defer ln.Close()
 	return pc.LocalAddr().String()
