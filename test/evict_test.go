@@ -31,7 +31,7 @@ func TestEvict(t *testing.T) {
 			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 			g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
 			if route == "" {
-				old.wantProgress(5 * time.Second)
+				old.wantProgress()
 				// Later than the listing by more than it takes until an eviction would be done.
 				for _, a := range addrs {
 					netlab.Eventually(t, 5*time.Second, func() error {
@@ -42,7 +42,7 @@ func TestEvict(t *testing.T) {
 				return
 			}
 			old.wantEvicted(listed, addrs...)
-			bystanders.wantProgress(5 * time.Second)
+			bystanders.wantProgress()
 			inbound()
 			g.awaitOutput("reset flows to newly routed addresses", 10*time.Second)
 			if got, _ := metric(t, g.metrics(), "coredns_route_evicted_flows_total", `route="vpn"`); got < 1 {
@@ -76,8 +76,8 @@ func TestEvictPrefixes(t *testing.T) {
 		})
 	}
 	old.wantEvicted(time.Now(), addrs...)
-	bystanders.wantProgress(5 * time.Second)
-	tunnelled.wantProgress(5 * time.Second)
+	bystanders.wantProgress()
+	tunnelled.wantProgress()
 	tcp, udp := tunnelled.worst()
 	t.Logf("flows that were in the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
 }
@@ -93,7 +93,7 @@ func (g *gate) oldFlows(addrs ...netip.Addr) *flows {
 			all.tcp, all.udp = append(all.tcp, from.Flow(a)), append(all.udp, g.datagrams(from, a, ""))
 		}
 	}
-	all.wantProgress(5 * time.Second)
+	all.wantProgress()
 	return all
 }
 

@@ -37,7 +37,7 @@ func TestConntrackFull(t *testing.T) {
 	t.Logf("%d connections after %v", most, time.Since(began).Round(time.Millisecond))
 	g.wantRefused(fresh...)
 	for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
-		f.wantProgress(5 * time.Second)
+		f.wantProgress()
 		tcp, udp := f.worst()
 		t.Logf("%s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 	}
@@ -48,8 +48,8 @@ func TestConntrackFull(t *testing.T) {
 	g.Box.AwaitNames("ready.listed.example", 10*time.Second)
 	t.Logf("new flows and listed names %v after there was room", time.Since(back).Round(time.Millisecond))
 	g.wantVia(g.Client, netlab.ViaVPN, append(fresh, g.resolve("new.listed.example")...)...)
-	forwarded.wantProgress(5 * time.Second)
-	own.wantProgress(5 * time.Second)
+	forwarded.wantProgress()
+	own.wantProgress()
 	t.Logf("%d new flows were tried", opened.stop(g))
 	g.wantNoneClear(append(addrs, fresh...)...)
 	g.wantNoQueryByWAN("listed.example")
@@ -106,7 +106,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 			return netlab.Check(n >= 20, "only %d untracked packets to %s went into the tunnel: that proves nothing", n, a)
 		})
 	}
-	live.wantProgress(5 * time.Second)
+	live.wantProgress()
 	t.Logf("%d untracked flows", opened.stop(g))
 	g.wantNoneClear(append(addrs, old...)...)
 	tcp, udp := live.worst()

@@ -27,7 +27,7 @@ func TestFlowOutlivesItsElement(t *testing.T) {
 	g.wantElements(false, addrs...)
 	time.Sleep(500 * time.Millisecond)
 	for name, f := range map[string]*flows{"client": client, "box": box} {
-		f.wantProgress(5 * time.Second)
+		f.wantProgress()
 		tcp, udp := f.worst()
 		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 	}
@@ -49,7 +49,7 @@ func TestFlowOutlivesALinkFlap(t *testing.T) {
 		g.Box.Down("wg0") // and again, because nameroute sets it up at once
 	}
 	for name, f := range map[string]*flows{"client": client, "box": box} {
-		f.wantProgress(5 * time.Second)
+		f.wantProgress()
 		tcp, udp := f.worst()
 		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 	}

@@ -44,7 +44,7 @@ func TestKillSwitch(t *testing.T) {
 			}
 			g.awaitVia(g.Client, netlab.ViaVPN, 8*time.Second, addrs...)
 			t.Logf("back for new flows after %v", time.Since(cut).Round(time.Millisecond))
-			flows.wantProgress(8 * time.Second)
+			flows.wantProgress()
 			tcp, udp := flows.worst()
 			t.Logf("old flows: longest gap over TCP %v, over UDP %v", tcp, udp)
 			g.Box.AwaitNames("back.listed.example", 8*time.Second)

@@ -77,7 +77,7 @@ func TestAnswersThatWouldLoop(t *testing.T) {
 	if looped := g.Tunnel.Inside(inside); len(looped) > 0 {
 		t.Errorf("%d packets of the tunnel went into the tunnel, the first: %s", len(looped), looped[0])
 	}
-	f.wantProgress(5 * time.Second)
+	f.wantProgress()
 	tcp, udp := f.worst()
 	t.Logf("longest gap of flows in the tunnel over TCP %v, over UDP %v", tcp, udp)
 	if max(tcp, udp) > 5*time.Second*netlab.Slack() {

@@ -57,8 +57,8 @@ func TestCrash(t *testing.T) {
 			g.start()
 			t.Logf("alone for %v; starting took %v", alone.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
-			forwarded.wantProgress(5 * time.Second)
-			own.wantProgress(5 * time.Second)
+			forwarded.wantProgress()
+			own.wantProgress()
 			tcp, udp := forwarded.worst()
 			t.Logf("forwarded flows: longest gap over TCP %v, over UDP %v", tcp, udp)
 			tcp, udp = own.worst()
@@ -77,7 +77,7 @@ func TestCrash(t *testing.T) {
 			c.end(g) // and up again at once, as an upgrade does
 			g.start()
 			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
-				f.wantProgress(5 * time.Second)
+				f.wantProgress()
 				tcp, udp := f.worst()
 				t.Logf("ended and started at once: %s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 			}

@@ -47,7 +47,7 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 		_ = netlab.Poll(time.Second, func() error { return netlab.Check(subset(before, g.elements()), "not yet") })
 	}
 	g.wantSubset(before, g.elements())
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	t.Logf("%d new flows meanwhile", flood.stop(g))
 	listed.wantAllAnswered(g)
 	tcp, udp := flows.worst()
@@ -96,7 +96,7 @@ func TestPlainTableIsPutBack(t *testing.T) {
 				remove, time.Since(removed).Round(time.Millisecond), clear, last)
 		}
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	flood.end()
 	listed.wantAllAnswered(g)
 	tcp, udp := flows.worst()

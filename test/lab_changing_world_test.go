@@ -103,7 +103,7 @@ func (m *changingWorld) disturb(what string, do func()) {
 
 func (m *changingWorld) back(what string, at time.Time) {
 	m.t.Helper()
-	m.flows.wantProgress(backWithin)
+	m.flows.wantProgress()
 	tcp, udp := m.flows.worst()
 	m.Box.AwaitNames("back.listed.example", backWithin)
 	listed := time.Since(at)

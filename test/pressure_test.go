@@ -99,7 +99,7 @@ func TestFullSetUnderFlood(t *testing.T) {
 	}
 	wrong.Range(func(a, egress any) bool { t.Errorf("%v went by %v", a, egress); return true })
 	g.wantElements(true, kept...)
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	others.wantAllAnswered(g)
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
@@ -193,7 +193,7 @@ func TestNoisyClient(t *testing.T) {
 	if elements > 2*120+80 {
 		t.Errorf("%d addresses are in the sets", elements)
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.wantNoneClear(addrs...)
@@ -255,7 +255,7 @@ func TestTenThousandAddresses(t *testing.T) {
 	if len(missing) > 0 {
 		t.Errorf("%d addresses are not in the sets, the first is %s", len(missing), missing[0])
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.wantNoneClear(append(all, live...)...)
@@ -306,7 +306,7 @@ func TestOutOfFiles(t *testing.T) {
 	if n := strings.Count(g.p.Output(), "\n") - lines; n > 40 {
 		t.Errorf("%d lines in the log:\n%s", n, g.p.Output())
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	old.Max = max(old.Max, 1024)
 	if err := unix.Prlimit(g.p.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 1024}, nil); err != nil {
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestOutOfFiles(t *testing.T) {
 	}
 	t.Logf("all well again after %v", time.Since(back).Round(time.Millisecond))
 	g.wantVia(g.Client, netlab.ViaVPN, g.resolve("new.listed.example")...)
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v; %d new flows meanwhile", tcp, udp, opened.stop(g))
 	g.wantNoneClear(addrs...)

@@ -91,7 +91,7 @@ func TestRedirect(t *testing.T) {
 	ask("again", false)
 	g.wantRedirected("third", hard)
 	g.wantVia(g.Client, netlab.ViaVPN, hard...)
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	for _, f := range flows.udp {
 		f.conn.Close() // it would go via the WAN, and be right
 	}

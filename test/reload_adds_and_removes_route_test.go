@@ -61,7 +61,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	}
 	g.wantVia(g.Client, netlab.ViaWAN, g.resolve("later.second.example")...)
 
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	tcp, udp := flows.worst()
 	t.Logf("flows of the other route: longest gap over TCP %v, over UDP %v; %d new ones", tcp, udp, flood.stop(g))
 	asking.wantAllAnswered(g)

@@ -45,7 +45,7 @@ func TestReloadLosesNoQuery(t *testing.T) {
 		g.wantVia(g.Client, netlab.ViaVPN, g.resolve(name)...)
 		g.wantNoQueryByWAN(name)
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	tcp, udp := flows.worst()
 	t.Logf("longest gap over TCP %v, over UDP %v", tcp, udp)
 	g.wantNoneClear(addrs...)
@@ -88,7 +88,7 @@ func TestReloadRefusesWrongFiles(t *testing.T) {
 		g.Box.Write(c.file, good[c.file])
 		g.hangUp("reload complete")
 	}
-	flows.wantProgress(5 * time.Second)
+	flows.wantProgress()
 	asking.wantAllAnswered(g)
 	g.wantSettledTable()
 	g.wantSame("after all", state, g.kernelState())

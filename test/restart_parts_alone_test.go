@@ -24,8 +24,8 @@ func TestPartsRestartAlone(t *testing.T) {
 	flood := g.flood(netlab.ViaVPN, addrs...)
 	goOn := func() { // no packet waits for the resolver
 		t.Helper()
-		forwarded.wantProgress(5 * time.Second)
-		own.wantProgress(5 * time.Second)
+		forwarded.wantProgress()
+		own.wantProgress()
 	}
 	for _, c := range []struct {
 		name string
@@ -40,8 +40,8 @@ func TestPartsRestartAlone(t *testing.T) {
 		own.resetGap()
 		began := time.Now()
 		c.act()
-		forwarded.wantProgress(5 * time.Second)
-		own.wantProgress(5 * time.Second)
+		forwarded.wantProgress()
+		own.wantProgress()
 		g.Box.AwaitNames("again.listed.example", 5*time.Second)
 		took := time.Since(began).Round(time.Millisecond)
 		tcp, udp := forwarded.worst()
@@ -85,7 +85,7 @@ func TestPartsEnd(t *testing.T) {
 			g.wantClosed(g.Box.Host, addrs...)
 			g.wantSame("after both ended", before, g.kernelState())
 			g.wantSubset(elements, g.elements())
-			plain.wantProgress(5 * time.Second)
+			plain.wantProgress()
 			tcp, udp := plain.worst()
 			t.Logf("flows via the WAN: longest gap over TCP %v, over UDP %v; %d new flows to listed addresses meanwhile", tcp, udp, flood.stop(g))
 
@@ -93,7 +93,7 @@ func TestPartsEnd(t *testing.T) {
 			g.launchGateway()
 			g.start("dns")
 			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
-				f.wantProgress(10 * time.Second)
+				f.wantProgress()
 				tcp, udp := f.worst()
 				t.Logf("%s flows through all of it: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 			}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
 	"github.com/nameroute/nameroute/test/netlab/wire"
@@ -43,7 +42,7 @@ func TestHalfDefaults(t *testing.T) {
 			if !c.before {
 				flows := g.flows(g.Client, netlab.ViaVPN, addrs...)
 				g.redirectGateway()
-				flows.wantProgress(5 * time.Second)
+				flows.wantProgress()
 			}
 			g.Reset()
 			nowhere := netlab.NewTap(g.Box.Namespace, "ovpn0")

@@ -62,7 +62,7 @@ func TestStoppedAndContinued(t *testing.T) {
 			g.Box.AwaitNames("again.listed.example", 15*time.Second)
 			answers := time.Since(resumed)
 			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
-				f.wantProgress(15 * time.Second) // TCP sends again after twice the pause each time
+				f.wantProgress()
 				tcp, udp := f.worst()
 				t.Logf("%s flows: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 			}

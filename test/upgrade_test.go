@@ -147,8 +147,8 @@ func (g *gate) upgrade(old, owner, end string) {
 
 	g.wantSubset(before, g.elements())
 	if running {
-		client.wantProgress(10 * time.Second)
-		box.wantProgress(10 * time.Second)
+		client.wantProgress()
+		box.wantProgress()
 		g.t.Logf("%d new flows meanwhile", flood.stop(g))
 	}
 	g.wantVia(g.Client, netlab.ViaVPN, addrs[len(addrs)-4:]...)
