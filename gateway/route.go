@@ -9,19 +9,20 @@ import (
 // Route is a named way out of the box: its sets, its mark, its routing table and its
 // egress. It is never a kernel route.
 type Route struct {
-	Name         string
-	Number       int // 1 to Mask.Max(); the mark's value and, by default, the table's offset
-	Egress       Egress
-	OnDown       OnDown
-	Mark         Mark
-	Table        int
-	Priority     int  // of its policy rule
-	MTU          int  // of its link, in bytes; 0 leaves it to the provider's file or the default
-	LearnPrivate bool // learn private and special-use addresses too (`private: learn`)
-	SNAT         SNAT
-	IgnoreHooks  bool     // accept a provider file with hook commands, without running them (`hooks: ignore`)
-	Prefixes     []string // lists whose addresses and prefixes take the route without a query for a name
-	Evict        bool     // reset flows to an address that joins the route
+	Name          string
+	Number        int // 1 to Mask.Max(); the mark's value and, by default, the table's offset
+	Egress        Egress
+	OnDown        OnDown
+	Mark          Mark
+	Table         int
+	Priority      int  // of its policy rule
+	MTU           int  // of its link, in bytes; 0 leaves it to the provider's file or the default
+	LearnPrivate  bool // learn private and special-use addresses too (`private: learn`)
+	SNAT          SNAT
+	IgnoreHooks   bool     // accept a provider file with hook commands, without running them (`hooks: ignore`)
+	Prefixes      []string // lists whose addresses and prefixes take the route without a query for a name
+	Evict         bool     // reset flows to an address that joins the route
+	AcceptInbound bool     // accept new connections that come in through the tunnel (`inbound: accept`)
 }
 
 // reserved names are those of sets that do not belong to a route, and those with which

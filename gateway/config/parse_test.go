@@ -39,6 +39,7 @@ routes:
     evict: true
     snat: [192.0.2.7, "2001:db8::7"]
     hooks: ignore
+    inbound: accept
   office: {interface: tun0, snat: masquerade}
   isp2: {next_hop: [192.0.2.254, "fe80::fe"], interface: eth2, snat: off, mark: 1342177280}
 lists:
@@ -97,7 +98,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Routes: []gateway.Route{{
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
-			OnDown: gateway.FallBack, LearnPrivate: true, IgnoreHooks: true, Evict: true,
+			OnDown: gateway.FallBack, LearnPrivate: true, IgnoreHooks: true, Evict: true, AcceptInbound: true,
 			SNAT: gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,

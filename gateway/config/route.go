@@ -40,6 +40,10 @@ const (
 	keyNextHop   = "next_hop"
 )
 
+// keyInbound is only for tunnels that nameroute makes: the firewall of the box does not
+// know them.
+const keyInbound = "inbound"
+
 const (
 	wantConf = "want the path of the provider's .conf file"
 	wantLink = "want the name of an interface"
@@ -70,6 +74,10 @@ func (rr *routeReader) fields() []field {
 		{key: "evict", read: func(v value) {
 			word, ok := v.word("true", "false")
 			set(&rr.Evict)(word == "true", ok)
+		}},
+		{key: keyInbound, read: func(v value) {
+			word, ok := v.word("refuse", "accept")
+			set(&rr.AcceptInbound)(word == "accept", ok)
 		}},
 		{key: "hooks", read: func(v value) {
 			word, ok := v.word("refuse", "ignore")
@@ -146,7 +154,7 @@ func (rr *routeReader) egress() {
 			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "want one of the two")
 		}
 	}
-	for _, key := range []string{"link", "hooks"} {
+	for _, key := range []string{"link", "hooks", keyInbound} {
 		if !wireguard && rr.has(key) {
 			rr.r.problem(rr.key+"."+key, "", "only valid with wireguard", "")
 		}

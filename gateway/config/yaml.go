@@ -81,6 +81,7 @@ func routePairs(r gateway.Route) []any {
 	add(r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
+	add(tunnel, keyInbound, choose(r.AcceptInbound, "accept", "refuse"))
 	add(tunnel, "hooks", choose(r.IgnoreHooks, "ignore", "refuse"))
 	return pairs
 }

@@ -39,6 +39,7 @@ routes:
         private: refuse
         snat: auto
         evict: false
+        inbound: refuse
         hooks: refuse
     out:
         next_hop: [192.0.2.254]

@@ -30,6 +30,7 @@ type RouteStatus struct {
 	V4, V6    bool
 	Resolvers []netip.AddrPort // its own
 	Dropped   nft.Counter      // by its kill switch, since the table was made
+	Inbound   nft.Counter      // of connections from its tunnel, refused, since then
 }
 
 // SetStatus is one of a route's sets of learned addresses.
@@ -68,6 +69,7 @@ func (c *Controller) Status() Status {
 		st := c.state(r.Name).Load()
 		s.Routes = append(s.Routes, RouteStatus{
 			Route: r, Up: !st.Down, V4: st.V4, V6: st.V6, Resolvers: st.Resolvers, Dropped: s.Counts.Dropped[r.Name],
+			Inbound: s.Counts.Inbound[r.Name],
 		})
 	}
 	return s

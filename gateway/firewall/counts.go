@@ -18,6 +18,7 @@ func Pair(r gateway.Route) nft.SetPair {
 // Counts holds the counters of the table since it was made, all zero without a table.
 type Counts struct {
 	Dropped    map[string]nft.Counter // by each route's kill switch, by route name
+	Inbound    map[string]nft.Counter // packets of connections from each route's tunnel, refused, by route name
 	Redirected nft.Counter            // flows of queries of lan to other resolvers, redirected to us
 	Refused    nft.Counter            // packets of DNS over TLS or QUIC from lan, rejected
 }
@@ -25,7 +26,7 @@ type Counts struct {
 // ReadCounts reads the counters. Where the table has a replica, a packet is counted by one
 // of the two, and their counters are added.
 func ReadCounts() (Counts, error) {
-	out := Counts{Dropped: map[string]nft.Counter{}}
+	out := Counts{Dropped: map[string]nft.Counter{}, Inbound: map[string]nft.Counter{}}
 	rules, err := nft.ReadCounters(gateway.TableName)
 	if err != nil {
 		return out, err
@@ -35,6 +36,10 @@ func ReadCounts() (Counts, error) {
 		case chainKillSwitch:
 			if route, ok := strings.CutSuffix(r.Comment, killSwitchSuffix); ok {
 				out.Dropped[route] = out.Dropped[route].Add(r.Counter)
+			}
+		case "prerouting":
+			if route, ok := strings.CutSuffix(r.Comment, inboundSuffix); ok {
+				out.Inbound[route] = out.Inbound[route].Add(r.Counter)
 			}
 		case chainDNSRedirect:
 			out.Redirected = out.Redirected.Add(r.Counter)

@@ -139,6 +139,7 @@ func (d *builder) prerouting() []rule.Rule {
 		if !d.Egress[r.Name].Inbound {
 			continue
 		}
+		rules = append(rules, d.refuseInbound(r)...)
 		for _, link := range d.links(r) {
 			arrive(link, r.Name, r.Mark)
 		}

@@ -34,7 +34,7 @@ func config(routes ...gateway.Route) *gateway.Config {
 // full is a spec with everything in it.
 func full() Spec {
 	vpn, office, shared := route("vpn", 0x51), route("office", 2), route("shared", 3)
-	vpn.OnDown = gateway.FallBack
+	vpn.OnDown, vpn.Egress.Kind = gateway.FallBack, gateway.EgressWireGuard
 	office.LearnPrivate = true
 	office.Evict = true
 	c := config(vpn, office, shared)

@@ -202,6 +202,19 @@ func (v *Tunnel) Forward(port uint16) {
 	`, port, v.Near.V4, v.Near.V6))
 }
 
+// RouteLAN gives the far end a route through the tunnel to addresses behind the box: the
+// operator of a tunnel may send there what he likes.
+func (v *Tunnel) RouteLAN(addrs ...netip.Addr) {
+	v.t.Helper()
+	allowed := fmt.Sprintf("%s/32,%s/128", v.Near.V4, v.Near.V6)
+	for _, a := range addrs {
+		p := netip.PrefixFrom(a, a.BitLen())
+		allowed += "," + p.String()
+		v.IP("route add " + p.String() + " dev wg0")
+	}
+	v.Run("wg", "set", "wg0", "peer", v.boxPrivate.PublicKey().String(), "allowed-ips", allowed)
+}
+
 // Inside is the packets that the box sent through the tunnel, as the far end
 // decrypted them.
 func (v *Tunnel) Inside(filters ...wire.Filter) []wire.Packet {

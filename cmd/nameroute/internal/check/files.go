@@ -74,7 +74,17 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		default:
 			r.ok("route %s: %s", route.Name, output.Count(len(conf.Peers), "peer"))
 		}
+		reportInbound(route, r)
 	}
+}
+
+// reportInbound prints what becomes of connections that begin at a tunnel's far end.
+func reportInbound(route gateway.Route, r *report) {
+	if route.AcceptInbound {
+		r.warn("route %s: inbound: accept: the tunnel's far end can connect to this box and the LAN as far as your firewall lets %s", route.Name, route.Egress.Link)
+		return
+	}
+	r.ok("route %s: new connections from the tunnel are refused", route.Name)
 }
 
 // checkLinks checks that the interfaces which gateway.yaml names exist, and the WAN.

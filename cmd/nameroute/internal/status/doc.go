@@ -45,15 +45,16 @@ type Route struct {
 	Up        bool             `json:"up"`
 	V4        bool             `json:"v4"`
 	V6        bool             `json:"v6"`
-	Since     time.Time        `json:"since,omitzero"`     // when it went up or down
-	Reason    string           `json:"reason,omitempty"`   // why it is down
-	Note      string           `json:"note,omitempty"`     // what is wrong although it is up
-	Links     []string         `json:"links,omitempty"`    // interfaces of the egress
-	RX        *int64           `json:"rx,omitempty"`       // bytes: of the tunnel, else of the interfaces, all traffic
-	TX        *int64           `json:"tx,omitempty"`       //
-	Tunnel    *Tunnel          `json:"tunnel,omitempty"`   // of an open WireGuard tunnel
-	Blocked   *Counter         `json:"blocked,omitempty"`  // by the kill switch, since the nft table was made
-	Resolvers []netip.AddrPort `json:"resolvers,omitzero"` // its own
+	Since     time.Time        `json:"since,omitzero"`            // when it went up or down
+	Reason    string           `json:"reason,omitempty"`          // why it is down
+	Note      string           `json:"note,omitempty"`            // what is wrong although it is up
+	Links     []string         `json:"links,omitempty"`           // interfaces of the egress
+	RX        *int64           `json:"rx,omitempty"`              // bytes: of the tunnel, else of the interfaces, all traffic
+	TX        *int64           `json:"tx,omitempty"`              //
+	Tunnel    *Tunnel          `json:"tunnel,omitempty"`          // of an open WireGuard tunnel
+	Blocked   *Counter         `json:"blocked,omitempty"`         // by the kill switch, since the nft table was made
+	Inbound   *Counter         `json:"inbound_refused,omitempty"` // packets of connections from the tunnel, refused, since then
+	Resolvers []netip.AddrPort `json:"resolvers,omitzero"`        // its own
 }
 
 // Tunnel is the WireGuard tunnel of a route.

@@ -106,6 +106,9 @@ func (d *Doc) AddDNS(s instance.Status) {
 		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
 		if r.Route.Name != gateway.WAN && s.Table {
 			to.Blocked = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
+			if r.Route.Egress.Kind == gateway.EgressWireGuard && !r.Route.AcceptInbound {
+				to.Inbound = &Counter{r.Inbound.Packets, r.Inbound.Bytes}
+			}
 		}
 	}
 	for _, l := range s.Lists {
@@ -188,6 +191,9 @@ func mergeRoute(a, b Route) Route {
 	}
 	if a.Blocked == nil {
 		a.Blocked = b.Blocked
+	}
+	if a.Inbound == nil {
+		a.Inbound = b.Inbound
 	}
 	if a.Resolvers == nil {
 		a.Resolvers = b.Resolvers

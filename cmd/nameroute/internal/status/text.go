@@ -65,6 +65,9 @@ func routesText(w io.Writer, d Doc) {
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
 		}
+		if r.Inbound != nil && r.Inbound.Packets > 0 {
+			t.Remark(r.Name, fmt.Sprintf("%s of new connections from the tunnel refused", output.Count(int(r.Inbound.Packets), "packet")))
+		}
 	}
 	printSection(w, t)
 	for _, l := range d.WAN.Defaults {
