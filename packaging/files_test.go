@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,10 +20,10 @@ import (
 func copyTree(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"bin/nameroute", "bin/man/nameroute.8", "bin/man/nameroute-run.8", "bin/completion/bash", "bin/completion/zsh", "bin/completion/fish"} {
+	for _, name := range []string{"bin/nameroute", "bin/man/nameroute.8", "bin/man/nameroute-run.8", "bin/man/gateway.yaml.5", "bin/man/nameroute-listed.7", "bin/completion/bash", "bin/completion/zsh", "bin/completion/fish"} {
 		write(t, filepath.Join(dir, name), name)
 	}
-	for _, from := range []string{"packaging", "docs", "README.md", "LICENSE"} {
+	for _, from := range []string{"packaging", "docs", "plugin", "README.md", "LICENSE"} {
 		out, err := exec.Command("cp", "-a", filepath.Join("..", from), dir).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -76,6 +77,8 @@ func TestInstall(t *testing.T) {
 			"/usr/local/sbin/nameroute", "/usr/local/lib/systemd/system/nameroute.service",
 			"/usr/local/lib/systemd/system/nameroute-early.service", "/usr/local/lib/nameroute/early.nft",
 			"/usr/local/lib/sysusers.d/nameroute.conf", "/usr/local/share/man/man8/nameroute-run.8.gz",
+			"/usr/local/share/man/man5/gateway.yaml.5.gz", "/usr/local/share/man/man7/nameroute-listed.7.gz",
+			"/usr/local/share/doc/nameroute/docs/gateway.yaml.md", "/usr/local/share/doc/nameroute/plugin/listed/README.md",
 			"/usr/local/share/bash-completion/completions/nameroute", "/usr/local/share/zsh/site-functions/_nameroute",
 			"/usr/local/share/fish/vendor_completions.d/nameroute.fish", "/usr/local/share/doc/nameroute/examples/Corefile",
 		} {
@@ -83,6 +86,7 @@ func TestInstall(t *testing.T) {
 				t.Errorf("there is no %s", want)
 			}
 		}
+		wantLinks(t, root+"/usr/local/share/doc/nameroute")
 		for _, name := range append([]string{"nameroute-early"}, services...) {
 			text, err := os.ReadFile(root + "/usr/local/lib/systemd/system/" + name + ".service")
 			if err != nil || strings.Contains(string(text), "/usr/sbin/nameroute") || strings.Contains(string(text), "/usr/lib/nameroute") {
@@ -92,6 +96,32 @@ func TestInstall(t *testing.T) {
 	}
 	if left := found(t, root); !slices.Equal(left, []string{"/etc/nameroute/gateway.yaml"}) {
 		t.Errorf("uninstall left %q", left)
+	}
+}
+
+var pageLink = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// wantLinks wants every link of the installed pages to lead to an installed file.
+func wantLinks(t *testing.T, dir string) {
+	t.Helper()
+	seen := 0
+	for _, page := range found(t, dir) {
+		if filepath.Ext(page) != ".md" {
+			continue
+		}
+		text, err := os.ReadFile(dir + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range pageLink.FindAllStringSubmatch(string(text), -1) {
+			seen++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(dir+page), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not installed", page, m[1])
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("the installed pages have no links")
 	}
 }
 

@@ -12,13 +12,7 @@ const wantRedirect = "want on, off, or the keys except: and dot:"
 func (c *builder) readRedirect(v value) {
 	if v.isMapping() {
 		c.Redirect = gateway.Redirect{On: true}
-		v.fields([]field{
-			{key: "except", read: c.readExcept},
-			{key: "dot", read: func(v value) {
-				word, ok := v.word("allow", "reject")
-				set(&c.Redirect.RejectDoT)(word == "reject", ok)
-			}},
-		})
+		v.fields(c.redirectFields())
 		return
 	}
 	if v.kind() != "a single value" {
@@ -27,6 +21,16 @@ func (c *builder) readRedirect(v value) {
 	}
 	word, ok := v.word("on", "off")
 	set(&c.Redirect.On)(word == "on", ok)
+}
+
+func (c *builder) redirectFields() []field {
+	return []field{
+		{key: "except", read: c.readExcept},
+		{key: "dot", read: func(v value) {
+			word, ok := v.word("allow", "reject")
+			set(&c.Redirect.RejectDoT)(word == "reject", ok)
+		}},
+	}
 }
 
 func (c *builder) readExcept(v value) {
