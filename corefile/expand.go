@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/coredns/caddy/caddyfile"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Bounds on what one Corefile may import, all files together.
@@ -154,14 +155,11 @@ func (e *expansion) match(from, pattern string) ([]string, error) {
 }
 
 func readFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
+	text, err := statefile.ReadFile(name)
+	if errors.Is(err, statefile.ErrNotRegular) {
+		err = statefile.ErrNotRegular // the name is in the message already
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	return os.ReadFile(name)
+	return text, err
 }
 
 // problem is an error in the form that CoreDNS's own errors have.

@@ -364,6 +364,34 @@ func wantSize(t *testing.T, name string, n, most int) {
 	}
 }
 
+// opensFiles are the files that may open files without package statefile, which opens nothing
+// but regular ones: a pipe in place of a file would stop the program.
+var opensFiles = map[string]bool{
+	"gateway/pkg/statefile/statefile.go":   true,
+	"updater/store.go":                     true, // a directory, to sync it
+	"cmd/nameroute/internal/setup/init.go": true, // new files only
+}
+
+var opens = regexp.MustCompile(`\bos\.(Open|OpenFile|ReadFile|Create|OpenInRoot)\(`)
+
+// Guarantee 8: fails safe.
+func TestFilesAreOpenedByStatefile(t *testing.T) {
+	for _, f := range files(t) {
+		if !strings.HasSuffix(f, ".go") || strings.HasSuffix(f, "_test.go") || strings.HasPrefix(f, "test/") || opensFiles[f] {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join("..", f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range bytes.Split(data, []byte("\n")) {
+			if opens.Match(line) {
+				t.Errorf("%s:%d: opens a file otherwise than by statefile: %s", f, i+1, bytes.TrimSpace(line))
+			}
+		}
+	}
+}
+
 // Paths of one machine, and notes that were never followed. The words are
 // put together so that this file does not find itself.
 var (

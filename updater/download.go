@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // receive appends the body to the first bytes of the part and decompresses the result.
@@ -29,7 +30,7 @@ func (f *fetch) receive(resp *http.Response, from int64, encoding string) error 
 			return err
 		}
 	}
-	out, err := os.OpenFile(f.store.part(f.source.List), os.O_RDWR|os.O_CREATE, 0o600)
+	out, err := statefile.OpenFile(f.store.part(f.source.List), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (f *fetch) decompress(in *os.File, encoding string) error {
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(incoming, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := statefile.OpenFile(incoming, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -63,7 +63,7 @@ func selected(s gateway.Source, file string) string {
 // isHTML recognises web pages, which captive portals and broken mirrors send instead of
 // anything.
 func isHTML(file string) (bool, error) {
-	f, err := os.Open(file)
+	f, err := statefile.Open(file)
 	if err != nil {
 		return false, err
 	}

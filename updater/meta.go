@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/google/renameio/v2"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // meta is the metadata of a list. What it says about the content counts only while
@@ -47,7 +47,7 @@ const maxMeta = 64 << 10
 // readMeta reads a metadata file. A missing file is empty metadata. An error says why a
 // file cannot be used.
 func readMeta(file string) (meta, error) {
-	f, err := os.Open(file)
+	f, err := statefile.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return meta{}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // installMissingLocked gives every list without content the copy that came with the
@@ -58,7 +59,7 @@ const installTimeout = 2 * time.Second
 
 // installShippedLocked installs the shipped copy of a list, if there is one.
 func (u *Updater) installShippedLocked(s gateway.Source, m meta) (meta, error) {
-	in, err := os.Open(filepath.Join(u.options.Shipped, s.List))
+	in, err := statefile.Open(filepath.Join(u.options.Shipped, s.List))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
@@ -89,7 +90,7 @@ func (u *Updater) installShippedLocked(s gateway.Source, m meta) (meta, error) {
 }
 
 func copyTo(file string, in io.Reader) error {
-	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := statefile.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // maxVersions is how many versions of a list are stored, including the one in use.
@@ -69,14 +70,17 @@ func (s store) lock(ctx context.Context) (unlock func(), err error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(s.private("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if _, err := statefile.SetAsideOther(s.private("lock")); err != nil {
+		return nil, err
+	}
+	f, err := statefile.OpenFile(s.private("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, s.removeTemporary()
+			return func() { f.Close() }, errors.Join(s.removeTemporary(), s.setAsideOthers())
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
@@ -101,6 +105,24 @@ func (s store) removeTemporary() error {
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") && e.Type().IsRegular() {
 			errs = append(errs, os.Remove(s.private(e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setAsideOthers sets aside the pipes, directories and the like that have the names of files.
+func (s store) setAsideOthers() error {
+	var errs []error
+	for _, dir := range []string{s.dir, s.private(""), s.private("new")} {
+		entries, err := os.ReadDir(dir)
+		errs = append(errs, err)
+		for _, e := range entries {
+			file := filepath.Join(dir, e.Name())
+			if file == s.private("") || file == s.private("new") || strings.Contains(e.Name(), statefile.BadSuffix) {
+				continue
+			}
+			_, err := statefile.SetAsideOther(file)
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -148,7 +170,7 @@ func linkOrCopy(from, to string) error {
 	if err == nil || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EMLINK) {
 		return err
 	}
-	in, err := os.Open(from)
+	in, err := statefile.Open(from)
 	if err != nil {
 		return err
 	}
@@ -228,7 +250,7 @@ func (s store) countVersions(list string) int {
 
 // sumFile returns the SHA-256 of a file in hex.
 func sumFile(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := statefile.Open(file)
 	if err != nil {
 		return "", err
 	}

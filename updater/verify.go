@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"strings"
 
 	"aead.dev/minisign"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 const (
@@ -101,7 +101,7 @@ func (f *fetch) verifySignature(ctx context.Context) error {
 	if err := parsed.UnmarshalText(signature); err != nil {
 		return &refusal{fmt.Sprintf("%s is not a minisign signature", redact(at))}
 	}
-	in, err := os.Open(f.store.incoming(f.source.List))
+	in, err := statefile.Open(f.store.incoming(f.source.List))
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,12 +19,13 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Load reads a gateway.yaml. The error is that of reading the file, or
 // problem.Problems.
 func Load(file string) (*gateway.Config, error) {
-	data, err := os.ReadFile(file)
+	data, err := statefile.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}

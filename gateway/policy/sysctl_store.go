@@ -54,7 +54,7 @@ func (s *sysctlStore) load() error {
 		return nil
 	}
 	var old saved
-	data, err := os.ReadFile(s.file)
+	data, err := statefile.ReadFile(s.file)
 	if json.Unmarshal(data, &old) != nil || old.Boot != boot || old.Values == nil {
 		old = saved{Boot: boot, Values: map[string]savedValue{}}
 	}
@@ -69,7 +69,7 @@ func (s *sysctlStore) load() error {
 
 // bootID identifies this boot and network namespace.
 func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id, err := statefile.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("read boot id: %w", err)
 	}
@@ -83,7 +83,7 @@ func bootID() (string, error) {
 // get reads a sysctl; ok is false where the kernel does not have it: the interface is
 // gone, or the kernel has no IPv6.
 func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
-	data, err := os.ReadFile(filepath.Join(s.root, name))
+	data, err := statefile.ReadFile(filepath.Join(s.root, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
@@ -198,12 +199,14 @@ func (s *Store) Prune(routes []gateway.Route) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !wanted[e.Name()] {
+		if !wanted[e.Name()] && !e.IsDir() { // a directory was set aside
 			errs = append(errs, os.Remove(filepath.Join(s.dir, e.Name())))
 		}
 	}
 	if len(wanted) == 0 {
-		errs = append(errs, os.Remove(s.dir))
+		if err := os.Remove(s.dir); !errors.Is(err, syscall.ENOTEMPTY) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

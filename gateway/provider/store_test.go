@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -179,6 +180,37 @@ func TestStoreSeesNoChangeInATouchedFile(t *testing.T) {
 		d.write(text)
 		if s.Load(d.route) != before {
 			t.Errorf("%q: another File", text)
+		}
+	}
+}
+
+// What is no file in place of a copy is neither waited for nor in the way of the next copy.
+func TestStoreReplacesWhatIsNoCopy(t *testing.T) {
+	for name, spoil := range map[string]func(string) error{
+		"pipe":      func(file string) error { return syscall.Mkfifo(file, 0o600) },
+		"directory": func(file string) error { return os.MkdirAll(filepath.Join(file, "sub"), 0o700) },
+	} {
+		d := newDesk(t)
+		d.write(head + peer)
+		s := NewStore(d.state)
+		d.want(s, keyPeer, "")
+		d.save(s)
+		if err := errors.Join(os.Remove(s.copyOf(d.route)), spoil(s.copyOf(d.route))); err != nil {
+			t.Fatal(err)
+		}
+		d.write("[Pear]\n")
+		d.want(NewStore(d.state), "", "[Pear]")
+		d.write(head + peer)
+		again := NewStore(d.state)
+		d.want(again, keyPeer, "")
+		d.save(again)
+		d.write("[Pear]\n")
+		d.want(NewStore(d.state), keyPeer, "[Pear]")
+		if err := again.Prune([]gateway.Route{d.route}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := again.Prune(nil); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 const (
@@ -119,7 +121,7 @@ func (c *content) readAll(parts []string, suffix string) error {
 	some := false
 	for i, p := range parts {
 		last := i == len(parts)-1
-		r, err := os.Open(p)
+		r, err := statefile.Open(p)
 		if errors.Is(err, fs.ErrNotExist) && (!last || some) {
 			continue
 		}

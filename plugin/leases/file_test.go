@@ -167,7 +167,7 @@ func TestLastGood(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	step("a folder", "is a directory", "nas")
+	step("a folder", "not a regular file", "nas")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,9 +33,73 @@ func TestOpen(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, other := range []string{dir, pipe} {
-		if _, err := Open(other); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(pipe, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{dir, pipe, link, socket(t, dir), "/dev/zero"} {
+		for _, flag := range []int{os.O_RDONLY, os.O_WRONLY | os.O_APPEND, os.O_RDWR | os.O_CREATE, os.O_WRONLY | os.O_TRUNC} {
+			if _, err := OpenFile(other, flag, 0o600); !errors.Is(err, ErrNotRegular) {
+				t.Errorf("%s, flags %#x: %v", other, flag, err)
+			}
+		}
+		if _, err := ReadFile(other); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("%s: %v", other, err)
+		}
+	}
+	if got, err := ReadFile("/proc/self/comm"); err != nil || len(got) == 0 {
+		t.Errorf("a file of the kernel: %q, %v", got, err)
+	}
+}
+
+func socket(t *testing.T, dir string) string {
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return filepath.Join(dir, "s")
+}
+
+// TestReadFileIsBounded: a sparse file takes no room on disk and much in memory.
+func TestReadFileIsBounded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	for size, fits := range map[int64]bool{MaxText - 1: true, MaxText: true, MaxText + 1: false, 1 << 40: false} {
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, size)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadFile(file); (err == nil) != fits || fits && int64(len(got)) != size {
+			t.Errorf("%d bytes: %d, %v", size, len(got), err)
+		}
+	}
+}
+
+// TestReplaceWhatIsNoFile: whatever has the name of a state file is set aside, also when that
+// was done before.
+func TestReplaceWhatIsNoFile(t *testing.T) {
+	for name, make := range map[string]func(file string) error{
+		"directory":       func(file string) error { return os.MkdirAll(filepath.Join(file, "sub"), 0o700) },
+		"pipe":            func(file string) error { return syscall.Mkfifo(file, 0o600) },
+		"link to nothing": func(file string) error { return os.Symlink(file+".gone", file) },
+		"link to a pipe": func(file string) error {
+			return errors.Join(syscall.Mkfifo(file+".pipe", 0o600), os.Symlink(file+".pipe", file))
+		},
+	} {
+		file := filepath.Join(t.TempDir(), "state")
+		for i := range 3 {
+			os.Remove(file)
+			os.Remove(file + ".pipe")
+			if err := make(file); err != nil {
+				t.Fatal(err)
+			}
+			err := Replace(file, 0o600, func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err })
+			got, readErr := os.ReadFile(file)
+			if err != nil || readErr != nil || string(got) != "new" {
+				t.Errorf("%s, time %d: %q, %v, %v", name, i+1, got, err, readErr)
+			}
+			if _, err := os.Lstat(file + BadSuffix); err != nil {
+				t.Errorf("%s is not set aside: %v", name, err)
+			}
 		}
 	}
 }

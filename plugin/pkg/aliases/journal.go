@@ -193,7 +193,7 @@ func (j *journal) report(err error) {
 
 // write appends the collected lines.
 func (j *journal) write() error {
-	f, err := os.OpenFile(j.file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := statefile.OpenFile(j.file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package check
 
 import (
 	"errors"
-	"os"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
@@ -11,13 +10,14 @@ import (
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 // checkCorefile checks the Corefile and returns it parsed, nil where that fails. Without a
 // valid gateway.yaml only its form is checked.
 func checkCorefile(o Options, cfg *gateway.Config, r *report) *corefile.File {
-	raw, err := os.ReadFile(o.Corefile)
+	raw, err := statefile.ReadFile(o.Corefile)
 	if err != nil {
 		r.wrong(exit.Corefile, paths.ReadError("Corefile", "corefile", o.Corefile, err))
 		return nil

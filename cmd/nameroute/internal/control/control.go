@@ -17,10 +17,19 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"golang.org/x/net/netutil"
 )
 
 // controlTimeout bounds what a command waits for a running process.
 const controlTimeout = 30 * time.Second
+
+// Bounds on what connects to a control socket. Only root can, but a script that leaks
+// connections must not use up the files of the process.
+const (
+	maxConns    = 64
+	maxHeader   = 8 << 10
+	idleTimeout = 5 * time.Second // until the request has come
+)
 
 // maxAnswer bounds what a command reads of an answer, in bytes.
 const maxAnswer = 16 << 20
@@ -66,6 +75,7 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 	if err := os.Chmod(name, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("protect the control socket: %w", err), l.Close())
 	}
+	l = netutil.LimitListener(l, maxConns)
 	mux := http.NewServeMux()
 	for verb, do := range actions {
 		mux.HandleFunc("POST /"+verb, func(w http.ResponseWriter, r *http.Request) {
@@ -79,12 +89,26 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 		// An error means that the reader has given up.
 		_ = json.NewEncoder(w).Encode(status())
 	})
-	c := &Server{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})}
+	s := &http.Server{Handler: noBody(mux), ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: controlTimeout, MaxHeaderBytes: maxHeader}
+	s.SetKeepAlivesEnabled(false) // a command makes one request
+	c := &Server{s, make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.server.Serve(l) // ends with ErrServerClosed
 	}()
 	return c, nil
+}
+
+// noBody refuses requests with a body, without waiting for it: no verb has one.
+func noBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // of a socket, which has deadlines
+			http.Error(w, "want a request without a body", http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Close lets running requests finish: `down` is answered by the process that ends.

@@ -3,10 +3,13 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 )
@@ -86,5 +89,41 @@ func TestSocket(t *testing.T) {
 	}
 	if err := RemoveSockets(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// Connections that ask nothing, ask slowly or do not read end by themselves, and commands are
+// answered meanwhile.
+func TestSocketIsBounded(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "control.sock")
+	s, err := Serve(name, nil, func() any { return "well" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var idle []net.Conn
+	for i := range maxConns + 10 {
+		c, err := net.Dial("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle = append(idle, c)
+		text := []string{"", "GET /status HTTP/1.1\r\n", "POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", "GET /status HTTP/1.1\r\nHost: x\r\n\r\n"}[i%4]
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := Get(name, "status"); err != nil || strings.TrimSpace(string(text)) != `"well"` {
+		t.Errorf("beside idle connections: %s, %v", text, err)
+	}
+	for _, c := range idle {
+		if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a connection stays open")
+		}
 	}
 }

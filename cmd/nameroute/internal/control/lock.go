@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Lock is held for as long as a part runs. The kernel releases it when the process
@@ -26,7 +27,10 @@ func TakeLock(dir string, p Part) (*Lock, error) {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
 	name := lockName(dir, p)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if _, err := statefile.SetAsideOther(name); err != nil {
+		return nil, fmt.Errorf("open the lock: %w", err)
+	}
+	f, err := statefile.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
@@ -71,7 +75,7 @@ func AwaitLock(ctx context.Context, dir string, p Part, limit time.Duration) (*L
 // AnyRuns reports whether the resolver or the sidecar runs now.
 func AnyRuns(dir string) bool {
 	for _, p := range []Part{DNS, Gateway} {
-		f, err := os.Open(lockName(dir, p))
+		f, err := statefile.Open(lockName(dir, p))
 		if err != nil {
 			continue
 		}
@@ -86,7 +90,7 @@ func AnyRuns(dir string) bool {
 
 // readHolder describes the process that wrote a lock file, or "".
 func readHolder(name string) string {
-	b, err := os.ReadFile(name)
+	b, err := statefile.ReadFile(name)
 	pid := strings.TrimSpace(string(b))
 	if err != nil || pid == "" {
 		return ""
@@ -99,7 +103,7 @@ func readHolder(name string) string {
 
 // CommandLine returns the command line of a process, or "" where there is none to see.
 func CommandLine(pid string) string {
-	b, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+	b, err := statefile.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 	if err != nil {
 		return ""
 	}

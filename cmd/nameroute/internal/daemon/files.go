@@ -72,7 +72,7 @@ func (l loader) readRaw(config, core string) rawFiles {
 }
 
 func readSource(name, what, flag string) source {
-	data, err := os.ReadFile(name)
+	data, err := statefile.ReadFile(name)
 	if err != nil {
 		return source{name: name, err: paths.ReadError(what, flag, name, err)}
 	}
@@ -206,17 +206,11 @@ func (l loader) save(f *files) error {
 // saveFile replaces a file unless it holds that text already. A nil text is one that
 // this process does not use.
 func saveFile(name string, text []byte) error {
-	if have, err := os.ReadFile(name); text == nil || err == nil && bytes.Equal(have, text) {
+	if have, err := statefile.ReadFile(name); text == nil || err == nil && bytes.Equal(have, text) {
 		return nil
 	}
-	var errs []error
-	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		_, err := statefile.SetAside(name) // nothing can be put in its place
-		errs = append(errs, err)
-	}
-	errs = append(errs, statefile.Replace(name, 0o600, func(w io.Writer) error {
+	return statefile.Replace(name, 0o600, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
-	}))
-	return errors.Join(errs...)
+	})
 }

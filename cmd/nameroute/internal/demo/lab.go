@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/test/netlab"
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
@@ -158,7 +159,7 @@ func (d *demo) kill() { d.process.Signal(unix.SIGKILL); d.process.Wait(5 * time.
 
 // file reads one of the box's files.
 func (d *demo) file(name string) string {
-	b, err := os.ReadFile(filepath.Join(d.lab.Box.Dir, name))
+	b, err := statefile.ReadFile(filepath.Join(d.lab.Box.Dir, name))
 	if err != nil {
 		panic(abort{err})
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Root is the directory that is used as /; "" is the machine's own.
@@ -12,7 +14,7 @@ type Root string
 
 // Read returns the text of a file, and false where it cannot be read.
 func (r Root) Read(path string) (string, bool) {
-	text, err := os.ReadFile(string(r) + path)
+	text, err := statefile.ReadFile(string(r) + path)
 	return string(text), err == nil
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Explain adds to a listener's error which program uses the port, and the remedy.
@@ -108,7 +109,7 @@ func Holders(port uint16) []string {
 	procs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well formed
 	for _, p := range procs {
 		if pid := filepath.Base(p); pid != strconv.Itoa(os.Getpid()) && holds(p, inodes) {
-			comm, _ := os.ReadFile(filepath.Join(p, "comm"))
+			comm, _ := statefile.ReadFile(filepath.Join(p, "comm"))
 			names = append(names, fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), pid))
 		}
 	}
@@ -140,7 +141,7 @@ type socket struct {
 
 // readSockets reads one of /proc/net's socket tables.
 func readSockets(file string, each func(socket)) {
-	f, err := os.Open(file)
+	f, err := statefile.Open(file)
 	if err != nil {
 		return // a kernel without that family
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -46,7 +47,7 @@ func StubResolver(t *testing.T) (pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.ReadFile(nc)
+	program, err := statefile.ReadFile(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
