@@ -24,13 +24,14 @@ const (
 func newClient(d dialer, s gateway.Source, proxy func(*http.Request) (*url.URL, error), roots *x509.CertPool) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  proxy,
+			Proxy:                  throughProxy(proxy, d.scopeOf),
 			DialContext:            d.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    tlsTimeout,
 			ResponseHeaderTimeout:  headerTimeout,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 			ForceAttemptHTTP2:      true,
+			DisableKeepAlives:      true, // see visit
 			DisableCompression:     true, // what is stored and resumed is what the server sends
 		},
 		CheckRedirect: func(next *http.Request, before []*http.Request) error {
@@ -40,7 +41,7 @@ func newClient(d dialer, s gateway.Source, proxy func(*http.Request) (*url.URL, 
 }
 
 // checkRedirect limits redirects, refuses those to another scheme or from https to
-// http, and sends the user's headers to no other host than the one they are for.
+// http, and those to a narrower scope when they connect, sends the user's headers to no other host than the one they are for.
 func checkRedirect(next *http.Request, before []*http.Request, secret []gateway.Header) error {
 	from, to := before[len(before)-1].URL, next.URL
 	switch {
@@ -51,6 +52,7 @@ func checkRedirect(next *http.Request, before []*http.Request, secret []gateway.
 	case from.Scheme == "https" && to.Scheme == "http":
 		return fmt.Errorf("redirect from https to %s: anyone on the path could change the list", redactURL(to))
 	}
+	visitOf(next.Context()).redirected()
 	next.Header.Del("Referer") // a URL may hold a token
 	first := before[0].URL
 	if !strings.EqualFold(to.Host, first.Host) || to.Scheme != first.Scheme && to.Scheme != "https" {

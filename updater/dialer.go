@@ -30,6 +30,16 @@ type dialer struct {
 	resolvers   []netip.AddrPort
 	resolverErr error // why there are no resolvers
 	v4, v6      bool  // families that the route has
+	own         []netip.Prefix
+	scope       func(netip.Addr) scope // nil: scopeOf; another in tests
+}
+
+// scopeOf returns the scope of an address.
+func (d dialer) scopeOf(a netip.Addr) scope {
+	if d.scope != nil {
+		return d.scope(a)
+	}
+	return scopeOf(a, d.own)
 }
 
 // newDialer returns the dialer for a source, as its route is now.
@@ -38,7 +48,11 @@ func newDialer(providers *provider.Store, cfg *gateway.Config, s gateway.Source)
 	if !ok {
 		return dialer{}, fmt.Errorf("unknown route %s", s.Via)
 	}
-	d := dialer{route: r.Name, mark: r.Mark, resolvers: s.Resolvers, v4: true, v6: true}
+	own, err := ownNetworks()
+	if err != nil {
+		return dialer{}, err
+	}
+	d := dialer{route: r.Name, mark: r.Mark, resolvers: s.Resolvers, v4: true, v6: true, own: own}
 	if r.Name == gateway.WAN {
 		// The WAN's table is not read: before the sidecar has run there is none, and the
 		// kernel takes the WAN all the same.
@@ -92,6 +106,12 @@ func (d dialer) DialContext(ctx context.Context, network, hostPort string) (net.
 		if !d.reaches(a) {
 			errs = append(errs, fmt.Errorf("%s: route %s has no IPv%d now", a, d.route, gateway.FamilyOf(a)))
 			continue
+		}
+		if v := visitOf(ctx); !v.isProxied() {
+			if err := v.check(host, d.scopeOf(a)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 		}
 		conn, err := marked.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
 		if err == nil {

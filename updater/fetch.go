@@ -68,7 +68,7 @@ func (f *fetch) get(ctx context.Context, resume *part) (received, error) {
 	if err != nil {
 		return received{}, err
 	}
-	resp, err := f.client.Do(req)
+	resp, err := f.client.Do(req.WithContext(withVisit(ctx)))
 	if err != nil {
 		return received{}, stripURL(err)
 	}
@@ -166,7 +166,7 @@ func (f *fetch) getSmall(ctx context.Context, url string, limit int64) ([]byte, 
 			req.Header.Set(h.Name, h.Value)
 		}
 	}
-	resp, err := f.client.Do(req)
+	resp, err := f.client.Do(req.WithContext(withVisit(ctx)))
 	if err != nil {
 		return nil, stripURL(err)
 	}

@@ -70,7 +70,7 @@ func (s store) lock(ctx context.Context) (unlock func(), err error) {
 			return nil, err
 		}
 	}
-	if _, err := statefile.SetAsideOther(s.private("lock")); err != nil {
+	if _, err := statefile.Displace(s.private("lock")); err != nil {
 		return nil, err
 	}
 	f, err := statefile.OpenFile(s.private("lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -80,7 +80,7 @@ func (s store) lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, errors.Join(s.removeTemporary(), s.setAsideOthers())
+			return func() { f.Close() }, errors.Join(s.removeTemporary(), s.displaceOthers())
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
@@ -110,8 +110,8 @@ func (s store) removeTemporary() error {
 	return errors.Join(errs...)
 }
 
-// setAsideOthers sets aside the pipes, directories and the like that have the names of files.
-func (s store) setAsideOthers() error {
+// displaceOthers sets aside the pipes, directories and the like that have the names of files.
+func (s store) displaceOthers() error {
 	var errs []error
 	for _, dir := range []string{s.dir, s.private(""), s.private("new")} {
 		entries, err := os.ReadDir(dir)
@@ -121,7 +121,7 @@ func (s store) setAsideOthers() error {
 			if file == s.private("") || file == s.private("new") || strings.Contains(e.Name(), statefile.BadSuffix) {
 				continue
 			}
-			_, err := statefile.SetAsideOther(file)
+			_, err := statefile.Displace(file)
 			errs = append(errs, err)
 		}
 	}

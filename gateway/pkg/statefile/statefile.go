@@ -85,19 +85,19 @@ func SetAside(file string) (renamed string, err error) {
 		if err == nil {
 			return renamed, nil
 		}
-		if info, statErr := os.Lstat(renamed); n > maxAside || errors.Is(err, fs.ErrNotExist) || statErr != nil || !info.IsDir() {
+		if info, statErr := os.Lstat(renamed); n > maxBad || errors.Is(err, fs.ErrNotExist) || statErr != nil || !info.IsDir() {
 			return "", fmt.Errorf("set aside as %s: %w", renamed, err)
 		}
 		renamed = fmt.Sprintf("%s%s.%d", file, BadSuffix, n)
 	}
 }
 
-const maxAside = 9 // of one name, where directories are in the way
+const maxBad = 9 // of one name, where directories are in the way
 
-// SetAsideOther sets aside what has the name of a file and is none: a directory, a pipe, a
+// Displace sets aside what has the name of a file and is none: a directory, a pipe, a
 // socket, a device, a link to one of them or to nothing. It returns "" where nothing was in
 // the way.
-func SetAsideOther(file string) (renamed string, err error) {
+func Displace(file string) (renamed string, err error) {
 	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 		return "", nil
 	}
@@ -121,7 +121,7 @@ func Replace(file string, perm fs.FileMode, write func(io.Writer) error) error {
 	if err := write(f); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	if _, err := SetAsideOther(file); err != nil {
+	if _, err := Displace(file); err != nil {
 		return err
 	}
 	return f.CloseAtomicallyReplace()

@@ -89,7 +89,7 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 		// An error means that the reader has given up.
 		_ = json.NewEncoder(w).Encode(status())
 	})
-	s := &http.Server{Handler: noBody(mux), ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: controlTimeout, MaxHeaderBytes: maxHeader}
+	s := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: controlTimeout, MaxHeaderBytes: maxHeader}
 	s.SetKeepAlivesEnabled(false) // a command makes one request
 	c := &Server{s, make(chan struct{})}
 	go func() {
@@ -99,8 +99,8 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 	return c, nil
 }
 
-// noBody refuses requests with a body, without waiting for it: no verb has one.
-func noBody(next http.Handler) http.Handler {
+// withoutBody refuses requests with a body, without waiting for it: no verb has one.
+func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // of a socket, which has deadlines

@@ -27,7 +27,7 @@ func TakeLock(dir string, p Part) (*Lock, error) {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
 	name := lockName(dir, p)
-	if _, err := statefile.SetAsideOther(name); err != nil {
+	if _, err := statefile.Displace(name); err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
 	f, err := statefile.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
