@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // Guarantee 3: a flow keeps its route.
@@ -32,6 +34,62 @@ func TestFlowOutlivesItsElement(t *testing.T) {
 		t.Logf("%s: longest gap over TCP %v, over UDP %v", name, tcp, udp)
 	}
 	g.wantNoneClear(addrs...)
+}
+
+// Guarantee 3: a flow keeps its route.
+// An element stays while a flow of its route uses it, so that a flow finds its way again
+// when conntrack forgets it long after its answer: because it is flushed, or because the
+// flow was idle. What no flow uses lapses.
+func TestFlowOutlivesItsConntrackEntry(t *testing.T) {
+	t.Parallel()
+	const floor = 4 * time.Second
+	g := newGate(t, netlab.Setup{Gateway: fmt.Sprintf("lifetime: {floor: %s, grace: 1s, ceiling: 1h}", floor)})
+	for _, name := range []string{"www.listed.example", "idle.listed.example", "unused.listed.example"} {
+		g.World.TTL(name, 1)
+	}
+	addrs, idle, unused := g.resolve("www.listed.example"), g.resolve("idle.listed.example"), g.resolve("unused.listed.example")
+	g.Reset()
+	var idlers []net.Conn
+	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+		g.flows(from, netlab.ViaVPN, addrs...)
+		for _, a := range idle {
+			for _, proto := range []string{"udp", "tcp"} {
+				c, err := from.Dial(proto, netip.AddrPortFrom(a, netlab.EchoPort).String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if _, err := c.Write([]byte("1")); err != nil {
+					t.Fatal(err)
+				}
+				idlers = append(idlers, c)
+			}
+		}
+	}
+	netlab.Eventually(t, 30*time.Second, func() error {
+		for _, a := range unused {
+			if _, err := g.element(a); err == nil {
+				return fmt.Errorf("%s is in its set, and nobody uses it", a)
+			}
+		}
+		return nil
+	})
+	for began := time.Now(); time.Since(began) < 2*floor; time.Sleep(200 * time.Millisecond) {
+		g.wantElements(true, append(addrs, idle...)...)
+	}
+	for range 3 {
+		g.conntrack(func(send func([]byte)) { send(conntrackMessage(2, 0, nil)) }) // all, as conntrack -F
+		for _, c := range idlers {
+			_, _ = c.Write([]byte("2")) // the far end may have ended it: what counts is the way that it takes
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	g.wantNoneClear(append(addrs, idle...)...)
+	for _, a := range append(addrs, idle...) {
+		if n := len(g.Tunnel.Inside(wire.To(a))); n == 0 {
+			t.Errorf("no packet to %s in the tunnel", a)
+		}
+	}
 }
 
 func TestFlowOutlivesALinkFlap(t *testing.T) {

@@ -175,7 +175,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.lists.Watch(ctx, func() { c.reportLists(); c.Kick(); c.RequestPrune() }) })
 	tasks.Go(func() { c.watch(ctx) })
 	// What follows works on requirements.
-	for _, task := range []func(context.Context){c.follow, c.store.run, c.evict.run, c.pruneLoop} {
+	for _, task := range []func(context.Context){c.follow, c.store.run, c.evict.run, c.pruneLoop, c.prolongLoop} {
 		tasks.Go(func() {
 			select {
 			case <-c.ready:

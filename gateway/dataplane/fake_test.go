@@ -192,7 +192,28 @@ func (f *fake) Ensure(_ context.Context, pair *nft.SetPair, name string, addrs [
 }
 
 func (f *fake) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) { return 0, nil }
-func (f *fake) Learned(nft.SetRef) []nft.Element                                   { return nil }
+func (f *fake) Ending(_ nft.SetPair, within, _ time.Duration) map[netip.Addr]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ending := map[netip.Addr]bool{}
+	for a, end := range f.elements {
+		if time.Until(end) < within {
+			ending[a] = true
+		}
+	}
+	return ending
+}
+
+func (f *fake) Prolong(_ context.Context, _ nft.SetPair, addrs []netip.Addr, want time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range addrs {
+		f.elements[a] = time.Now().Add(want)
+	}
+	return nil
+}
+
+func (f *fake) Learned(nft.SetRef) []nft.Element { return nil }
 func (f *fake) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
 	return nil
 }

@@ -82,6 +82,8 @@ type elements interface {
 	Ensured(pair *nft.SetPair, name string, addrs []netip.Addr, need time.Duration) bool
 	Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error
 	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
+	Ending(pair nft.SetPair, within, most time.Duration) map[netip.Addr]bool
+	Prolong(ctx context.Context, pair nft.SetPair, addrs []netip.Addr, want time.Duration) error
 	Learned(nft.SetRef) []nft.Element
 	Load(ctx context.Context, file string, routes map[string]nft.SetPair, most time.Duration) error
 	Save(file string, routes map[string]nft.SetPair, names bool) error
@@ -113,6 +115,12 @@ func (n noKernel) Ensure(context.Context, *nft.SetPair, string, []netip.Addr, ti
 }
 func (n noKernel) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) {
 	return 0, n.err
+}
+func (n noKernel) Ending(nft.SetPair, time.Duration, time.Duration) map[netip.Addr]bool {
+	return nil
+}
+func (n noKernel) Prolong(context.Context, nft.SetPair, []netip.Addr, time.Duration) error {
+	return n.err
 }
 func (n noKernel) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
 	return n.err

@@ -34,7 +34,7 @@ func (s *Store) run() {
 			s.drifted("seen before")
 		case <-sweep.C:
 			for _, set := range *s.sets.Load() {
-				set.sweep(s.clock.now())
+				set.sweep(s.clock.now() - int64(s.lapsedFor()))
 			}
 		case <-s.closing:
 			s.stop()

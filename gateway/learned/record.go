@@ -19,6 +19,7 @@ const (
 // record is what is known of one address in a set. It is immutable.
 type record struct {
 	end      int64 // when the element expires, in the clock's nanoseconds; or forever
+	asked    int64 // when it would, but for Prolong
 	unknown  bool  // it has, or had, names that are not in names: it stays until it lapses
 	names    []nameRef
 	namesEnd int64 // the latest end of a name
@@ -51,7 +52,7 @@ func (r record) withName(n nameRef, now int64) record {
 		r.unknown = true // all its names have lapsed, and it is still in the set
 	}
 	if r.unknown || n.name == "" {
-		return record{end: r.end, unknown: true}
+		return record{end: r.end, asked: r.asked, unknown: true}
 	}
 	names := make([]nameRef, 0, len(r.names)+1)
 	for _, old := range r.names {
@@ -63,9 +64,9 @@ func (r record) withName(n nameRef, now int64) record {
 		}
 	}
 	if names = append(names, n); len(names) > maxNames {
-		return record{end: r.end, unknown: true}
+		return record{end: r.end, asked: r.asked, unknown: true}
 	}
-	return record{end: r.end, names: names, namesEnd: max(r.namesEnd, n.end)}
+	return record{end: r.end, asked: r.asked, names: names, namesEnd: max(r.namesEnd, n.end)}
 }
 
 // unlisted reports whether all names of an address are known, and none of them is listed.
@@ -97,7 +98,7 @@ func (s *set) put(a netip.Addr, end int64, name nameRef, now int64) {
 		if !ok || r.end <= now {
 			r = record{unknown: s.records.Size() >= s.maxNamed}
 		}
-		r.end = max(r.end, end)
+		r.end, r.asked = max(r.end, end), max(r.asked, end)
 		return r.withName(name, now), xsync.UpdateOp
 	})
 }

@@ -72,12 +72,12 @@ func (s *Store) restoreSaved(ref nft.SetRef, one saved) {
 	}
 	now := s.clock.now()
 	end := now + int64(one.left)
-	r := record{end: end, unknown: len(one.names) == 0}
+	r := record{end: end, asked: end, unknown: len(one.names) == 0}
 	for _, name := range one.names {
 		r = r.withName(nameRef{s.id(name), name, end}, now)
 	}
 	if set.records.Size() >= set.maxNamed {
-		r = record{end: end, unknown: true}
+		r = record{end: end, asked: end, unknown: true}
 	}
 	set.records.LoadOrStore(one.addr, r)
 }

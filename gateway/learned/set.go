@@ -59,9 +59,9 @@ func (s *set) trust(losses uint64) {
 	}
 }
 
-// sweep drops the records of what the kernel has dropped.
-func (s *set) sweep(now int64) {
-	s.records.DeleteMatching(func(_ netip.Addr, r record) (del, stop bool) { return r.end <= now, false })
+// sweep drops the records of what the kernel dropped before a time.
+func (s *set) sweep(before int64) {
+	s.records.DeleteMatching(func(_ netip.Addr, r record) (del, stop bool) { return r.end <= before, false })
 }
 
 // note records an element that the kernel reported: dumped, or added by another program.
@@ -75,7 +75,7 @@ func (s *set) note(e nft.Element, now int64) {
 		if !ok || r.end <= now {
 			r = record{unknown: true}
 		}
-		r.end = end
+		r.end, r.asked = end, max(r.asked, end)
 		return r, xsync.UpdateOp
 	})
 }

@@ -36,7 +36,8 @@ type Options struct {
 	// Timeout bounds how long Ensure waits; 0 is 2 s. The kernel acknowledges within
 	// microseconds, and a client gives a resolver 5 s.
 	Timeout time.Duration
-	// SweepInterval is how often expired records are dropped; 0 is a minute.
+	// SweepInterval is how often records are dropped that expired twice as long ago; 0 is a
+	// minute.
 	SweepInterval time.Duration
 }
 
