@@ -228,7 +228,7 @@ func TestWireAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Route{to: f}
-	w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: r, state: f.State()}
+	w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: r, state: f.State()}
 	if _, err := w.Write(b); err != nil || len(f.learned) != 1 {
 		t.Errorf("learned %v, %v", f.learned, err)
 	}
@@ -251,7 +251,7 @@ func FuzzAdmit(f *testing.F) {
 			return
 		}
 		l := &fake{v6: v6}
-		w := &writer{ResponseWriter: &test.ResponseWriter{}, ctx: context.Background(), route: &Route{to: l, nat64: wellKnownNAT64}, state: l.State()}
+		w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: &Route{to: l, nat64: wellKnownNAT64}, state: l.State()}
 		out := w.admit(m)
 		addrs, _ := addresses(out, wellKnownNAT64, nil)
 		for _, a := range addrs {
@@ -268,9 +268,20 @@ func FuzzAdmit(f *testing.F) {
 // A route that is down is not an answer that the cache may keep, so the handlers
 // below leave the writing to us; the client still hears why.
 func TestFailureFromBelow(t *testing.T) {
-	r := &Route{to: &fake{v6: true}, Next: plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) {
-		return dns.RcodeServerFailure, errors.New("route vpn is down")
-	})}
+	down := errors.New("route vpn is down")
+	for _, below := range []plugin.HandlerFunc{
+		func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return dns.RcodeServerFailure, down },
+		func(ctx context.Context, _ dns.ResponseWriter, _ *dns.Msg) (int, error) {
+			query.SetReason(ctx, down)
+			return dns.RcodeServerFailure, nil
+		},
+	} {
+		testFailureFromBelow(t, &Route{to: &fake{v6: true}, Next: below})
+	}
+}
+
+func testFailureFromBelow(t *testing.T, r *Route) {
+	t.Helper()
 	rec := dnstest.NewRecorder(&test.ResponseWriter{})
 	q := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 	q.SetEdns0(1232, false)

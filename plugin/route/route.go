@@ -54,13 +54,20 @@ func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg
 	if !state.V6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
 		ctx = query.ContextWithoutIPv6(ctx)
 	}
-	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, ctx, &writer{ResponseWriter: w, ctx: ctx, route: r, state: state}, req)
-	if rcode == dns.RcodeServerFailure && err != nil && req.IsEdns0() != nil {
-		// Nothing was written. A failure that the handlers below leave to us, like a
-		// route that is down, is one that the cache must not keep.
-		return dns.RcodeSuccess, errors.Join(err, w.WriteMsg(reply.Failure(req, dns.ExtendedErrorCodeNetworkError, err.Error())))
+	rw := &writer{ResponseWriter: w, reason: query.Reason{Context: ctx}, route: r, state: state}
+	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, &rw.reason, rw, req)
+	if rcode != dns.RcodeServerFailure {
+		return rcode, err
 	}
-	return rcode, err
+	// Nothing was written. A reason that the handlers below leave to us is of a failure that
+	// the cache must not keep, like that of a route that is down.
+	if err == nil {
+		err = rw.reason.Why()
+	}
+	if err == nil || req.IsEdns0() == nil {
+		return rcode, err
+	}
+	return dns.RcodeSuccess, errors.Join(err, w.WriteMsg(reply.Failure(req, dns.ExtendedErrorCodeNetworkError, err.Error())))
 }
 
 // addNAT64 adds the prefix of the block's dns64. RFC 6052 section 2.2 also knows
@@ -78,10 +85,10 @@ func (r *Route) addNAT64(n *net.IPNet) error {
 // writer sees the block's answers before the client does.
 type writer struct {
 	dns.ResponseWriter
-	ctx   context.Context
-	route *Route
-	state *dataplane.State // when the query came
-	buf   [16]netip.Addr   // enough for nearly all answers, without a further allocation
+	reason query.Reason // the query's context
+	route  *Route
+	state  *dataplane.State // when the query came
+	buf    [16]netip.Addr   // enough for nearly all answers, without a further allocation
 }
 
 // WriteMsg passes an answer on once the kernel has its addresses. Guarantee 1.
@@ -125,11 +132,11 @@ func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	if len(m.Question) > 0 {
 		a.Name = m.Question[0].Name
 	}
-	routed, err := r.to.Admit(w.ctx, a, w.limit)
+	routed, err := r.to.Admit(&w.reason, a, w.limit)
 	if routed == 0 {
 		return m
 	}
-	r.count(w.ctx, routed, err)
+	r.count(&w.reason, routed, err)
 	if err == nil {
 		return m
 	}

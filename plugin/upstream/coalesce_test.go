@@ -66,7 +66,6 @@ func TestNotCoalesced(t *testing.T) {
 		func(m *dns.Msg) { m.SetEdns0(1232, true) },
 		func(m *dns.Msg) { m.CheckingDisabled = true },
 		func(m *dns.Msg) { m.AuthenticatedData = true },
-		func(m *dns.Msg) { m.RecursionDesired = false },
 		func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT },
 		func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
 		func(m *dns.Msg) { m.Question[0].Name = "other.example.org." },

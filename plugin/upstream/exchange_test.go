@@ -56,7 +56,7 @@ func TestQueryAndAnswer(t *testing.T) {
 		if up.Question[0] != r.Question[0] {
 			t.Errorf("asked %v, want %v", up.Question[0], r.Question[0])
 		}
-		if up.RecursionDesired != r.RecursionDesired || up.CheckingDisabled != r.CheckingDisabled || up.AuthenticatedData != r.AuthenticatedData {
+		if !up.RecursionDesired || up.CheckingDisabled != r.CheckingDisabled || up.AuthenticatedData != r.AuthenticatedData {
 			t.Errorf("flags upstream:\n%v", up)
 		}
 		o := up.IsEdns0()

@@ -75,7 +75,7 @@ func (r *resolver) probe(inUse func() bool) {
 }
 
 func (r *resolver) probeOnce() {
-	q := query{Question: dns.Question{Name: r.opts.probe, Qtype: dns.TypeNS, Qclass: dns.ClassINET}, rd: true}
+	q := query{Question: dns.Question{Name: r.opts.probe, Qtype: dns.TypeNS, Qclass: dns.ClassINET}}
 	if _, err := r.exchange(r.ctx, time.Now().Add(r.opts.timeout), q); err != nil {
 		r.metrics.healthcheckFailures.Inc()
 		log.Debugf("probe of resolver %s via route %s: %v", r.name, r.route, err)

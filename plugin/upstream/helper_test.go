@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -79,7 +80,11 @@ func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
 // none was.
 func (l *lab) client(ctx context.Context, m *dns.Msg) (*dns.Msg, int, error) {
 	rec := dnstest.NewRecorder(&test.ResponseWriter{})
-	code, err := l.ServeDNS(ctx, rec, m)
+	reason := &sharedquery.Reason{Context: ctx}
+	code, err := l.ServeDNS(reason, rec, m)
+	if err == nil {
+		err = reason.Why()
+	}
 	return rec.Msg, code, err
 }
 

@@ -20,7 +20,7 @@ import (
 // Defaults; those that forward has too are forward's.
 const (
 	defaultTimeout  = 2 * time.Second
-	defaultBudget   = 5 * time.Second
+	defaultBudget   = 4500 * time.Millisecond // glibc, musl and Go give up after 5 s
 	defaultExpire   = 10 * time.Second
 	defaultInterval = 500 * time.Millisecond
 	defaultMaxFails = 2
@@ -98,7 +98,7 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 	case "timeout":
 		o.timeout, err = duration(args, "timeout 2s")
 	case "budget":
-		o.budget, err = duration(args, "budget 5s")
+		o.budget, err = duration(args, "budget 4.5s")
 	case "expire":
 		o.expire, err = duration(args, "expire 10s")
 	case "policy":

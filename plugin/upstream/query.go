@@ -19,15 +19,17 @@ const (
 
 // query is the part of a client's query that is forwarded. The client's EDNS options are
 // not: a cookie is between two neighbours (RFC 7873, section 1), and an answer for one
-// client's subnet (RFC 7871) would be cached for all clients.
+// client's subnet (RFC 7871) would be cached for all clients. Nor is RD: it is always set,
+// because a cache does not tell answers by it, and what a resolver gives without recursion,
+// a referral or an error, would be everybody's answer.
 type query struct {
 	dns.Question
-	rd, ad, cd, do bool
+	ad, cd, do bool
 }
 
 // queryOf returns the query of a client's message with one entry in its question section.
 func queryOf(m *dns.Msg) query {
-	q := query{Question: m.Question[0], rd: m.RecursionDesired, ad: m.AuthenticatedData, cd: m.CheckingDisabled}
+	q := query{Question: m.Question[0], ad: m.AuthenticatedData, cd: m.CheckingDisabled}
 	if opt := m.IsEdns0(); opt != nil {
 		q.do = opt.Do()
 	}
@@ -51,9 +53,7 @@ func (q packedQuery) setID(id uint16) { binary.BigEndian.PutUint16(q.framed[2:],
 func (q query) pack(edns, padded bool) (packedQuery, error) {
 	n := 2 + headerLen + len(q.Name) + 2 + 4 // a name with escapes is longer than its packed form
 	b := make([]byte, n, n+2*padBlock)
-	if q.rd {
-		b[2+2] |= 1 << 0
-	}
+	b[2+2] = 1 << 0 // RD
 	if q.ad {
 		b[2+3] |= 1 << 5
 	}

@@ -19,10 +19,15 @@ type answer struct {
 	fallback bool   // it was queried via the WAN, because the route is down
 }
 
-// downError says that the route is down and nothing was sent.
+// downError says that the route is down.
 type downError struct{ route string }
 
 func (e downError) Error() string { return fmt.Sprintf("route %s is down", e.route) }
+
+// unsentError is why nothing was sent.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
 
 func noResolversHint(route string, fallback bool) string {
 	if fallback || route == "wan" {
@@ -46,10 +51,10 @@ func (u *Upstream) resolve(ctx context.Context, end time.Time, q query) (*answer
 			t, order, i = now, u.order(now), 0
 		}
 		if t.down {
-			return nil, downError{u.opts.route}
+			return nil, unsentError{downError{u.opts.route}}
 		}
 		if len(order) == 0 {
-			return nil, fmt.Errorf("route %s has no resolvers: %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))
+			return nil, unsentError{fmt.Errorf("route %s has no resolvers: %s", u.opts.route, noResolversHint(u.opts.route, t.fallback))}
 		}
 		if i >= len(order) && lastResort != nil {
 			return lastResort, nil // all were asked, and at least one answered

@@ -24,7 +24,7 @@ func at(tr transport, addr, name string) address {
 
 func TestParse(t *testing.T) {
 	defaults := options{
-		route: "vpn", policy: sequential, timeout: 2 * time.Second, budget: 5 * time.Second, expire: 10 * time.Second,
+		route: "vpn", policy: sequential, timeout: 2 * time.Second, budget: 4500 * time.Millisecond, expire: 10 * time.Second,
 		interval: 500 * time.Millisecond, probe: ".", maxFails: 2,
 	}
 	for _, tc := range []struct {
@@ -124,7 +124,7 @@ func TestParseErrors(t *testing.T) {
 		{block("timeout"), 2, "timeout: want timeout 2s"},
 		{block("timeout 2"), 2, `timeout: "2" is not a positive duration: want timeout 2s`},
 		{block("timeout -2s"), 2, `timeout: "-2s" is not a positive duration: want timeout 2s`},
-		{block("budget 0s"), 2, `budget: "0s" is not a positive duration: want budget 5s`},
+		{block("budget 0s"), 2, `budget: "0s" is not a positive duration: want budget 4.5s`},
 		{block("budget 1s"), 1, "timeout: 2s is more than the budget of 1s for the whole query: want a longer budget or a shorter timeout"},
 		{block("budget 1h"), 1, "budget: 1h0m0s is longer than clients wait: want at most 1m0s"},
 		{block("expire soon"), 2, `expire: "soon" is not a positive duration: want expire 10s`},

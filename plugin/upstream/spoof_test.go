@@ -157,7 +157,7 @@ func TestGarbageOverTCPIsNoAnswer(t *testing.T) {
 
 // FuzzMatch: only a reply to our own query is accepted.
 func FuzzMatch(f *testing.F) {
-	q := query{Question: dns.Question{Name: "Victim.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}, rd: true}
+	q := query{Question: dns.Question{Name: "Victim.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}
 	packed, err := q.pack(true, false)
 	if err != nil {
 		f.Fatal(err)
@@ -249,7 +249,7 @@ func FuzzDeliver(f *testing.F) {
 func TestPack(t *testing.T) {
 	for _, name := range []string{".", "example.org.", "MiXed.example.org.", `a\.b.example.org.`, `\000\255.example.org.`, strings.Repeat("a.", 127)} {
 		for _, padded := range []bool{false, true} {
-			q := query{Question: dns.Question{Name: name, Qtype: dns.TypeHTTPS, Qclass: dns.ClassINET}, rd: true, cd: true, do: true}
+			q := query{Question: dns.Question{Name: name, Qtype: dns.TypeHTTPS, Qclass: dns.ClassINET}, cd: true, do: true}
 			p, err := q.pack(true, padded)
 			if err != nil {
 				t.Fatal(name, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
 )
@@ -30,6 +31,7 @@ type Upstream struct {
 	asking  atomic.Int64  // queries in flight, for max_concurrent
 	ready   atomic.Bool
 	group   group[askKey, *answer]
+	unsent  logonce.Every
 	current atomic.Pointer[targets]
 
 	mu     sync.Mutex // held while current is changed
@@ -39,14 +41,14 @@ type Upstream struct {
 // askKey holds all that makes two queries identical. A client's EDNS options are not
 // forwarded, so they do not distinguish queries.
 type askKey struct {
-	name           string // in lower case: the reply holds for every case
-	qtype, qclass  uint16
-	rd, ad, cd, do bool
-	round          uint64 // of the targets: no query waits for an exchange via a route state that has ended
+	name          string // in lower case: the reply holds for every case
+	qtype, qclass uint16
+	ad, cd, do    bool
+	round         uint64 // of the targets: no query waits for an exchange via a route state that has ended
 }
 
 func newUpstream(o options, status func() *Status) *Upstream {
-	return &Upstream{opts: o, status: status, metrics: newRouteMetrics(o.route)}
+	return &Upstream{opts: o, status: status, metrics: newRouteMetrics(o.route), unsent: logonce.Every{Interval: time.Minute}}
 }
 
 // Name implements plugin.Handler.
@@ -108,7 +110,7 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 // forward resolves the query, or waits for the answer to an identical one in flight.
 func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := queryOf(r)
-	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.rd, q.ad, q.cd, q.do, u.targets().round}
+	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.ad, q.cd, q.do, u.targets().round}
 	a, joined, shared, err := u.group.do(ctx, k, func(ctx context.Context) (*answer, error) {
 		return u.resolve(ctx, time.Now().Add(u.opts.budget), q)
 	})
@@ -116,7 +118,7 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		u.metrics.coalesced.Inc()
 	}
 	if err != nil {
-		return u.fail(w, r, err)
+		return u.fail(ctx, w, r, err)
 	}
 	metadata.SetValueFunc(ctx, "upstream/route", func() string { return u.opts.route })
 	metadata.SetValueFunc(ctx, "upstream/to", func() string { return a.to })
@@ -131,17 +133,27 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	return dns.RcodeSuccess, w.WriteMsg(toClient(m, r))
 }
 
-// fail answers SERVFAIL, with the reason for a client that speaks EDNS (RFC 8914,
-// section 4.24), and returns the error for the errors plugin. A route that is down is
-// left to the handlers above: an answer written here would stay in the cache for
-// seconds after the route is up again.
-func (u *Upstream) fail(w dns.ResponseWriter, r *dns.Msg, err error) (int, error) {
-	var down downError
-	if errors.As(err, &down) {
+// fail answers SERVFAIL and returns the error for the errors plugin. A client that speaks
+// EDNS gets the reason (RFC 8914, section 4.24) from the handler above the cache, which would
+// remove it, and from us where there is none.
+//
+// Caches keep the failure for seconds, so that resolvers that do not answer are not asked
+// the same again at once: RFC 9520, section 3.2. A query that was not sent is no such failure,
+// and is to be sent as soon as the route is up again, so it is answered without an error.
+func (u *Upstream) fail(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, err error) (int, error) {
+	if errors.As(err, new(downError)) {
 		u.metrics.refusals.Inc()
-		return dns.RcodeServerFailure, err
 	}
-	if r.IsEdns0() == nil {
+	told := sharedquery.SetReason(ctx, err)
+	if errors.As(err, new(unsentError)) {
+		if !told {
+			if ok, more := u.unsent.Allow(""); ok {
+				log.Errorf("query failed: %v (%d more since the last line)", err, more)
+			}
+		}
+		return dns.RcodeServerFailure, nil
+	}
+	if told || r.IsEdns0() == nil {
 		return dns.RcodeServerFailure, err
 	}
 	if werr := w.WriteMsg(sharedreply.Failure(r, dns.ExtendedErrorCodeNetworkError, err.Error())); werr != nil {
