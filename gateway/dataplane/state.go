@@ -29,10 +29,10 @@ type State struct {
 }
 
 // fallsBack reports whether new flows of a route take the WAN now.
-func (c *Controller) fallsBack(route string) bool {
-	st := c.state(route).Load()
-	return st.Down && st.Route.OnDown == gateway.FallBack
-}
+func (c *Controller) fallsBack(route string) bool { return c.state(route).Load().FallsBack() }
+
+// FallsBack reports whether new flows of the route take the WAN, because it is down.
+func (st *State) FallsBack() bool { return st.Down && st.Route.OnDown == gateway.FallBack }
 
 // publish stores what is known of a route for the queries. The WAN is never down: a
 // resolver on a connected network needs no default, and before the sidecar has run for

@@ -40,6 +40,7 @@ type Route struct {
 	answerOnError bool
 	counters      query.PerServer[*counters]
 	errors        logonce.Every
+	labels        labels
 }
 
 // Name implements plugin.Handler.
@@ -51,6 +52,7 @@ func (r *Route) Ready() bool { return true }
 // ServeDNS implements plugin.Handler.
 func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) (int, error) {
 	state := r.to.State()
+	r.labels.publish(ctx, state.FallsBack())
 	if !state.V6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
 		ctx = query.ContextWithoutIPv6(ctx)
 	}

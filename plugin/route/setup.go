@@ -30,7 +30,7 @@ func setup(c *caddy.Controller) error {
 	if d.sets == nil && d.route == gateway.WAN {
 		return plugin.Error(name, d.at.Errorf("%w", errWAN))
 	}
-	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}}
+	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}, labels: labelsOf(d.route)}
 	if !d.unlimited {
 		r.limit = newLimit(d.perMinute, d.atOnce)
 	}
