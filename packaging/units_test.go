@@ -75,9 +75,9 @@ func TestSystemdUnderstandsUnits(t *testing.T) {
 func TestExposure(t *testing.T) {
 	tool, dir := analyze(t)
 	for _, name := range services {
-		out, err := exec.Command(tool, "security", "--offline=true", "--threshold=25", "--no-pager", filepath.Join(dir, name+".service")).CombinedOutput()
+		out, err := exec.Command(tool, "security", "--offline=true", "--threshold=20", "--no-pager", filepath.Join(dir, name+".service")).CombinedOutput()
 		if err != nil {
-			t.Errorf("%s: exposure above 2.5: %v\n%s", name, err, out)
+			t.Errorf("%s: exposure above 2.0: %v\n%s", name, err, out)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestHardeningIsShared(t *testing.T) {
 		return after
 	}
 	want := shared(services[0])
-	if !strings.Contains(want, "ProtectSystem=strict\n") || !strings.Contains(want, "SystemCallFilter=~@privileged\n") {
+	if !strings.Contains(want, "ProtectSystem=strict\n") || !strings.Contains(want, "SystemCallFilter=~@privileged @resources\n") {
 		t.Errorf("the shared part is not what it was:\n%s", want)
 	}
 	for _, name := range services[1:] {

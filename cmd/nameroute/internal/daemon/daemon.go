@@ -76,6 +76,7 @@ func newProcess(o Options) *process {
 // again.
 func Run(ctx context.Context, o Options) (err error) {
 	addThreads()
+	limitMemory()
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
