@@ -31,11 +31,24 @@ const levelFatal = slog.Level(12)
 // SetFormat chooses the shape of all lines of the process, text or json.
 func SetFormat(format string) error { return setFormat(format, os.Stderr) }
 
+// wantsTimes reports whether lines of text need the time: on a terminal and in a file.
+// What reads a pipe or a socket, journald, syslog or a container's log, has its own.
+func wantsTimes(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeCharDevice != 0)
+}
+
 func setFormat(format string, w io.Writer) error {
 	var h slog.Handler
 	switch format {
 	case "text":
-		h = newTextHandler(w)
+		text := newTextHandler(w)
+		text.times = wantsTimes(w)
+		h = text
 	case "json":
 		h = newJSONHandler(w)
 	default:
@@ -46,7 +59,7 @@ func setFormat(format string, w io.Writer) error {
 		return err
 	}
 	slog.SetDefault(slog.New(h))
-	log.SetFlags(0) // journald adds the time
+	log.SetFlags(0) // the time is the handler's
 	log.SetOutput(lineWriter{h})
 	return nil
 }

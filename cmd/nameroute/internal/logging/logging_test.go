@@ -108,3 +108,40 @@ func TestUnknownFormat(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Run by hand, with the log on a terminal or in a file, each line has its time.
+func TestTimes(t *testing.T) {
+	f, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := setFormat("text", f); err != nil {
+		t.Fatal(err)
+	}
+	defer setFormat("text", os.Stderr)
+	everyLibrary()
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) != 12 {
+		t.Errorf("%d lines, want 12", len(lines))
+	}
+	for _, line := range lines {
+		at, err := time.ParseInLocation("2006-01-02 15:04:05.000", line[:min(len(line), 23)], time.Local)
+		if err != nil || time.Since(at).Abs() > time.Minute || !strings.HasPrefix(line[23:], " [") {
+			t.Errorf("no time: %s", line)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if wantsTimes(w) {
+		t.Error("what reads a pipe adds the time itself")
+	}
+}

@@ -10,9 +10,10 @@ import (
 )
 
 // textHandler writes records as CoreDNS writes its own lines: [LEVEL] part: message
-// key=value.
+// key=value, after the time where nothing else adds it.
 type textHandler struct {
 	mu    *sync.Mutex
+	times bool
 	w     io.Writer
 	part  string
 	attrs string // formatted, each with a space before it
@@ -38,7 +39,11 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	line := fmt.Sprintf("[%s] %s: %s%s%s\n", levelName(r.Level), part, oneLine(r.Message), h.attrs, attrs.String())
+	at := ""
+	if h.times {
+		at = r.Time.Format("2006-01-02 15:04:05.000 ")
+	}
+	line := fmt.Sprintf("%s[%s] %s: %s%s%s\n", at, levelName(r.Level), part, oneLine(r.Message), h.attrs, attrs.String())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, err := io.WriteString(h.w, line)
