@@ -23,7 +23,29 @@ type Route struct {
 	Prefixes      []string // lists whose addresses and prefixes take the route without a query for a name
 	Evict         bool     // reset flows to an address that joins the route
 	AcceptInbound bool     // accept new connections that come in through the tunnel (`inbound: accept`)
+	Handshake     Handshake
 }
+
+// Handshake says what the handshakes of a WireGuard tunnel tell about it. A zero Timeout or
+// Limit is the default.
+type Handshake struct {
+	Timeout time.Duration // a tunnel without its first handshake for this long is down (`handshake_timeout`)
+	Limit   time.Duration // with a last one older than this it is down, if packets go unanswered (`handshake_limit`)
+	Probe   time.Duration // with a last one older than this it is made to shake hands; 0: never (`handshake_probe`)
+}
+
+// Defaults and bounds of Handshake. The limit is WireGuard's REJECT_AFTER_TIME, after which
+// no session is used (whitepaper section 6.1); below the lowest one, a peer that is there
+// may not have been heard yet: it answers within 15 s, and is tried every 5 s.
+const (
+	DefaultHandshakeTimeout = 30 * time.Second
+	DefaultHandshakeLimit   = 180 * time.Second
+	DefaultHandshakeProbe   = 5 * time.Minute
+	MinHandshakeTimeout     = 10 * time.Second
+	MinHandshakeLimit       = 30 * time.Second
+	MinHandshakeProbe       = DefaultHandshakeLimit // before, a session needs none
+	MaxHandshake            = 24 * time.Hour
+)
 
 // reserved names are those of sets that do not belong to a route, and those with which
 // nft(8) cannot name a set: ip6 and icmpv6 are keywords of its grammar.

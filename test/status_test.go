@@ -14,15 +14,16 @@ import (
 
 // page is what `status --json` prints, by the names that scripts rely on.
 type page struct {
+	State     string
 	Processes []struct{ Parts []string }
 	Problems  []string
 	Routes    []struct {
-		Name, Reason string
-		Up           bool
-		V4, V6       bool
-		Since        time.Time
-		RX, TX       *int64
-		Tunnel       *struct {
+		Name, State, Reason string
+		Up                  bool
+		V4, V6              bool
+		Since               time.Time
+		RX, TX              *int64
+		Tunnel              *struct {
 			Kind      string
 			Handshake time.Time
 		}
@@ -142,7 +143,7 @@ func (g *gate) checkStatus(processes int) {
 		g.t.Fatalf("routes: %+v", s.Routes)
 	}
 	vpn, wan := s.Routes[0], s.Routes[1]
-	if !vpn.Up || !vpn.V4 || !vpn.V6 || vpn.Since.IsZero() || vpn.Tunnel == nil || time.Since(vpn.Tunnel.Handshake) > time.Minute ||
+	if s.State != "good" || vpn.State != "up" || !vpn.Up || !vpn.V4 || !vpn.V6 || vpn.Since.IsZero() || vpn.Tunnel == nil || time.Since(vpn.Tunnel.Handshake) > time.Minute ||
 		*vpn.RX == 0 || *vpn.TX == 0 || vpn.Blocked == nil || vpn.Blocked.Packets != 0 {
 		g.t.Errorf("vpn: %+v", vpn)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/daemon"
 	"github.com/nameroute/nameroute/gateway/sidecar"
-	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 func runCommand(o *options) *cobra.Command {
@@ -39,7 +38,8 @@ active; 'nameroute down' removes everything. SIGHUP reloads its files.`,
 	}
 	f := c.Flags()
 	if slices.Contains(parts, control.Gateway) {
-		f.DurationVar(&timers.Handshake, "handshake-limit", wg.DefaultHandshakeLimit, "age of a WireGuard handshake at which a tunnel whose packets go unanswered is down")
+		f.DurationVar(&timers.Handshake, "handshake-limit", 0, "use this in place of the routes' handshake_limit, for tests")
+		f.DurationVar(&timers.First, "handshake-timeout", 0, "use this in place of the routes' handshake_timeout, for tests")
 		f.DurationVar(&timers.Probe, "probe-interval", 2*time.Second, "interval between two checks of the tunnels")
 	}
 	return c

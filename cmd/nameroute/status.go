@@ -15,7 +15,8 @@ func statusCommand(o *options) *cobra.Command {
 kill switch blocked, how full the sets are, which resolvers answer and how fast.
 
 The names in the JSON are stable. The exit code is 0 if all routes are up, 10 if
-one is down, and 1 if nameroute is not running.`,
+one is down or changed files are not in use, 11 if nothing is bad but something is
+not known, and 1 if nameroute is not running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show := status.Print
 			if asJSON {

@@ -37,6 +37,9 @@ routes:
     prefixes: [china, mine]
     private: learn
     evict: true
+    handshake_timeout: 20s
+    handshake_limit: 45s
+    handshake_probe: off
     snat: [192.0.2.7, "2001:db8::7"]
     hooks: ignore
     inbound: accept
@@ -99,7 +102,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
 			OnDown: gateway.FallBack, LearnPrivate: true, IgnoreHooks: true, Evict: true, AcceptInbound: true,
-			SNAT: gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
+			Handshake: gateway.Handshake{Timeout: 20 * time.Second, Limit: 45 * time.Second},
+			SNAT:      gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
 			Egress: gateway.Egress{Kind: gateway.EgressInterface, Link: "tun0"}, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATMasquerade},
@@ -163,7 +167,7 @@ func TestDefaultsOfARoute(t *testing.T) {
 	}
 	long, err := Parse("g.yaml", []byte(`routes:
   vpn: {wireguard: /etc/wireguard/wg0.conf, link: , on_down: , mark: , table: , priority: , mtu: ,
-        prefixes: , private: , snat: , hooks: }`))
+        prefixes: , private: , snat: , handshake_timeout: , handshake_limit: , handshake_probe: , hooks: }`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +178,7 @@ func TestDefaultsOfARoute(t *testing.T) {
 	want := gateway.Route{
 		Name: "vpn", Number: n, Mark: gateway.DefaultMask.Mark(n), Table: 7200 + n, Priority: 7200 + n, OnDown: gateway.Block,
 		Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg0"}, SNAT: gateway.SNAT{Mode: gateway.SNATAuto},
+		Handshake: gateway.Handshake{Timeout: 30 * time.Second, Limit: 3 * time.Minute, Probe: 5 * time.Minute},
 	}
 	if diff := cmp.Diff(want, short.Routes[0], equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -338,6 +338,11 @@ gateway.yaml:1:98: redirect_dns.dot: drop: unknown value: want allow or reject
 `},
 	{"a redirection that is a list", "redirect_dns: [on]\n", `gateway.yaml:1:15: redirect_dns: is a list: want on, off, or the keys except: and dot:
 `},
+	{"handshakes", "routes: {a: {wireguard: /w.conf, handshake_timeout: 1s, handshake_limit: 10, handshake_probe: 1m}, b: {interface: t, handshake_limit: 60s}}\n", `gateway.yaml:1:53: routes.a.handshake_timeout: 1s: out of range: want at least 10s
+gateway.yaml:1:74: routes.a.handshake_limit: 10: not a duration: want a number with its unit, such as 90s, 10m or 24h
+gateway.yaml:1:95: routes.a.handshake_probe: 1m: out of range: want at least 3m
+gateway.yaml:1:135: routes.b.handshake_limit: only valid with wireguard
+`},
 	{"eviction", "routes: {a: {interface: t, evict: 1}, dns_exempt: {interface: u}, evicted: {interface: v}}\n", `gateway.yaml:1:35: routes.a.evict: 1: unknown value: want true or false
 gateway.yaml:1:39: routes.dns_exempt: reserved name: want another
 gateway.yaml:1:67: routes.evicted: reserved name: want another

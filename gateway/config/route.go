@@ -25,6 +25,7 @@ func (c *builder) readRoutes(v value) {
 			return
 		}
 		rr := &routeReader{r: v.r, key: v.key, Route: gateway.Route{Name: name, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATAuto}}}
+		rr.Handshake = gateway.Handshake{Timeout: gateway.DefaultHandshakeTimeout, Limit: gateway.DefaultHandshakeLimit, Probe: gateway.DefaultHandshakeProbe}
 		v.fields(rr.fields())
 		if v.isMapping() {
 			rr.egress()
@@ -43,6 +44,13 @@ const (
 // keyInbound is only for tunnels that nameroute makes: the firewall of the box does not
 // know them.
 const keyInbound = "inbound"
+
+// Keys of a tunnel's handshakes.
+const (
+	keyTimeout = "handshake_timeout"
+	keyLimit   = "handshake_limit"
+	keyProbe   = "handshake_probe"
+)
 
 const (
 	wantConf = "want the path of the provider's .conf file"
@@ -79,6 +87,13 @@ func (rr *routeReader) fields() []field {
 			word, ok := v.word("refuse", "accept")
 			set(&rr.AcceptInbound)(word == "accept", ok)
 		}},
+		{key: keyTimeout, read: func(v value) {
+			set(&rr.Handshake.Timeout)(v.durationIn(gateway.MinHandshakeTimeout, gateway.MaxHandshake))
+		}},
+		{key: keyLimit, read: func(v value) {
+			set(&rr.Handshake.Limit)(v.durationIn(gateway.MinHandshakeLimit, gateway.MaxHandshake))
+		}},
+		{key: keyProbe, read: rr.readProbe},
 		{key: "hooks", read: func(v value) {
 			word, ok := v.word("refuse", "ignore")
 			set(&rr.IgnoreHooks)(word == "ignore", ok)
@@ -109,6 +124,15 @@ func (rr *routeReader) readTable(v value) {
 		return
 	}
 	set(&rr.Table)(n, ok)
+}
+
+// readProbe reads off or a time.
+func (rr *routeReader) readProbe(v value) {
+	if v.node.Value == "off" {
+		rr.Handshake.Probe = 0
+		return
+	}
+	set(&rr.Handshake.Probe)(v.durationIn(gateway.MinHandshakeProbe, gateway.MaxHandshake))
 }
 
 // readMTU requires at least what IPv4 must carry (RFC 791). Below what IPv6 must carry
@@ -154,12 +178,13 @@ func (rr *routeReader) egress() {
 			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "want one of the two")
 		}
 	}
-	for _, key := range []string{"link", "hooks", keyInbound} {
+	for _, key := range []string{"link", "hooks", keyInbound, keyTimeout, keyLimit, keyProbe} {
 		if !wireguard && rr.has(key) {
 			rr.r.problem(rr.key+"."+key, "", "only valid with wireguard", "")
 		}
 	}
 	if !wireguard {
+		rr.Handshake = gateway.Handshake{}
 		rr.Egress.Link = rr.via
 	}
 	for _, a := range rr.Egress.NextHops {

@@ -82,6 +82,10 @@ func routePairs(r gateway.Route) []any {
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
 	add(tunnel, keyInbound, choose(r.AcceptInbound, "accept", "refuse"))
+	add(tunnel, keyTimeout, shortDuration(r.Handshake.Timeout))
+	add(tunnel, keyLimit, shortDuration(r.Handshake.Limit))
+	add(tunnel && r.Handshake.Probe > 0, keyProbe, shortDuration(r.Handshake.Probe))
+	add(tunnel && r.Handshake.Probe == 0, keyProbe, "off")
 	add(tunnel, "hooks", choose(r.IgnoreHooks, "ignore", "refuse"))
 	return pairs
 }

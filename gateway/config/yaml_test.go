@@ -40,6 +40,9 @@ routes:
         snat: auto
         evict: false
         inbound: refuse
+        handshake_timeout: 30s
+        handshake_limit: 3m
+        handshake_probe: 5m
         hooks: refuse
     out:
         next_hop: [192.0.2.254]

@@ -6,7 +6,9 @@ package provider
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -63,6 +65,9 @@ func (e Endpoint) Addr() (addr netip.AddrPort, ok bool) {
 	a, err := netip.ParseAddr(e.Host)
 	return netip.AddrPortFrom(a.Unmap(), e.Port), err == nil
 }
+
+// String returns the endpoint as the file has it.
+func (e Endpoint) String() string { return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port))) }
 
 // IsZero reports whether the file gives no endpoint.
 func (e Endpoint) IsZero() bool { return e == Endpoint{} }

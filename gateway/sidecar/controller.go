@@ -18,7 +18,6 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
-	"github.com/nameroute/nameroute/gateway/wg"
 )
 
 // Options are what a Controller needs.
@@ -34,7 +33,8 @@ type Options struct {
 // Timers may be shortened by tests. Zero values are the defaults.
 type Timers struct {
 	Probe     time.Duration // how often tunnels and provider files are read; 2 s
-	Handshake time.Duration // age of a handshake that no longer proves that the peer is there; 180 s
+	Handshake time.Duration // in place of the routes' Handshake.Limit; 0: those
+	First     time.Duration // in place of the routes' Handshake.Timeout; 0: those
 	Slow      time.Duration // how often everything is read without any event; 30 s
 	RetryMin  time.Duration // first pause after a failure; 1 s, then doubled
 	RetryMax  time.Duration // longest pause; 1 min
@@ -46,7 +46,7 @@ func (t *Timers) fill() {
 		value    *time.Duration
 		standard time.Duration
 	}{
-		{&t.Probe, 2 * time.Second}, {&t.Handshake, wg.DefaultHandshakeLimit}, {&t.Slow, 30 * time.Second},
+		{&t.Probe, 2 * time.Second}, {&t.Slow, 30 * time.Second},
 		{&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute}, {&t.Resolve, 15 * time.Second},
 	} {
 		if *d.value <= 0 {
@@ -160,11 +160,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	if c.tableReady != nil {
 		background.Go(func() { c.awaitTable(ctx) })
 	}
-	probe := time.NewTicker(c.timers.Probe)
-	defer probe.Stop()
 	ready := sync.OnceFunc(func() { close(c.ready) })
 	for {
-		c.step(ctx, &background)
+		pause := c.step(ctx, &background)
 		ready()
 		select {
 		case <-ctx.Done():
@@ -172,16 +170,17 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-c.down:
 			return nil
 		case <-c.wake:
-		case <-probe.C:
+		case <-time.After(pause):
 		}
 	}
 }
 
-func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) {
+// step does what is due and returns the time until the next probe.
+func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) time.Duration {
 	c.work.Lock()
 	defer c.work.Unlock()
 	if c.ended {
-		return
+		return c.timers.Probe
 	}
 	c.mu.Lock()
 	cfg, table, now := c.cfg, c.table, c.todo
@@ -196,6 +195,10 @@ func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) {
 	defer c.mu.Unlock()
 	c.todo.changed = c.todo.changed || postponed // until the next probe
 	c.status = status
+	if c.rec.waits() {
+		return min(c.timers.Probe, waitingProbe)
+	}
+	return c.timers.Probe
 }
 
 // watchKernel turns the kernel's events into applies.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
@@ -33,13 +34,14 @@ type fakeSystem struct {
 	failures map[string]error // of operations: route, open, configure, mark
 	devices  map[string]*fakeDevice
 	links    []wg.Link
-	applied  func() // after each Apply of routing that changed something
+	peers    []wg.PeerStatus // of a device that is opened
+	applied  func()          // after each Apply of routing that changed something
 }
 
 func newFakeSystem(t *testing.T) *fakeSystem {
 	hop := policy.Hop{Via: netip.MustParseAddr("192.0.2.1"), Link: "wan0", Index: 2, Weight: 1}
 	return &fakeSystem{
-		t: t, events: make(chan policy.Kind, 1), failures: map[string]error{}, devices: map[string]*fakeDevice{},
+		t: t, events: make(chan policy.Kind, 1), peers: []wg.PeerStatus{{LastHandshake: time.Now()}}, failures: map[string]error{}, devices: map[string]*fakeDevice{},
 		inputs: policy.Inputs{
 			Links: []policy.Link{
 				{Name: "wan0", Index: 2, Up: true, Running: true, V4: true, V6: true},
@@ -182,7 +184,7 @@ func (f *fakeDevices) Open(link string, _ wg.Options) (device, error) {
 	if err := f.failures["open"]; err != nil {
 		return nil, err
 	}
-	d := &fakeDevice{f: (*fakeSystem)(f), link: link, gone: make(chan struct{}), status: wg.Status{LinkUp: true}}
+	d := &fakeDevice{f: (*fakeSystem)(f), link: link, gone: make(chan struct{}), status: wg.Status{LinkUp: true, Peers: f.peers}}
 	f.devices[link] = d
 	f.links = append(f.links, wg.Link{Name: link})
 	f.inputs.Links = append(f.inputs.Links, policy.Link{Name: link, Index: 9, Up: true, Direct: true, V4: true, V6: true})

@@ -20,6 +20,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -235,7 +236,7 @@ func (r *running) awaitUp(route string) time.Duration {
 
 func (r *running) awaitDown(route string) time.Duration {
 	r.t.Helper()
-	return soon(r.t, route+" is down", func() bool { s, ok := r.Status().Route(route); return ok && !s.Up })
+	return soon(r.t, route+" is down", func() bool { s, ok := r.Status().Route(route); return ok && s.State == wg.Down })
 }
 
 // ask sends a marked datagram to an echo and tells the source address that it

@@ -274,6 +274,6 @@ func (r *reconciler) closeTunnels() {
 func (r *reconciler) deviceOptions(route gateway.Route) wg.Options {
 	return wg.Options{
 		Alias: wg.Alias(route.Name), MTU: route.MTU, Userspace: r.opts.Userspace,
-		Patience: r.opts.Timers.Handshake / 12, Log: r.log,
+		Patience: r.limits(route).Limit / 12, Log: r.log,
 	}
 }

@@ -162,6 +162,9 @@ func TestBackoff(t *testing.T) {
 		if s := r.route("vpn"); s.Up || s.Reason != "no tun" {
 			t.Errorf("vpn: %+v", s)
 		}
+		r.fakeSystem.mu.Lock()
+		r.peers[0].LastHandshake = time.Now()
+		r.fakeSystem.mu.Unlock()
 		r.fail("open", nil)
 		time.Sleep(time.Minute)
 		if s := r.route("vpn"); !s.Up {

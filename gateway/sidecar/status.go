@@ -29,11 +29,12 @@ type RouteStatus struct {
 	Name   string             `json:"name"`
 	Egress gateway.EgressKind `json:"egress"`
 	Links  []string           `json:"links,omitempty"` // interfaces that its defaults leave by
-	Up     bool               `json:"up"`              // its table has a default
-	V4     bool               `json:"v4"`              // and one of IPv4
+	State  wg.State           `json:"state"`           // what is known of it
+	Up     bool               `json:"up"`              // its table has a default, and its tunnel has shaken hands
+	V4     bool               `json:"v4"`              // it has a default of IPv4
 	V6     bool               `json:"v6"`
 	Reason string             `json:"why,omitempty"`  // why it is not up
-	Since  time.Time          `json:"since"`          // when it went up, or down
+	Since  time.Time          `json:"since"`          // when it came into this state
 	Note   string             `json:"note,omitempty"` // what is wrong although it is up
 	Tunnel *TunnelStatus      `json:"tunnel,omitempty"`
 }
@@ -51,12 +52,12 @@ type TunnelStatus struct {
 func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 	var routes []RouteStatus
 	for _, route := range cfg.AllRoutes() {
-		s := RouteStatus{Name: route.Name, Egress: route.Egress.Kind, Reason: want.Waiting[route.Name], Since: time.Now()}
+		s := RouteStatus{Name: route.Name, Egress: route.Egress.Kind, State: wg.Down, Reason: want.Waiting[route.Name], Since: time.Now()}
 		for _, k := range want.KernelRoutes {
 			if k.Table != route.Table || k.Unreachable {
 				continue
 			}
-			s.Up = true
+			s.State = wg.Up
 			s.V4 = s.V4 || k.Family == gateway.V4
 			s.V6 = s.V6 || k.Family == gateway.V6
 			for _, link := range k.Links() {
@@ -65,19 +66,37 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 				}
 			}
 		}
+		if t := r.tunnels[s.Name]; t != nil && t.dev != nil {
+			if s.State == wg.Up {
+				s.State = t.seen.State
+			}
+			if s.Reason == noHandshake || s.State == wg.Waiting {
+				s.Reason = t.explain()
+			}
+		}
+		s.Up = s.State == wg.Up
 		before, known := r.status.Route(route.Name)
-		if known && before.Up == s.Up {
+		if known && before.State == s.State {
 			s.Since = before.Since
 		}
-		switch {
-		case s.Up && (!known || !before.Up):
-			r.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
-		case !s.Up && (!known || before.Up || before.Reason != s.Reason):
-			r.log.Warn("route is down", "route", s.Name, "reason", s.Reason)
-		}
+		r.logState(before, s)
 		routes = append(routes, s)
 	}
 	r.status.Routes = routes
+}
+
+// logState logs that the state of a route has changed, or why it is down. One that becomes
+// idle, or is no longer, is not news.
+func (r *reconciler) logState(before, s RouteStatus) {
+	old := before.State
+	switch {
+	case s.State == wg.Up && old != wg.Up && old != wg.Idle:
+		r.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
+	case s.State == wg.Waiting && old != wg.Waiting:
+		r.log.Info("route waits for the first handshake of its tunnel", "route", s.Name, "links", s.Links)
+	case s.State == wg.Down && (old != wg.Down || before.Reason != s.Reason):
+		r.log.Warn("route is down", "route", s.Name, "reason", s.Reason)
+	}
 }
 
 // statusNow returns the status with the tunnels' current counters.
@@ -88,11 +107,14 @@ func (r *reconciler) statusNow() Status {
 		if t == nil {
 			continue
 		}
-		if routes[i].Up {
+		if routes[i].State != wg.Down {
 			routes[i].Note = t.fileProblem()
 		}
 		if t.dev != nil {
 			routes[i].Tunnel = tunnelStatus(t.status)
+			if t.seen.Never && routes[i].Reason != "" {
+				routes[i].Reason = t.explain()
+			}
 		}
 	}
 	return Status{Routes: routes}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -23,18 +22,20 @@ type tunnel struct {
 	conf  *provider.Conf // of the file in use; nil: there is none
 
 	dev     device // nil: not open
+	trying  bool   // it sends handshakes until one is answered
 	applied bool   // its device is as desired, above all its firewall mark
 	opened  time.Time
 	failure error // why it is not open or not applied
 	retry   backoff
 
 	health *wg.Health
+	seen   wg.Observation // as it was when its state changed last
 	status wg.Status
-	down   bool
-	reason string // why it is down, as it was when it went down
 
 	endpoints map[wgtypes.Key]netip.AddrPort
 	resolver  resolver
+	lookupErr error // of the endpoints' names; nil: none, or not looked up yet
+	refused   error // by an endpoint's host or a router: nothing is there
 }
 
 // backoff is the pause after failures.
@@ -49,12 +50,13 @@ func (b *backoff) failed(now time.Time, first, longest time.Duration) {
 }
 
 func newTunnel(r *reconciler, route gateway.Route) *tunnel {
-	return &tunnel{r: r, route: route, health: wg.NewHealth(r.opts.Timers.Handshake)}
+	return &tunnel{r: r, route: route, health: r.newHealth(route), seen: unseen}
 }
 
 // setRoute replaces what may change without opening the tunnel again.
 func (t *tunnel) setRoute(r gateway.Route) {
 	t.route = r
+	t.health.SetLimits(t.r.limits(r))
 	t.reloadFile()
 }
 
@@ -93,16 +95,13 @@ func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 		return false
 	}
 	t.status = status
-	down, reason := t.health.Observe(now, status)
-	if down == t.down {
-		return status.Drifted
+	seen := t.health.Observe(now, status)
+	t.keepTrying(seen)
+	if seen.State == t.seen.State {
+		return status.Drifted || t.explanationChanged()
 	}
-	t.down, t.reason = down, reason
+	t.seen = seen
 	t.resolver.reset()
-	// An interface that is gone is recreated.
-	if err := t.dev.KeepTrying(down); err != nil && !errors.Is(err, wg.ErrGone) {
-		t.r.log.Error("cannot enable the keepalive of the tunnel", "route", t.route.Name, "error", err)
-	}
 	return true
 }
 
@@ -202,7 +201,7 @@ func (t *tunnel) bringUp(cfg *gateway.Config) (changed bool, err error) {
 func (t *tunnel) reopen() {
 	t.r.log.Warn("tunnel interface is gone, recreating it", "route", t.route.Name, "link", t.route.Egress.Link)
 	t.close()
-	t.health, t.down, t.status = wg.NewHealth(t.r.opts.Timers.Handshake), false, wg.Status{}
+	t.health, t.seen, t.trying, t.status = t.r.newHealth(t.route), unseen, false, wg.Status{}
 	if time.Since(t.opened) > t.r.opts.Timers.RetryMin {
 		t.retry = backoff{}
 	} else {
@@ -222,7 +221,7 @@ func (t *tunnel) fileProblem() string {
 	if t.file.Err == nil {
 		return ""
 	}
-	return strings.ReplaceAll(t.file.Err.Error(), "\n", "; ")
+	return oneLine(t.file.Err)
 }
 
 // closedReason is why the route has no default; "" if it is to have one.
@@ -230,8 +229,10 @@ func (t *tunnel) closedReason() string {
 	switch {
 	case t.conf == nil:
 		return t.fileProblem()
-	case t.down:
-		return t.reason
+	case t.seen.State == wg.Down && t.seen.Never:
+		return noHandshake
+	case t.seen.State == wg.Down:
+		return t.seen.Reason
 	case t.applied:
 		return ""
 	case t.failure != nil:

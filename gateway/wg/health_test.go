@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // step is one status of a tunnel with one peer: seconds since the start, seconds of
@@ -28,7 +30,6 @@ func TestHealth(t *testing.T) {
 		name  string
 		steps []step
 	}{
-		{"never shook hands", []step{{0, -1, 0, 0, false}, {10, -1, 0, 1480, false}, {1000, -1, 0, 99000, false}}},
 		{"idle", []step{{0, 0, 500, 500, false}, {10, 0, 500, 532, false}, {185, 0, 500, 532, false}, {90000, 0, 500, 532, false}}},
 		{"idle after the peer spoke last", []step{ // its rekey, then our passive keepalive at 129 s
 			{0, 0, 500, 500, false}, {119, 0, 900, 900, false}, {130, 0, 900, 932, false}, {181, 0, 900, 932, false}, {999, 0, 900, 932, false}}},
@@ -63,10 +64,11 @@ func TestHealth(t *testing.T) {
 	start := time.Now()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := NewHealth(0)
+			h := NewHealth(gateway.Handshake{})
 			for _, s := range tt.steps {
 				now := start.Add(time.Duration(s.at) * time.Second)
-				down, why := h.Observe(now, Status{LinkUp: true, Peers: []PeerStatus{s.status(key, start)}})
+				o := h.Observe(now, Status{LinkUp: true, Peers: []PeerStatus{s.status(key, start)}})
+				down, why := o.State == Down, o.Reason
 				if down != s.down || down != (why != "") {
 					t.Errorf("at %d s: down %v (%q), want %v", s.at, down, why, s.down)
 				}
@@ -77,10 +79,9 @@ func TestHealth(t *testing.T) {
 
 func TestHealthPeers(t *testing.T) {
 	start := time.Now()
-	h := NewHealth(0)
+	h := NewHealth(gateway.Handshake{})
 	down := func(at int, peers ...PeerStatus) bool {
-		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: peers})
-		return down
+		return h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: peers}).State == Down
 	}
 	peer := func(id byte, shook int, rx, tx int64) PeerStatus {
 		return step{shook: shook, rx: rx, tx: tx}.status(wgtypes.Key{id}, start)
@@ -103,13 +104,13 @@ func TestHealthPeers(t *testing.T) {
 }
 
 func TestHealthLink(t *testing.T) {
-	h := NewHealth(0)
+	h := NewHealth(gateway.Handshake{})
 	now := time.Now()
 	p := PeerStatus{LastHandshake: now}
-	if down, why := h.Observe(now, Status{Peers: []PeerStatus{p}}); !down || why != "the link is down or missing" {
-		t.Errorf("down %v: %s", down, why)
+	if o := h.Observe(now, Status{Peers: []PeerStatus{p}}); o.State != Down || o.Reason != "the link is down or missing" {
+		t.Errorf("%+v", o)
 	}
-	if down, _ := h.Observe(now.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}); down {
+	if h.Observe(now.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}).State == Down {
 		t.Error("down with the link up again")
 	}
 }
@@ -117,15 +118,15 @@ func TestHealthLink(t *testing.T) {
 // A router that learns the time after start must not take its
 // handshake for years old.
 func TestHealthClockJump(t *testing.T) {
-	h := NewHealth(0)
+	h := NewHealth(gateway.Handshake{})
 	start := time.Now()
 	wall := time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC) // the device's clock
 	key := wgtypes.Key{1}
 	h.Observe(start, Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key}}})
 	h.Observe(start.Add(time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 148}}})
 	h.Observe(start.Add(2*time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 9000}}})
-	if down, why := h.Observe(start.Add(30*time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 9999}}}); down {
-		t.Error(why)
+	if o := h.Observe(start.Add(30*time.Second), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: key, LastHandshake: wall, RX: 92, TX: 9999}}}); o.State == Down {
+		t.Error(o.Reason)
 	}
 }
 
@@ -143,18 +144,17 @@ func TestHealthClockAtStart(t *testing.T) {
 		{"set back", -56 * 365 * 24 * time.Hour, true, false},
 		{"stale and silent", 10 * time.Minute, false, true},
 	} {
-		h := NewHealth(0)
+		h := NewHealth(gateway.Handshake{})
 		start := time.Now()
 		p := PeerStatus{PublicKey: wgtypes.Key{1}, LastHandshake: start.Add(-c.handshake).Round(0), RX: 5000, TX: 5000}
-		var down bool
-		var why string
 		for s := range 100 { // the next handshake is due after 120 s at most
 			p.TX += 300
 			if c.answers {
 				p.RX += 300
 			}
-			if down, why = h.Observe(start.Add(time.Duration(s)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}}); down != c.down && s > 20 {
-				t.Errorf("%s: after %d s down %v (%s)", c.name, s, down, why)
+			o := h.Observe(start.Add(time.Duration(s)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{p}})
+			if (o.State == Down) != c.down && s > 20 {
+				t.Errorf("%s: after %d s %+v", c.name, s, o)
 				break
 			}
 		}
@@ -162,12 +162,11 @@ func TestHealthClockAtStart(t *testing.T) {
 }
 
 func TestHealthShortLimit(t *testing.T) {
-	h := NewHealth(3 * time.Second)
+	h := NewHealth(gateway.Handshake{Limit: 3 * time.Second})
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	down := func(ms int, rx, tx int64) bool {
-		down, _ := h.Observe(at(ms), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: wgtypes.Key{1}, LastHandshake: start, RX: rx, TX: tx}}})
-		return down
+		return h.Observe(at(ms), Status{LinkUp: true, Peers: []PeerStatus{{PublicKey: wgtypes.Key{1}, LastHandshake: start, RX: rx, TX: tx}}}).State == Down
 	}
 	for ms := 0; ms < 20000; ms += 500 {
 		if n := int64(ms); down(ms, n, n) {
@@ -183,10 +182,9 @@ func TestHealthShortLimit(t *testing.T) {
 // A peer that is recreated while it is silent counts from zero, which is no answer.
 func TestHealthRemade(t *testing.T) {
 	start := time.Now()
-	h := NewHealth(0)
+	h := NewHealth(gateway.Handshake{})
 	down := func(at int, s step) bool {
-		down, _ := h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{s.status(wgtypes.Key{1}, start)}})
-		return down
+		return h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{s.status(wgtypes.Key{1}, start)}}).State == Down
 	}
 	down(0, step{shook: 0, rx: 100, tx: 100})
 	down(170, step{shook: 0, rx: 100, tx: 5000})
@@ -203,7 +201,7 @@ func TestHealthRemade(t *testing.T) {
 	}
 
 	// One that was heard until then, and is not there any more.
-	h = NewHealth(0)
+	h = NewHealth(gateway.Handshake{})
 	down(0, step{shook: 0, rx: 100, tx: 100})
 	down(10, step{shook: -1, rx: 0, tx: 0})
 	if down(100, step{shook: -1, rx: 0, tx: 5000}) {
@@ -212,5 +210,48 @@ func TestHealthRemade(t *testing.T) {
 	down(181, step{shook: -1, rx: 0, tx: 6000})
 	if !down(200, step{shook: -1, rx: 0, tx: 7000}) {
 		t.Error("up although nothing answers after it was recreated")
+	}
+}
+
+// A tunnel that has never shaken hands waits, is down after its timeout whatever it sends,
+// and comes back by a handshake; an unused one is idle, or due for a probe.
+func TestHealthUnknown(t *testing.T) {
+	start := time.Now()
+	see := func(h *Health, at int, s step) Observation {
+		return h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: []PeerStatus{s.status(wgtypes.Key{1}, start)}})
+	}
+	never := step{shook: -1}
+	h := NewHealth(gateway.Handshake{Timeout: 40 * time.Second})
+	for _, c := range []struct {
+		at   int
+		s    step
+		want Observation
+	}{
+		{0, never, Observation{State: Waiting, Never: true}},
+		{39, step{shook: -1, tx: 1480}, Observation{State: Waiting, Never: true}},
+		{40, step{shook: -1, tx: 1628}, Observation{State: Down, Never: true}},
+		{900, step{shook: -1, tx: 2000}, Observation{State: Down, Never: true}},
+		{901, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Up}},
+		{1100, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Idle}},
+	} {
+		if got := see(h, c.at, c.s); got != c.want {
+			t.Errorf("at %d s: %+v, want %+v", c.at, got, c.want)
+		}
+	}
+	h.SetLimits(gateway.Handshake{Probe: 5 * time.Minute})
+	for _, c := range []struct {
+		at   int
+		s    step
+		want Observation
+	}{
+		{1200, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Up}},
+		{1201, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Up, Probe: true}},
+		{1203, step{shook: 901, rx: 92, tx: 2296}, Observation{State: Up, Probe: true}},
+		{1218, step{shook: 901, rx: 92, tx: 2592}, Observation{State: Down, Probe: true, Reason: "peer is silent: last handshake 5m17s ago, packets unanswered"}},
+		{1220, step{shook: 1220, rx: 184, tx: 2740}, Observation{State: Up}},
+	} {
+		if got := see(h, c.at, c.s); got != c.want {
+			t.Errorf("with probes, at %d s: %+v, want %+v", c.at, got, c.want)
+		}
 	}
 }

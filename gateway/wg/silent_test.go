@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // TestSilentPeer stops the peer and lets it go on: the tunnel is down while it
@@ -19,10 +21,9 @@ func TestSilentPeer(t *testing.T) {
 	if err := ping(16); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHealth(2 * time.Second)
+	h := NewHealth(gateway.Handshake{Limit: 2 * time.Second})
 	down := func() bool {
-		down, _ := h.Observe(time.Now(), mustStatus(t, tun))
-		return down
+		return h.Observe(time.Now(), mustStatus(t, tun)).State == Down
 	}
 	for range 15 { // past the limit, with answers
 		if down() {

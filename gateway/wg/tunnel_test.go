@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // TestTunnel runs twice: with the WireGuard that this kernel leads to, and embedded.
@@ -40,8 +42,8 @@ func testTunnel(t *testing.T, userspace bool) {
 		if got := s.Endpoints()[f.key]; got != netip.MustParseAddrPort("192.0.11.2:51820") {
 			t.Errorf("endpoint %v", got)
 		}
-		if down, why := NewHealth(0).Observe(time.Now(), s); down {
-			t.Error(why)
+		if o := NewHealth(gateway.Handshake{}).Observe(time.Now(), s); o.State != Up {
+			t.Errorf("%+v", o)
 		}
 	})
 	t.Run("applied twice", func(t *testing.T) {

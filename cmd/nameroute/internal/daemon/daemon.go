@@ -56,13 +56,13 @@ type process struct {
 	began   time.Time
 
 	reloads  *reloadQueue
-	quit     chan error             // how `down` went
-	alive    chan struct{}          // the main loop reads it whenever it is idle
-	ending   atomic.Bool            // `down` is at work
-	changing sync.Mutex             // a reload or `down` is at work
-	inUse    atomic.Pointer[files]  //
-	lastRead atomic.Pointer[digest] // what the files held when they were last read
-	failing  atomic.Bool            // they are not in use
+	quit     chan error                     // how `down` went
+	alive    chan struct{}                  // the main loop reads it whenever it is idle
+	ending   atomic.Bool                    // `down` is at work
+	changing sync.Mutex                     // a reload or `down` is at work
+	inUse    atomic.Pointer[files]          //
+	lastRead atomic.Pointer[digest]         // what the files held when they were last read
+	failing  atomic.Pointer[status.Refused] // why they are not in use; nil: they are
 }
 
 func newProcess(o Options) *process {
@@ -149,8 +149,8 @@ func (p *process) start(ctx context.Context, f *files) error {
 		return err
 	}
 	f = p.inUse.Load()
-	p.failing.Store(f.old != nil)
 	if f.old != nil {
+		p.failing.Store(&status.Refused{Error: f.old.Error(), Since: time.Now()})
 		p.log.Error("the current files cannot be used, running the last good configuration", "error", f.old)
 		return nil
 	}
@@ -289,13 +289,13 @@ func (p *process) down(ctx context.Context) error {
 func (p *process) status() status.Doc {
 	f := p.inUse.Load()
 	me := status.Process{PID: os.Getpid(), Version: p.o.Version, Parts: p.o.served(), Since: p.began}
-	if f.old != nil {
-		me.LastGood = f.old.Error()
+	if me.Refused = p.failing.Load(); f.old != nil {
+		me.LastGood, me.Refused = f.old.Error(), nil
 	}
 	d := status.New(me, f.config)
 	for _, m := range slices.Backward(p.members) { // the sidecar last: it decides about routes
 		m.Report(&d)
 	}
 	d.CountLinks()
-	return d
+	return status.Merge([]status.Doc{d})
 }

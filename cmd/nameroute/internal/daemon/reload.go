@@ -5,9 +5,11 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 )
 
@@ -94,8 +96,10 @@ func (p *process) serveReload() {
 	waiting, wanted := p.reloads.take()
 	err := p.reload()
 	listsOnly := errors.Is(err, dataplane.ErrList)
-	p.failing.Store(err != nil && !listsOnly)
+	failed := p.noteRefusal(err, listsOnly)
 	switch {
+	case err == nil && failed:
+		p.log.Info("reload complete, the files are in use again")
 	case err == nil:
 		p.log.Info("reload complete")
 	case !wanted: // logged before
@@ -108,6 +112,21 @@ func (p *process) serveReload() {
 		reloadFailed.Inc()
 	}
 	answer(waiting, err)
+}
+
+// noteRefusal records why the files are not in use, for `status`, and reports whether they
+// were not before.
+func (p *process) noteRefusal(err error, listsOnly bool) (before bool) {
+	old := p.failing.Load()
+	switch {
+	case err == nil || listsOnly:
+		p.failing.Store(nil)
+	case old == nil:
+		p.failing.Store(&status.Refused{Error: err.Error(), Since: time.Now()})
+	default:
+		p.failing.Store(&status.Refused{Error: err.Error(), Since: old.Since})
+	}
+	return old != nil
 }
 
 // reload reads the files and uses them if all of them are valid.

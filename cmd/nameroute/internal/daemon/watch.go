@@ -74,7 +74,7 @@ func (p *process) retryFailed(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-poll.C:
-			if p.failing.Load() {
+			if p.failing.Load() != nil {
 				p.reloads.retry()
 			}
 		}

@@ -15,6 +15,7 @@ import (
 // known: where the parts run in processes of their own, each knows its own.
 type Doc struct {
 	At        time.Time  `json:"at"`
+	State     State      `json:"state"` // of all of it: bad, unknown or good, in this order
 	Processes []Process  `json:"processes"`
 	Problems  []string   `json:"problems,omitempty"` // what could not be read
 	Routes    []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
@@ -35,18 +36,37 @@ type Process struct {
 	Since   time.Time      `json:"since"`
 	// LastGood is the reason why the last good files are in use; "": the current ones are.
 	LastGood string `json:"last_good,omitempty"`
+	// Refused is why the files as they are now are not in use; nil: they are.
+	Refused *Refused `json:"refused,omitempty"`
 }
+
+// Refused is a reload that failed: what runs differs from what the files say.
+type Refused struct {
+	Error string    `json:"error"` // file, line and what is wrong
+	Since time.Time `json:"since"` // of the first one that failed
+}
+
+// State is what is known of a thing.
+type State string
+
+// The states. Unknown is what nothing has looked at, or what no look can tell yet.
+const (
+	Good    State = "good"
+	Bad     State = "bad"
+	Unknown State = "unknown"
+)
 
 // Route is one route.
 type Route struct {
 	Name      string           `json:"name"`
 	Egress    string           `json:"egress"`  // wireguard, interface, next_hop, wan
 	OnDown    string           `json:"on_down"` // block or wan; of wan itself: block
-	Up        bool             `json:"up"`
-	V4        bool             `json:"v4"`
+	State     string           `json:"state"`   // up, down; waiting, idle, unknown: nobody knows
+	Up        bool             `json:"up"`      // its state is up
+	V4        bool             `json:"v4"`      // it has a way of IPv4
 	V6        bool             `json:"v6"`
-	Since     time.Time        `json:"since,omitzero"`            // when it went up or down
-	Reason    string           `json:"reason,omitempty"`          // why it is down
+	Since     time.Time        `json:"since,omitzero"`            // when it came into this state
+	Reason    string           `json:"reason,omitempty"`          // why it is not up
 	Note      string           `json:"note,omitempty"`            // what is wrong although it is up
 	Links     []string         `json:"links,omitempty"`           // interfaces of the egress
 	RX        *int64           `json:"rx,omitempty"`              // bytes: of the tunnel, else of the interfaces, all traffic
@@ -102,6 +122,7 @@ type Set struct {
 type Upstream struct {
 	Address  string    `json:"address"`
 	Route    string    `json:"route"`
+	State    string    `json:"state"` // healthy, unhealthy; unknown: it has not answered yet
 	Healthy  bool      `json:"healthy"`
 	Fallback bool      `json:"fallback"`           // queried via the WAN, because the route is down
 	Latency  float64   `json:"latency_seconds"`    // smoothed; 0: no answer yet

@@ -22,7 +22,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		Lists: []List{}, Sets: []Set{}, Upstreams: []Upstream{}, Blocks: []Block{},
 	}
 	for _, r := range cfg.AllRoutes() {
-		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown)})
+		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown})
 	}
 	d.addWAN(cfg)
 	return d
@@ -65,7 +65,8 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 func (d *Doc) AddSidecar(s sidecar.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Name)
-		to.Up, to.V4, to.V6, to.Since, to.Reason, to.Note, to.Links = r.Up, r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
+		to.State, to.Up = string(r.State), r.Up
+		to.V4, to.V6, to.Since, to.Reason, to.Note, to.Links = r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
@@ -103,7 +104,9 @@ func (r *Route) countLinks() {
 func (d *Doc) AddDNS(s instance.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Route.Name)
-		to.Up, to.V4, to.V6, to.Resolvers = r.Up, r.Up && r.V4, r.Up && r.V6, r.Resolvers
+		to.V4, to.V6, to.Resolvers = r.Up && r.V4, r.Up && r.V6, r.Resolvers
+		to.State = routeState(r.Up, r.Route.Egress.Kind)
+		to.Up = to.State == stateUp
 		if r.Route.Name != gateway.WAN && s.Table {
 			to.Blocked = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
 			if r.Route.Egress.Kind == gateway.EgressWireGuard && !r.Route.AcceptInbound {
@@ -126,7 +129,14 @@ func (d *Doc) AddDNS(s instance.Status) {
 		d.Sets = append(d.Sets, Set{name, x.Route, int(x.Family), x.Elements, x.Capacity, x.PerMinute})
 	}
 	for _, u := range s.Upstreams {
-		d.Upstreams = append(d.Upstreams, Upstream{u.Address, u.Route, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
+		state := "healthy"
+		switch {
+		case !u.Healthy:
+			state = "unhealthy"
+		case u.LastSeen.IsZero():
+			state = stateUnknown
+		}
+		d.Upstreams = append(d.Upstreams, Upstream{u.Address, u.Route, state, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
 	}
 	for _, b := range s.Blocks {
 		d.Blocks = append(d.Blocks, blockOf(b))
@@ -138,6 +148,25 @@ func (d *Doc) AddDNS(s instance.Status) {
 		d.Kernel.Table = string(s.Features.Mode)
 		d.Kernel.Owner, d.Kernel.Persist, d.Kernel.Update = s.Features.Owner, s.Features.Persist, s.Features.Update
 	}
+}
+
+// The states of a route that this package decides.
+const (
+	stateUp      = "up"
+	stateDown    = "down"
+	stateUnknown = "unknown"
+)
+
+// routeState returns a route's state by its routing table alone. That says nothing of a
+// tunnel, of which the sidecar knows more.
+func routeState(hasDefault bool, kind gateway.EgressKind) string {
+	switch {
+	case !hasDefault:
+		return stateDown
+	case kind == gateway.EgressWireGuard:
+		return stateUnknown
+	}
+	return stateUp
 }
 
 func blockOf(b instance.BlockStatus) Block {
@@ -181,6 +210,7 @@ func Merge(docs []Doc) Doc {
 			out.Redirect = d.Redirect
 		}
 	}
+	out.State = out.overall()
 	return out
 }
 

@@ -38,12 +38,41 @@ func Read(run string) (Doc, error) {
 	return Merge(docs), nil
 }
 
-// Verdict returns an error with the exit code that tells a script whether all routes are up.
-func (d Doc) Verdict() error {
+// overall returns what is known of all of it: bad if anything is.
+func (d Doc) overall() State {
+	state := Good
+	if len(d.Problems) > 0 {
+		state = Unknown
+	}
 	for _, r := range d.Routes {
-		if !r.Up {
-			return &exit.Error{Code: exit.Down}
+		switch r.State {
+		case stateUp:
+		case stateDown:
+			return Bad
+		default:
+			state = Unknown
 		}
+	}
+	for _, p := range d.Processes {
+		if p.LastGood != "" || p.Refused != nil {
+			return Bad
+		}
+	}
+	for _, l := range d.Lists {
+		if l.Error != "" {
+			return Bad
+		}
+	}
+	return state
+}
+
+// Verdict returns an error with the exit code that tells a script what is known.
+func (d Doc) Verdict() error {
+	switch d.State {
+	case Bad:
+		return &exit.Error{Code: exit.Down}
+	case Unknown:
+		return &exit.Error{Code: exit.Unknown}
 	}
 	return nil
 }

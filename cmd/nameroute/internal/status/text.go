@@ -21,6 +21,9 @@ func Print(out io.Writer, d Doc) error {
 		if p.LastGood != "" {
 			output.Remark(w, "running the last good configuration", p.LastGood)
 		}
+		if r := p.Refused; r != nil {
+			output.Remark(w, "the files have been changed and are not in use, since "+output.Since(d.At, r.Since), strings.ReplaceAll(r.Error, "\n", "; "))
+		}
 	}
 	for _, p := range d.Problems {
 		output.Remark(w, "cannot be read", p)
@@ -46,10 +49,6 @@ func printSection(w io.Writer, t *output.Table) {
 func routesText(w io.Writer, d Doc) {
 	t := output.NewTable("ROUTE", "STATE", ">FOR", "IP", ">HANDSHAKE", ">RECEIVED", ">SENT", ">BLOCKED", "VIA")
 	for _, r := range d.Routes {
-		state := "up"
-		if !r.Up {
-			state = "down"
-		}
 		handshake := "-"
 		if r.Tunnel != nil {
 			handshake = output.Since(d.At, r.Tunnel.Handshake)
@@ -58,7 +57,7 @@ func routesText(w io.Writer, d Doc) {
 		if r.Blocked != nil {
 			blocked = fmt.Sprint(r.Blocked.Packets)
 		}
-		t.Add(r.Name, state, output.Since(d.At, r.Since), families(r), handshake, bytesOf(r.RX), bytesOf(r.TX), blocked, output.OrDash(strings.Join(r.Links, " ")))
+		t.Add(r.Name, output.OrDash(r.State), output.Since(d.At, r.Since), families(r), handshake, bytesOf(r.RX), bytesOf(r.TX), blocked, output.OrDash(strings.Join(r.Links, " ")))
 		if r.Reason != "" {
 			t.Remark(r.Name, r.Reason)
 		}
@@ -125,10 +124,7 @@ func setsText(w io.Writer, d Doc) {
 func upstreamsText(w io.Writer, d Doc) {
 	t := output.NewTable("UPSTREAM", "ROUTE", "HEALTH", ">LATENCY", ">QUERIES", ">ANSWERS")
 	for _, u := range d.Upstreams {
-		health := "healthy"
-		if !u.Healthy {
-			health = "unhealthy"
-		}
+		health := output.OrDash(u.State)
 		if u.Fallback {
 			health += " (wan)"
 		}

@@ -25,22 +25,23 @@ func goldenStatus() Doc {
 	u := func(v uint64) *uint64 { return &v }
 	return Doc{
 		At:        at,
+		State:     Unknown,
 		Processes: []Process{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
 		Routes: []Route{
 			{
-				Name: "vpn", Egress: "wireguard", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
+				Name: "vpn", Egress: "wireguard", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
 				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Blocked: &Counter{12, 1008},
 			},
 			{
-				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", Since: at.Add(-7 * time.Minute),
-				Reason: "the far end is silent: last handshake 7m12s ago, packets unanswered", RX: n(999), TX: n(0),
+				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", State: "waiting", Since: at.Add(-7 * time.Minute),
+				Reason: "no handshake yet: the endpoint is not resolved: wg1.conf:9: endpoint: resolve vpn.example.net: no such name", RX: n(999), TX: n(0),
 				Tunnel: &Tunnel{Kind: "userspace"}, Blocked: &Counter{},
 			},
 			{
-				Name: "office", Egress: "interface", OnDown: "block", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
+				Name: "office", Egress: "interface", OnDown: "block", State: "up", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
 				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Blocked: &Counter{},
 			},
-			{Name: "wan", Egress: "wan", OnDown: "block", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
+			{Name: "wan", Egress: "wan", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
 		WAN: WAN{
 			Defaults:  []string{"IPv4 default via 192.0.2.1 dev wan0 metric 100", "IPv6 default via fe80::1 dev wan0 metric 1024"},
@@ -55,8 +56,8 @@ func goldenStatus() Doc {
 			{"vpn4", "vpn", 4, 1234, 65536, 17}, {"vpn6", "vpn", 6, 65536, 65536, 0}, {"inet fw4 vpn_addresses_of_the_router", "a-very-long-name-of-a-second-vpn", 4, 3, 0, 1},
 		},
 		Upstreams: []Upstream{
-			{Address: "10.64.0.1:53", Route: "vpn", Healthy: true, Latency: 0.0213, Queries: 9000, Answers: 8990, Seen: at},
-			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", Fallback: true, Queries: 3},
+			{Address: "10.64.0.1:53", Route: "vpn", State: "healthy", Healthy: true, Latency: 0.0213, Queries: 9000, Answers: 8990, Seen: at},
+			{Address: "tls://[2001:db8:1234:5678:9abc:def0:1234:5678]:853%resolver.with-a-long-name.example.net", Route: "a-very-long-name-of-a-second-vpn", State: "unhealthy", Fallback: true, Queries: 3},
 		},
 		Blocks: []Block{
 			{Zones: []string{"."}, View: "gfwlist+mine", Routes: []string{"vpn"}, Queries: u(12000), Hits: u(3000)},
@@ -90,6 +91,7 @@ func TestStatusText(t *testing.T) {
 	dns := goldenStatus()
 	dns.Processes[0].Parts = []control.Part{control.DNS}
 	dns.Processes[0].LastGood = "/etc/nameroute/gateway.yaml:3: unknown key: lans: did you mean lan?"
+	dns.Processes[0].Refused = &Refused{Error: "/etc/nameroute/Corefile:3: Unknown directive 'rout': did you mean route?", Since: dns.At.Add(-time.Hour)}
 	dns.Kernel.WireGuard, dns.Problems, dns.Upstreams = nil, []string{"no resolver of the WAN is known"}, nil
 	dns.Kernel.Table, dns.Kernel.Update = "replica", false
 	for i := range dns.Routes {
@@ -131,12 +133,12 @@ func TestStatusOfParts(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	sidecar := Doc{
 		At: at, Processes: []Process{{PID: 1, Parts: []control.Part{control.Gateway}}}, Problems: []string{"same"},
-		Routes: []Route{{Name: "vpn", Up: false, Since: at, Reason: "gone"}, {Name: "new", Up: true, Since: at}, {Name: "wan", Up: true, Since: at}},
+		Routes: []Route{{Name: "vpn", State: "down", Since: at, Reason: "gone"}, {Name: "new", State: "up", Up: true, Since: at}, {Name: "wan", State: "up", Up: true, Since: at}},
 		Kernel: Kernel{WireGuard: []string{"kernel"}},
 	}
 	dns := Doc{
 		At: at, Processes: []Process{{PID: 2, Parts: []control.Part{control.DNS}}}, Problems: []string{"same", "other"},
-		Routes: []Route{{Name: "vpn", Up: true, Blocked: &Counter{3, 4}}, {Name: "wan", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
+		Routes: []Route{{Name: "vpn", State: "unknown", Blocked: &Counter{3, 4}}, {Name: "wan", State: "up", Up: true, Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}},
 		Sets:   []Set{{Set: "vpn4"}}, Kernel: Kernel{Table: "plain", Owner: true},
 	}
 	for name, docs := range map[string][]Doc{"sidecar first": {sidecar, dns}, "dns first": {dns, sidecar}} {
