@@ -3,8 +3,10 @@ package route
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/dataplane"
+	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 )
 
@@ -65,14 +68,35 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// The additional section of an HTTPS answer carries the target's addresses
-// (RFC 9460 section 4.1), which clients use.
-func TestAddressesOfAdditionalSection(t *testing.T) {
-	m := message(t, dns.TypeHTTPS, "www.example.org. 300 IN HTTPS 1 cdn.example.net.")
+// What other names have in an answer is neither learned nor passed on, in any section.
+func TestForeignRecords(t *testing.T) {
+	m := message(t, dns.TypeHTTPS, "www.example.org. 300 IN HTTPS 1 cdn.example.net. ipv4hint=30.0.0.1", "other.example. 60 IN A 30.0.0.8")
+	m.Ns = append(m.Ns, test.NS("example.org. 60 IN NS ns.example.net."), test.A("ns.example.net. 60 IN A 30.0.0.9"))
 	m.Extra = append(m.Extra, test.A("cdn.example.net. 60 IN A 30.0.0.7"))
-	got, _ := addresses(m, nil, nil)
-	if len(got) != 1 || got[0] != netip.MustParseAddr("30.0.0.7") {
-		t.Errorf("got %v", got)
+	f := &fake{v6: true}
+	got := serve(t, &Route{to: f, Next: answering(m)}, dns.TypeHTTPS)
+	if !slices.Equal(f.learned, []netip.Addr{netip.MustParseAddr("30.0.0.1")}) {
+		t.Errorf("learned %v", f.learned)
+	}
+	if len(got.Answer) != 1 || len(got.Ns) != 1 || len(got.Extra) > 0 {
+		t.Errorf("passed on:\n%s", got)
+	}
+}
+
+// rewrite makes another name of the client's, and has the answer for that.
+func TestRewrittenName(t *testing.T) {
+	f := &fake{v6: true}
+	r := &Route{to: f, Next: plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		asked := r.Question[0]
+		r.Question[0].Name = "real.example.net."
+		m := new(dns.Msg).SetReply(r)
+		m.Question[0] = asked
+		m.Answer = []dns.RR{test.CNAME("real.example.net. 60 IN CNAME cdn.example.net."), test.A("cdn.example.net. 60 IN A 30.0.0.7"), test.A("other.example. 60 IN A 30.0.0.8")}
+		return dns.RcodeSuccess, w.WriteMsg(m)
+	})}
+	got := serve(t, r, dns.TypeA)
+	if len(got.Answer) != 2 || !slices.Equal(f.learned, []netip.Addr{netip.MustParseAddr("30.0.0.7")}) || f.name != "www.example.org." {
+		t.Errorf("learned %v for %s, passed on:\n%s", f.learned, f.name, got)
 	}
 }
 
@@ -132,6 +156,7 @@ type fake struct {
 	fresh     int // addresses that are new to the sets
 	err       error
 	learned   []netip.Addr
+	name      string
 	need      time.Duration
 	want      time.Duration
 	beforeAny func() bool // reports whether the client has an answer already
@@ -151,13 +176,13 @@ func (f *fake) Admit(_ context.Context, a dataplane.Answer, limit func(int) erro
 	}
 	f.late = f.late || f.beforeAny != nil && f.beforeAny()
 	f.learned = append(f.learned, a.Addrs...)
-	f.need, f.want = a.Need, a.Want
+	f.name, f.need, f.want = a.Name, a.Need, a.Want
 	return len(a.Addrs), f.err
 }
 
 func answering(m *dns.Msg) plugin.Handler {
 	return plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-		m.SetReply(r)
+		m.Id, m.Response, m.Question = r.Id, true, slices.Clone(r.Question)
 		return dns.RcodeSuccess, w.WriteMsg(m)
 	})
 }
@@ -228,7 +253,7 @@ func TestWireAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Route{to: f}
-	w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: r, state: f.State()}
+	w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: r, state: f.State(), name: "www.example.org.", req: m}
 	if _, err := w.Write(b); err != nil || len(f.learned) != 1 {
 		t.Errorf("learned %v, %v", f.learned, err)
 	}
@@ -247,13 +272,16 @@ func FuzzAdmit(f *testing.F) {
 	f.Add(b, false)
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
 		m := new(dns.Msg)
-		if m.Unpack(b) != nil {
+		if m.Unpack(b) != nil || len(m.Question) != 1 {
 			return
 		}
 		l := &fake{v6: v6}
-		w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: &Route{to: l, nat64: wellKnownNAT64}, state: l.State()}
+		w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: &Route{to: l, nat64: wellKnownNAT64}, state: l.State(), name: m.Question[0].Name, req: m}
 		out := w.admit(m)
 		addrs, _ := addresses(out, wellKnownNAT64, nil)
+		for _, rr := range slices.Concat(out.Ns, out.Extra) {
+			addrs = chain.AppendAddresses(addrs, rr)
+		}
 		for _, a := range addrs {
 			if !slices.Contains(l.learned, a) {
 				t.Fatalf("%s goes out without having been learned: %v", a, out)
@@ -296,5 +324,27 @@ func testFailureFromBelow(t *testing.T, r *Route) {
 	q.Extra = nil
 	if rcode, err := r.ServeDNS(context.Background(), rec, q); rcode != dns.RcodeServerFailure || err == nil {
 		t.Errorf("without EDNS CoreDNS answers by itself: rcode %d, %v", rcode, err)
+	}
+}
+
+// What a cached answer costs, whose addresses are all routed already. An answer that
+// upstream has bounded has 256 addresses at most.
+func BenchmarkAdmit(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 256, 16000} {
+		hint := &dns.SVCBIPv4Hint{}
+		for i := range n {
+			hint.Hint = append(hint.Hint, net.IPv4(30, byte(i>>16), byte(i>>8), byte(i)).To4())
+		}
+		m := message(b, dns.TypeHTTPS, "www.example.org. 300 IN HTTPS 1 .")
+		m.Answer[0].(*dns.HTTPS).Value = append(m.Answer[0].(*dns.HTTPS).Value, hint)
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			f := &fake{v6: true}
+			w := &writer{ResponseWriter: &test.ResponseWriter{}, reason: query.Reason{Context: context.Background()}, route: &Route{to: f, nat64: wellKnownNAT64}, state: f.State(), name: "www.example.org.", req: m}
+			b.ReportAllocs()
+			for b.Loop() {
+				w.admit(m)
+				f.learned = f.learned[:0]
+			}
+		})
 	}
 }

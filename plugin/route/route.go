@@ -15,6 +15,8 @@ import (
 
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/plugin/pkg/chain"
+	"github.com/nameroute/nameroute/plugin/pkg/limit"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
@@ -36,7 +38,7 @@ type Route struct {
 	route         string
 	to            router         // set when the instance starts
 	nat64         []netip.Prefix // prefixes with an embedded IPv4 address
-	limit         *limit         // of new addresses; nil: none
+	limit         *limit.Limit   // of new addresses; nil: none
 	answerOnError bool
 	counters      query.PerServer[*counters]
 	errors        logonce.Every
@@ -53,10 +55,10 @@ func (r *Route) Ready() bool { return true }
 func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) (int, error) {
 	state := r.to.State()
 	r.labels.publish(ctx, state.FallsBack())
-	if !state.V6 && len(req.Question) == 1 && req.Question[0].Qtype == dns.TypeAAAA {
+	if !state.V6 && req.Question[0].Qtype == dns.TypeAAAA {
 		ctx = query.ContextWithoutIPv6(ctx)
 	}
-	rw := &writer{ResponseWriter: w, reason: query.Reason{Context: ctx}, route: r, state: state}
+	rw := &writer{ResponseWriter: w, reason: query.Reason{Context: ctx}, route: r, state: state, name: req.Question[0].Name, req: req}
 	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, &rw.reason, rw, req)
 	if rcode != dns.RcodeServerFailure {
 		return rcode, err
@@ -90,6 +92,8 @@ type writer struct {
 	reason query.Reason // the query's context
 	route  *Route
 	state  *dataplane.State // when the query came
+	name   string           // that the client queried
+	req    *dns.Msg         // in which rewrite may have put another name
 	buf    [16]netip.Addr   // enough for nearly all answers, without a further allocation
 }
 
@@ -117,9 +121,10 @@ func (w *writer) Write(b []byte) (int, error) {
 
 // admit has an answer's addresses learned and returns what is to be written: the answer, a
 // changed copy of it, or SERVFAIL where the kernel refused an address, or the client
-// brings in too many.
+// brings in too many. What does not belong to the query is neither learned nor written.
 func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	r, life := w.route, &w.state.Lifetime
+	m = chain.Clean(m, w.name, w.req.Question[0].Name)
 	if !w.state.V6 {
 		m = withoutIPv6(m, r.nat64)
 	}
@@ -129,11 +134,8 @@ func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	if len(addrs) == 0 {
 		return m
 	}
-	a := dataplane.Answer{Addrs: addrs}
+	a := dataplane.Answer{Name: w.name, Addrs: addrs}
 	a.Need, a.Want = life.Of(ttl)
-	if len(m.Question) > 0 {
-		a.Name = m.Question[0].Name
-	}
 	routed, err := r.to.Admit(&w.reason, a, w.limit)
 	if routed == 0 {
 		return m
@@ -149,13 +151,13 @@ func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	return reply.Failure(m, dns.ExtendedErrorCodeOther, "the address could not be routed")
 }
 
+// errLimit is returned for a client that adds too many new addresses.
+var errLimit = errors.New("the client adds more new addresses than new_addresses allows")
+
 // limit bounds how many new addresses one client brings in. What is there already, or is
 // only to be prolonged, is free.
 func (w *writer) limit(fresh int) error {
-	if w.route.limit == nil {
-		return nil
-	}
-	if client := clientOf(w.RemoteAddr()); client.IsValid() && !w.route.limit.allow(client, fresh) {
+	if client := limit.Client(w.RemoteAddr()); !w.route.limit.Allow(client, fresh) {
 		return fmt.Errorf("%w: %s", errLimit, client)
 	}
 	return nil

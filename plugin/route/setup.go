@@ -15,9 +15,17 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/pkg/limit"
 )
 
 func init() { plugin.Register(name, setup) }
+
+// The defaults of new_addresses. A page adds some hundred new addresses, a morning of an
+// office behind one address some thousands; a set has 65,536 for an hour at least.
+const (
+	defaultPerMinute = 600
+	defaultAtOnce    = 3000
+)
 
 var errWAN = errors.New("route wan has no sets: leave the directive out, names that no route learns take the WAN")
 
@@ -32,7 +40,7 @@ func setup(c *caddy.Controller) error {
 	}
 	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}, labels: labelsOf(d.route)}
 	if !d.unlimited {
-		r.limit = newLimit(d.perMinute, d.atOnce)
+		r.limit = limit.New(d.perMinute, d.atOnce)
 	}
 	block := instance.Attach(c, d.config)
 	block.Learn(d.at, d.route, d.sets)

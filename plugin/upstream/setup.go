@@ -23,12 +23,14 @@ func setup(c *caddy.Controller) error {
 	u := newUpstream(o, nil)
 	block := instance.Attach(c, o.config)
 	block.Query(o.at, o.route, u.report)
+	cfg := dnsserver.GetConfig(c)
 	c.OnStartup(func() error {
+		u.learned = cfg.Handler("route") != nil || cfg.Handler("listed") != nil
 		u.status = block.Dataplane().Route(o.route).State
 		return u.onStartup()
 	})
 	c.OnShutdown(u.onShutdown)
 	// CoreDNS calls the function once for each socket of the block; all share one handler.
-	dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return u })
+	cfg.AddPlugin(func(plugin.Handler) plugin.Handler { return u })
 	return nil
 }

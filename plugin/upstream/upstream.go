@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
 )
@@ -27,6 +28,7 @@ type Upstream struct {
 	opts    options
 	status  func() *Status // never nil; the same pointer while nothing changes
 	metrics routeMetrics
+	learned bool          // its block learns the answers, or their aliases; set before the first query
 	turn    atomic.Uint64 // counts queries, for round_robin
 	asking  atomic.Int64  // queries in flight, for max_concurrent
 	ready   atomic.Bool
@@ -125,6 +127,9 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	m := a.msg
 	if shared {
 		m = m.Copy()
+	}
+	if u.learned {
+		m = chain.Clean(m, r.Question[0].Name) // before the cache has it
 	}
 	if a.fallback {
 		u.metrics.fallbacks.Inc()

@@ -43,11 +43,12 @@ type World struct {
 
 // Manner is how the world answers for a name and all below it.
 type Behavior struct {
-	Rcode     int           // dns.RcodeServerFailure, dns.RcodeNameError, ...
-	Delay     time.Duration // before the answer
-	Silent    bool          // no answer at all
-	Truncated bool          // over UDP: no records and TC, so that TCP is asked
-	Addresses int           // addresses of each family, instead of one
+	Rcode     int            // dns.RcodeServerFailure, dns.RcodeNameError, ...
+	Delay     time.Duration  // before the answer
+	Silent    bool           // no answer at all
+	Truncated bool           // over UDP: no records and TC, so that TCP is asked
+	Addresses int            // addresses of each family, instead of one
+	Forge     func(*dns.Msg) // changes the answer, as a hostile resolver does
 }
 
 // Query is one query that a server of the world received.

@@ -159,6 +159,9 @@ func (w *World) reply(q *dns.Msg, behavior Behavior, proto string) *dns.Msg {
 	if len(reply.Answer) == 0 && (behavior.Rcode == dns.RcodeSuccess || behavior.Rcode == dns.RcodeNameError) {
 		reply.Ns = []dns.RR{soa}
 	}
+	if behavior.Forge != nil {
+		behavior.Forge(reply)
+	}
 	if proto == "udp" {
 		reply.Truncate(min(size, 1232))
 	}
