@@ -13,6 +13,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/coredns"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
@@ -28,7 +29,7 @@ type resolver struct {
 	paths  paths.Paths
 	first  *files         // to start with
 	plane  *dataplanePart // that the plugins use
-	inst   atomic.Pointer[caddy.Instance]
+	inst   atomic.Pointer[coredns.Instance]
 	ready  chan struct{}
 	health listenerHealth
 
@@ -77,15 +78,11 @@ func (r *resolver) Run(ctx context.Context) error {
 	}
 	close(r.ready)
 	<-ctx.Done()
-	inst := r.inst.Load()
-	errs := inst.ShutdownCallbacks()
-	errs = append(errs, inst.Stop())
-	inst.Wait()
-	return errors.Join(errs...)
+	return r.inst.Load().Stop()
 }
 
 func (r *resolver) start(f *files) error {
-	inst, err := caddy.Start(r.paths.Input(f.corefile))
+	inst, err := coredns.Start(r.paths.Input(f.corefile))
 	if err == nil {
 		r.inst.Store(inst)
 		return nil
@@ -113,35 +110,28 @@ func (r *resolver) Use(f *files) error {
 		countRestart(f.corefile)
 		return nil
 	}
-	if r.inst.Load() == inst && plane.Config() != old {
+	if plane.Config() != old {
 		plane.SetConfig(old)
 	}
 	return fmt.Errorf("keeping the running Corefile: %w", f.text.Explain(err))
 }
 
 // restart has a new instance take over the listeners of the old one.
-func (r *resolver) restart(old *caddy.Instance, f *files) error {
+func (r *resolver) restart(old *coredns.Instance, f *files) error {
 	in := r.paths.Input(f.corefile)
 	if err := openable(in, old.Caddyfile()); err != nil {
 		return err
 	}
 	next, err := old.Restart(in)
-	if err == nil && next != nil {
-		r.inst.Store(next)
-		return nil
+	if err != nil {
+		return err
 	}
-	// It may have failed after the new one took over, while the old one ended.
-	if all := caddy.Instances(); len(all) > 0 && !slices.Contains(all, old) {
-		r.inst.Store(all[len(all)-1])
-	}
-	if err == nil {
-		err = errors.New("a plugin panicked, see the log")
-	}
-	return err
+	r.inst.Store(next)
+	return nil
 }
 
-// openable returns an error for each new listener that cannot be opened. A restart that
-// fails at one would leave those open that it opened before.
+// openable returns an error for each new listener that cannot be opened. A restart would
+// only name the first.
 func openable(next, old caddy.Input) error {
 	want, err := corecheck.Listeners(next)
 	if err != nil {

@@ -1,0 +1,145 @@
+package test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// Guarantee 8: fails safe.
+// Guarantee 1: set before answer.
+// A phone asks all its names over one connection: one whose resolver is slow or dead
+// delays no other, and the addresses of answers that overtake others are routed, too.
+func TestQueriesOfOneConnection(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	pool := g.certificate()
+	g.Box.Write("Corefile", fmt.Sprintf(`. tls://. {
+    tls %[1]s/box.crt %[1]s/box.key
+    listed mine
+    route vpn
+    cache
+    upstream vpn %[2]s
+}
+. tls://. {
+    tls %[1]s/box.crt %[1]s/box.key
+    cache
+    upstream wan %[3]s
+}
+`, g.Box.Dir, g.Plan.World.V4, g.Plan.ISP.V4))
+	g.start()
+	const delay = 1500 * time.Millisecond
+	g.World.Behave("slow.example", netlab.Behavior{Delay: delay})
+	g.World.Behave("slow.listed.example", netlab.Behavior{Delay: delay})
+	g.World.Behave("silent.example", netlab.Behavior{Silent: true})
+	g.Reset()
+	var all sync.WaitGroup
+	for n, at := range g.BoxLAN.All() {
+		for _, over := range []string{"tcp", "tls"} {
+			all.Go(func() {
+				c := g.dialStream(at, over, &tls.Config{RootCAs: pool, ServerName: "box.home.example"})
+				defer c.Close()
+				id := fmt.Sprintf("%s%d", over, n)
+				cached := id + "-cached.other.example"
+				g.askStream(c, cached)
+				g.nextAnswer(c, cached)
+				began := time.Now()
+				slow := []string{"1." + id + ".slow.example", "2." + id + ".slow.example", "3." + id + ".slow.listed.example", "4." + id + ".slow.listed.example"}
+				quick := []string{cached, id + "-fresh.listed.example", id + "-fresh.other.example"}
+				g.askStream(c, id+".silent.example")
+				g.askStream(c, slow...)
+				g.askStream(c, quick...)
+				for range quick {
+					m := g.nextAnswer(c, quick...)
+					if m == nil {
+						return
+					}
+					if strings.Contains(m.Question[0].Name, "listed") {
+						g.wantVia(g.Client, netlab.ViaVPN, addressesIn(m)...)
+					}
+				}
+				for range slow {
+					g.nextAnswer(c, slow...)
+				}
+				if took := time.Since(began); took > 3*delay {
+					t.Errorf("over %s to %s: four slow answers took %v, one takes %v", over, at, took, delay)
+				}
+			})
+		}
+	}
+	all.Wait()
+	g.wantNoQueryByWAN("listed.example")
+
+	// One client may have many.
+	conns := make([]*dns.Conn, 300)
+	for i := range conns {
+		conns[i] = g.dialStream(g.BoxLAN.V4, "tcp", nil)
+		defer conns[i].Close()
+	}
+	for i, c := range conns {
+		g.askStream(c, fmt.Sprintf("many%d.other.example", i))
+	}
+	for i, c := range conns {
+		g.nextAnswer(c, fmt.Sprintf("many%d.other.example", i))
+	}
+}
+
+// dialStream connects to the box over tcp or tls.
+func (g *gate) dialStream(at netip.Addr, over string, c *tls.Config) *dns.Conn {
+	g.t.Helper()
+	port := map[string]uint16{"tcp": 53, "tls": 853}[over]
+	conn, err := g.Client.DialWith(net.Dialer{Timeout: 10 * time.Second}, "tcp", netip.AddrPortFrom(at, port).String())
+	if err != nil {
+		g.t.Error(err)
+		return &dns.Conn{Conn: closedConn{}}
+	}
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if over == "tls" {
+		conn = tls.Client(conn, c)
+	}
+	return &dns.Conn{Conn: conn}
+}
+
+// closedConn is a connection that could not be made.
+type closedConn struct{ net.Conn }
+
+func (closedConn) Read([]byte) (int, error)  { return 0, net.ErrClosed }
+func (closedConn) Write([]byte) (int, error) { return 0, net.ErrClosed }
+func (closedConn) Close() error              { return nil }
+
+// askStream sends queries without waiting for their answers.
+func (g *gate) askStream(c *dns.Conn, names ...string) {
+	g.t.Helper()
+	for _, n := range names {
+		if err := c.WriteMsg(new(dns.Msg).SetQuestion(dns.Fqdn(n), dns.TypeA)); err != nil {
+			g.t.Error(err)
+		}
+	}
+}
+
+// nextAnswer returns the next answer on a connection, which must be to one of the names.
+func (g *gate) nextAnswer(c *dns.Conn, names ...string) *dns.Msg {
+	g.t.Helper()
+	m, err := c.ReadMsg()
+	if err != nil {
+		g.t.Errorf("no answer for %v: %v", names, err)
+		return nil
+	}
+	for _, n := range names {
+		if m.Question[0].Name == dns.Fqdn(n) && m.Rcode == dns.RcodeSuccess && len(addressesIn(m)) > 0 {
+			return m
+		}
+	}
+	g.t.Errorf("the next answer is %v, wanted one for %v", m, names)
+	return nil
+}
