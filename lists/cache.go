@@ -32,7 +32,12 @@ func (l *Library) restore() {
 	if err := statefile.RemovePending(file); err != nil { // of a process that was killed in store
 		l.options.Log.Warn("an unfinished file is left", "file", file, "error", err)
 	}
-	ix, held, err := loadCache(file, buildID())
+	var ix *index.Index
+	var held []*holding
+	err := l.loading.begin(file)
+	if err == nil {
+		ix, held, err = loadCache(file, buildID())
+	}
 	switch {
 	case err == nil:
 		l.index.Store(ix)
@@ -108,6 +113,7 @@ type storedList struct {
 	Read     gateway.List
 	Report   Report
 	Sum      digest
+	Cost     index.Cost
 	Prefixes []byte           // each preceded by its length
 	File     *storedSignature // nil: the next start must read the file whatever its signature
 }
@@ -126,7 +132,7 @@ func encodeHoldings(held []*holding) ([]byte, error) {
 		if !h.good {
 			continue
 		}
-		s := storedList{Read: h.read, Report: h.report, Sum: h.sum, File: h.storedSignature()}
+		s := storedList{Read: h.read, Report: h.report, Sum: h.sum, Cost: h.cost, File: h.storedSignature()}
 		s.Report.Err = nil // File is nil then
 		for _, p := range h.prefixes {
 			b, err := p.MarshalBinary()
@@ -170,7 +176,7 @@ func decodeHoldings(attached []byte, names []string) ([]*holding, error) {
 }
 
 func (s storedList) holding() (*holding, bool) {
-	h := &holding{list: s.Read, read: s.Read, good: true, sum: s.Sum, report: s.Report, sig: signature{young: true}}
+	h := &holding{list: s.Read, read: s.Read, good: true, sum: s.Sum, cost: s.Cost, report: s.Report, sig: signature{young: true}}
 	if f := s.File; f != nil {
 		h.sig = signature{
 			size: f.Size, mtime: time.Unix(f.Mtime[0], f.Mtime[1]), ctime: time.Unix(f.Ctime[0], f.Ctime[1]),

@@ -80,7 +80,7 @@ func copyContent(w io.Writer, l gateway.List, p *pace.Pace) error {
 func copyFile(dir string, l gateway.List) string { return filepath.Join(dir, l.Name+".list") }
 
 // readCopy reads the last good copy of a list. If the format is unknown, it is detected.
-func readCopy(dir string, l gateway.List, part *index.Part, p *pace.Pace) (content, error) {
+func readCopy(dir string, l gateway.List, part *index.Part, p *pace.Pace, limit index.Cost) (content, error) {
 	file := copyFile(dir, l)
 	if format.ParseSource(l.File).Selector != "" {
 		l.Format = format.Plain
@@ -88,7 +88,7 @@ func readCopy(dir string, l gateway.List, part *index.Part, p *pace.Pace) (conte
 	if format.Known(l.Format) != nil {
 		l.Format = ""
 	}
-	c, err := readList(l, file, part, p)
+	c, err := readList(l, file, part, p, limit)
 	if err != nil {
 		return c, err
 	}

@@ -23,7 +23,8 @@ type holding struct {
 	uncopied bool         // its last good copy could not be stored
 	shrink   shrink       // smaller content that may be incomplete
 	prefixes []netip.Prefix
-	report   Report // its Err is what is wrong with the file now
+	cost     index.Cost // of that content
+	report   Report     // its Err is what is wrong with the file now
 }
 
 // refreshOptions say how holdings are refreshed.
@@ -32,6 +33,8 @@ type refreshOptions struct {
 	newPart  func() *index.Part
 	rest     time.Duration // how long smaller content must stay as it is
 	pace     *pace.Pace
+	limit    index.Cost // of the list
+	loading  *loading
 }
 
 // refresh checks the file of a list. It returns the entries if they differ from those that
@@ -43,6 +46,7 @@ func (h *holding) refresh(o refreshOptions) *index.Part {
 	}
 	found, err := h.readFile(src, o)
 	var next action
+	h.sig.young = h.sig.young || errors.Is(err, ErrBudget) // which depends on the other lists
 	next, h.shrink = decide(h.known(), observed{err: err, sum: found.sum, size: found.report.Size()}, h.shrink, o.rest, time.Now())
 	switch next {
 	case keepContent:
@@ -84,18 +88,21 @@ func (h *holding) known() known {
 // readFile reads the list. The part is nil for a file whose digest is that of the content in
 // the index.
 func (h *holding) readFile(src format.Source, o refreshOptions) (content, error) {
+	if err := o.loading.begin(src.Path); err != nil {
+		return content{report: Report{Name: h.list.Name, File: h.list.File}}, fmt.Errorf("list %s: %s: %w", h.list.Name, h.list.File, err)
+	}
 	if h.known().current && src.Selector == "" {
 		if sum, err := sumFile(src.Path, o.pace); err == nil && sum == h.sum {
-			return content{sum: sum, report: h.report}, nil
+			return content{sum: sum, report: h.report, cost: h.cost}, nil
 		}
 	}
-	return readList(h.list, h.list.File, o.newPart(), o.pace)
+	return readList(h.list, h.list.File, o.newPart(), o.pace, o.limit)
 }
 
 // use makes content that of the list.
 func (h *holding) use(c content) {
 	h.good, h.read, h.sum = true, h.list, c.sum
-	h.prefixes, h.report = c.prefixes, c.report
+	h.prefixes, h.report, h.cost = c.prefixes, c.report, c.cost
 }
 
 // storeCopy stores the last good copy of the file that was read. If that fails, the list is
@@ -112,7 +119,11 @@ func (h *holding) storeCopy(o refreshOptions) {
 // is one.
 func (h *holding) useCopy(found content, err error, o refreshOptions) *index.Part {
 	if o.lastGood != "" {
-		copied, copyErr := readCopy(o.lastGood, h.list, o.newPart(), o.pace)
+		var copied content
+		copyErr := o.loading.begin(copyFile(o.lastGood, h.list))
+		if copyErr == nil {
+			copied, copyErr = readCopy(o.lastGood, h.list, o.newPart(), o.pace, o.limit)
+		}
 		if copyErr == nil {
 			h.use(copied)
 			h.report.Err = fmt.Errorf("%w; its last good copy is used", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/pace"
+	"github.com/nameroute/nameroute/lists/format"
 	"github.com/nameroute/nameroute/lists/index"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Settle   time.Duration // how long a changed file must stay as it is before Watch reads it; 0: DefaultSettle
 	Poll     time.Duration // interval in which Watch checks all files without a notice; 0: DefaultPoll
 	Rest     time.Duration // how long a list that became smaller must stay so before Watch uses it; 0: DefaultRest
+	Budget   *Budget       // what the lists may cost; nil: DefaultBudget
 }
 
 // Library keeps lists compiled and up to date. All methods may be called concurrently;
@@ -41,6 +43,7 @@ type Library struct {
 
 	mu       sync.Mutex // held by one reload at a time; guards what follows
 	holdings []*holding
+	loading  *loading
 	pace     *pace.Pace      // nil until the lists are read for the first time
 	refused  []error         // of lists that are too many
 	reported map[string]bool // errors that were returned or logged when they came up
@@ -65,6 +68,11 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	l := &Library{options: o, recheck: make(chan struct{}, 1)}
 	l.index.Store(index.NewBuilder(nil).Build())
 	l.published.Store(&[]holding{})
+	if o.Budget == nil {
+		b := DefaultBudget()
+		l.options.Budget = &b
+	}
+	l.loading = newLoading(o.Cache, o.Log)
 	l.restore()
 	_, errs := l.SetLists(cfg)
 	l.pace = &pace.Pace{}
@@ -152,16 +160,18 @@ func (l *Library) requestCheck() {
 // apply makes the library hold these lists with the content of their files. l.mu is held.
 func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, errs []error) {
 	defer l.publish()
+	defer l.loading.end()
 	old := l.Index()
 	names := make([]string, len(cfg))
 	next := make([]*holding, len(cfg))
 	parts := make([]*index.Part, len(cfg))
 	settled := false // a signature can be relied on now, and the stored one cannot
 	for i, c := range cfg {
-		names[i] = c.Name
-		next[i] = l.holding(c)
+		names[i], next[i] = c.Name, l.holding(c)
+	}
+	for i := range cfg {
 		before, pending := next[i].sig, next[i].shrink
-		parts[i] = next[i].refresh(refreshOptions{l.options.LastGood, old.NewPart, rest, l.pace})
+		parts[i] = next[i].refresh(refreshOptions{l.options.LastGood, old.NewPart, rest, l.pace, l.limit(next, next[i]), l.loading})
 		if s := next[i].shrink; s.pending() && s != pending {
 			time.AfterFunc(rest, l.requestCheck)
 		}
@@ -183,9 +193,41 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 		}
 		return false, errs
 	}
+	l.beginBuild(next, parts)
 	l.index.Store(old.Rebuild(names, parts, l.pace))
 	l.store()
 	return true, errs
+}
+
+// limit returns what a list may cost beside the others.
+func (l *Library) limit(all []*holding, one *holding) index.Cost {
+	var others index.Cost
+	for _, h := range all {
+		if h != one {
+			others = others.Add(h.cost)
+		}
+	}
+	return l.options.Budget.left(others)
+}
+
+// beginBuild notes that the index is built. Should the process die of it, the list that costs
+// most is to blame.
+func (l *Library) beginBuild(next []*holding, parts []*index.Part) {
+	var most *holding
+	for i, h := range next {
+		if parts[i] != nil && (most == nil || h.cost.Memory > most.cost.Memory) {
+			most = h
+		}
+	}
+	if most == nil {
+		return
+	}
+	file := format.ParseSource(most.list.File).Path
+	if most.report.LastGood && l.options.LastGood != "" {
+		file = copyFile(l.options.LastGood, most.list)
+	}
+	// It was loaded: it is not left alone.
+	_ = l.loading.begin(file)
 }
 
 // publish makes Reports and Prefixes return what the library holds now.

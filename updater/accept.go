@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/lists/format"
 )
 
@@ -95,5 +96,5 @@ func nameTimeout(ctx context.Context, s gateway.Source, err error) error {
 
 func isRefusal(err error) bool {
 	var r *refusal
-	return errors.As(err, &r) || errors.Is(err, format.ErrNoEntries)
+	return errors.As(err, &r) || errors.Is(err, format.ErrNoEntries) || errors.Is(err, lists.ErrBudget)
 }

@@ -9,7 +9,8 @@ import (
 const (
 	// ReasonRegexp is why most texts are no regular expression of an entry.
 	ReasonRegexp = "not a regular expression in RE2 syntax (which has no lookaround)"
-	maxLiterals  = 32 // that Literals returns
+	maxLiterals  = 32 // in a set of LiteralSets
+	maxSets      = 16
 )
 
 // CheckRegexp returns the reason why a text cannot be a regular expression of an entry, or
@@ -36,6 +37,18 @@ func CompileRegexp(text string) (*regexp.Regexp, error) { return regexp.Compile(
 // expression matches, or nil if there are none. Searching for them is cheap, and the
 // expression itself need only be run for the names that contain one.
 func Literals(text string) []string {
+	var best []string
+	for _, set := range LiteralSets(text) {
+		if Shortest(set) > Shortest(best) {
+			best = set
+		}
+	}
+	return best
+}
+
+// LiteralSets returns sets of texts in lower case. Of each set, at least one text is in every
+// name that the expression matches.
+func LiteralSets(text string) [][]string {
 	re, err := syntax.Parse("(?i)"+text, syntax.Perl)
 	if err != nil {
 		return nil
@@ -43,10 +56,10 @@ func Literals(text string) []string {
 	return required(re)
 }
 
-func required(re *syntax.Regexp) []string {
+func required(re *syntax.Regexp) (sets [][]string) {
 	switch re.Op {
 	case syntax.OpLiteral:
-		return []string{strings.ToLower(string(re.Rune))}
+		return [][]string{{strings.ToLower(string(re.Rune))}}
 	case syntax.OpCapture, syntax.OpPlus:
 		return required(re.Sub[0])
 	case syntax.OpRepeat:
@@ -54,25 +67,28 @@ func required(re *syntax.Regexp) []string {
 			return required(re.Sub[0])
 		}
 	case syntax.OpConcat:
-		var best []string
 		for _, sub := range re.Sub {
-			if r := required(sub); Shortest(r) > Shortest(best) {
-				best = r
+			if sets = append(sets, required(sub)...); len(sets) >= maxSets {
+				break
 			}
 		}
-		return best
 	case syntax.OpAlternate:
-		var all []string
+		var all []string // the longest of each branch
 		for _, sub := range re.Sub {
-			r := required(sub)
-			if r == nil || len(all)+len(r) > maxLiterals {
+			var best []string
+			for _, set := range required(sub) {
+				if Shortest(set) > Shortest(best) {
+					best = set
+				}
+			}
+			if best == nil || len(all)+len(best) > maxLiterals {
 				return nil
 			}
-			all = append(all, r...)
+			all = append(all, best...)
 		}
-		return all
+		return [][]string{all}
 	}
-	return nil
+	return sets
 }
 
 // Shortest returns the length of the shortest text, 0 if there are none.

@@ -81,6 +81,8 @@ type Sink struct {
 
 	Summary // of what was received
 
+	failed error // that Fail was called with
+
 	line int    // number of the line being read; in a binary file, of the rule
 	text string // that line
 	file string // the file of the directory that it is in; "" for the list's own
@@ -101,8 +103,14 @@ func (s *Sink) Position() Position {
 	return p
 }
 
+// Fail makes the reading end with an error. It is for Entry and Prefix to call.
+func (s *Sink) Fail(err error) { s.failed = err }
+
 // put receives an entry.
 func (s *Sink) put(e entry.Entry) {
+	if s.failed != nil {
+		return
+	}
 	s.Pace.At(s.Entries())
 	switch {
 	case e.Exception.Removes():
@@ -143,6 +151,9 @@ func (s *Sink) putTyped(kind entry.Kind, text string) {
 
 // putPrefix receives a prefix.
 func (s *Sink) putPrefix(p netip.Prefix) {
+	if s.failed != nil {
+		return
+	}
 	s.Pace.At(s.Prefixes)
 	s.Prefixes++
 	if s.Prefix != nil {

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func (src Source) Read(format string, s *Sink) error {
 		return src.suggest(err)
 	}
 	defer f.Close()
-	in := &teeOnce{f: f, in: s.Pace.Reader(f), to: s.Raw}
+	in := &teeOnce{f: f, in: s.Pace.Reader(f), to: s.Raw, failed: &s.failed}
 	s.path, s.selector = src.Path, src.Selector
 	s.rewind = func() (io.Reader, error) {
 		if err := in.rewind(); err != nil {
@@ -90,8 +91,8 @@ func (src Source) Read(format string, s *Sink) error {
 	} else {
 		s.open = openerIn(filepath.Dir(src.Path))
 	}
-	if err := parse(in, src.Path, format, s); err != nil {
-		return err
+	if err := parse(in, src.Path, format, s); err != nil || s.failed != nil {
+		return cmp.Or(s.failed, err)
 	}
 	_, err = io.Copy(io.Discard, in)
 	return err
@@ -128,9 +129,14 @@ type teeOnce struct {
 	f  *os.File
 	in io.Reader // reads f
 	to io.Writer
+
+	failed *error // ends the reading
 }
 
 func (t *teeOnce) Read(p []byte) (int, error) {
+	if *t.failed != nil {
+		return 0, *t.failed
+	}
 	n, err := t.in.Read(p)
 	if t.to != nil {
 		if _, err := t.to.Write(p[:n]); err != nil {

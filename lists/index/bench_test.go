@@ -159,3 +159,54 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	}
 }
+
+// hostilePatterns are the kinds of lists that cost much, each of about the size in bytes.
+var hostilePatterns = map[string]func(i int) entry.Entry{
+	"wildcards": func(i int) entry.Entry {
+		x, _ := entry.Glob(fmt.Sprintf("cdn%d*.example%d.com", i, i), true)
+		return entry.Entry{Kind: entry.Regexp, Text: x}
+	},
+	"wildcards below one domain": func(i int) entry.Entry {
+		x, _ := entry.Glob(fmt.Sprintf("ad%d*.com", i), true)
+		return entry.Entry{Kind: entry.Regexp, Text: x}
+	},
+	"without fixed text": func(i int) entry.Entry {
+		return entry.Entry{Kind: entry.Regexp, Text: fmt.Sprintf("^[a-z]{%d}[0-9]+.*x", i%50)}
+	},
+	"one guard": func(i int) entry.Entry {
+		return entry.Entry{Kind: entry.Regexp, Text: fmt.Sprintf("^[0-9]{%d}.*com$", i%900)}
+	},
+	"repetitions": func(i int) entry.Entry {
+		return entry.Entry{Kind: entry.Regexp, Text: fmt.Sprintf("abc[0-9x]{900}%d", i)}
+	},
+	"keywords": func(i int) entry.Entry {
+		return entry.Entry{Kind: entry.Keyword, Text: fmt.Sprintf("keyword-%d-tracker", i*7919)}
+	},
+}
+
+// BenchmarkPatterns compares the estimates of Meter with what patterns take: memory of the
+// process at its peak while they are built, and time for a name that none of them is about.
+func BenchmarkPatterns(b *testing.B) {
+	for _, name := range slices.Sorted(maps.Keys(hostilePatterns)) {
+		b.Run(name, func(b *testing.B) {
+			var m Meter
+			builder := NewBuilder([]string{"l"})
+			for i := range 300 {
+				e := hostilePatterns[name](i)
+				m.Entry(e)
+				builder.Add(0, e)
+			}
+			before := heap()
+			ix := builder.Build()
+			after := heap()
+			for b.Loop() {
+				ix.Match("www.some-name.example.com")
+			}
+			c := m.Cost()
+			b.ReportMetric(float64(after-before)/300, "B/pattern")
+			b.ReportMetric(float64(c.Patterns)/300, "estimate/pattern")
+			b.ReportMetric(float64(c.Steps), "steps")
+			runtime.KeepAlive(ix)
+		})
+	}
+}

@@ -48,22 +48,21 @@ func newPatterns(keywords, exprs map[string]uint32, compiled map[string]*regexp.
 	for _, k := range slices.Sorted(maps.Keys(keywords)) {
 		p.keyword[text(k)] = keywords[k]
 	}
-	for _, x := range slices.Sorted(maps.Keys(exprs)) {
-		re := compiled[x]
+	for _, x := range guard(slices.Sorted(maps.Keys(exprs))) {
+		re := compiled[x.text]
 		if re == nil {
 			var err error
-			if re, err = entry.CompileRegexp(x); err != nil {
+			if re, err = entry.CompileRegexp(x.text); err != nil {
 				continue
 			}
 		}
 		n := uint32(len(p.exprs))
-		p.exprs = append(p.exprs, expr{x, re, exprs[x]})
-		literals := entry.Literals(x)
-		if entry.Shortest(literals) == 0 {
+		p.exprs = append(p.exprs, expr{x.text, re, exprs[x.text]})
+		if x.guards == nil {
 			p.unguarded = append(p.unguarded, n)
 			continue
 		}
-		for _, l := range literals {
+		for _, l := range x.guards {
 			t := text(l)
 			p.guards[t] = append(p.guards[t], n)
 		}

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // limitMemory has the garbage collector keep the process below the memory that its control
@@ -24,7 +26,7 @@ func limitMemory() {
 // memoryMax returns the lowest memory.max, in bytes, of a process's control group and of
 // those above it (cgroup v2). Without one, or where it cannot be read, there is no limit.
 func memoryMax(membership, root string) (most int64, ok bool) {
-	groups, err := os.ReadFile(membership)
+	groups, err := statefile.ReadFile(membership)
 	if err != nil {
 		return 0, false
 	}
@@ -35,7 +37,7 @@ func memoryMax(membership, root string) (most int64, ok bool) {
 			continue
 		}
 		for dir := filepath.Join("/", group); ; dir = filepath.Dir(dir) {
-			text, err := os.ReadFile(filepath.Join(root, dir, "memory.max"))
+			text, err := statefile.ReadFile(filepath.Join(root, dir, "memory.max"))
 			if err == nil {
 				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 { // else "max"
 					most, ok = min(most, n), true
