@@ -66,7 +66,7 @@ func (g *gate) wantClosedWhileCut(addrs []netip.Addr) {
 	g.t.Helper()
 	g.wantClosed(g.Client, addrs...)
 	began := time.Now()
-	g.p.WaitOutput("route is down, its packets and queries are blocked", 6*time.Second)
+	g.p.WaitOutput("packets and queries of the route are blocked", 6*time.Second)
 	g.t.Logf("noticed after %v", time.Since(began).Round(time.Millisecond))
 	g.wantClosed(g.Client, addrs...)
 	g.wantClosed(g.Box.Host, addrs...)

@@ -146,7 +146,7 @@ func TestSlowRead(t *testing.T) {
 		if !c.Route("vpn").State().Down {
 			t.Error("not noticed in 31 s")
 		}
-		if n := f.log.count("route is down, its packets and queries are blocked"); n != 1 {
+		if n := f.log.count("packets and queries of the route are blocked"); n != 1 {
 			t.Errorf("logged %d times", n)
 		}
 	})

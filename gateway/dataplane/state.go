@@ -73,11 +73,11 @@ func (c *Controller) reportChange(old, st *State) {
 	switch {
 	case st.Route.Name == gateway.WAN || old.Down == st.Down || old.Route.Number == 0:
 	case !st.Down:
-		c.log.Info("route is up", "route", st.Route.Name)
+		c.log.Info("packets and queries of the route pass", "route", st.Route.Name)
 	case st.Route.OnDown == gateway.FallBack:
-		c.log.Info("route is down, new flows and queries take the WAN", "route", st.Route.Name)
+		c.log.Info("new flows and queries of the route take the WAN", "route", st.Route.Name)
 	default:
-		c.log.Info("route is down, its packets and queries are blocked", "route", st.Route.Name)
+		c.log.Info("packets and queries of the route are blocked", "route", st.Route.Name)
 	}
 }
 
