@@ -57,6 +57,7 @@ func checkFiles(o Options, r *report) (*gateway.Config, *corefile.File) {
 		checkProviders(cfg, r)
 		checkLinks(cfg, r)
 		checkResolvers(cfg, core, r)
+		checkUpstreams(cfg, core, r)
 	}
 	return cfg, core
 }

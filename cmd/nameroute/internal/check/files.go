@@ -4,15 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"strings"
+	"slices"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
-	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
 )
@@ -29,11 +27,14 @@ func checkLists(cfg *gateway.Config, r *report) {
 			r.wrong(exit.List, corecheck.ListProblem(cfg, l, err))
 			continue
 		}
-		if rep.Entries() == 0 {
+		if rep.Entries() == 0 && rep.Prefixes == 0 {
 			r.warn("list %s: %s is empty", l.Name, l.File)
 			continue
 		}
-		r.ok("list %s: %s, %s", l.Name, output.Count(rep.Entries(), "entry"), rep.Format)
+		r.ok("list %s: %s, %s", l.Name, contentOf(rep), rep.Format)
+		if rep.Entries() == 0 && !slices.ContainsFunc(cfg.Routes, func(route gateway.Route) bool { return slices.Contains(route.Prefixes, l.Name) }) {
+			r.warn("list %s: it holds prefixes only, which no route uses: name it in prefixes: of a route", l.Name)
+		}
 		for _, s := range rep.Samples {
 			r.warn("list %s: %s: %v", l.Name, l.File, s)
 		}
@@ -41,6 +42,24 @@ func checkLists(cfg *gateway.Config, r *report) {
 			r.warn("list %s: %s more skipped as unparsable", l.Name, output.Count(more, "line"))
 		}
 	}
+}
+
+// contentOf counts what a list holds.
+func contentOf(rep lists.Report) string {
+	switch {
+	case rep.Prefixes == 0:
+		return output.Count(rep.Entries(), "entry")
+	case rep.Entries() == 0:
+		return prefixes(rep.Prefixes)
+	}
+	return output.Count(rep.Entries(), "entry") + ", " + prefixes(rep.Prefixes)
+}
+
+func prefixes(n int) string {
+	if n == 1 {
+		return "1 prefix"
+	}
+	return fmt.Sprintf("%d prefixes", n)
 }
 
 // checkProviders reads the WireGuard files of the routes.
@@ -74,6 +93,7 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		default:
 			r.ok("route %s: %s", route.Name, output.Count(len(conf.Peers), "peer"))
 		}
+		checkAllowed(route, conf, r)
 		reportInbound(route, r)
 	}
 }
@@ -85,41 +105,4 @@ func reportInbound(route gateway.Route, r *report) {
 		return
 	}
 	r.ok("route %s: new connections from the tunnel are refused", route.Name)
-}
-
-// checkLinks checks that the interfaces which gateway.yaml names exist, and the WAN.
-func checkLinks(cfg *gateway.Config, r *report) {
-	if len(cfg.LAN) == 0 {
-		r.warn("%s: lan is empty: only this box gets answers: name the interfaces of your clients, as in lan: [br-lan]", cfg.File)
-	}
-	for _, name := range cfg.LAN {
-		if _, err := net.InterfaceByName(name); err != nil {
-			r.warn("lan: interface %s does not exist; it is used as soon as it appears", name)
-		}
-	}
-	for _, route := range cfg.Routes {
-		if k := route.Egress.Kind; k == gateway.EgressWireGuard || route.Egress.Link == "" {
-			continue
-		}
-		if _, err := net.InterfaceByName(route.Egress.Link); err != nil {
-			r.warn("route %s: interface %s does not exist; the route is down until it appears", route.Name, route.Egress.Link)
-		}
-	}
-	defaults, err := policy.WANDefaults(cfg)
-	switch {
-	case err != nil:
-		r.wrong(exit.Host, fmt.Errorf("read the WAN's default route: %w", err))
-	case len(defaults) == 0:
-		if _, err := net.InterfaceByName(cfg.WANLink); cfg.WANLink != "" && err != nil {
-			r.warn("wan: interface %s does not exist; it is used as soon as it appears", cfg.WANLink)
-		} else {
-			r.warn("the WAN has no default route; it is used as soon as it appears")
-		}
-	default:
-		var lines []string
-		for _, d := range defaults {
-			lines = append(lines, d.String())
-		}
-		r.ok("WAN: %s", strings.Join(lines, ", "))
-	}
 }

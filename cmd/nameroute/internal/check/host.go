@@ -31,7 +31,7 @@ func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Ti
 	h := newHost(cfg)
 	var err error
 	if h.rules, err = nftsim.Read(); err != nil {
-		r.warn("firewall: %v: other programs' rules are not checked", err)
+		r.unknown("firewall: %v: other programs' rules are not checked: run check as root", err)
 	}
 	h.checkKernel(r, func() (bool, error) { return nft.TableExists(gateway.TableName) })
 	h.checkForwarding(r)

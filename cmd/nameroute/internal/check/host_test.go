@@ -193,8 +193,11 @@ func otherSituations() map[string]situation {
 			ip:    []string{"rule add not fwmark 0xca6c lookup 51820 priority 32764", "rule add fwmark 0x80000/0xff0000 lookup 52 priority 5210", "rule add from 10.0.0.0/8 lookup 90 priority 100"},
 		},
 		"a catch-all policy rule before ours": {
-			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000"},
+			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000", "route add 0.0.0.0/1 dev tun0 table 51820", "route add 128.0.0.0/1 dev tun0 table 51820"},
 			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it catches packets before nameroute's rules: set `priority:` below 5000 in /etc/nameroute/gateway.yaml"},
+		},
+		"a catch-all policy rule to a table without a default, as Tailscale's": {
+			rules: testbox.Masquerade, sh: "ip rule add lookup 52 priority 5270; ip -6 rule add lookup 52 priority 5270; ip route add 100.100.100.100/32 dev tun0 table 52",
 		},
 		"a policy rule among ours": {
 			rules: testbox.Masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",

@@ -1,11 +1,13 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
@@ -20,11 +22,12 @@ func (h *host) checkOverlap(r *report) {
 		option := map[int]string{netlink.FAMILY_V4: "-4", netlink.FAMILY_V6: "-6"}[family]
 		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
 		if err != nil {
-			r.warn("ip %s rule: %v: overlaps with other programs' rules are not checked", option, err)
+			r.unknown("ip %s rule: %v: overlaps with other programs' rules are not checked", option, err)
 			continue
 		}
 		for _, rule := range rules {
-			if conflict := conflictOf(rule, h.cfg, routes); conflict != "" {
+			leads := func() bool { return leadsOut(family, rule.Table) }
+			if conflict := conflictOf(rule, h.cfg, routes, leads); conflict != "" {
 				r.warn("ip %s rule %d of another program (%s): %s", option, rule.Priority, describeRule(rule), conflict)
 			}
 		}
@@ -37,8 +40,8 @@ func (h *host) checkOverlap(r *report) {
 }
 
 // conflictOf describes the conflict of another program's policy rule with nameroute's, ""
-// where there is none.
-func conflictOf(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) string {
+// where there is none. leads reports whether its table has a way to the internet.
+func conflictOf(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route, leads func() bool) string {
 	if rule.Protocol == gateway.Protocol || rule.Table == 255 && rule.Priority == 0 {
 		return ""
 	}
@@ -56,7 +59,7 @@ func conflictOf(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route) 
 		return fmt.Sprintf("it matches mark bits of nameroute's mask %#x: choose other bits with `mask:` in %s", uint32(cfg.Mask), cfg.File)
 	case rule.Priority >= cfg.Priority && rule.Priority <= last:
 		return fmt.Sprintf("its priority is among nameroute's (%d to %d): choose others with `priority:` in %s", cfg.Priority, last, cfg.File)
-	case rule.Priority < cfg.Priority && catchesAll(rule, marked):
+	case rule.Priority < cfg.Priority && catchesAll(rule, marked) && leads():
 		return fmt.Sprintf("it catches packets before nameroute's rules: set `priority:` below %d in %s", max(rule.Priority, 1), cfg.File)
 	}
 	return ""
@@ -69,6 +72,28 @@ func catchesAll(rule netlink.Rule, marked bool) bool {
 	}
 	return rule.Src == nil && rule.Dst == nil && rule.IifName == "" && rule.OifName == "" && rule.IPProto == 0 &&
 		rule.Dport == nil && rule.Sport == nil && rule.UIDRange == nil && rule.Tos == 0
+}
+
+// widePrefix is the longest prefix that counts as a part of a default: programs write it in
+// several, such as 0.0.0.0/1 and 2000::/3.
+const widePrefix = 4
+
+// leadsOut reports whether a routing table has a default, or a part of one. Tailscale's has
+// none before an exit node is chosen. Of a table that cannot be read it is assumed.
+func leadsOut(family, table int) bool {
+	routes, err := nlretry.Dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return false
+	}
+	return err != nil || slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		if r.Dst == nil {
+			return true
+		}
+		bits, _ := r.Dst.Mask.Size()
+		return bits <= widePrefix
+	})
 }
 
 // describeRule returns a policy rule as ip(8) prints it.

@@ -16,18 +16,30 @@ type report struct {
 	out      io.Writer
 	errors   int
 	warnings int
+	unknowns int
 	code     int // the exit code of the first error
 }
 
 // ok prints what is right.
 func (r *report) ok(format string, args ...any) {
-	fmt.Fprintf(r.out, "ok       %s\n", fmt.Sprintf(format, args...))
+	r.print("ok", fmt.Sprintf(format, args...))
 }
 
 // warn prints a warning. Warnings leave the exit code 0.
 func (r *report) warn(format string, args ...any) {
 	r.warnings++
-	fmt.Fprintf(r.out, "warning  %s\n", fmt.Sprintf(format, args...))
+	r.print("warning", fmt.Sprintf(format, args...))
+}
+
+// unknown prints what has not been looked at, or what no look can tell, and how to find out.
+func (r *report) unknown(format string, args ...any) {
+	r.unknowns++
+	r.print("unknown", fmt.Sprintf(format, args...))
+}
+
+// print prints one finding.
+func (r *report) print(level, text string) {
+	fmt.Fprintf(r.out, "%-7s  %s\n", level, strings.ReplaceAll(text, "\n", "\n         "))
 }
 
 // wrong prints what is wrong. An error that joins several counts as several.
@@ -37,20 +49,25 @@ func (r *report) wrong(code int, err error) {
 		if r.code == 0 {
 			r.code = code
 		}
-		fmt.Fprintf(r.out, "error    %s\n", strings.ReplaceAll(e.Error(), "\n", "\n         "))
+		r.print("error", e.Error())
 	}
 }
 
 // end prints the totals and returns the error that carries the exit code.
 func (r *report) end() error {
-	switch {
-	case r.errors > 0:
-		fmt.Fprintf(r.out, "%s, %s\n", output.Count(r.errors, "error"), output.Count(r.warnings, "warning"))
+	text := "no errors"
+	if r.errors > 0 {
+		text = output.Count(r.errors, "error")
+	}
+	if r.warnings > 0 || r.errors > 0 {
+		text += ", " + output.Count(r.warnings, "warning")
+	}
+	if r.unknowns > 0 {
+		text += fmt.Sprintf(", %d unknown", r.unknowns)
+	}
+	fmt.Fprintln(r.out, text)
+	if r.errors > 0 {
 		return &exit.Error{Code: r.code}
-	case r.warnings > 0:
-		fmt.Fprintf(r.out, "no errors, %s\n", output.Count(r.warnings, "warning"))
-	default:
-		fmt.Fprintln(r.out, "no errors")
 	}
 	return nil
 }

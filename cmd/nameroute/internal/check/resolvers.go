@@ -22,10 +22,14 @@ func checkResolvers(cfg *gateway.Config, core *corefile.File, r *report) {
 	case err != nil && usesWANResolvers(core):
 		r.wrong(exit.Host, fmt.Errorf("names on no list get SERVFAIL: %w", err))
 	case err != nil:
-		if names := namesToResolve(cfg); len(names) > 0 {
+		if names := listServers(cfg); len(names) > 0 {
 			r.warn("%s cannot be resolved: %v", strings.Join(names, ", "), err)
 		}
-	default:
+	}
+	switch names := endpointNames(cfg); {
+	case err != nil && len(names) > 0:
+		r.wrong(exit.Host, fmt.Errorf("%s cannot be resolved, so the tunnel to it stays down: %w", strings.Join(names, ", "), err))
+	case err == nil:
 		var servers []string
 		for _, s := range found.Servers {
 			servers = append(servers, s.Addr().String())
@@ -50,24 +54,25 @@ func usesWANResolvers(core *corefile.File) bool {
 	return false
 }
 
-// namesToResolve returns the names that the WAN's resolvers must resolve: those of
-// WireGuard endpoints and of list servers.
-func namesToResolve(cfg *gateway.Config) []string {
+// listServers returns the names of list servers that the WAN's resolvers must resolve.
+func listServers(cfg *gateway.Config) []string {
 	var names []string
-	add := func(host string) {
-		if _, err := netip.ParseAddr(host); err != nil && host != "" && !slices.Contains(names, host) {
-			names = append(names, host)
-		}
-	}
 	for _, l := range cfg.Lists {
 		if src, ok := cfg.Source(l.Name); ok && len(src.Resolvers) == 0 && (src.Via == "" || src.Via == gateway.WAN) {
 			for _, text := range src.URLs {
 				if u, err := url.Parse(text); err == nil {
-					add(u.Hostname())
+					names = addName(names, u.Hostname())
 				}
 			}
 		}
 	}
+	return names
+}
+
+// endpointNames returns the names of WireGuard endpoints, which the WAN's resolvers must
+// resolve.
+func endpointNames(cfg *gateway.Config) []string {
+	var names []string
 	for _, r := range cfg.Routes {
 		if r.Egress.Kind != gateway.EgressWireGuard {
 			continue
@@ -77,8 +82,16 @@ func namesToResolve(cfg *gateway.Config) []string {
 			continue // reported by checkProviders
 		}
 		for _, p := range conf.Peers {
-			add(p.Endpoint.Host)
+			names = addName(names, p.Endpoint.Host)
 		}
 	}
 	return names
+}
+
+// addName adds a host to names, unless it is an address or there already.
+func addName(names []string, host string) []string {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" || slices.Contains(names, host) {
+		return names
+	}
+	return append(names, host)
 }

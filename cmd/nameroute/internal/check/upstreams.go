@@ -1,0 +1,188 @@
+package check
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/provider"
+)
+
+// checkUpstreams checks that every block has a resolver which can be reached by its route:
+// that there is one at all, that it is not this box, and not in a network beside the route.
+func checkUpstreams(cfg *gateway.Config, core *corefile.File, r *report) {
+	if core == nil {
+		return
+	}
+	nets, err := connectedNetworks()
+	if err != nil {
+		r.unknown("addresses of this box: %v: not checked is whether a resolver is this box, or in a network beside its route", err)
+		return
+	}
+	c := upstreamCheck{cfg: cfg, nets: nets, listeners: listenersOf(core), r: r}
+	for _, b := range core.Blocks {
+		if u := b.Upstream; u != nil && u.Config == "" {
+			c.upstream(u)
+		}
+		for _, d := range b.Directives {
+			if d.Name == "forward" && len(d.Args) > 0 {
+				c.forward(d)
+			}
+		}
+	}
+	for _, a := range cfg.WANResolvers {
+		if why := c.loop(a); why != "" {
+			r.wrong(exit.Host, fmt.Errorf("%s: wan_resolvers: %s %s", cfg.File, a, why))
+		}
+	}
+}
+
+type upstreamCheck struct {
+	cfg       *gateway.Config
+	nets      []connected
+	listeners []firewall.Listener
+	r         *report
+	reported  []string
+}
+
+// upstream checks the resolvers of an upstream directive.
+func (c *upstreamCheck) upstream(u *corefile.Upstream) {
+	route, ok := c.cfg.Route(u.Route)
+	if !ok {
+		return // reported by checkCorefile
+	}
+	at := fmt.Sprintf("%s:%d: upstream %s", u.File, u.Line, u.Route)
+	var addrs []netip.AddrPort
+	for _, text := range u.Addresses {
+		if a, ok := resolverAddr(text); ok {
+			addrs = append(addrs, a)
+		}
+	}
+	conf, confErr := (*provider.Conf)(nil), error(nil)
+	if route.Egress.Kind == gateway.EgressWireGuard {
+		conf, confErr = provider.Load(route.Egress.File)
+	}
+	if len(u.Addresses) == 0 {
+		switch {
+		case u.Route == gateway.WAN || confErr != nil:
+			return // reported by checkResolvers or checkProviders
+		case conf == nil:
+			c.wrong("%s: the route has no resolvers of its own: names of this block get SERVFAIL: write addresses after it", at)
+			return
+		}
+		if addrs = conf.Resolvers(); len(addrs) == 0 {
+			c.wrong("%s: %s has no `DNS =`: names of this block get SERVFAIL: add it, or write addresses after `upstream %s`", at, route.Egress.File, u.Route)
+			return
+		}
+		at = fmt.Sprintf("route %s: %s: DNS", route.Name, route.Egress.File)
+	}
+	for _, a := range addrs {
+		c.address(at, route, a)
+	}
+	if conf != nil {
+		c.families(at, conf, addrs)
+	}
+}
+
+// address checks one resolver of a route.
+func (c *upstreamCheck) address(at string, route gateway.Route, a netip.AddrPort) {
+	if why := c.loop(a); why != "" {
+		c.wrong("%s: %s %s", at, a.Addr(), why)
+		return
+	}
+	if route.Name == gateway.WAN {
+		return
+	}
+	for _, n := range c.nets {
+		if n.prefix.Contains(a.Addr().WithZone("")) && n.link != route.Egress.Link && !a.Addr().IsLinkLocalUnicast() {
+			if n.own == a.Addr() || a.Addr().IsLoopback() {
+				c.r.warn("%s: %s is this box: what that program queries itself does not take route %s", at, a, route.Name)
+				return
+			}
+			c.wrong("%s: %s is in the network %s of %s, not behind route %s: its queries are dropped by the kill switch: use a resolver that is reached through the route", at, a.Addr(), n.prefix, n.link, route.Name)
+			return
+		}
+	}
+}
+
+// families checks that a tunnel carries the family of at least one of its resolvers.
+func (c *upstreamCheck) families(at string, conf *provider.Conf, addrs []netip.AddrPort) {
+	v4, v6 := conf.Families()
+	reached := func(a netip.AddrPort) bool { return a.Addr().Unmap().Is4() && v4 || a.Addr().Unmap().Is6() && v6 }
+	if len(addrs) > 0 && (v4 || v6) && !slices.ContainsFunc(addrs, reached) {
+		missing := "IPv6"
+		if !v4 {
+			missing = "IPv4"
+		}
+		c.wrong("%s: all its resolvers have %s addresses, which %s does not carry: names of this block get SERVFAIL: add a resolver of the other family", at, missing, conf.File)
+	}
+}
+
+// forward checks the addresses of CoreDNS's forward.
+func (c *upstreamCheck) forward(d corefile.Directive) {
+	for _, text := range d.Args[1:] {
+		if a, ok := resolverAddr(text); ok {
+			if why := c.loop(a); why != "" {
+				c.wrong("%s:%d: forward: %s %s", d.File, d.Line, a.Addr(), why)
+			}
+		}
+	}
+}
+
+// loop says why queries to an address would come back to a listener of ours, "" where they
+// do not.
+func (c *upstreamCheck) loop(a netip.AddrPort) string {
+	to := a.Addr().Unmap().WithZone("")
+	own := to.IsLoopback() || to.IsUnspecified() || slices.ContainsFunc(c.nets, func(n connected) bool { return n.own == to })
+	if !own || !slices.ContainsFunc(c.listeners, func(l firewall.Listener) bool {
+		return l.Port == a.Port() && (!l.Addr.IsValid() || l.Addr.IsUnspecified() || l.Addr.Unmap() == to)
+	}) {
+		return ""
+	}
+	return "is this box, which answers there itself: every query would come back until it fails: name another resolver"
+}
+
+// wrong reports each problem once: several blocks may share a resolver.
+func (c *upstreamCheck) wrong(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(c.reported, text) {
+		c.reported = append(c.reported, text)
+		c.r.wrong(exit.Host, fmt.Errorf("%s", text))
+	}
+}
+
+// resolverAddr returns the address of a resolver in the notation of the Corefile:
+// ADDRESS, ADDRESS:PORT, tls://ADDRESS%NAME:PORT. A name or a file has none.
+func resolverAddr(text string) (netip.AddrPort, bool) {
+	port := uint16(53)
+	scheme, rest, found := strings.Cut(text, "://")
+	switch {
+	case !found:
+		rest = text
+	case scheme == "tls" || scheme == "quic":
+		port = 853
+	case scheme == "https" || scheme == "grpc":
+		port = 443
+	}
+	if found && scheme != "dns" { // of a certificate's name, which has a port behind it
+		host, name, _ := strings.Cut(rest, "%")
+		if _, p, ok := strings.Cut(name, ":"); ok {
+			host = strings.TrimSuffix(host, "]")
+			if strings.HasPrefix(host, "[") || strings.Count(host, ":") > 1 {
+				host = "[" + strings.TrimPrefix(host, "[") + "]"
+			}
+			host += ":" + p
+		}
+		rest = host
+	}
+	if a, err := netip.ParseAddrPort(rest); err == nil {
+		return a, true
+	}
+	a, err := netip.ParseAddr(strings.Trim(rest, "[]"))
+	return netip.AddrPortFrom(a.Unmap(), port), err == nil
+}
