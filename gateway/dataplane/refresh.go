@@ -34,6 +34,8 @@ func (c *Controller) refresh(ctx context.Context) error {
 	if spec.Local, err = c.system.Local(inbound); err != nil {
 		return err
 	}
+	features := c.kernel.Features()
+	spec.NoLabels, spec.NoSockets, spec.NoFIB = !features.Labels, !features.Sockets, !features.FIB
 	table := wantsTable(required)
 	c.reportProblems(spec, table)
 	if !table {

@@ -18,6 +18,9 @@ type Spec struct {
 	Prefixes  map[string][]netip.Prefix // from the lists, by route name
 	Listeners []Listener                // sockets that only lan and the box itself may reach
 	Removed   []gateway.Mark            // of routes whose flows have not been deleted yet
+	NoLabels  bool                      // the kernel's conntrack has no labels
+	NoSockets bool                      // nftables cannot ask for the mark of a packet's socket
+	NoFIB     bool                      // nftables cannot ask for the type of an address
 }
 
 // Egress is the state of a route's egress.
@@ -59,7 +62,7 @@ const (
 
 // Desired computes the table from the spec. It is a pure function.
 func Desired(s Spec) *nft.Table {
-	d := builder{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, prefixes: map[string][]nft.Set{}}
+	d := builder{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, labels: s.hasLabels(), prefixes: map[string][]nft.Set{}}
 	for _, r := range s.Config.Routes {
 		for _, f := range gateway.Families {
 			name := r.PrefixSet(f)
@@ -71,15 +74,16 @@ func Desired(s Spec) *nft.Table {
 		Sets: d.sets(),
 		Chains: append([]nft.Chain{
 			{Name: chainClassify, Rules: d.classify()},
-			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityMangle, Rules: d.prerouting()},
-			{Name: "unmark_dnat", Type: "filter", Hook: "prerouting", Priority: nft.PriorityDstNAT + 1, Rules: d.unmarkDNAT()},
-			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityMangle, Rules: d.output()},
+			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityLast, Rules: d.prerouting()},
+			{Name: "output_first", Type: "filter", Hook: "output", Priority: nft.PriorityConntrack + 1, Rules: d.outputFirst()},
+			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityLast, Rules: d.output()},
 			{Name: chainKillSwitch, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.killSwitch()},
-			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PrioritySrcNAT, Rules: d.sourceNAT()},
+			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PriorityFirstNAT, Rules: d.sourceNAT()},
+			{Name: "source_guard", Type: "filter", Hook: "postrouting", Priority: nft.PriorityLast - 1, Rules: d.foreignSources()},
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, slices.Concat(d.evictedStray(), d.redirectChains())...),
+		}, slices.Concat(d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
 	}
 }
 
@@ -88,6 +92,7 @@ type builder struct {
 	Spec
 	mask     uint32
 	wan      gateway.Mark
+	labels   bool                 // flows are labelled
 	prefixes map[string][]nft.Set // of routes, by the name of the set before it is split
 }
 
@@ -127,29 +132,50 @@ func (d *builder) sets() []nft.Set {
 func familySet(name string, f gateway.Family) string { return gateway.Route{Name: name}.Set(f) }
 
 // prerouting marks connections that come in through an egress, so that their replies
-// leave through it. All other packets are classified.
+// leave through it. All other packets are classified. It follows the chains of other
+// programs: what they write into the mark does not count, and what they translate is
+// classified by where it goes.
 func (d *builder) prerouting() []rule.Rule {
 	rules := d.evictedHosts()
-	arrive := func(link, name string, m gateway.Mark) {
-		rules = append(rules,
-			rule.New(name+": replies go back through its egress", rule.Iifname(link), rule.CtNew(), rule.SetCtMark(m)),
-			rule.New(name+": came in through its egress", rule.Iifname(link), rule.Accept()))
-	}
 	for _, r := range d.Config.Routes {
-		if !d.Egress[r.Name].Inbound {
-			continue
+		if d.Egress[r.Name].Inbound {
+			rules = append(rules, d.refuseInbound(r)...)
 		}
-		rules = append(rules, d.refuseInbound(r)...)
-		for _, link := range d.links(r) {
-			arrive(link, r.Name, r.Mark)
+	}
+	for _, a := range d.arrivals() {
+		opens := append([]rule.Part{rule.Iifname(a.link), rule.CtNew()}, d.storeInFlow(a.mark)...)
+		rules = append(rules,
+			rule.New(a.name+": replies go back through its egress", opens...),
+			rule.New(a.name+": came in through its egress", rule.Iifname(a.link), d.unmark(), rule.Accept()))
+	}
+	return append(rules, rule.New("everything else is classified", rule.Jump(chainClassify)))
+}
+
+// unmark removes our bits, which another program has restored from the ct mark: replies do
+// not take the route.
+func (d *builder) unmark() rule.Part { return rule.SetMark(gateway.Mark{Mask: d.mask}) }
+
+// arrival is a link by which only packets of one route, or of the WAN, come in.
+type arrival struct {
+	link, name string
+	mark       gateway.Mark
+}
+
+func (d *builder) arrivals() []arrival {
+	var all []arrival
+	for _, r := range d.Config.Routes {
+		if d.Egress[r.Name].Inbound {
+			for _, link := range d.links(r) {
+				all = append(all, arrival{link, r.Name, r.Mark})
+			}
 		}
 	}
 	if d.wanInbound() {
 		for _, link := range sortedLinks(d.WANLinks) {
-			arrive(link, gateway.WAN, d.wan)
+			all = append(all, arrival{link, gateway.WAN, d.wan})
 		}
 	}
-	return append(rules, rule.New("everything else is classified", rule.Jump(chainClassify)))
+	return all
 }
 
 // wanInbound reports whether the WAN's links carry only the WAN. On a box with one
@@ -158,25 +184,56 @@ func (d *builder) wanInbound() bool {
 	return !slices.ContainsFunc(d.WANLinks, func(l string) bool { return slices.Contains(d.Config.LAN, l) })
 }
 
-// output stores the route that a socket chose by its mark in the flow. The kernel replies
+// chosen stores the route that a socket chose by its mark in the flow. The kernel replies
 // in place of a closed socket, and without its mark: a port unreachable, which quotes the
-// late answer, would leave by the WAN.
-func (d *builder) output() []rule.Rule {
+// late answer, would leave by the WAN. To choose the WAN is to bypass the routes, so it
+// takes the whole mark that we give a socket, and not one that has its bits among others.
+func (d *builder) chosen(marks chosenMarks) []rule.Rule {
 	var rules []rule.Rule
-	chosen := func(name string, m gateway.Mark) {
-		rules = append(rules, rule.New(name+": chosen by the socket's mark", rule.MarkIs(m), rule.SetCtMark(m), rule.Accept()))
+	add := func(name string, match rule.Part, m gateway.Mark) {
+		rules = append(rules, rule.New(name+": chosen by the socket's mark", append(append([]rule.Part{match}, d.storeInFlow(m)...), rule.Accept())...))
 	}
 	for _, r := range d.Config.Routes {
-		chosen(r.Name, r.Mark)
+		add(r.Name, marks.of(r.Mark), r.Mark)
 	}
-	chosen(gateway.WAN, d.wan)
-	return append(rules,
-		rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()),
-		rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
+	if d.labels {
+		add(gateway.WAN, marks.exactly(d.wan.Value), d.wan)
+	} else {
+		add(gateway.WAN, marks.of(d.wan), d.wan)
+	}
+	return rules
 }
 
+// chosenMarks match marks, of packets or of their sockets.
+type chosenMarks struct {
+	of      func(gateway.Mark) rule.Part
+	exactly func(uint32) rule.Part
+}
+
+var ofPacket, ofSocket = chosenMarks{rule.MarkIs, rule.MarkIsExactly}, chosenMarks{rule.SocketMarkIs, rule.SocketMarkIsExactly}
+
+// outputFirst reads the packets' marks before most other programs write them. The packets of
+// WireGuard in the kernel have no other; those of sockets have the socket's, which nobody else writes.
+func (d *builder) outputFirst() []rule.Rule {
+	if d.NoSockets {
+		return d.chosen(ofPacket)
+	}
+	return append(d.chosen(ofPacket), d.chosen(ofSocket)...)
+}
+
+// output classifies the box's own packets, unless their sockets chose.
+func (d *builder) output() []rule.Rule {
+	rules := d.chosen(ofPacket)
+	if !d.labels {
+		rules = append(rules, rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()))
+	}
+	return append(rules, rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
+}
+
+// sourceNAT precedes the source NAT of all other programs: the first chain that translates
+// a connection decides.
 func (d *builder) sourceNAT() []rule.Rule {
-	var rules []rule.Rule
+	rules := d.onlyBridged()
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {

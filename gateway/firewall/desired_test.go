@@ -98,8 +98,9 @@ func TestDesired(t *testing.T) {
 		{
 			name: "a route without links yet is blocked",
 			spec: Spec{Config: config(vpn)},
-			has: []string{`meta mark & 0x7f000000 == 0x01000000 oifname != "lo" counter packets 0 bytes 0 drop comment "vpn: kill switch"`,
-				`ct direction original ct mark & 0x7f000000 == 0x01000000 meta mark set`},
+			has: []string{`meta mark & 0x7f000000 == 0x01000000 counter packets 0 bytes 0 drop comment "vpn: kill switch"`,
+				`ct direction original ct label 1 meta mark set`,
+				"chain only_via_vpn {\n\t\tct state related ip daddr @exclude4 accept"},
 			lack: []string{"ct state new", "snat ", "masquerade"},
 		},
 		{
@@ -111,9 +112,10 @@ func TestDesired(t *testing.T) {
 		{
 			name: "down with on_down: wan marks new flows for the WAN and keeps old ones closed",
 			spec: Spec{Config: config(fallback), Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, Down: true}}},
-			has: []string{`ip daddr @vpn4 meta mark set meta mark | 0x7f000000 ct mark set ct mark | 0x7f000000 accept comment "vpn: down, via wan"`,
+			has: []string{`ip daddr @vpn4 meta mark set meta mark | 0x7f000000 ct mark set ct mark | 0x7f000000 ct label set 127 accept comment "vpn: down, via wan"`,
 				`ip6 daddr @vpn6p meta mark set meta mark | 0x7f000000`,
-				`ct mark & 0x7f000000 == 0x01000000 meta mark set meta mark & 0x81ffffff | 0x01000000 accept`},
+				`ip daddr @vpn4 accept comment "vpn: down, via wan"`,
+				`ct label 1 meta mark set meta mark & 0x81ffffff | 0x01000000 ct mark set ct mark & 0x81ffffff | 0x01000000 accept`},
 			lack: []string{`ip daddr @vpn4 meta mark set meta mark & 0x81ffffff`},
 		},
 		{
@@ -124,7 +126,7 @@ func TestDesired(t *testing.T) {
 		{
 			name: "one interface for lan and the WAN is classified",
 			spec: Spec{Config: config(vpn), WANLinks: []string{"br-lan"}},
-			has:  []string{`ct direction original ct mark & 0x7f000000 == 0x7f000000`},
+			has:  []string{`ct direction original ct label 127`},
 			lack: []string{`iifname "br-lan" ct state new`},
 		},
 		{

@@ -166,6 +166,8 @@ type flow struct {
 	in *bufio.Reader
 }
 
+func newFlow(c net.Conn) flow { return flow{c, bufio.NewReader(c)} }
+
 const patience = 400 * time.Millisecond
 
 // connect opens a flow from a namespace ("" is the box), from an address or "".
@@ -182,7 +184,7 @@ func connect(t testing.TB, ns, network, from, to string) (f flow, err error) {
 	inNamespace(t, ns, func() {
 		var c net.Conn
 		if c, err = d.DialContext(context.Background(), network, to); err == nil {
-			f = flow{c, bufio.NewReader(c)}
+			f = newFlow(c)
 		}
 	})
 	if err == nil {

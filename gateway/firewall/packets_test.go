@@ -26,10 +26,10 @@ func labSpec() firewall.Spec {
 
 // families are the internet addresses of the lab: the first of each pair is learned.
 var families = []struct {
-	name, listed, other, client, tunnel string
+	name, listed, other, client, tunnel, wan string
 }{
-	{"IPv4", "8.8.8.8", "9.9.9.9", "192.168.1.10", "10.2.0.2"},
-	{"IPv6", "2606:4700::1", "2620:fe::9", "fd00:1::10", "fd00:a::2"},
+	{"IPv4", "8.8.8.8", "9.9.9.9", "192.168.1.10", "10.2.0.2", "5.5.5.2"},
+	{"IPv6", "2606:4700::1", "2620:fe::9", "fd00:1::10", "fd00:a::2", "fd00:5::2"},
 }
 
 func TestPacketsByDestination(t *testing.T) {

@@ -163,22 +163,6 @@ func (d *builder) dnsExemptSets() []nft.Set {
 	return sets
 }
 
-// unmarkDNAT removes the route's mark from packets that were classified by their original
-// destination and then translated to an excluded address: a query to a resolver whose
-// address is routed, which we or another program redirect to the box or to a host on lan.
-// The kill switch would drop it, or its answer would go into the tunnel. The chain follows
-// all destination NAT. Packets that came in through an egress have no mark and do not
-// match.
-func (d *builder) unmarkDNAT() []rule.Rule {
-	none := gateway.Mark{Mask: d.mask}
-	var rules []rule.Rule
-	for _, f := range gateway.Families {
-		rules = append(rules, rule.New("translated to an excluded address", rule.MarkIsSet(d.mask), rule.CtOriginal(), rule.CtDNAT(),
-			rule.DaddrIn(f, familySet(setExclude, f)), rule.SetMark(none), rule.SetCtMark(none)))
-	}
-	return rules
-}
-
 // translateTo translates the destination to the listener: at the address of the
 // interface that the packet came in by, or at the one address it listens on.
 func translateTo(l Listener) rule.Part {

@@ -7,6 +7,30 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
+// untranslated drops packets that would leave a translating egress with a foreign source:
+// conntrack knows no connection of theirs, so they pass no nat chain. While the table is
+// flushed, replies reach the box itself; its RST, sent when the table is back, would end
+// the flow at the far host.
+func (d *builder) untranslated(r gateway.Route) []rule.Rule {
+	e := d.Egress[r.Name]
+	four, six := e.Masquerade || e.SNAT4.IsValid(), e.Masquerade || e.SNAT6.IsValid()
+	if !four && !six {
+		return nil
+	}
+	var rules []rule.Rule
+	for _, link := range d.links(r) {
+		match := d.leavingBy(r, link)
+		switch {
+		case !six:
+			match = append(match, rule.NFProto(gateway.V4))
+		case !four:
+			match = append(match, rule.NFProto(gateway.V6))
+		}
+		rules = append(rules, rule.New(r.Name+": unknown to conntrack, would leave untranslated", append(match, rule.CtInvalid(), rule.Drop())...))
+	}
+	return rules
+}
+
 // untracked drops packets that would leave via the WAN with a private source because
 // conntrack knows no connection of theirs: a segment that is late or out of window. Those
 // of a routed flow have no mark, and once the flow has outlived its element nothing else
@@ -38,7 +62,9 @@ func (d *builder) notForwarded(r gateway.Route) []rule.Rule {
 	var rules []rule.Rule
 	for _, wan := range sortedLinks(d.WANLinks) {
 		for _, link := range d.links(r) {
-			rules = append(rules, rule.New(r.Name+": reply to the box, not forwarded", rule.Iifname(link), rule.Oifname(wan), rule.CtMarkIs(r.Mark), rule.CtReply(), rule.Drop()))
+			for _, flow := range d.flowFacts(r.Mark) {
+				rules = append(rules, rule.New(r.Name+": reply to the box, not forwarded", rule.Iifname(link), rule.Oifname(wan), flow, rule.CtReply(), rule.Drop()))
+			}
 		}
 		for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
 			if a.IsValid() {

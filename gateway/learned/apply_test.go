@@ -55,8 +55,8 @@ func TestApplyRepairs(t *testing.T) {
 		{"keep emptied", `nft flush set inet nameroute exclude4`},
 		{"prefix widened", `nft delete element inet nameroute exclude4 '{ 192.168.1.0/24 }'; nft add element inet nameroute exclude4 '{ 192.168.0.0/16, 1.0.0.0/8 }'`},
 		{"prefix inside a prefix", `nft delete element inet nameroute special4 '{ 10.0.0.0/8 }'; nft add element inet nameroute special4 '{ 10.1.0.0/16, 10.3.0.0/16 }'`},
-		{"set of another type", `nft flush chain inet nameroute classify; nft delete set inet nameroute vpn4p; nft add set inet nameroute vpn4p '{ type ether_addr; }'`},
-		{"learned set of another size", `nft flush chain inet nameroute classify; nft delete set inet nameroute vpn6; nft add set inet nameroute vpn6 '{ type ipv6_addr; flags timeout; size 7; }'`},
+		{"set of another type", `nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn4p; nft add set inet nameroute vpn4p '{ type ether_addr; }'`},
+		{"learned set of another size", `nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn6; nft add set inet nameroute vpn6 '{ type ipv6_addr; flags timeout; size 7; }'`},
 		{"dormant", `nft add table inet nameroute '{ flags dormant; }'`},
 		{"table deleted", `nft delete table inet nameroute`},
 		{"ruleset flushed", `nft flush ruleset`},
@@ -106,7 +106,7 @@ func TestApplyChanges(t *testing.T) {
 		applyTwice(t, k, s)
 		learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
 		handle := func() string {
-			return sh(t, `nft -a list chain inet nameroute kill_switch | sed -n 's/.*vpn: .*handle //p'`)
+			return sh(t, `nft -a list chain inet nameroute kill_switch | sed -n 's/.*to the box itself.*handle //p'`)
 		}
 		before := handle()
 

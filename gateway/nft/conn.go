@@ -38,6 +38,9 @@ type Features struct {
 	Owner   bool // tables that one socket owns (Linux 5.12)
 	Persist bool // owned tables that outlive their owner (6.9)
 	Update  bool // an element's timeout can be changed in place (6.12)
+	Labels  bool // conntrack has labels (CONFIG_NF_CONNTRACK_LABELS)
+	Sockets bool // rules can ask for the mark of a packet's socket (CONFIG_NFT_SOCKET)
+	FIB     bool // rules can ask for the type of an address (CONFIG_NFT_FIB_INET)
 	Mode    Mode // how our table is made
 }
 

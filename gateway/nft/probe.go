@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,6 +31,9 @@ func probe(s *socket, table string) (Features, error) {
 		break
 	}
 	update, err := probeUpdate(s, name)
+	f.Labels = probeRule(s, name, "postrouting", rule.SetCtLabel(0))
+	f.Sockets = probeRule(s, name, "output", rule.SocketMarkIsExactly(0))
+	f.FIB = probeRule(s, name, "postrouting", rule.SourceNotLocal(), rule.ByBridge())
 	b := newBatch(nil)
 	b.delTable(name)
 	if err := errors.Join(err, s.transact(b)); err != nil {
@@ -37,6 +41,16 @@ func probe(s *socket, table string) (Features, error) {
 	}
 	f.Update = update
 	return f, nil
+}
+
+// probeRule tries whether the kernel takes a rule in a chain of the hook.
+func probeRule(s *socket, table, hook string, parts ...rule.Part) bool {
+	b := newBatch(nil)
+	b.newChain(table, Chain{Name: hook, Type: "filter", Hook: hook})
+	if err := b.newRule(table, placedRule{chain: hook, rule: rule.New("", parts...)}); err != nil {
+		return false
+	}
+	return s.transact(b) == nil
 }
 
 // probeUpdate adds an element twice and looks which time won. Kernels before 6.12

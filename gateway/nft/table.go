@@ -2,6 +2,7 @@ package nft
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -41,10 +42,13 @@ var hookNumbers = map[string]uint32{"prerouting": 0, "input": 1, "forward": 2, "
 
 // The priorities of hooks as the kernel (NF_IP_PRI_*) and nft(8) know them.
 const (
-	PriorityMangle = -150
-	PriorityDstNAT = -100
-	PriorityFilter = 0
-	PrioritySrcNAT = 100
+	PriorityConntrack = -200
+	PriorityMangle    = -150
+	PriorityDstNAT    = -100
+	PriorityFilter    = 0
+	PrioritySrcNAT    = 100
+	PriorityLast      = math.MaxInt32
+	PriorityFirstNAT  = PriorityConntrack + 1 // the kernel takes no chain of type nat that is earlier
 )
 
 // String prints the table as `nft list table` prints the kernel's right after it was
@@ -125,8 +129,6 @@ func priorityName(p int32) string {
 		return "mangle"
 	case PriorityDstNAT:
 		return "dstnat"
-	case PriorityDstNAT + 1:
-		return "dstnat + 1"
 	case PriorityFilter:
 		return "filter"
 	case PrioritySrcNAT:

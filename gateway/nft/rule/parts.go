@@ -31,6 +31,12 @@ func NotOifname(link string) Part {
 		[]expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg}, differ(linkName(link))}}
 }
 
+// NotIifname matches packets that came in by any other interface, and the box's own.
+func NotIifname(link string) Part {
+	return Part{fmt.Sprintf("iifname != %q", link),
+		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, differ(linkName(link))}}
+}
+
 // NFProto matches packets of an address family.
 func NFProto(f gateway.Family) Part {
 	name := map[gateway.Family]string{gateway.V4: "ipv4", gateway.V6: "ipv6"}[f]
@@ -65,11 +71,16 @@ func daddr(f gateway.Family) *expr.Payload {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
 }
 
+// saddr loads the packet's source, which precedes the destination in both headers.
+func saddr(f gateway.Family) *expr.Payload {
+	load := daddr(f)
+	load.Offset -= load.Len
+	return load
+}
+
 // SaddrIn matches sources in a set of one family.
 func SaddrIn(f gateway.Family, set string) Part {
-	load := daddr(f)
-	load.Offset -= load.Len // the source precedes the destination in both headers
-	return Part{familyWord(f) + " saddr @" + set, append(protocolFamily(f), load, &expr.Lookup{SourceRegister: reg, SetName: set})}
+	return Part{familyWord(f) + " saddr @" + set, append(protocolFamily(f), saddr(f), &expr.Lookup{SourceRegister: reg, SetName: set})}
 }
 
 // DaddrIn matches destinations that are in all of the sets, which are of one family.
@@ -122,13 +133,6 @@ func CtReply() Part { return ctDirection("reply", 1) } // IP_CT_DIR_REPLY
 
 func ctDirection(name string, number byte) Part {
 	return Part{"ct direction " + name, []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, compare([]byte{number})}}
-}
-
-// CtDNAT matches connections whose destination was translated.
-func CtDNAT() Part {
-	const dnat = 1 << 5 // IPS_DST_NAT
-	return Part{"ct status dnat", []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg},
-		and(native32(dnat), native32(0)), differ(native32(0))}}
 }
 
 func loadMark() expr.Any   { return &expr.Meta{Key: expr.MetaKeyMARK, Register: reg} }

@@ -1,0 +1,163 @@
+package firewall
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
+)
+
+// What follows the route's name in the comments of the rules of the kill switch that count.
+const (
+	killSwitchSuffix  = ": kill switch"
+	overwrittenSuffix = ": kill switch, mark overwritten" // by another program
+)
+
+// killSwitch drops what is a route's and would leave through anything but the route's
+// links, forwarded and own packets alike. It is in postrouting because the output hook
+// still sees the kernel route from before the mark. lo carries packets to the box itself.
+//
+// The mark is what the packet was routed by, unless another program wrote it since. So a
+// packet is judged by three facts: its mark, its flow's label (or ct mark), and at last its
+// destination, as it is classified, unless its flow is the WAN's or older than the listing.
+func (d *builder) killSwitch() []rule.Rule {
+	rules := append([]rule.Rule{rule.New("to the box itself", rule.Oifname("lo"), rule.Accept())}, d.onlyBridged()...)
+	for _, r := range d.Config.Routes {
+		rules = append(append(rules, d.untranslated(r)...), d.notForwarded(r)...)
+	}
+	rules = slices.Concat(rules, d.untracked(), d.removedRoutes(), d.arrived())
+	for _, r := range d.Config.Routes {
+		parts := []rule.Part{rule.MarkIs(r.Mark)}
+		for _, link := range d.links(r) {
+			parts = append(parts, rule.NotOifname(link))
+		}
+		drop := rule.New(r.Name+killSwitchSuffix, append(parts, rule.Count(), rule.Drop())...)
+		drop.KeepCounter = true
+		rules = append(rules, drop, rule.New(r.Name+": via its own link", rule.MarkIs(r.Mark), rule.Accept()))
+	}
+	return append(rules, d.overwritten()...)
+}
+
+// onlyBridged accepts what a bridge forwards by itself and shows to these hooks
+// (bridge-nf-call-iptables): it is not routed. Like a packet of the box's own it came in by
+// no interface here, but its source is another host's.
+func (d *builder) onlyBridged() []rule.Rule {
+	if d.NoFIB {
+		return nil
+	}
+	return []rule.Rule{rule.New("only bridged", rule.NoInput(), rule.ByBridge(), rule.SourceNotLocal(), rule.Accept())}
+}
+
+// overwritten judges packets whose mark is no route's.
+func (d *builder) overwritten() []rule.Rule {
+	var rules []rule.Rule
+	if d.labels {
+		for _, r := range d.Config.Routes {
+			rules = append(rules, d.ofFlow(r, rule.CtLabel(d.label(r.Mark))))
+		}
+		rules = append(rules, rule.New("wan", rule.CtLabel(wanLabel), rule.Accept()),
+			rule.New("wan: chosen by the socket's mark", rule.MarkIsExactly(d.wan.Value), rule.Accept()))
+	}
+	for _, r := range d.Config.Routes {
+		rules = append(rules, d.ofFlow(r, rule.CtMarkIs(r.Mark)))
+	}
+	if !d.labels {
+		rules = append(rules, rule.New("wan", rule.MarkIs(d.wan), rule.Accept()))
+	}
+	rules = append(rules, rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
+	return append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {
+		if d.fallsBack(r) {
+			return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
+		}
+		return d.toRoute(r, within, r.Name, rule.Goto(onlyVia(r)))
+	})...)
+}
+
+// arrived accepts what came in through the WAN or an egress, which is not classified.
+func (d *builder) arrived() []rule.Rule {
+	var rules []rule.Rule
+	for _, a := range d.arrivals() {
+		rules = append(rules, rule.New(a.name+": came in through its egress", rule.Iifname(a.link), rule.Accept()))
+	}
+	for _, r := range d.Config.Routes {
+		if d.labels && !d.Egress[r.Name].Inbound {
+			rules = append(rules, rule.New(r.Name+": reply", rule.CtReply(), rule.CtLabel(d.label(r.Mark)), rule.Accept()))
+		}
+	}
+	return rules
+}
+
+// ofFlow lets the packets of a route's flow leave through its links only.
+func (d *builder) ofFlow(r gateway.Route, flow rule.Part) rule.Rule {
+	return rule.New(r.Name+": flow keeps its route", append(d.flowOf(r), flow, rule.Goto(onlyVia(r)))...)
+}
+
+// onlyVia names the chain that drops what leaves through anything but the route's links.
+func onlyVia(r gateway.Route) string { return "only_via_" + r.Name }
+
+func (d *builder) onlyViaChains() []nft.Chain {
+	var chains []nft.Chain
+	for _, r := range d.Config.Routes {
+		var rules []rule.Rule
+		for _, link := range d.links(r) {
+			rules = append(rules, rule.New(r.Name, rule.Oifname(link), rule.Accept()))
+		}
+		drop := rule.New(r.Name+overwrittenSuffix, rule.Count(), rule.Drop())
+		drop.KeepCounter = true
+		rules = append(append(rules, d.aboutFlows()...), drop)
+		chains = append(chains, nft.Chain{Name: onlyVia(r), Rules: rules})
+	}
+	return chains
+}
+
+// removedRoutes drops what remains of removed routes. Until the sidecar has deleted their
+// flows, those would leave by the WAN with the tunnel's source address.
+func (d *builder) removedRoutes() []rule.Rule {
+	var rules []rule.Rule
+	for _, m := range d.Removed {
+		rules = append(rules,
+			rule.New("removed route", rule.MarkIs(m), rule.Drop()),
+			rule.New("flow of a removed route", rule.CtMarkIs(m), rule.Drop()))
+		if d.labels {
+			rules = append(rules, rule.New("flow of a removed route", rule.CtLabel(d.label(m)), rule.Drop()))
+		}
+	}
+	return rules
+}
+
+// foreignSources drops what would leave a translating egress with another source than the
+// translated one, after all source NAT: a flow that was translated for another way out, and
+// what conntrack does not follow. Connections that came in through the egress are answered
+// as they came.
+func (d *builder) foreignSources() []rule.Rule {
+	rules := d.onlyBridged()
+	for _, r := range d.Config.Routes {
+		e := d.Egress[r.Name]
+		for _, link := range d.links(r) {
+			drop := func(match ...rule.Part) {
+				match = append(d.leavingBy(r, link), match...)
+				rules = append(rules, rule.New(r.Name+": would leave untranslated", append(match, rule.Drop())...))
+			}
+			if e.Masquerade {
+				if !d.NoFIB {
+					drop(rule.CtOriginal(), rule.SourceNotOfLink())
+				}
+				continue
+			}
+			for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
+				if !a.IsValid() {
+					continue
+				}
+				drop(rule.CtOriginal(), rule.NotSaddr(a))
+				if a.Is4() {
+					drop(rule.CtUntracked(), rule.NotSaddr(a))
+				} else { // neighbour discovery is never tracked
+					drop(rule.CtUntracked(), rule.NotSaddr(a), rule.NotICMPv6())
+				}
+			}
+		}
+	}
+	return rules
+}
