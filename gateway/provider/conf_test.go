@@ -127,6 +127,49 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestParseAsWgQuick reads what wg-quick(8) and wg(8) take and other readers do not: lists
+// with spaces, white space within a value, empty values, other ends of lines, names of ports.
+func TestParseAsWgQuick(t *testing.T) {
+	plain := mustParse(t, head+"DNS = 10.2.0.1, fd00::1, corp.example\n"+peer)
+	for name, text := range map[string]string{
+		"spaces":       strings.ReplaceAll(head, "10.2.0.2/32", "10.2.0.2/32 , ") + "DNS = 10.2.0.1 fd00::1\tcorp.example\n" + peer,
+		"commas":       head + "DNS = 10.2.0.1,fd00::1,,corp.example,\n" + peer,
+		"repeated":     head + "DNS = 10.2.0.1\nDNS=fd00::1\ndns = corp.example\n" + peer,
+		"route domain": head + "DNS = 10.2.0.1 fd00::1 ~corp.example ~.\n" + peer,
+		"empty values": head + "DNS = 10.2.0.1, fd00::1, corp.example\nMTU =\nTable =\nPostUp =\nPreDown=\nDNS =\nAddress =\n" + peer + "AllowedIPs =\n",
+		"CR":           strings.ReplaceAll(head+"DNS = 10.2.0.1, fd00::1, corp.example\n"+peer, "\n", "\r"),
+		"CRLF, BOM":    "\ufeff" + strings.ReplaceAll(head+"DNS = 10.2.0.1, fd00::1, corp.example\n"+peer, "\n", "\r\n"),
+		"comments":     strings.ReplaceAll(head+"DNS = 10.2.0.1, fd00::1, corp.example\n"+peer, "\n", " # x = y\n"),
+		"keys":         strings.NewReplacer("PrivateKey", "private key", "PublicKey", "PUBLICKEY", "AllowedIPs", "allowed IPs", "[Peer]", "[ peer ]").Replace(head + "dns = 10.2.0.1, fd00::1, corp.example\n" + peer),
+		"inner spaces": strings.NewReplacer(keyPeer, keyPeer[:20]+" "+keyPeer[20:], "192.0.2.1:51820", "192.0.2.1 : 51820").Replace(head + "DNS = 10.2.0.1, fd00::1, corp.example\n" + peer),
+		"no psk":       head + "DNS = 10.2.0.1, fd00::1, corp.example\n" + peer + "PresharedKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
+		"sections":     "[Interface]\nAddress = 10.2.0.2/32\n" + peer + "[Interface]\nPrivateKey = " + keyOwn + "\nDNS = 10.2.0.1, fd00::1, corp.example\n",
+	} {
+		c := mustParse(t, text)
+		one, want := c.Peers[0], plain.Peers[0]
+		if !slices.Equal(c.Addresses, plain.Addresses) || !slices.Equal(c.DNS, plain.DNS) || !slices.Equal(c.SearchDomains, plain.SearchDomains) ||
+			c.PrivateKey != plain.PrivateKey || c.MTU != 0 || len(c.Hooks) > 0 || len(c.Peers) != 1 ||
+			one.PublicKey != want.PublicKey || one.PresharedKey != want.PresharedKey || one.Endpoint != want.Endpoint || !slices.Equal(one.AllowedIPs, want.AllowedIPs) {
+			t.Errorf("%s: %v %v %v, mtu %d, hooks %v, peer %v %v", name, c.Addresses, c.DNS, c.SearchDomains, c.MTU, c.Hooks, one.Endpoint, one.AllowedIPs)
+		}
+	}
+	for text, want := range map[string]Endpoint{
+		"[2001:db8::1]:51820": {"2001:db8::1", 51820}, "2001:db8::1:51820": {"2001:db8::1", 51820}, "[192.0.2.1]:1": {"192.0.2.1", 1},
+		"[vpn.example.net]:1": {"vpn.example.net", 1}, "vpn.example.net.:domain": {"vpn.example.net.", 53}, "192.0.2.1:domain": {"192.0.2.1", 53},
+	} {
+		if got := mustParse(t, head+strings.Replace(peer, "192.0.2.1:51820", text, 1)).Peers[0].Endpoint; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	if c := mustParse(t, head+"ListenPort = domain\n"+peer); c.ListenPort != 53 {
+		t.Errorf("ListenPort = domain: %d", c.ListenPort)
+	}
+	many := mustParse(t, head+strings.Replace(peer, "0.0.0.0/0", "192.0.2.0/24 198.51.100.0/24,2001:db8::/32", 1))
+	if want := pfx("192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"); !slices.Equal(many.Peers[0].AllowedIPs, want) {
+		t.Errorf("allowed ips %v", many.Peers[0].AllowedIPs)
+	}
+}
+
 // TestParseProblems asserts the exact messages: they are what the user gets.
 func TestParseProblems(t *testing.T) {
 	const wantEndpoint = `not an endpoint: want host:port, such as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820`
@@ -142,16 +185,20 @@ func TestParseProblems(t *testing.T) {
 		{"public key in hex", head + strings.Replace(peer, keyPeer, strings.Repeat("ab", 32), 1),
 			"wg0.conf:5: PublicKey: not a WireGuard key: want 44 characters of base64, as `wg pubkey` prints them"},
 		{"endpoints", head + peer +
-			"Endpoint = foo\nEndpoint = vpn.example.net\nEndpoint = 2001:db8::1:51820\nEndpoint = 192.0.2.300:1\nEndpoint = a:0\nEndpoint = a:65536\nEndpoint = [::1%lo]:1\nEndpoint =\nEndpoint = [192.0.2.1]:1",
+			"Endpoint = foo\nEndpoint = vpn.example.net\nEndpoint = 2001:db8::1:nothing\nEndpoint = 192.0.2.300:1\nEndpoint = a:0\nEndpoint = a:65536\nEndpoint = [fe80::1%eth0]:51820\nEndpoint =\nEndpoint = [192.0.2.1:1",
 			"wg0.conf:8: Endpoint: foo: " + wantEndpoint + "\n" +
 				"wg0.conf:9: Endpoint: vpn.example.net: " + wantEndpoint + "\n" +
-				"wg0.conf:10: Endpoint: 2001:db8::1:51820: " + wantEndpoint + "\n" +
+				"wg0.conf:10: Endpoint: 2001:db8::1:nothing: " + wantEndpoint + "\n" +
 				"wg0.conf:11: Endpoint: 192.0.2.300:1: " + wantEndpoint + "\n" +
 				"wg0.conf:12: Endpoint: a:0: " + wantEndpoint + "\n" +
 				"wg0.conf:13: Endpoint: a:65536: " + wantEndpoint + "\n" +
-				"wg0.conf:14: Endpoint: [::1%lo]:1: " + wantEndpoint + "\n" +
+				"wg0.conf:14: Endpoint: [fe80::1%eth0]:51820: an address of one link, which WireGuard's interface to the kernel cannot carry: " +
+				"want the server's name, or an address that is reached from everywhere\n" +
 				"wg0.conf:15: Endpoint: \"\": " + wantEndpoint + "\n" +
-				"wg0.conf:16: Endpoint: [192.0.2.1]:1: " + wantEndpoint},
+				"wg0.conf:16: Endpoint: [192.0.2.1:1: " + wantEndpoint},
+		{"comments", head + "; provider\n// remark\n" + peer,
+			"wg0.conf:4: \"; provider\": not a setting: want a # before a comment\n" +
+				"wg0.conf:5: \"// remark\": not a setting: want a # before a comment"},
 		{"numbers", "[Interface]\nListenPort = 70000\nMTU = big\nFwMark = red\n" + head[len("[Interface]\n"):] + peer + "PersistentKeepalive = 70000\n",
 			"wg0.conf:2: ListenPort: 70000: out of range: want 0 to 65535\n" +
 				"wg0.conf:3: MTU: big: not a whole number: want a number from 576 to 65535\n" +

@@ -31,8 +31,8 @@ type setting struct {
 }
 
 // Parse reads a wg-quick file as providers ship it. Keys are case-insensitive,
-// # starts a comment, lists may be comma-separated or repeated, and of a repeated
-// single value the last counts, as wg(8) has it. The error is problem.Problems with
+// # starts a comment, lists may be separated by commas or white space or repeated, and of a
+// repeated single value the last counts, as wg-quick(8) and wg(8) have it. The error is problem.Problems with
 // every problem at once. Neither it nor what is ignored contains a key.
 func Parse(file string, data []byte) (*Conf, error) {
 	p := &parser{conf: &Conf{File: file}, given: map[string]int{}, unread: map[int]bool{}}
@@ -44,8 +44,8 @@ func Parse(file string, data []byte) (*Conf, error) {
 		p.problem(setting{line: 1}, "", "too big", fmt.Sprintf("want a WireGuard file of at most %d bytes", maxConfSize))
 		return nil, p.problems
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	for i, line := range strings.Split(string(data), "\n") {
+	text := strings.ReplaceAll(string(bytes.TrimPrefix(data, []byte("\ufeff"))), "\r\n", "\n")
+	for i, line := range strings.Split(strings.ReplaceAll(text, "\r", "\n"), "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		if line = strings.TrimSpace(line); line != "" {
 			p.line(i+1, line)
@@ -65,9 +65,11 @@ func (p *parser) line(n int, text string) {
 		return
 	}
 	key, value, ok := strings.Cut(text, "=")
-	s := setting{n, strings.TrimSpace(key), strings.TrimSpace(value)}
+	s := setting{n, withoutSpace(key), strings.TrimSpace(value)}
 	switch {
 	case p.section == "?": // its header was reported, which says enough
+	case strings.HasPrefix(text, ";"), strings.HasPrefix(text, "//"):
+		p.problem(setting{line: n}, show("", text), "not a setting", "want a # before a comment")
 	case !ok || s.key == "":
 		p.problem(setting{line: n}, show("", text), "not a setting", "want KEY = VALUE")
 	case p.section == "":
@@ -106,26 +108,38 @@ func (p *parser) interfaceKey(s setting) bool {
 	case "privatekey":
 		p.key(s, &c.PrivateKey, "wg genkey")
 	case "listenport":
-		c.ListenPort = p.number(s, 0, 65535)
+		c.ListenPort = p.port(s)
 	case "address":
 		c.Addresses = append(c.Addresses, p.prefixes(s, false)...)
 	case "dns":
 		p.dns(s)
 	case "mtu":
-		c.MTU = p.number(s, 576, 65535)
+		if c.MTU = 0; s.value != "" { // wg-quick chooses it where it is empty
+			c.MTU = p.number(s, 576, 65535)
+		}
 	case "fwmark":
 		p.fwMark(s)
 		c.Ignored = append(c.Ignored, p.note(s, "not used: every tunnel carries the mark of wan"))
-	case "table":
-		c.Ignored = append(c.Ignored, p.note(s, "not used: every route has a routing table of its own"))
-	case "saveconfig":
-		c.Ignored = append(c.Ignored, p.note(s, "not used: the provider's file is never written"))
-	case "preup", "postup", "predown", "postdown":
-		c.Hooks = append(c.Hooks, p.hook(s))
+	case "table", "saveconfig", "preup", "postup", "predown", "postdown":
+		p.unused(s)
 	default:
 		return false
 	}
 	return true
+}
+
+// unused notes a key that has no effect here.
+func (p *parser) unused(s setting) {
+	c := p.conf
+	switch key := strings.ToLower(s.key); {
+	case s.value == "":
+	case key == "table":
+		c.Ignored = append(c.Ignored, p.note(s, "not used: every route has a routing table of its own"))
+	case key == "saveconfig":
+		c.Ignored = append(c.Ignored, p.note(s, "not used: the provider's file is never written"))
+	default:
+		c.Hooks = append(c.Hooks, p.hook(s))
+	}
 }
 
 func (p *parser) peerKey(s setting, peer *Peer) bool {
@@ -135,7 +149,9 @@ func (p *parser) peerKey(s setting, peer *Peer) bool {
 			p.unread[len(p.conf.Peers)-1] = true
 		}
 	case "presharedkey":
-		p.key(s, &peer.PresharedKey, "wg genpsk")
+		if withoutSpace(s.value) != (wgtypes.Key{}).String() { // which is none
+			p.key(s, &peer.PresharedKey, "wg genpsk")
+		}
 	case "allowedips":
 		for _, a := range p.prefixes(s, true) {
 			if !slices.Contains(peer.AllowedIPs, a) {

@@ -1,20 +1,23 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // key reads 32 bytes of base64. The value is never shown, whatever it is.
 func (p *parser) key(s setting, to *wgtypes.Key, tool string) bool {
-	k, err := wgtypes.ParseKey(s.value)
+	k, err := wgtypes.ParseKey(withoutSpace(s.value))
 	if err != nil || k == (wgtypes.Key{}) {
 		p.problem(s, "", "not a WireGuard key", "want 44 characters of base64, as `"+tool+"` prints them")
 		return false
@@ -34,6 +37,26 @@ func (p *parser) number(s setting, low, high int) int {
 		return n
 	}
 	return 0
+}
+
+// port reads a port of UDP, by number or by the name of its service.
+func (p *parser) port(s setting) int {
+	if n, ok := portNumber(s.value); ok {
+		return int(n)
+	}
+	return p.number(s, 0, 65535)
+}
+
+// portNumber reads a port as getaddrinfo(3) does, with which wg(8) reads it.
+func portNumber(text string) (uint16, bool) {
+	if n, err := strconv.ParseUint(text, 10, 16); err == nil {
+		return uint16(n), true
+	}
+	if text == "" || text[0] < 'A' {
+		return 0, false
+	}
+	n, err := net.DefaultResolver.LookupPort(context.Background(), "udp", text) // reads /etc/services
+	return uint16(n), err == nil
 }
 
 func (p *parser) fwMark(s setting) {
@@ -61,7 +84,7 @@ func (p *parser) keepalive(s setting, peer *Peer) {
 	}
 }
 
-// prefixes reads a comma list of addresses, each with or without a length. As wg(8)
+// prefixes reads a list of addresses, each with or without a length. As wg(8)
 // does, it clears the host bits of networks and keeps those of interface addresses.
 func (p *parser) prefixes(s setting, network bool) []netip.Prefix {
 	var out []netip.Prefix
@@ -101,11 +124,14 @@ func parsePrefix(word string) (netip.Prefix, error) {
 func (p *parser) dns(s setting) {
 	for _, word := range splitList(s.value) {
 		a, err := netip.ParseAddr(word)
+		domain := strings.TrimPrefix(word, "~") // systemd-resolved's sign for domains that are no suffixes
 		switch {
 		case err == nil && a.Zone() == "":
 			p.conf.DNS = append(p.conf.DNS, a.Unmap())
-		case isHostName(word) && !looksNumeric(word):
-			p.conf.SearchDomains = append(p.conf.SearchDomains, word)
+		case word == "~.":
+			p.conf.Ignored = append(p.conf.Ignored, p.note(s, "~. is not used: which names take the route is for lists to say"))
+		case isHostName(domain) && !looksNumeric(domain):
+			p.conf.SearchDomains = append(p.conf.SearchDomains, domain)
 		default:
 			p.problem(s, show(s.key, word), "not a resolver", "want a resolver's address or a search domain")
 		}
@@ -114,31 +140,29 @@ func (p *parser) dns(s setting) {
 
 func (p *parser) endpoint(s setting, to *Endpoint) {
 	const want = "want host:port, such as vpn.example.net:51820, 192.0.2.1:51820 or [2001:db8::1]:51820"
-	colon := strings.LastIndexByte(s.value, ':')
+	value := withoutSpace(s.value)
+	colon := strings.LastIndexByte(value, ':')
 	if colon < 0 {
 		p.problem(s, show(s.key, s.value), "not an endpoint", want)
 		return
 	}
-	host, digits := s.value[:colon], s.value[colon+1:]
-	port, err := strconv.ParseUint(digits, 10, 16)
-	if err != nil || port == 0 || !isEndpointHost(host) {
-		p.problem(s, show(s.key, s.value), "not an endpoint", want)
-		return
-	}
-	*to = Endpoint{strings.Trim(host, "[]"), uint16(port)}
-}
-
-// isEndpointHost accepts an IPv4 address, an IPv6 address in brackets, or a name.
-func isEndpointHost(host string) bool {
+	host, service := value[:colon], value[colon+1:]
 	if inner, ok := strings.CutPrefix(host, "["); ok {
-		inner, ok = strings.CutSuffix(inner, "]")
-		a, err := netip.ParseAddr(inner)
-		return ok && err == nil && a.Is6() && a.Zone() == ""
+		if host, ok = strings.CutSuffix(inner, "]"); !ok {
+			host = ""
+		}
 	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return a.Is4()
+	port, ok := portNumber(service)
+	a, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && a.Zone() != "":
+		p.problem(s, show(s.key, s.value), "an address of one link, which WireGuard's interface to the kernel cannot carry",
+			"want the server's name, or an address that is reached from everywhere")
+	case !ok || port == 0 || err != nil && (!isHostName(host) || looksNumeric(host)):
+		p.problem(s, show(s.key, s.value), "not an endpoint", want)
+	default:
+		*to = Endpoint{host, port}
 	}
-	return isHostName(host) && !looksNumeric(host)
 }
 
 // isHostName checks the shape of RFC 1035 section 2.3.4, and allows the underscore
@@ -166,13 +190,10 @@ func looksNumeric(name string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// splitList splits a comma list and skips empty words, as wg(8) does.
+// splitList splits a list at commas and white space, as wg-quick(8) does.
 func splitList(value string) []string {
-	var out []string
-	for word := range strings.SplitSeq(value, ",") {
-		if word = strings.TrimSpace(word); word != "" {
-			out = append(out, word)
-		}
-	}
-	return out
+	return strings.FieldsFunc(value, func(c rune) bool { return c == ',' || unicode.IsSpace(c) })
 }
+
+// withoutSpace removes all white space, as wg(8) does within a line.
+func withoutSpace(text string) string { return strings.Join(strings.Fields(text), "") }
