@@ -68,8 +68,8 @@ var wrong = []struct {
 	},
 	{
 		"blocks with different binds", swap("Corefile", "    listed mine", "    bind 127.0.0.1\n    listed mine"), 4,
-		"Corefile: zone . on dns://127.0.0.1:53: names on no list would be refused: add a last block without listed, with the same bind and port\n" +
-			"zone .: the block with listed or view on dns://127.0.0.1:53 is not on dns://*:53, where its names would be refused or take another route: give all blocks of the zone the same bind and port",
+		"Corefile: zone . on dns://127.0.0.1:53: names on no list would be refused: add a last block without listed on this listener\n" +
+			"zone .: listed mine has a block on dns://127.0.0.1:53 and none on dns://*:53, where its names would be refused or take another route: serve both by the same blocks (each begins with `. tls://. https://. {`, say, or has the same bind), or give dns://*:53 a block with listed mine too",
 	},
 	{
 		"the block without listed first",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,19 +25,11 @@ func TestQueriesOfOneConnection(t *testing.T) {
 	g := bareGate(t, netlab.Options{GoResolvers: true})
 	g.Box.WriteFiles(netlab.Setup{})
 	pool := g.certificate()
-	g.Box.Write("Corefile", fmt.Sprintf(`. tls://. {
-    tls %[1]s/box.crt %[1]s/box.key
-    listed mine
-    route vpn
-    cache
-    upstream vpn %[2]s
-}
-. tls://. {
-    tls %[1]s/box.crt %[1]s/box.key
-    cache
-    upstream wan %[3]s
-}
-`, g.Box.Dir, g.Plan.World.V4, g.Plan.ISP.V4))
+	g.Box.Write("Corefile", strings.NewReplacer(
+		"/etc/nameroute", g.Box.Dir,
+		"upstream vpn", "upstream vpn "+g.Plan.World.V4.String(),
+		"upstream wan", "upstream wan "+g.Plan.ISP.V4.String(),
+	).Replace(encryptedExample(t)))
 	g.start()
 	const delay = 1500 * time.Millisecond
 	g.World.Behave("slow.example", netlab.Behavior{Delay: delay})
@@ -92,6 +85,31 @@ func TestQueriesOfOneConnection(t *testing.T) {
 	for i, c := range conns {
 		g.nextAnswer(c, fmt.Sprintf("many%d.other.example", i))
 	}
+
+	out, err := g.Client.Exec("dig", "+short", "+https", "@"+g.BoxLAN.V4.String(), "www.other.example")
+	if err != nil || strings.TrimSpace(out) == "" {
+		t.Errorf("over HTTPS: %s, %v", out, err)
+	}
+	g.stop(g.p)
+	if log := g.p.Output(); strings.Contains(log, "Server closed") {
+		t.Errorf("the end of a listener is logged as an error:\n%s", log)
+	}
+}
+
+// encryptedExample returns README's Corefile for clients that use TLS or HTTPS.
+func encryptedExample(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range strings.SplitSeq(string(readme), "```corefile\n") {
+		if text, _, found := strings.Cut(part, "\n```"); found && strings.Contains(text, "https://") && strings.Contains(text, "tls /") {
+			return text + "\n"
+		}
+	}
+	t.Fatal("README has no example with https:// and tls")
+	return ""
 }
 
 // dialStream connects to the box over tcp or tls.

@@ -2,7 +2,14 @@ package plugins
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -146,6 +153,10 @@ func boot(t *testing.T, p page) {
 	dir := t.TempDir()
 	needs := needsOf(f)
 	needs.write(t, dir)
+	p.text = strings.ReplaceAll(p.text, "/etc/nameroute/box", filepath.Join(dir, "box"))
+	if strings.Contains(p.text, "box.crt") {
+		certificate(t, dir)
+	}
 	instance.SetDefaults(filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "state"))
 	in := caddy.CaddyfileInput{Contents: []byte(p.text), Filepath: filepath.Join(dir, "Corefile"), ServerTypeName: "dns"}
 	if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err != nil {
@@ -167,16 +178,36 @@ func boot(t *testing.T, p page) {
 	}()
 	// No resolver is there, so any answer is right, from each block's zone.
 	for _, b := range f.Blocks {
-		for _, zone := range b.Keys {
-			for _, network := range []string{"udp", "tcp"} {
-				client := dns.Client{Net: network, Timeout: 8 * time.Second}
-				name := dns.Fqdn("www." + strings.TrimPrefix(zone, "."))
-				if _, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), net.JoinHostPort("127.0.0.1", "53")); err != nil {
+		for _, zone := range b.Zones {
+			name := dns.Fqdn("www." + strings.TrimPrefix(zone.Name, "."))
+			for _, network := range map[string][]string{"dns": {"udp", "tcp"}, "tls": {"tcp-tls"}}[zone.Transport] {
+				client := dns.Client{Net: network, Timeout: 8 * time.Second, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+				if _, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), net.JoinHostPort("127.0.0.1", zone.Port)); err != nil {
 					t.Errorf("%s over %s: %v", name, network, err)
 				}
 			}
 		}
 	}
+}
+
+// certificate makes box.crt and box.key.
+func certificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "box.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	write(t, dir, "box.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})))
 }
 
 // needs is what a Corefile names and a machine must have.

@@ -146,8 +146,11 @@ func (b *Block) Aliases() *aliases.Store {
 
 // start checks the Corefile as a whole, and selects in the dataplane what it needs.
 func (i *instance) start(ctx caddy.Context) error {
-	zones, err := readZones(ctx, func(id uintptr) bool {
-		return slices.ContainsFunc(i.blocks, func(b *Block) bool { return b.id == id && b.listed })
+	zones, err := readZones(ctx, func(id uintptr) []string {
+		if n := slices.IndexFunc(i.blocks, func(b *Block) bool { return b.id == id }); n >= 0 {
+			return i.blocks[n].lists
+		}
+		return nil
 	})
 	if err != nil {
 		return err

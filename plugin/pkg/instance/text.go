@@ -26,10 +26,17 @@ func Listeners(f *corefile.File) []firewall.Listener { return listeners(textZone
 func textZones(f *corefile.File) []zone {
 	var out []zone
 	for i, b := range f.Blocks {
+		var lists []string
+		view := ""
+		if b.Listed != nil {
+			lists = b.Listed.Lists
+		} else if b.View != nil && len(b.View.Args) > 0 {
+			view = b.View.Args[0]
+		}
 		for _, z := range b.Zones {
 			out = append(out, zone{
 				name: z.Name, transport: z.Transport, port: z.Port, hosts: b.Hosts,
-				filtered: b.Filtered(), listed: b.Listed != nil, block: uintptr(i + 1),
+				filtered: b.Filtered(), lists: lists, view: view, block: uintptr(i + 1),
 			})
 		}
 	}

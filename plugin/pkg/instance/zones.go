@@ -17,7 +17,7 @@ type zone struct {
 	port      string
 	hosts     []string // addresses that the block is bound to; "" for all
 	filtered  bool     // the block has a view, ours or another
-	listed    bool     // the view is ours
+	lists     []string // of the view, where it is ours
 	view      string   // the view's name; "" without
 	block     uintptr  // the same for all zones of one server block
 }
@@ -29,8 +29,8 @@ var errLayout = errors.New("the layout of this CoreDNS's server blocks is not th
 // CoreDNS shows a plugin only its own block, while the order and the listeners of all of
 // them decide whether a listed name can bypass its block. So its context is read by
 // reflection, which never writes, and a test fails when a new version changes the layout.
-// listed reports whether a server block has the listed directive.
-func readZones(ctx caddy.Context, listed func(block uintptr) bool) (zones []zone, err error) {
+// lists returns what a server block's listed directive names.
+func readZones(ctx caddy.Context, lists func(block uintptr) []string) (zones []zone, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			zones, err = nil, fmt.Errorf("%w: %v", errLayout, r)
@@ -50,7 +50,7 @@ func readZones(ctx caddy.Context, listed func(block uintptr) bool) (zones []zone
 			view:      c.FieldByName("ViewName").String(),
 			block:     c.FieldByName("firstConfigInBlock").Pointer(),
 		}
-		z.listed = listed(z.block)
+		z.lists = lists(z.block)
 		hosts := c.FieldByName("ListenHosts")
 		for j := range hosts.Len() {
 			z.hosts = append(z.hosts, hosts.Index(j).String())
@@ -62,8 +62,8 @@ func readZones(ctx caddy.Context, listed func(block uintptr) bool) (zones []zone
 
 // checkZones finds what would let a listed name bypass its block. CoreDNS tries the blocks
 // of a zone on one listener from top to bottom, so an unfiltered one hides all below it. A
-// listener that carries only some of the blocks refuses listed names, or resolves them via
-// the WAN.
+// listener that lacks a list that another has refuses its names, or resolves them via the
+// WAN. Each listener may have blocks of its own.
 func checkZones(zones []zone) error {
 	var errs []error
 	for _, name := range namesOf(zones) {
@@ -98,27 +98,46 @@ func checkUnfiltered(name, listener string, here []zone) error {
 // checkListener checks what one listener carries of a zone.
 func checkListener(name, listener string, here []zone) error {
 	plain := false
-	var missing []string
+	var carried []string
 	for _, z := range here {
-		carries := slices.ContainsFunc(here, func(o zone) bool {
-			return o.block == z.block && slices.Contains(o.listeners(), listener)
-		})
 		switch {
-		case !carries && z.filtered:
-			missing = append(missing, z.listeners()...)
-		case carries && z.filtered && plain:
-			return fmt.Errorf("zone %s on %s: a block with listed or view comes after one without, which answers every query first: move the one without to the end", name, listener)
-		case carries && !z.filtered:
+		case !slices.Contains(z.listeners(), listener):
+		case !z.filtered:
 			plain = true
+		case plain:
+			return fmt.Errorf("zone %s on %s: a block with listed or view comes after one without, which answers every query first: move the one without to the end", name, listener)
+		default:
+			carried = append(carried, z.selects()...)
 		}
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("zone %s: the block with listed or view on %s is not on %s, where its names would be refused or take another route: give all blocks of the zone the same bind and port", name, strings.Join(missing, " "), listener)
+	for _, z := range here {
+		for _, s := range z.selects() {
+			if !slices.Contains(carried, s) {
+				return fmt.Errorf("zone %[1]s: %[2]s has a block on %[3]s and none on %[4]s, where its names would be refused or take another route: "+
+					"serve both by the same blocks (each begins with `. tls://. https://. {`, say, or has the same bind), or give %[4]s a block with %[2]s too",
+					name, s, strings.Join(z.listeners(), " "), listener)
+			}
+		}
 	}
 	if !plain {
-		return fmt.Errorf("zone %s on %s: names on no list would be refused: add a last block without listed, with the same bind and port", name, listener)
+		return fmt.Errorf("zone %s on %s: names on no list would be refused: add a last block without listed on this listener", name, listener)
 	}
 	return checkUnfiltered(name, listener, here)
+}
+
+// selects returns what a filtered block selects its queries by.
+func (z zone) selects() []string {
+	if !z.filtered {
+		return nil
+	}
+	if len(z.lists) == 0 {
+		return []string{"view " + z.view}
+	}
+	var all []string
+	for _, l := range z.lists {
+		all = append(all, "listed "+l)
+	}
+	return all
 }
 
 // listeners returns the listeners that carry the zone.
@@ -162,7 +181,7 @@ func hidden(zones []zone) []string {
 	var names []string
 	for _, name := range namesOf(zones) {
 		for _, z := range zones {
-			if !z.listed || z.name == name || !within(name, z.name) {
+			if len(z.lists) == 0 || z.name == name || !within(name, z.name) {
 				continue
 			}
 			if !hasListed(zones, name) && !slices.Contains(names, name) {
@@ -174,7 +193,7 @@ func hidden(zones []zone) []string {
 }
 
 func hasListed(zones []zone, name string) bool {
-	return slices.ContainsFunc(zones, func(z zone) bool { return z.name == name && z.listed })
+	return slices.ContainsFunc(zones, func(z zone) bool { return z.name == name && len(z.lists) > 0 })
 }
 
 func within(name, parent string) bool {

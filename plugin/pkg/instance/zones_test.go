@@ -33,6 +33,8 @@ func TestCheckZones(t *testing.T) {
 		{"both transports in one block", ". tls://. {\n listed a\n}\n. tls://. {\n}\n", ""},
 		{"same binds", ". {\n bind 10.0.0.1 10.0.0.2\n listed a\n}\n. {\n bind 10.0.0.1 10.0.0.2\n}\n", ""},
 		{"no list at all", ". {\n bind 10.0.0.1\n}\nexample.org {\n}\n", ""},
+		{"listeners with blocks of their own", ". {\n listed a b\n}\n. {\n}\ntls://. {\n listed b\n}\ntls://. {\n listed a\n}\ntls://. {\n}\n", ""},
+		{"listeners with some blocks of their own", ". tls://. {\n listed a\n}\n. {\n log\n}\ntls://. {\n}\n", ""},
 		{"a view of the user's", ". {\n view v {\n  expr true\n }\n}\n", ""},
 		{
 			"the unfiltered first", ". {\n}\n. {\n listed a\n}\n",
@@ -40,11 +42,11 @@ func TestCheckZones(t *testing.T) {
 		},
 		{
 			"an address that lacks the list", ". {\n bind 10.0.0.1\n listed a\n}\n. {\n bind 10.0.0.1 10.0.0.2\n}\n",
-			"zone .: the block with listed or view on dns://10.0.0.1:53 is not on dns://10.0.0.2:53, where its names would be refused or take another route: give all blocks of the zone the same bind and port",
+			"zone .: listed a has a block on dns://10.0.0.1:53 and none on dns://10.0.0.2:53, where its names would be refused or take another route: serve both by the same blocks (each begins with `. tls://. https://. {`, say, or has the same bind), or give dns://10.0.0.2:53 a block with listed a too",
 		},
 		{
 			"an address that lacks the rest", ". {\n bind 10.0.0.1 10.0.0.2\n listed a\n}\n. {\n bind 10.0.0.1\n}\n",
-			"zone . on dns://10.0.0.2:53: names on no list would be refused: add a last block without listed, with the same bind and port",
+			"zone . on dns://10.0.0.2:53: names on no list would be refused: add a last block without listed on this listener",
 		},
 		{
 			"two for the rest", ". {\n listed a\n}\n. {\n}\n. {\n}\n",
@@ -56,15 +58,23 @@ func TestCheckZones(t *testing.T) {
 		},
 		{
 			"another port", ".:5353 {\n listed a\n}\n. {\n}\n",
-			"is not on dns://*:53",
+			"none on dns://*:53",
 		},
 		{
 			"a transport that lacks the list", ". {\n listed a\n}\n. tls://. {\n}\n",
-			"is not on tls://*:853",
+			"none on tls://*:853",
 		},
 		{
 			"one list on one listener only", ". {\n listed a\n}\n. tls://. {\n listed b\n}\n. tls://. {\n}\n",
-			"is not on tls://*:853",
+			"none on tls://*:853",
+		},
+		{
+			"one list of two on one listener only", ". {\n listed a b\n}\n. {\n}\ntls://. {\n listed a\n}\ntls://. {\n}\n",
+			"listed b has a block on dns://*:53 and none on tls://*:853",
+		},
+		{
+			"a view on one listener only", ". {\n view v {\n  expr true\n }\n}\n. tls://. {\n listed a\n}\n. tls://. {\n}\n",
+			"view v has a block on dns://*:53 and none on tls://*:853",
 		},
 		{
 			"no block for the rest", ". {\n listed a\n}\n",
@@ -102,7 +112,7 @@ func init() {
 		for c.Next() {
 		}
 		c.OnStartup(func() error {
-			layout.zones, layout.err = readZones(c.Context(), func(uintptr) bool { return false })
+			layout.zones, layout.err = readZones(c.Context(), func(uintptr) []string { return nil })
 			return nil
 		})
 		return nil

@@ -103,7 +103,7 @@ e.example {
 		`plugin/listed: Corefile:5 - Error during parsing: unknown list "mien": did you mean "mine"? (/etc/nameroute/gateway.yaml has: mine)`,
 		"Corefile:9 - Error during parsing: Unknown directive 'cahce': did you mean cache?",
 		`plugin/upstream: Corefile:2 - Error during parsing: unknown route "wna": did you mean "wan"? (/etc/nameroute/gateway.yaml has: wan, vpn)`,
-		"Corefile: zone a.example. on dns://*:53: names on no list would be refused: add a last block without listed, with the same bind and port",
+		"Corefile: zone a.example. on dns://*:53: names on no list would be refused: add a last block without listed on this listener",
 	}
 	if got := problems(t, "Corefile", text, cfg); !slices.Equal(got, want) {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
