@@ -26,8 +26,23 @@ func TestAliasesOfListedNames(t *testing.T) {
 		"svc.listed.example. 60 IN HTTPS 1 origin.svc.example. alpn=h2",
 		"alias.listed.example. 60 IN HTTPS 0 pool.svc.example.",
 		"_x.listed.example. 60 IN SVCB 1 target.svcb.example. port=8443",
+		"_xmpp._tcp.listed.example. 60 IN SRV 5 0 5222 host.srv.example.",
+		"mail.listed.example. 60 IN MX 10 host.mx.example.",
+		`phone.listed.example. 60 IN NAPTR 10 10 "s" "SIP+D2U" "" _sip._udp.naptr.example.`,
+		`phone.listed.example. 60 IN NAPTR 20 10 "u" "E2U+sip" "!^.*$!sip:me@host.naptr.example!" .`,
+		`uri.listed.example. 60 IN URI 10 1 "https://me@host.uri.example:8443/x"`,
+		"dnssd.listed.example. 60 IN PTR host.ptr.example.",
+		"tree.listed.example. 60 IN DNAME tree.dname.example.",
 	)
-	aliases := []string{"edge.cdn.example", "host.pop.example", "origin.svc.example", "pool.svc.example", "target.svcb.example"}
+	// A resolver need not make the CNAME of a DNAME for one that knows DNAME.
+	target := g.World.Addresses("www.tree.dname.example")
+	g.World.Behave("www.tree.listed.example", netlab.Behavior{Forge: func(m *dns.Msg) {
+		m.Answer = []dns.RR{rrOf(t, "tree.listed.example. 60 IN DNAME tree.dname.example."), rrOf(t, "www.tree.dname.example. 60 IN A %s", target.V4)}
+	}})
+	aliases := []string{
+		"edge.cdn.example", "host.pop.example", "origin.svc.example", "pool.svc.example", "target.svcb.example", "host.srv.example",
+		"host.mx.example", "_sip._udp.naptr.example", "host.naptr.example", "host.uri.example", "host.ptr.example", "tree.dname.example", "www.tree.dname.example",
+	}
 	near := []string{"other.cdn.example", "cdn.example", "www.edge.cdn.example", "pop.example", "svc.example"}
 
 	for _, name := range aliases { // not before an answer has named them
@@ -39,6 +54,15 @@ func TestAliasesOfListedNames(t *testing.T) {
 	g.query("svc.listed.example", dns.TypeHTTPS, "tcp")
 	g.query("alias.listed.example", dns.TypeHTTPS, "udp6")
 	g.query("_x.listed.example", dns.TypeSVCB, "tcp6")
+	g.query("_xmpp._tcp.listed.example", dns.TypeSRV, "udp")
+	g.query("mail.listed.example", dns.TypeMX, "udp")
+	g.query("phone.listed.example", dns.TypeNAPTR, "udp")
+	g.query("uri.listed.example", dns.TypeURI, "udp")
+	g.query("dnssd.listed.example", dns.TypePTR, "udp")
+	g.query("tree.listed.example", dns.TypeDNAME, "udp")
+	if m := g.query("www.tree.listed.example", dns.TypeA, "udp"); len(m.Answer) != 3 {
+		t.Errorf("a DNAME without its CNAME:\n%s", m)
+	}
 	for _, name := range aliases {
 		addrs := g.resolve(strings.ToUpper(name[:3]) + name[3:])
 		g.wantVia(g.Client, netlab.ViaVPN, addrs...)
@@ -177,4 +201,39 @@ func (g *gate) awaitJournal(name string) {
 		text, err := os.ReadFile(file)
 		return netlab.Check(err == nil && strings.Contains(string(text), name), "%s is not in %s, %v", name, file, err)
 	})
+}
+
+// Guarantee 6: no bypass.
+// A client floods names of a listed domain, each with an alias of its own. The aliases of
+// others stay, and no name of the flood that is answered leads to one that is queried via
+// the WAN.
+func TestFloodOfAliases(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.Box.Write("Corefile", strings.Replace(g.read("Corefile"), "listed mine", "listed mine {\n        new_aliases 1 30\n    }", 1))
+	g.start()
+	g.World.Add("www.listed.example. 60 IN HTTPS 1 first.cdn.example.")
+	g.query("www.listed.example", dns.TypeHTTPS, "udp")
+	const flood = 60
+	g.World.Behave("flood.listed.example", netlab.Behavior{Forge: func(m *dns.Msg) {
+		name := m.Question[0].Name
+		m.Answer = []dns.RR{rrOf(t, "%s 60 IN CNAME to-%scdn.example.", name, name), rrOf(t, "to-%scdn.example. 60 IN A %s", name, g.World.Addresses("flood.cdn.example").V4)}
+	}})
+	g.Reset()
+	answered := 0
+	for i := range flood {
+		name := fmt.Sprintf("n%d.flood.listed.example", i)
+		if _, err := g.lookup(g.Client, name, dns.TypeA, "udp"); err == nil {
+			answered++
+			g.resolve("to-" + name + ".cdn.example")
+		}
+	}
+	if answered != 29 {
+		t.Errorf("%d of %d names are answered, want 29: 30 aliases are allowed, one there was", answered, flood)
+	}
+	g.resolve("first.cdn.example")
+	g.wantAsked(netlab.ViaVPN, g.World.Queries("cdn.example"))
+	g.wantNoQueryByWAN("cdn.example")
+	g.p.WaitOutput("the client brings in more aliases than new_aliases allows", 5*time.Second)
 }

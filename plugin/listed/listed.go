@@ -4,6 +4,9 @@ package listed
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,8 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/lists/index"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
+	"github.com/nameroute/nameroute/plugin/pkg/chain"
+	"github.com/nameroute/nameroute/plugin/pkg/limit"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
@@ -32,6 +38,9 @@ type Listed struct {
 	source   source         // nil until the instance has started
 	aliases  *aliases.Store // as source
 	selected atomic.Pointer[selected]
+
+	limit    *limit.Limit // of new aliases; nil: none
+	refusals logonce.Every
 
 	queries *atomic.Uint64 // of this block over all reloads
 	counter query.PerServer[prometheus.Counter]
@@ -87,7 +96,7 @@ func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 			return dns.RcodeSuccess, w.WriteMsg(reply.Failure(r, dns.ExtendedErrorCodeNotReady, "list "+list+" is not there yet"))
 		}
 	}
-	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{ResponseWriter: w, listed: l}, r)
+	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{w, l, r.Question[0].Name, r}, r)
 }
 
 // missing returns the list that would have to say whether a name is the block's, and that
@@ -121,42 +130,82 @@ func (l *Listed) selection() *selected {
 type writer struct {
 	dns.ResponseWriter
 	listed *Listed
+	name   string   // that the client queried
+	req    *dns.Msg // in which rewrite may have put another name
 }
 
 // WriteMsg implements dns.ResponseWriter.
 func (w *writer) WriteMsg(m *dns.Msg) error {
-	w.listed.addAliases(m)
-	return w.ResponseWriter.WriteMsg(m)
+	return w.ResponseWriter.WriteMsg(w.admit(m))
 }
 
-// Write implements dns.ResponseWriter for handlers that answer in wire format.
+// Write implements dns.ResponseWriter for handlers that answer in wire format. What cannot
+// be parsed may lead anywhere, so it is not passed on.
 func (w *writer) Write(b []byte) (int, error) {
 	m := new(dns.Msg)
-	if m.Unpack(b) == nil {
-		w.listed.addAliases(m)
+	if err := m.Unpack(b); err != nil {
+		return 0, fmt.Errorf("answer for %s cannot be parsed: %w", w.name, err)
 	}
-	return w.ResponseWriter.Write(b)
+	out, err := w.admit(m).Pack()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.ResponseWriter.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
-// addAliases adds the targets in an answer to the aliases.
-func (l *Listed) addAliases(m *dns.Msg) {
-	if l.source == nil || len(m.Question) == 0 || !hasTarget(m) {
-		return
+// admit adds the targets in an answer to the aliases and returns what is to be written: the
+// answer with what belongs to the query, or SERVFAIL where the aliases are more than fit.
+// The client would query them via the WAN.
+func (w *writer) admit(m *dns.Msg) *dns.Msg {
+	m = chain.Clean(m, w.name, w.req.Question[0].Name)
+	if err := w.listed.addAliases(m, w.name, limit.Client(w.RemoteAddr())); err != nil {
+		w.listed.refuse(w.name, err)
+		return reply.Failure(m, dns.ExtendedErrorCodeOther, err.Error())
 	}
+	return m
+}
+
+// errLimit is returned for a client that adds too many aliases.
+var errLimit = errors.New("the client brings in more aliases than new_aliases allows")
+
+// addAliases adds the targets in an answer to the aliases.
+func (l *Listed) addAliases(m *dns.Msg, asked string, client netip.Addr) error {
+	if l.source == nil || !slices.ContainsFunc(m.Answer, hasTarget) {
+		return nil
+	}
+	asked = canonical(asked)
 	ix := l.selection().index
-	from := l.listsOf(ix, m.Question[0].Name)
+	from := l.listsOf(ix, asked)
 	life := l.source.Config().Lifetime
 	need, want := life.Of(min(longestTTL(m), life.MaxTTL()))
-	for _, section := range [][]dns.RR{m.Answer, m.Extra} {
-		for _, rr := range section {
-			t := target(rr)
-			if t == "" || ix.Match(t).Claimed() {
-				continue
-			}
-			l.aliases.Add(canonical(t), from, need, want)
-			aliasNames.WithLabelValues(l.view).Inc()
+	var adding []string
+	fresh := 0
+	for _, rr := range m.Answer {
+		t := chain.Target(rr)
+		if t == "" || ix.Match(t).Claimed() {
+			continue
+		}
+		aliasNames.WithLabelValues(l.view).Inc()
+		if t = canonical(t); l.aliases.Covers(t, from, need) || slices.Contains(adding, t) {
+			continue
+		}
+		adding = append(adding, t)
+		if len(l.aliases.Lists(t)) == 0 {
+			fresh++
 		}
 	}
+	if !l.limit.Allow(client, fresh) {
+		return fmt.Errorf("%w: %s", errLimit, client)
+	}
+	for _, t := range adding {
+		if err := l.aliases.Add(t, asked, from, need, want); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listsOf returns the lists of this block that a name is on, or counts as listed on.
@@ -172,43 +221,14 @@ func (l *Listed) listsOf(ix *index.Index, q string) []string {
 	return from
 }
 
-// hasTarget reports whether an answer has a record that leads to another name.
-func hasTarget(m *dns.Msg) bool {
-	has := func(rr dns.RR) bool { return target(rr) != "" }
-	return slices.ContainsFunc(m.Answer, has) || slices.ContainsFunc(m.Extra, has)
-}
-
-// target returns the name that a record leads a client to, or "". A DNAME comes with the
-// CNAME that it makes (RFC 6672 section 3.1); the target "." of an HTTPS record is its
-// owner (RFC 9460 section 2.5.2).
-func target(rr dns.RR) string {
-	switch rr := rr.(type) {
-	case *dns.CNAME:
-		return rr.Target
-	case *dns.HTTPS:
-		return svcbTarget(&rr.SVCB)
-	case *dns.SVCB:
-		return svcbTarget(rr)
-	}
-	return ""
-}
-
-func svcbTarget(rr *dns.SVCB) string {
-	if rr.Target == "." {
-		return ""
-	}
-	return rr.Target
-}
+// hasTarget reports whether a record leads to another name.
+func hasTarget(rr dns.RR) bool { return chain.Target(rr) != "" }
 
 // longestTTL returns the longest time for which a client may use some record of the answer.
 func longestTTL(m *dns.Msg) time.Duration {
 	var ttl uint32
-	for _, section := range [][]dns.RR{m.Answer, m.Extra} {
-		for _, rr := range section {
-			if h := rr.Header(); h.Rrtype != dns.TypeOPT {
-				ttl = max(ttl, h.Ttl)
-			}
-		}
+	for _, rr := range m.Answer {
+		ttl = max(ttl, rr.Header().Ttl)
 	}
 	return time.Duration(ttl) * time.Second
 }

@@ -2,6 +2,7 @@ package listed
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 )
 
 var log = clog.NewWithPlugin(name)
@@ -30,12 +33,34 @@ var (
 		Name:      "alias_names_total",
 		Help:      "Counter of records in answers that lead from a listed name to a name on no list.",
 	}, []string{"view"})
+	// refusedAnswers counts answers whose aliases are more than fit.
+	refusedAnswers = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "refused_answers_total",
+		Help:      "Counter of answers that got SERVFAIL because of their aliases, by bound: of one client (client), of the names of one domain (domain), or of all (all).",
+	}, []string{"view", "bound"})
 )
 
 // count counts a query of the block.
 func (l *Listed) count(ctx context.Context) {
 	l.queries.Add(1)
 	l.counter.Of(ctx, func(server string) prometheus.Counter { return queryCount.WithLabelValues(server, l.view) }).Inc()
+}
+
+// refuse counts and logs an answer that is not given.
+func (l *Listed) refuse(asked string, err error) {
+	bound := "client"
+	switch {
+	case errors.Is(err, aliases.ErrShare):
+		bound = "domain"
+	case errors.Is(err, aliases.ErrFull):
+		bound = "all"
+	}
+	refusedAnswers.WithLabelValues(l.view, bound).Inc()
+	if ok, more := l.refusals.Allow(bound); ok {
+		log.Errorf("%s gets SERVFAIL, the names that it leads to would be queried via the WAN: %v (%d more since the last line)", asked, err, more)
+	}
 }
 
 // blocks are the queries of each server block since the process started, by its keys and

@@ -3,13 +3,16 @@ package listed
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/pkg/limit"
 )
 
 func init() { plugin.Register(name, setup) }
@@ -40,14 +43,19 @@ type directive struct {
 	config string // gateway.yaml; "" for the default
 }
 
-// parse reads `listed LIST... { config FILE }`.
+// parse reads
+//
+//	listed LIST... {
+//	    config FILE
+//	    new_aliases PER_MINUTE [AT_ONCE] | off
+//	}
 func parse(c *caddy.Controller) (l *Listed, d directive, err error) {
 	for c.Next() {
 		if l != nil {
 			return nil, d, plugin.ErrOnce
 		}
 		d.at = instance.Here(c)
-		l = &Listed{lists: c.RemainingArgs()}
+		l = &Listed{lists: c.RemainingArgs(), limit: limit.New(limit.Default), refusals: logonce.Every{Interval: time.Minute}}
 		if len(l.lists) == 0 {
 			return nil, d, c.Err("no list: want the names of one or more lists of gateway.yaml")
 		}
@@ -63,8 +71,14 @@ func parse(c *caddy.Controller) (l *Listed, d directive, err error) {
 				if d.config, err = instance.ConfigFile(c, c.RemainingArgs()); err != nil {
 					return nil, d, c.Errf("config: %v", err)
 				}
+			case "new_aliases":
+				rate, err := limit.Parse(c.RemainingArgs())
+				if err != nil {
+					return nil, d, c.Errf("new_aliases %v", err)
+				}
+				l.limit = limit.New(rate)
 			default:
-				return nil, d, c.Errf("unknown property %q: want config", key)
+				return nil, d, c.Errf("unknown property %q: want config or new_aliases", key)
 			}
 		}
 	}

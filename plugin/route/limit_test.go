@@ -17,7 +17,7 @@ import (
 // on for it, and another client notices nothing.
 func TestLimitedClient(t *testing.T) {
 	f := &fake{v6: true, fresh: 1}
-	r := &Route{to: f, limit: limit.New(60, 3)}
+	r := &Route{to: f, limit: limit.New(limit.Rate{PerMinute: 60, AtOnce: 3})}
 	ask := func(client string, i int) int {
 		rec := dnstest.NewRecorder(&test.ResponseWriter{RemoteIP: client})
 		r.Next = answering(message(t, dns.TypeA, fmt.Sprintf("n%d.example.org. 60 IN A 30.0.0.%d", i, i)))
@@ -53,18 +53,18 @@ func TestParseNewAddresses(t *testing.T) {
 	for _, c := range []struct {
 		in, want string
 	}{
-		{"route vpn", "600 3000 false"},
-		{"route vpn {\n new_addresses 60\n}", "60 3000 false"},
-		{"route vpn {\n new_addresses 9000\n}", "9000 9000 false"},
-		{"route vpn {\n new_addresses 60 10\n}", "60 10 false"},
-		{"route vpn {\n new_addresses off\n}", "600 3000 true"},
+		{"route vpn", "{600 3000}"},
+		{"route vpn {\n new_addresses 60\n}", "{60 3000}"},
+		{"route vpn {\n new_addresses 9000\n}", "{9000 9000}"},
+		{"route vpn {\n new_addresses 60 10\n}", "{60 10}"},
+		{"route vpn {\n new_addresses off\n}", "{0 0}"},
 		{"route vpn {\n new_addresses 0\n}", `Testfile:2 - Error during parsing: new_addresses "0": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
 		{"route vpn {\n new_addresses 1 2 3\n}", `Testfile:2 - Error during parsing: new_addresses "1 2 3": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
 		{"route vpn {\n new_addresses\n}", `Testfile:2 - Error during parsing: new_addresses "": want how many one client may bring in a minute and, if you like, at once (1 to 1000000), or off`},
 		{"route vpn {\n new_adresses 5\n}", `Testfile:2 - Error during parsing: unknown property "new_adresses": want config, set, on_error or new_addresses`},
 	} {
 		d, err := parse(caddy.NewTestController("dns", c.in))
-		got := fmt.Sprint(d.perMinute, d.atOnce, d.unlimited)
+		got := fmt.Sprint(d.limit)
 		if err != nil {
 			got = err.Error()
 		}

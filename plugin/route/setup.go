@@ -2,7 +2,6 @@ package route
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/coredns/caddy"
@@ -20,13 +19,6 @@ import (
 
 func init() { plugin.Register(name, setup) }
 
-// The defaults of new_addresses. A page adds some hundred new addresses, a morning of an
-// office behind one address some thousands; a set has 65,536 for an hour at least.
-const (
-	defaultPerMinute = 600
-	defaultAtOnce    = 3000
-)
-
 var errWAN = errors.New("route wan has no sets: leave the directive out, names that no route learns take the WAN")
 
 // setup parses one `route` directive. Errors carry the Corefile's file and line.
@@ -39,9 +31,7 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(name, d.at.Errorf("%w", errWAN))
 	}
 	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}, labels: labelsOf(d.route)}
-	if !d.unlimited {
-		r.limit = limit.New(d.perMinute, d.atOnce)
-	}
+	r.limit = limit.New(d.limit)
 	block := instance.Attach(c, d.config)
 	block.Learn(d.at, d.route, d.sets)
 	cfg := dnsserver.GetConfig(c)
@@ -70,9 +60,7 @@ type directive struct {
 	config        string
 	sets          *nft.SetPair
 	answerOnError bool
-
-	unlimited         bool
-	perMinute, atOnce int // new addresses of one client
+	limit         limit.Rate // of new addresses
 }
 
 // parse reads
@@ -89,7 +77,7 @@ func parse(c *caddy.Controller) (d directive, err error) {
 			return d, plugin.ErrOnce
 		}
 		d.at = instance.Here(c)
-		d.perMinute, d.atOnce = defaultPerMinute, defaultAtOnce
+		d.limit = limit.Default
 		args := c.RemainingArgs()
 		if len(args) != 1 {
 			return d, c.Errf("%d routes: want the name of one route of gateway.yaml", len(args))
@@ -127,35 +115,12 @@ func (d *directive) property(c *caddy.Controller) error {
 		}
 		d.answerOnError = args[0] == "answer"
 	case "new_addresses":
-		return d.newAddresses(c, args)
+		var err error
+		if d.limit, err = limit.Parse(args); err != nil {
+			return c.Errf("new_addresses %v", err)
+		}
 	default:
 		return c.Errf("unknown property %q: want config, set, on_error or new_addresses", key)
-	}
-	return nil
-}
-
-// maxNew bounds both numbers of new_addresses; more is `off`.
-const maxNew = 1_000_000
-
-func (d *directive) newAddresses(c *caddy.Controller, args []string) error {
-	if len(args) == 1 && args[0] == "off" {
-		d.unlimited = true
-		return nil
-	}
-	numbers := make([]int, 0, 2)
-	for _, a := range args {
-		n, err := strconv.Atoi(a)
-		if err != nil || n < 1 || n > maxNew {
-			break
-		}
-		numbers = append(numbers, n)
-	}
-	if len(numbers) != len(args) || len(args) < 1 || len(args) > 2 {
-		return c.Errf("new_addresses %q: want how many one client may bring in a minute and, if you like, at once (1 to %d), or off", strings.Join(args, " "), maxNew)
-	}
-	d.perMinute, d.atOnce = numbers[0], max(numbers[0], defaultAtOnce)
-	if len(numbers) == 2 {
-		d.atOnce = numbers[1]
 	}
 	return nil
 }

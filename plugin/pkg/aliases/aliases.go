@@ -1,34 +1,60 @@
 // Package aliases holds the names that the answers for listed names lead to: the targets
-// of CNAME, HTTPS and SVCB records. Clients query these names separately, so they count
-// as listed, too, for as long as the elements of their addresses live.
+// of CNAME, HTTPS, SRV and other records. Clients query these names separately, so they
+// count as listed, too, for as long as the elements of their addresses live.
+//
+// Nobody's flood of names may cost another name its aliases. None is ever evicted: what
+// does not fit is refused, and the answer that brings it is not given.
 package aliases
 
 import (
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/puzpuzpuz/xsync/v4"
+	"golang.org/x/net/publicsuffix"
 )
 
-// maxNames bounds the aliases in a Store. One takes about 200 bytes, so a flood of them
-// takes 50 MB at most.
-const maxNames = 1 << 18
+const (
+	// maxNames bounds the aliases in a Store. One takes about 250 bytes, so a flood of
+	// them takes 65 MB at most.
+	maxNames = 1 << 18
+	// maxShare bounds those that the answers for the names of one domain lead to: who has
+	// a listed domain can make any number of names, and a target for each.
+	maxShare = maxNames / 16
+	// sweepPause is the least time between two searches for lapsed aliases in a full Store.
+	sweepPause = 5 * time.Second
+)
+
+// Errors of Add.
+var (
+	ErrFull  = errors.New("there are as many aliases as are kept")
+	ErrShare = errors.New("the names of one domain have as many aliases as they may")
+)
 
 // Store maps an alias to the lists that it counts as listed on, and until when. All
-// methods may be called concurrently; Has and Lists take no lock and allocate nothing.
-// Names are in lower case with a trailing dot.
+// methods may be called concurrently; those that only read take no lock and allocate
+// nothing. Names are in lower case with a trailing dot.
 type Store struct {
 	names   *xsync.Map[string, entry]
 	now     func() time.Time
 	changed chan alias // to the journal; nil without one
 	size    int
+	share   int
+
+	mu     sync.Mutex     // held while names is changed
+	shares map[string]int // how many aliases each domain has
+	swept  time.Time
 }
 
 // entry is immutable.
 type entry struct {
-	until time.Time
-	lists []string
+	until  time.Time
+	lists  []string
+	domain string // of the listed name whose answer has led to it first
 }
 
 type alias struct {
@@ -40,7 +66,7 @@ type alias struct {
 func New() *Store { return newStore(time.Now) }
 
 func newStore(now func() time.Time) *Store {
-	return &Store{names: xsync.NewMap[string, entry](), now: now, size: maxNames}
+	return &Store{names: xsync.NewMap[string, entry](), now: now, size: maxNames, share: maxShare, shares: map[string]int{}}
 }
 
 // Has reports whether a name is an alias of a name on one of the lists.
@@ -66,59 +92,116 @@ func (s *Store) Lists(name string) []string {
 	return nil
 }
 
-// Add makes name an alias of a name on the lists. It stays one for want from now, unless
-// it already does for at least need: see gateway.Lifetime.Of.
-func (s *Store) Add(name string, lists []string, need, want time.Duration) {
-	if len(lists) == 0 {
-		return
+// Covers reports whether nothing is left to do for Add.
+func (s *Store) Covers(name string, lists []string, need time.Duration) bool {
+	e, ok := s.names.Load(name)
+	return ok && !e.until.Before(s.now().Add(need)) && containsAll(e.lists, lists)
+}
+
+// Add makes name an alias of a name on the lists, to which an answer for the name from has
+// led. It stays one for want from now, unless it already does for at least need: see
+// gateway.Lifetime.Of. An error means that it is none.
+func (s *Store) Add(name, from string, lists []string, need, want time.Duration) error {
+	if len(lists) == 0 || s.Covers(name, lists, need) {
+		return nil
 	}
 	now := s.now()
-	if e, ok := s.names.Load(name); ok && !e.until.Before(now.Add(need)) && containsAll(e.lists, lists) {
-		return
-	}
-	if s.names.Size() >= s.size {
-		s.shrink(now)
-	}
-	next, _ := s.names.Compute(name, func(old entry, ok bool) (entry, xsync.ComputeOp) {
-		next := entry{until: now.Add(want), lists: slices.Clone(lists)}
-		if ok && now.Before(old.until) {
-			next.until = later(old.until, next.until)
-			for _, l := range old.lists {
-				if !slices.Contains(next.lists, l) {
-					next.lists = append(next.lists, l)
-				}
+	next := entry{until: now.Add(want), lists: slices.Clone(lists)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.names.Load(name); ok && now.Before(old.until) {
+		next.domain = old.domain
+		next.until = later(old.until, next.until)
+		for _, l := range old.lists {
+			if !slices.Contains(next.lists, l) {
+				next.lists = append(next.lists, l)
 			}
 		}
-		return next, xsync.UpdateOp
-	})
+	} else {
+		next.domain = s.domainOf(from)
+		if err := s.room(next.domain, now); err != nil {
+			return err
+		}
+	}
+	s.put(strings.Clone(name), next)
+	return nil
+}
+
+// domainOf returns what the aliases of a name are counted for: the domain that its owner
+// registered, and for an alias that of the name that has led there.
+func (s *Store) domainOf(name string) string {
+	if e, ok := s.names.Load(name); ok && s.now().Before(e.until) {
+		return e.domain
+	}
+	labels := dns.SplitDomainName(name)
+	labels = labels[max(0, len(labels)-maxSuffix-1):]
+	for i, l := range labels {
+		labels[i] = strings.ReplaceAll(l, ".", "_") // an escaped one ends no label
+	}
+	domain := strings.Join(labels, ".")
+	if d, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
+		domain = strings.Clone(d)
+	} // else it is a public suffix itself
+	return domain + "."
+}
+
+// maxSuffix is more labels than the longest public suffix has.
+const maxSuffix = 8
+
+// room finds out whether one more alias of a domain fits. s.mu is held.
+func (s *Store) room(domain string, now time.Time) error {
+	full := func() error {
+		switch {
+		case s.shares[domain] >= s.share:
+			return ErrShare
+		case s.names.Size() >= s.size:
+			return ErrFull
+		}
+		return nil
+	}
+	if full() == nil || now.Before(s.swept.Add(sweepPause)) {
+		return full()
+	}
+	s.swept = now
+	s.deleteLapsed(now)
+	return full()
+}
+
+// put stores an alias, in place of itself without a moment in which it is none, and tells
+// the journal. s.mu is held.
+func (s *Store) put(name string, e entry) {
+	s.shares[e.domain]++
+	if old, ok := s.names.LoadAndStore(name, e); ok {
+		s.release(old.domain)
+	}
 	if s.changed != nil {
 		select {
-		case s.changed <- alias{strings.Clone(name), next}:
+		case s.changed <- alias{name, e}:
 		default: // the journal is behind; its next rewrite carries the name
 		}
 	}
 }
 
-// shrink deletes lapsed aliases, and where that is not enough every eighth one: an alias
-// in use comes back with its next answer.
-func (s *Store) shrink(now time.Time) {
-	s.deleteLapsed(now)
-	if s.names.Size() < s.size {
-		return
+// release counts an alias of a domain less. s.mu is held.
+func (s *Store) release(domain string) {
+	if s.shares[domain]--; s.shares[domain] == 0 {
+		delete(s.shares, domain)
 	}
-	i := 0
-	s.names.Range(func(name string, _ entry) bool {
-		if i++; i%8 == 0 {
-			s.names.Delete(name)
-		}
-		return true
-	})
 }
 
+// sweep deletes lapsed aliases.
+func (s *Store) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleteLapsed(s.now())
+}
+
+// deleteLapsed is sweep while s.mu is held.
 func (s *Store) deleteLapsed(now time.Time) {
 	s.names.Range(func(name string, e entry) bool {
 		if !now.Before(e.until) {
 			s.names.Delete(name)
+			s.release(e.domain)
 		}
 		return true
 	})

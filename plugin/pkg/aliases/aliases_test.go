@@ -2,6 +2,7 @@ package aliases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -23,10 +24,17 @@ func (c *clock) now() time.Time { return c.t }
 
 func newClock() *clock { return &clock{time.Unix(1_800_000_000, 0)} }
 
+func add(t *testing.T, s *Store, name string, lists []string, need, want time.Duration) {
+	t.Helper()
+	if err := s.Add(name, "www.listed.example.", lists, need, want); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAliases(t *testing.T) {
 	c := newClock()
 	n := newStore(c.now)
-	n.Add("cdn.example.net.", []string{"gfwlist"}, time.Minute, time.Hour)
+	add(t, n, "cdn.example.net.", []string{"gfwlist"}, time.Minute, time.Hour)
 	for _, tc := range []struct {
 		name  string
 		lists []string
@@ -42,7 +50,7 @@ func TestAliases(t *testing.T) {
 			t.Errorf("Has(%s, %v) = %v", tc.name, tc.lists, got)
 		}
 	}
-	n.Add("cdn.example.net.", []string{"mine"}, time.Minute, time.Hour)
+	add(t, n, "cdn.example.net.", []string{"mine"}, time.Minute, time.Hour)
 	if !n.Has("cdn.example.net.", []string{"gfwlist"}) || !n.Has("cdn.example.net.", []string{"mine"}) {
 		t.Error("a second list took the first one's place")
 	}
@@ -56,39 +64,89 @@ func TestAliasesAreProlonged(t *testing.T) {
 	c := newClock()
 	n := newStore(c.now)
 	lists := []string{"mine"}
-	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
+	add(t, n, "a.example.", lists, 11*time.Minute, time.Hour)
 	c.t = c.t.Add(49*time.Minute + time.Second) // less than the need is left
-	n.Add("a.example.", lists, 11*time.Minute, time.Hour)
+	add(t, n, "a.example.", lists, 11*time.Minute, time.Hour)
 	c.t = c.t.Add(59 * time.Minute)
 	if !n.Has("a.example.", lists) {
 		t.Error("an answer that was served did not prolong the name")
 	}
-	n.Add("b.example.", lists, time.Hour, 2*time.Hour)
-	n.Add("b.example.", lists, time.Second, time.Second)
+	add(t, n, "b.example.", lists, time.Hour, 2*time.Hour)
+	add(t, n, "b.example.", lists, time.Second, time.Second)
 	c.t = c.t.Add(90 * time.Minute)
 	if !n.Has("b.example.", lists) {
 		t.Error("an answer shortened what is remembered")
 	}
 }
 
+// What does not fit is refused, and what is there stays. At the bound, below and
+// above it.
 func TestAliasesAreBounded(t *testing.T) {
-	n := newStore(newClock().now)
-	n.size = 100
-	for i := range 1000 {
-		n.Add(fmt.Sprintf("n%d.example.", i), []string{"mine"}, time.Minute, time.Hour)
+	c := newClock()
+	n := newStore(c.now)
+	n.size, n.share = 100, 40
+	lists := []string{"mine"}
+	try := func(alias, from string) error { return n.Add(alias, from, lists, time.Minute, time.Hour) }
+	add(t, n, "first.cdn.example.", lists, time.Minute, time.Hour)
+	for i := range 60 { // who owns the domain makes a name for each
+		from := fmt.Sprintf([]string{`n%d.flood.co.uk.`, `n%d\..flood.co.uk.`, `n%d\\.flood.co.uk.`, `n%d.x.flood.co.uk.`}[i%4], i)
+		if err := try(fmt.Sprintf("t%d.", i), from); (err == nil) != (i < 40) || err != nil && !errors.Is(err, ErrShare) {
+			t.Errorf("alias %d, of %s: %v", i, from, err)
+		}
 	}
-	if n.Len() > 101 {
-		t.Errorf("%d names are kept", n.Len())
+	if err := try("deep.", "t3."); !errors.Is(err, ErrShare) {
+		t.Errorf("an alias of an alias counts for the same domain: %v", err)
 	}
-	if !n.Has("n999.example.", []string{"mine"}) {
-		t.Error("the newest name is not remembered")
+	if err := try("t5.", "n5.flood.co.uk."); err != nil {
+		t.Errorf("what is there is prolonged: %v", err)
+	}
+	for i := n.Len(); i < 100; i++ {
+		if err := try(fmt.Sprintf("o%d.", i), fmt.Sprintf("www.other%d.co.uk.", i)); err != nil {
+			t.Errorf("alias %d of others: %v", i, err)
+		}
+	}
+	if err := try("last.", "www.last.example."); !errors.Is(err, ErrFull) || n.Has("last.", lists) {
+		t.Errorf("beyond all: %v", err)
+	}
+	if !n.Has("first.cdn.example.", lists) || n.Len() != 100 {
+		t.Errorf("%d are kept, the first one: %v", n.Len(), n.Has("first.cdn.example.", lists))
+	}
+	c.t = c.t.Add(time.Hour + sweepPause)
+	if err := try("last.", "www.last.example."); err != nil || n.Len() != 1 || len(n.shares) != 1 {
+		t.Errorf("lapsed ones make room: %v, %d are kept", err, n.Len())
+	}
+}
+
+// A prolonged alias is one at every moment.
+func TestAliasIsNeverGone(t *testing.T) {
+	n := New()
+	lists := []string{"mine"}
+	add(t, n, "a.example.", lists, time.Minute, time.Hour)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 20000 {
+			if err := n.Add("a.example.", "x.example.", lists, time.Hour+time.Duration(i), time.Hour+time.Duration(2*i)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			if !n.Has("a.example.", lists) {
+				t.Fatal("it was none for a moment")
+			}
+		}
 	}
 }
 
 func TestHasDoesNotAllocate(t *testing.T) {
 	n := newStore(time.Now)
 	lists := []string{"mine"}
-	n.Add("a.example.", lists, time.Minute, time.Hour)
+	add(t, n, "a.example.", lists, time.Minute, time.Hour)
 	if a := testing.AllocsPerRun(100, func() { n.Has("a.example.", lists); n.Has("b.example.", lists) }); a != 0 {
 		t.Errorf("%v allocations", a)
 	}
@@ -100,8 +158,8 @@ func TestJournal(t *testing.T) {
 	first := newStore(c.now)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := first.Persist(ctx, file, slog.Default())
-	first.Add("cdn.example.net.", []string{"gfwlist", "mine"}, time.Minute, time.Hour)
-	first.Add("gone.example.net.", []string{"mine"}, time.Minute, time.Minute)
+	add(t, first, "cdn.example.net.", []string{"gfwlist", "mine"}, time.Minute, time.Hour)
+	add(t, first, "gone.example.net.", []string{"mine"}, time.Minute, time.Minute)
 	// A process that is killed has written it by itself.
 	deadline := time.Now().Add(5 * time.Second)
 	for {
@@ -129,8 +187,8 @@ func TestJournal(t *testing.T) {
 
 func TestJournalThatCannotBeRead(t *testing.T) {
 	n := newStore(newClock().now)
-	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\nhello\n1800000100 nodot mine\nx b.example. mine\n99999999999 never.example. mine\n"), wallclock.Earliest)
-	if err != nil || bad != 3 || n.Len() != 1 {
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine a.example.\nhello\n1800000100 nodot mine x.\nx b.example. mine x.\n99999999999 never.example. mine x.\n1800000100 c.example. mine nodot\n"), wallclock.Earliest)
+	if err != nil || bad != 4 || n.Len() != 1 {
 		t.Errorf("bad %d, %d names, %v", bad, n.Len(), err)
 	}
 	if bad, err := n.read(strings.NewReader(strings.Repeat("x", 1<<20)), wallclock.Earliest); bad != 1 || err != nil {
@@ -153,7 +211,7 @@ func TestJournalClock(t *testing.T) {
 	} {
 		clock := &clock{c.now}
 		n := newStore(clock.now)
-		line := string(alias{"a.example.", entry{c.written.Add(time.Hour), []string{"mine"}}}.append(nil))
+		line := string(alias{"a.example.", entry{c.written.Add(time.Hour), []string{"mine"}, "a.example."}}.append(nil))
 		if bad, err := n.read(strings.NewReader(line), c.written); bad != 0 || err != nil {
 			t.Fatal(bad, err)
 		}
@@ -171,7 +229,7 @@ func TestJournalClock(t *testing.T) {
 // TestJournalCut: a crash in the middle of a line costs that line, and is no news.
 func TestJournalCut(t *testing.T) {
 	n := newStore(newClock().now)
-	bad, err := n.read(strings.NewReader("1800000100 a.example. mine\n1800000100 b.example. mi"), wallclock.Earliest)
+	bad, err := n.read(strings.NewReader("1800000100 a.example. mine a.example.\n1800000100 b.example. mine b.ex"), wallclock.Earliest)
 	if bad != 0 || err != nil || n.Lists("a.example.") == nil || n.Lists("b.example.") != nil {
 		t.Errorf("bad %d, %v; %d names", bad, err, n.Len())
 	}
@@ -181,7 +239,7 @@ func TestJournalCut(t *testing.T) {
 func TestForeignJournal(t *testing.T) {
 	for what, make := range map[string]func(file string) error{
 		"lines": func(file string) error {
-			return os.WriteFile(file, []byte("nameroute names 7\n1800000100 a.example. mine\n"), 0o600)
+			return os.WriteFile(file, []byte("nameroute names 7\n1800000100 a.example. mine a.example.\n"), 0o600)
 		},
 		"directory": func(file string) error { return os.Mkdir(file, 0o700) },
 		"pipe":      func(file string) error { return unix.Mkfifo(file, 0o600) },
@@ -193,11 +251,11 @@ func TestForeignJournal(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		n := newStore(newClock().now)
 		done := n.Persist(ctx, file, slog.Default())
-		n.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
+		add(t, n, "b.example.", []string{"mine"}, time.Minute, time.Hour)
 		cancel()
 		<-done
 		data, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(data), " b.example. mine\n") || (n.Len() == 2) != (what == "lines") {
+		if err != nil || !strings.Contains(string(data), " b.example. mine listed.example.\n") || (n.Len() == 2) != (what == "lines") {
 			t.Errorf("%s: %d names, stored %q, %v", what, n.Len(), data, err)
 		}
 		if _, err := os.Stat(file + ".bad"); err != nil {
@@ -215,7 +273,7 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 	n := newStore(newClock().now)
 	file := filepath.Join(dir, "state", "names")
 	done := n.Persist(ctx, file, slog.Default())
-	n.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
+	add(t, n, "a.example.", []string{"mine"}, time.Minute, time.Hour)
 	if !n.Has("a.example.", []string{"mine"}) {
 		t.Error("without a journal names must still be remembered")
 	}
@@ -224,14 +282,14 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), " a.example. mine\n") {
+	if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), " a.example. mine listed.example.\n") {
 		t.Errorf("when it could be written: %q, %v", data, err)
 	}
 }
 
 func FuzzJournal(f *testing.F) {
-	f.Add("1800000100 a.example. mine,gfwlist\n")
-	f.Add("1800000100 a.example. ,\n\x00\n")
+	f.Add("1800000100 a.example. mine,gfwlist example.\n")
+	f.Add("1800000100 a.example. , example.\n\x00\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		n := newStore(newClock().now)
 		if _, err := n.read(strings.NewReader(text), wallclock.Earliest); err != nil {
@@ -254,16 +312,16 @@ func TestJournalWhenTheClockIsSet(t *testing.T) {
 	c := newClock()
 	s := newStore(c.now)
 	j := &journal{store: s, file: file, log: slog.Default(), clock: &wallclock.Watch{Wall: c.now, Mono: func() time.Duration { return 0 }}}
-	s.Add("a.example.", []string{"mine"}, time.Minute, time.Hour)
+	add(t, s, "a.example.", []string{"mine"}, time.Minute, time.Hour)
 	j.clock.Stepped()
 	c.t = c.t.Add(10 * 365 * 24 * time.Hour)
-	s.Add("b.example.", []string{"mine"}, time.Minute, time.Hour)
+	add(t, s, "b.example.", []string{"mine"}, time.Minute, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); j.run(ctx) }()
 	netlab.Eventually(t, 5*time.Second, func() error {
 		data, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(data), " b.example. mine\n") {
+		if err != nil || !strings.Contains(string(data), " b.example. mine listed.example.\n") {
 			return fmt.Errorf("stored %q, %w", data, err)
 		}
 		return nil

@@ -25,14 +25,14 @@ const (
 	journalRewrite = 10 * time.Minute       // how often lapsed names are deleted and the file is rewritten
 	journalRetry   = 5 * time.Second        // between two tries while writing fails
 	journalBacklog = 4096                   // names waiting to be written
-	maxJournalLine = 4096                   // bytes; a name has 1004 at most, escaped
+	maxJournalLine = 8192                   // bytes; a name has 1004 at most, escaped
 )
 
 // File returns where aliases are stored in a state directory.
 func File(state string) string { return filepath.Join(state, "names") }
 
 // Persist reads the aliases that an earlier process left in a file and writes all changes
-// to it from then on. A line is `UNIXSECONDS NAME LIST,LIST`. A file with lines that cannot
+// to it from then on. A line is `UNIXSECONDS NAME LIST,LIST DOMAIN`. A file with lines that cannot
 // be parsed is set aside, and its other lines are used. Persist returns at once; the
 // channel is closed when ctx has ended and everything is on disk.
 func (s *Store) Persist(ctx context.Context, file string, log *slog.Logger) (done <-chan struct{}) {
@@ -97,7 +97,9 @@ func (s *Store) read(r io.Reader, written time.Time) (bad int, err error) {
 		// A clock that was set back must not keep a name beyond any lifetime.
 		a.until = now.Add(a.until.Sub(then))
 		if now.Before(a.until) && a.until.Before(now.Add(maxLife)) && s.names.Size() < s.size {
-			s.names.Store(a.name, a.entry)
+			s.mu.Lock()
+			s.put(a.name, a.entry)
+			s.mu.Unlock()
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
@@ -119,14 +121,14 @@ const maxLife = 31 * 24 * time.Hour
 
 func parseAlias(line string) (alias, error) {
 	f := strings.Fields(line)
-	if len(f) != 3 || !strings.HasSuffix(f[1], ".") {
-		return alias{}, fmt.Errorf("%q: want seconds, name and lists", line)
+	if len(f) != 4 || !strings.HasSuffix(f[1], ".") || !strings.HasSuffix(f[3], ".") {
+		return alias{}, fmt.Errorf("%q: want seconds, name, lists and domain", line)
 	}
 	sec, err := strconv.ParseInt(f[0], 10, 64)
 	if err != nil {
 		return alias{}, fmt.Errorf("%q: %w", f[0], err)
 	}
-	return alias{f[1], entry{until: time.Unix(sec, 0), lists: strings.Split(f[2], ",")}}, nil
+	return alias{f[1], entry{until: time.Unix(sec, 0), lists: strings.Split(f[2], ","), domain: f[3]}}, nil
 }
 
 func (a alias) append(b []byte) []byte {
@@ -135,6 +137,8 @@ func (a alias) append(b []byte) []byte {
 	b = append(b, a.name...)
 	b = append(b, ' ')
 	b = append(b, strings.Join(a.lists, ",")...)
+	b = append(b, ' ')
+	b = append(b, a.domain...)
 	return append(b, '\n')
 }
 
@@ -168,7 +172,7 @@ func (j *journal) run(ctx context.Context) {
 				j.report(j.write())
 			}
 		case <-rewrite.C:
-			j.store.deleteLapsed(j.store.now())
+			j.store.sweep()
 			j.report(j.rewrite())
 		case <-ctx.Done():
 			j.report(j.rewrite())

@@ -3,9 +3,12 @@
 package limit
 
 import (
+	"fmt"
 	"hash/maphash"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -26,10 +29,48 @@ type Limit struct {
 	buckets []atomic.Int64 // by client: when it is empty, in nanoseconds since start
 }
 
-// New returns a limit of atOnce, and perMinute more each minute; both are above 0.
-func New(perMinute, atOnce int) *Limit {
-	each := int64(time.Minute) / int64(perMinute)
-	return &Limit{each: each, most: each * int64(atOnce), start: time.Now(), seed: maphash.MakeSeed(), buckets: make([]atomic.Int64, numBuckets)}
+// Rate is what one client may bring in: AtOnce, and PerMinute more each minute. The zero
+// value is no limit.
+type Rate struct{ PerMinute, AtOnce int }
+
+// Default is the rate where the Corefile says none. A page adds some hundred new addresses,
+// a morning of an office behind one address some thousands; a set has 65,536 for an hour at
+// least.
+var Default = Rate{600, 3000}
+
+// maxRate bounds both numbers of a rate; more is `off`.
+const maxRate = 1_000_000
+
+// Parse reads the arguments of a property: PER_MINUTE [AT_ONCE] | off.
+func Parse(args []string) (Rate, error) {
+	if len(args) == 1 && args[0] == "off" {
+		return Rate{}, nil
+	}
+	var numbers []int
+	for _, a := range args {
+		n, err := strconv.Atoi(a)
+		if err != nil || n < 1 || n > maxRate {
+			break
+		}
+		numbers = append(numbers, n)
+	}
+	if len(numbers) != len(args) || len(args) < 1 || len(args) > 2 {
+		return Rate{}, fmt.Errorf("%q: want how many one client may bring in a minute and, if you like, at once (1 to %d), or off", strings.Join(args, " "), maxRate)
+	}
+	r := Rate{numbers[0], max(numbers[0], Default.AtOnce)}
+	if len(numbers) == 2 {
+		r.AtOnce = numbers[1]
+	}
+	return r, nil
+}
+
+// New returns a limit to a rate, nil for none.
+func New(r Rate) *Limit {
+	if r == (Rate{}) {
+		return nil
+	}
+	each := int64(time.Minute) / int64(r.PerMinute)
+	return &Limit{each: each, most: each * int64(r.AtOnce), start: time.Now(), seed: maphash.MakeSeed(), buckets: make([]atomic.Int64, numBuckets)}
 }
 
 // Allow counts n that are new, of a client, or returns false where they are too many. An

@@ -9,7 +9,7 @@ import (
 )
 
 func TestLimit(t *testing.T) {
-	l := New(60, 10) // one a second
+	l := New(Rate{60, 10}) // one a second
 	a, b := netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("fd00:1::")
 	second := int64(time.Second)
 	for i, c := range []struct {
@@ -33,7 +33,7 @@ func TestLimit(t *testing.T) {
 
 // TestLimitConcurrently: many queries of one client at once get no more than is allowed.
 func TestLimitConcurrently(t *testing.T) {
-	l := New(1, 1000)
+	l := New(Rate{1, 1000})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	allowed := 0
