@@ -41,6 +41,7 @@ type Block struct {
 	Keys       []string    // as written: example.org tls://.:853
 	Zones      []Zone      // of the keys; a reverse network may be several zones
 	Hosts      []string    // what bind names: addresses and interfaces; one "" without bind
+	Except     []string    // what bind leaves out, likewise
 	Directives []Directive // every directive, in the order of the text
 
 	Listed   *Listed    // nil without listed
@@ -178,6 +179,9 @@ func (b *Block) read() {
 		switch d.Name {
 		case "bind":
 			b.Hosts = append(b.Hosts, d.Args...)
+			for _, p := range d.Properties {
+				b.Except = append(b.Except, p.Args...)
+			}
 		case "listed":
 			b.Listed = &Listed{d.Position, d.Args, d.property("config")}
 		case "view":

@@ -53,8 +53,8 @@ func TestParseReadsBlocks(t *testing.T) {
 			[]Block{{
 				Position: at(1), Keys: []string{"Example.ORG", "tls://.", "quic://b.:1853"},
 				Zones: []Zone{{"example.org.", "dns", "53"}, {".", "tls", "853"}, {"b.", "quic", "1853"}},
-				Hosts: []string{"192.0.2.1", "br-lan", "::1"},
-				View:  &Directive{Position: at(7), Name: "view", Args: []string{"v"}, Properties: []Property{{"expr", []string{"true"}}}},
+				Hosts: []string{"192.0.2.1", "br-lan", "::1"}, Except: []string{"192.0.2.9"},
+				View: &Directive{Position: at(7), Name: "view", Args: []string{"v"}, Properties: []Property{{"expr", []string{"true"}}}},
 			}},
 		},
 		{

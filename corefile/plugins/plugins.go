@@ -8,7 +8,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/acl"
 	_ "github.com/coredns/coredns/plugin/any"
 	_ "github.com/coredns/coredns/plugin/auto"
-	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/cancel"
@@ -58,6 +57,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/whoami"
 
 	"github.com/nameroute/nameroute/corefile"
+	_ "github.com/nameroute/nameroute/plugin/bind"
 	_ "github.com/nameroute/nameroute/plugin/home"
 	_ "github.com/nameroute/nameroute/plugin/leases"
 	_ "github.com/nameroute/nameroute/plugin/listed"

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/plugin/pkg/bindaddr"
 )
 
 // listeners returns the addresses and ports that answer for the zones.
@@ -17,6 +18,9 @@ func listeners(zones []zone) []firewall.Listener {
 			continue // a block without a port has no listener
 		}
 		for _, host := range z.hosts {
+			if host == bindaddr.Nowhere {
+				continue // no client reaches it
+			}
 			for _, proto := range protocols(z.transport) {
 				l := firewall.Listener{Addr: listenAddr(host), Proto: proto, Port: uint16(port), DNS: z.transport == "dns"}
 				if !slices.Contains(all, l) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/plugin/pkg/bindaddr"
 )
 
 // CheckBlocks checks a Corefile that is not started, as start checks one that is: it
@@ -18,8 +19,8 @@ func CheckBlocks(f *corefile.File) (notes []string, err error) {
 	return notes, checkZones(all)
 }
 
-// Listeners returns the addresses and ports that the blocks of a Corefile listen on. A
-// bind by an interface's name counts as all addresses.
+// Listeners returns the addresses and ports that the blocks of a Corefile would listen on
+// now, with the addresses that the interfaces of bind have.
 func Listeners(f *corefile.File) []firewall.Listener { return listeners(textZones(f)) }
 
 // textZones reads from a parsed Corefile what readZones reads from CoreDNS.
@@ -33,9 +34,13 @@ func textZones(f *corefile.File) []zone {
 		} else if b.View != nil && len(b.View.Args) > 0 {
 			view = b.View.Args[0]
 		}
+		hosts := b.Hosts
+		if b.Hosts[0] != "" {
+			hosts, _ = bindaddr.Of(b.Hosts, b.Except)
+		}
 		for _, z := range b.Zones {
 			out = append(out, zone{
-				name: z.Name, transport: z.Transport, port: z.Port, hosts: b.Hosts,
+				name: z.Name, transport: z.Transport, port: z.Port, hosts: hosts,
 				filtered: b.Filtered(), lists: lists, view: view, block: uintptr(i + 1),
 			})
 		}

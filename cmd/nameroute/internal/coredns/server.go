@@ -15,7 +15,6 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
-
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/stream"
 )
 
@@ -62,12 +61,18 @@ func listen(made []caddy.Server, old *Instance, l limits) (all []*server, err er
 			}
 		}
 		if s.listener == nil {
-			if s.listener, err = m.Listen(); err != nil {
+			if s.listener, err = m.Listen(); mayListenAhead(m, err) {
+				s.listener, err = listenAhead(s.address())
+			}
+			if err != nil {
 				return all, err
 			}
 		}
 		if s.packets == nil {
-			if s.packets, err = m.ListenPacket(); err != nil {
+			if s.packets, err = m.ListenPacket(); mayListenAhead(m, err) {
+				s.packets, err = listenPacketAhead(s.address())
+			}
+			if err != nil {
 				return all, err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -30,6 +31,7 @@ type resolver struct {
 	first  *files         // to start with
 	plane  *dataplanePart // that the plugins use
 	inst   atomic.Pointer[coredns.Instance]
+	bound  atomic.Pointer[[]firewall.Listener] // what the instance's Corefile named when it started
 	ready  chan struct{}
 	health listenerHealth
 
@@ -82,6 +84,7 @@ func (r *resolver) Run(ctx context.Context) error {
 }
 
 func (r *resolver) start(f *files) error {
+	r.noteBound(r.paths.Input(f.corefile))
 	inst, err := coredns.Start(r.paths.Input(f.corefile))
 	if err == nil {
 		r.inst.Store(inst)
@@ -98,7 +101,7 @@ func (r *resolver) start(f *files) error {
 // is in the new configuration, so the dataplane uses that from the new instance's start on.
 func (r *resolver) Use(f *files) error {
 	inst := r.inst.Load()
-	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) {
+	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) && !r.boundElsewhere() {
 		return nil
 	}
 	plane := r.plane.running.Load()
@@ -122,12 +125,28 @@ func (r *resolver) restart(old *coredns.Instance, f *files) error {
 	if err := openable(in, old.Caddyfile()); err != nil {
 		return err
 	}
+	r.noteBound(in)
 	next, err := old.Restart(in)
 	if err != nil {
 		return err
 	}
 	r.inst.Store(next)
 	return nil
+}
+
+// noteBound stores what a Corefile names at the moment at which it is started.
+func (r *resolver) noteBound(in caddy.Input) {
+	if all, err := corecheck.Listeners(in); err == nil { // else the start fails too
+		r.bound.Store(&all)
+	}
+}
+
+// boundElsewhere reports whether an interface that the Corefile binds has other addresses
+// than when it was started.
+func (r *resolver) boundElsewhere() bool {
+	bound := r.bound.Load()
+	now, err := r.listeners()
+	return err == nil && bound != nil && !slices.Equal(*bound, now)
 }
 
 // openable returns an error for each new listener that cannot be opened. A restart would
@@ -147,7 +166,8 @@ func openable(next, old caddy.Input) error {
 		if slices.Contains(have, l) {
 			continue
 		}
-		if err := ports.Try(l); err != nil && !(ours && ports.IsInUse(err)) {
+		// A listener is opened ahead of its address.
+		if err := ports.Try(l); err != nil && !(ours && ports.IsInUse(err)) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			errs = append(errs, ports.Explain(err))
 		}
 	}

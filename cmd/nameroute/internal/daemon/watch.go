@@ -7,6 +7,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 const (
@@ -34,6 +35,7 @@ func (p *process) checkChanges() {
 // providers' files are watched by their readers. It returns when ctx ends.
 func (p *process) watchFiles(ctx context.Context) {
 	go p.retryFailed(ctx)
+	go p.followAddresses(ctx)
 	var imports []string // of the last Corefile whose imports could be read
 	files := func() []string {
 		raw := p.loader.now()
@@ -76,6 +78,48 @@ func (p *process) retryFailed(ctx context.Context) {
 		case <-poll.C:
 			if p.failing.Load() != nil {
 				p.reloads.retry()
+			}
+		}
+	}
+}
+
+// followAddresses requests a reload when an interface that the Corefile binds has got or
+// lost an address. It returns when ctx ends.
+func (p *process) followAddresses(ctx context.Context) {
+	if !p.loader.resolver {
+		return
+	}
+	changed := make(chan struct{}, 1)
+	go func() {
+		err := policy.Watch(ctx, func(k policy.Kind) {
+			if k&(policy.Links|policy.Addrs) != 0 {
+				select {
+				case changed <- struct{}{}:
+				default:
+				}
+			}
+		})
+		if err != nil {
+			p.log.Warn("addresses of interfaces cannot be followed, looking every 30 s", "error", err)
+		}
+	}()
+	poll := time.NewTicker(watchPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-poll.C:
+		}
+		select { // an interface gets its addresses one by one
+		case <-ctx.Done():
+			return
+		case <-time.After(watchSettle):
+		}
+		for _, m := range p.members {
+			if r, ok := m.(*resolver); ok && r.boundElsewhere() {
+				p.reloads.request()
 			}
 		}
 	}
