@@ -9,19 +9,9 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// README's own Corefile, whose upstreams have no addresses: those of the provider's file
-// and those of the WAN are used.
-const quickStart = `. {
-    listed mine
-    route vpn
-    cache
-    upstream vpn
-}
-. {
-    cache
-    upstream wan
-}
-`
+// quickStart returns README's first Corefile, whose upstreams have no addresses: those of
+// the provider's file and those of the WAN are used.
+func quickStart(t *testing.T) string { return readmeCorefile(t, "listed mine") }
 
 // A provider's file that turns wrong changes nothing: tunnel, source NAT and resolvers
 // stay those of the last good one, in every part of the program and over a restart.
@@ -41,7 +31,7 @@ func TestProviderFileTurnsWrong(t *testing.T) {
 			t.Parallel()
 			g := bareGate(t, netlab.Options{GoResolvers: true})
 			g.Box.WriteFiles(netlab.Setup{})
-			g.Box.Write("Corefile", quickStart)
+			g.Box.Write("Corefile", quickStart(t))
 			part, sidecar := "run", (*netlab.Process)(nil)
 			if c.alone {
 				part, sidecar = "dns", g.launchGateway()

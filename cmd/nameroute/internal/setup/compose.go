@@ -92,7 +92,7 @@ func (c choices) listedBlock(list string) []directive {
 		directive{text: "listed " + list, comment: "this block answers the names on the list"},
 		directive{text: "route " + vpn, comment: "and routes their addresses through " + vpn},
 		directive{text: "errors"},
-		directive{text: "cache"},
+		cacheDirective("TTLs as they come; where resolvers are silent, the last answer"),
 		directive{text: "rebind", comment: "no public name resolves to a private address"},
 		up,
 	)
@@ -102,13 +102,21 @@ func (c choices) listedBlock(list string) []directive {
 func (c choices) lastBlock() []directive {
 	return append(c.bindDirectives(),
 		directive{text: "errors"},
-		directive{text: "cache"},
+		cacheDirective(""),
 		directive{text: "hosts", comment: "names in /etc/hosts", body: []string{"fallthrough"}},
 		c.leasesDirective(),
 		directive{text: "home " + c.domain, comment: "local names are not forwarded: printer, localhost, .onion, 192.168..."},
 		directive{text: "rebind"},
 		directive{text: "upstream wan", comment: "everything else: the WAN's resolvers, via the WAN"},
 	)
+}
+
+// cacheDirective returns the cache of every block; README.md says why it is not the default
+// one.
+func cacheDirective(comment string) directive {
+	return directive{text: "cache", comment: comment, body: []string{
+		"success 9984 86400 0", "denial 9984 3600 0", "serve_stale 1h verify 1s 30s 30s",
+	}}
 }
 
 // bindDirectives returns a bind to the LAN's addresses, where another program has port 53

@@ -167,11 +167,11 @@ func (c *dnsmasqConf) corefile(order []class, names map[class]string) string {
 		if len(resolvers) == 0 {
 			resolvers = c.usual
 		}
-		b = append(b, directive{text: "cache"})
+		b = append(b, cacheDirective(""))
 		b = append(b, c.local.rebindDirectives()...)
 		blocks = append(blocks, append(b, upstream(viaRoute(route, resolvers), resolvers)))
 	}
-	last := slices.Concat([]directive{{text: "cache"}}, c.local.homeDirectives(), c.local.rebindDirectives(), []directive{upstream(gateway.WAN, c.usual)})
+	last := slices.Concat([]directive{cacheDirective("")}, c.local.homeDirectives(), c.local.rebindDirectives(), []directive{upstream(gateway.WAN, c.usual)})
 	return corefileText("Imported from dnsmasq. Check every line.\n", append(blocks, last)...)
 }
 

@@ -27,7 +27,7 @@ func TestLocalPolicyIsImported(t *testing.T) {
 			t.Fatalf("%q: %v, lost %v", conf, err, i.lost)
 		}
 		listed, rest, _ := strings.Cut(i.corefile, "}\n\n. {\n")
-		if !strings.HasSuffix(listed, "    cache\n"+want[0]+"    upstream wan 9.9.9.9\n") || rest != "    cache\n"+want[1]+"    upstream wan 192.0.2.53\n}\n" {
+		if !strings.HasSuffix(listed, cacheText+want[0]+"    upstream wan 9.9.9.9\n") || rest != cacheText+want[1]+"    upstream wan 192.0.2.53\n}\n" {
 			t.Errorf("%q:\n%s", conf, i.corefile)
 		}
 	}
