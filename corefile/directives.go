@@ -34,3 +34,9 @@ func Directives() []string {
 		"rebind", "upstream", "forward", "grpc", "erratic", "whoami", "sign", "view",
 	}
 }
+
+// Fetching returns the directives whose plugins query other servers by sockets of their own,
+// which have no route's mark. Those of CoreDNS builds with more plugins are among them.
+func Fetching() []string {
+	return []string{"forward", "grpc", "secondary", "etcd", "route53", "clouddns", "azure", "nomad", "kubernetes", "k8s_external"}
+}

@@ -67,8 +67,9 @@ type Listed struct {
 // Route is a route directive.
 type Route struct {
 	Position
-	Name   string
-	Config string // its own gateway.yaml; "" without
+	Name    string
+	Config  string // its own gateway.yaml; "" without
+	Foreign bool   // it learns into the sets of another program's nft table
 }
 
 // Upstream is an upstream directive.
@@ -187,7 +188,7 @@ func (b *Block) read() {
 		case "view":
 			b.View = &d
 		case "route":
-			b.Route = &Route{d.Position, first, d.property("config")}
+			b.Route = &Route{d.Position, first, d.property("config"), d.property("set") != ""}
 		case "upstream":
 			b.Upstream = &Upstream{d.Position, first, rest, d.property("config")}
 		}

@@ -34,7 +34,7 @@ func TestParseReadsBlocks(t *testing.T) {
 			[]Block{
 				{
 					Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""},
-					Listed: &Listed{at(2), []string{"gfw", "mine"}, ""}, Route: &Route{at(3), "vpn", ""},
+					Listed: &Listed{at(2), []string{"gfw", "mine"}, ""}, Route: &Route{at(3), "vpn", "", false},
 					Upstream: &Upstream{at(5), "vpn", []string{"tls://9.9.9.9%dns.quad9.net", "192.0.2.1"}, ""},
 				},
 				{Position: at(7), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(8), "wan", nil, ""}},
@@ -45,7 +45,7 @@ func TestParseReadsBlocks(t *testing.T) {
 			". {\n listed a {\n  config /etc/a.yaml\n }\n route vpn { # here\n  set inet t vpn4 vpn6\n  config b.yaml\n }\n upstream vpn {\n  timeout 1s\n  config c.yaml\n }\n}\n",
 			[]Block{{
 				Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""},
-				Listed: &Listed{at(2), []string{"a"}, "/etc/a.yaml"}, Route: &Route{at(5), "vpn", "b.yaml"}, Upstream: &Upstream{at(9), "vpn", nil, "c.yaml"},
+				Listed: &Listed{at(2), []string{"a"}, "/etc/a.yaml"}, Route: &Route{at(5), "vpn", "b.yaml", true}, Upstream: &Upstream{at(9), "vpn", nil, "c.yaml"},
 			}},
 		},
 		{
@@ -63,7 +63,7 @@ func TestParseReadsBlocks(t *testing.T) {
 		},
 		{
 			"no braces, and a variable", "\nlan\nroute {$PARSE_TEST}\n",
-			[]Block{{Position: at(2), Keys: []string{"lan"}, Zones: dns("lan."), Hosts: []string{""}, Route: &Route{at(3), "vpn", ""}}},
+			[]Block{{Position: at(2), Keys: []string{"lan"}, Zones: dns("lan."), Hosts: []string{""}, Route: &Route{at(3), "vpn", "", false}}},
 		},
 		{
 			"a snippet", "(common) {\n upstream wan\n}\n. {\n import common\n}\n",
@@ -75,7 +75,7 @@ func TestParseReadsBlocks(t *testing.T) {
 		},
 		{
 			"a word in quotes", ". {\n listed \"a\nb\" c\n route vpn\n}\n",
-			[]Block{{Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Listed: &Listed{at(2), []string{"a\nb", "c"}, ""}, Route: &Route{at(4), "vpn", ""}}},
+			[]Block{{Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Listed: &Listed{at(2), []string{"a\nb", "c"}, ""}, Route: &Route{at(4), "vpn", "", false}}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

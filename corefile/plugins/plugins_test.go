@@ -65,6 +65,20 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 	}
 }
 
+// A directive that is new must be one or the other: a plugin that queries by sockets of its
+// own leaks the names of a block with route.
+func TestEveryDirectiveIsKnownToFetchOrNot(t *testing.T) {
+	local := strings.Fields(`root metadata cancel proxyproto quic grpc_server https https3 timeouts multisocket reload nsid
+		bufsize bind debug ready health pprof shed prometheus errors log dnstap listed route local dns64 siit any chaos loadbalance
+		tsig rewrite acl cache header dnssec tls minimal template transfer dynupdate hosts file auto leases home loop rebind
+		upstream erratic whoami sign view`)
+	for _, name := range corefile.Directives() {
+		if slices.Contains(local, name) == slices.Contains(corefile.Fetching(), name) {
+			t.Errorf("%s: does its plugin query other servers by sockets of its own? Add it to corefile.Fetching or to this list", name)
+		}
+	}
+}
+
 // The order decides which answers pass route, listed and rebind.
 func TestOrderOfOurDirectives(t *testing.T) {
 	order := corefile.Directives()
@@ -316,6 +330,7 @@ func TestBrokenCorefilesAreSeen(t *testing.T) {
 		". {\n    listed mien\n}\n",
 		". {\n    route vpm\n}\n",
 		". {\n    route wan\n}\n",
+		". {\n    route vpn\n    forward . 192.0.2.1\n}\n",
 		". {\n    upstream vpn 192.0.2.256\n}\n",
 		". {\n    upstream\n}\n",
 	} {

@@ -40,6 +40,7 @@ type instance struct {
 type Block struct {
 	instance *instance
 	id       uintptr // of the server block
+	config   *dnsserver.Config
 	names    []name
 
 	listed  bool
@@ -76,11 +77,12 @@ func Attach(c *caddy.Controller, file string) *Block {
 		})
 		c.OnRestartFailed(func() error { keepOnly(i); return nil })
 	}
-	id := reflect.ValueOf(dnsserver.GetConfig(c)).Pointer()
+	cfg := dnsserver.GetConfig(c)
+	id := reflect.ValueOf(cfg).Pointer()
 	if n := slices.IndexFunc(i.blocks, func(b *Block) bool { return b.id == id }); n >= 0 {
 		return i.blocks[n]
 	}
-	b := &Block{instance: i, id: id}
+	b := &Block{instance: i, id: id, config: cfg}
 	i.blocks = append(i.blocks, b)
 	return b
 }
@@ -160,6 +162,11 @@ func (i *instance) start(ctx caddy.Context) error {
 	}
 	for _, z := range hidden(zones) {
 		log.Infof("zone %s has blocks of its own: listed names below it are answered there, via the WAN", z)
+	}
+	for _, b := range i.blocks {
+		if err := b.checkFetching(); err != nil {
+			return err
+		}
 	}
 	i.zones = zones
 	b, err := acquire(i)

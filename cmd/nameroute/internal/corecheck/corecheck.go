@@ -33,7 +33,16 @@ func Check(t *corefile.Text, cfg *gateway.Config) []error {
 	if _, err := instance.CheckBlocks(f); err != nil {
 		problems = append(problems, fmt.Errorf("%s: %w", f.Name, err))
 	}
-	return problems
+	_, fetching := instance.CheckFetching(f)
+	return append(problems, fetching...)
+}
+
+// Notes returns what is allowed in a Corefile and may not be wanted: names that are
+// queried past their route.
+func Notes(f *corefile.File) []string {
+	hidden, _ := instance.CheckBlocks(f) // its errors are Check's
+	past, _ := instance.CheckFetching(f)
+	return append(hidden, past...)
 }
 
 // explainBraces adds what is missing to CoreDNS's error about an unclosed block, which

@@ -75,6 +75,59 @@ func TestBracesAreOneProblem(t *testing.T) {
 	}
 }
 
+// What queries by sockets of its own leaks the names of a block with route.
+func TestQueriesPastTheRoute(t *testing.T) {
+	cfg := parsed(t, "routes:\n  vpn: {interface: tun0}\n  two: {interface: tun1}\nlists:\n  mine: {file: mine.txt}\n")
+	const rest = ". {\n forward . 192.0.2.2\n}\n"
+	errorAt := func(line int, directive string) string {
+		return fmt.Sprintf("Corefile:%d - Error during parsing: %s would query the names of route vpn by the default route, past the route: want upstream vpn ADDRESS..., or %s in a block of its own without route", line, directive, directive)
+	}
+	for _, c := range []struct {
+		name, text  string
+		want, notes []string
+	}{
+		{name: "forward", text: ". {\n listed mine\n route vpn\n forward . 192.0.2.1\n}\n" + rest, want: []string{errorAt(4, "forward")}},
+		{name: "of a name below only", text: ". {\n route vpn\n upstream vpn 192.0.2.1\n forward sub.example 192.0.2.1\n}\n", want: []string{errorAt(4, "forward")}},
+		{name: "both", text: ". {\n listed mine\n route vpn\n upstream vpn 192.0.2.1\n grpc . 192.0.2.1\n}\n" + rest, want: []string{errorAt(5, "grpc")}},
+		{name: "secondary", text: "corp.example {\n route vpn\n secondary {\n  transfer from 192.0.2.1\n }\n}\n", want: []string{errorAt(3, "secondary")}},
+		{name: "in a snippet", text: "(up) {\n forward . 192.0.2.1\n}\n. {\n listed mine\n route vpn\n import up\n}\n. {\n import up\n}\n", want: []string{errorAt(2, "forward")}},
+		{name: "without a list", text: "example.org {\n route vpn\n forward . 192.0.2.1\n}\n", want: []string{errorAt(3, "forward")}},
+		{name: "in a block without route", text: ". {\n listed mine\n forward . 192.0.2.1\n}\n" + rest},
+		{name: "local answers", text: ". {\n listed mine\n route vpn\n hosts {\n  30.0.0.1 a.example\n  fallthrough\n }\n template IN A b.example {\n  answer \"{{ .Name }} 60 IN A 30.0.0.2\"\n }\n}\n" + rest},
+		{name: "no upstream", text: ". {\n listed mine\n route vpn\n}\n" + rest},
+		{name: "another route's", text: ". {\n listed mine\n route vpn\n upstream two 192.0.2.1\n}\n" + rest},
+		{
+			name: "the WAN's", text: ". {\n listed mine\n route vpn\n upstream wan 192.0.2.1\n}\n" + rest,
+			notes: []string{"Corefile:4: the names of this block are queried via the WAN, and only their addresses take route vpn: upstream vpn queries via the route"},
+		},
+		{
+			name: "sets of another program", text: ". {\n listed mine\n route vpn {\n  set inet t a b\n }\n forward . 192.0.2.1\n}\n" + rest,
+			notes: []string{"Corefile:6: forward queries by the default route, unless the rules that use the sets of route vpn mark its packets, too"},
+		},
+		{
+			name: "dnstap", text: ". {\n listed mine\n route vpn\n dnstap /run/tap.sock\n dnstap tcp://127.0.0.1:6000\n dnstap tcp://192.0.2.1:6000 full\n}\n" + rest,
+			notes: []string{"Corefile:6: dnstap sends the names that clients query of route vpn to tcp://192.0.2.1:6000 by the default route"},
+		},
+		{
+			name: "a zone below", text: ". {\n listed mine\n route vpn\n}\n" + rest + "sub.example {\n forward . 192.0.2.1\n}\n",
+			notes: []string{"zone sub.example. has blocks of its own: listed names below it are answered there"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := problems(t, "Corefile", c.text, cfg); !slices.Equal(got, c.want) {
+				t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(c.want, "\n     "))
+			}
+			f, err := corefile.Parse("Corefile", []byte(c.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Notes(f); !slices.Equal(got, c.notes) {
+				t.Errorf("notes %s\nwant  %s", strings.Join(got, "\n     "), strings.Join(c.notes, "\n     "))
+			}
+		})
+	}
+}
+
 // CoreDNS stops at the first error; each block has its own reported.
 func TestEachBlockHasItsProblem(t *testing.T) {
 	text := `(up) {
