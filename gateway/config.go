@@ -30,7 +30,7 @@ const (
 	FallbackMaxTTL   = 10          // seconds; TTL served while a route falls back to the WAN
 	BackstopMetric   = 4294967295  // metric of the unreachable default that ends a route's table
 	DefaultMetric    = 100         // metric of the default by the egress
-	SuppressV4       = 1           // suppress_prefixlength of the rule that keeps local networks local:
+	SuppressV4       = 1           // suppress_prefixlength of the rules that look up table main:
 	SuppressV6       = 7           // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
 	MaxNameLen       = 32          // bytes in a route's or a list's name
 	MaxInterfaceName = 15          // IFNAMSIZ - 1
@@ -97,6 +97,16 @@ func (c *Config) WANRoute() Route {
 		Table: DefaultTable + n, Priority: c.Priority + n,
 		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
 	}
+}
+
+// LastRoutePriority returns the priority of the last policy rule of a route. The two rules
+// that follow it leave local networks to table main, and nothing else.
+func (c *Config) LastRoutePriority() int {
+	last := c.WANRoute().Priority
+	for _, r := range c.Routes {
+		last = max(last, r.Priority)
+	}
+	return last
 }
 
 // AllRoutes returns the routes in the order of the file, followed by wan.

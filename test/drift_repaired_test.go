@@ -58,7 +58,7 @@ func TestRoutingDrift(t *testing.T) {
 	m := newChangingWorld(t, netlab.Options{}, netlab.Setup{}, nil, quickDown...)
 	table, first := m.vpnTable(), 7200
 	rules := func(family string) string {
-		return fmt.Sprintf("for p in %d %d %d; do ip %s rule del pref $p; done", first, table, first+127, family)
+		return fmt.Sprintf("for p in %d %d %d %d %d; do ip %s rule del pref $p; done", first, table, first+127, first+128, first+129, family)
 	}
 	tables := fmt.Sprintf("for t in %d %d; do ip route flush table $t; ip -6 route flush table $t; done", table, first+127)
 	for _, c := range []struct{ what, do string }{

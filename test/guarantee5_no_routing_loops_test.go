@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
@@ -44,7 +44,7 @@ func TestAnswersThatWouldLoop(t *testing.T) {
 
 	g.wantNotLearned("vpn", special...)
 	for _, word := range g.sets("vpn") {
-		if a, err := netip.ParseAddr(word); err == nil && firewall.IsSpecial(a) {
+		if a, err := netip.ParseAddr(word); err == nil && gateway.IsSpecial(a) {
 			t.Errorf("%s, which is for special use, is in the sets", a)
 		}
 	}

@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
 	"gateway/wg":               {"gateway", "gateway/provider"},
 	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/provider", "gateway/resolvers", "gateway/wg"},
-	"updater":                  {"gateway", "gateway/firewall", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
+	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
 	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/learned", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
 	"plugin/pkg/*":             {},
 	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases", "plugin/pkg/bindaddr"},

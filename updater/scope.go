@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // scope is from where an address can be reached. A redirect leads to the same scope or to a
@@ -37,7 +37,7 @@ func scopeOf(a netip.Addr, own []netip.Prefix) scope {
 	switch {
 	case a.IsLoopback(), a.IsUnspecified():
 		return scopeBox
-	case firewall.IsSpecial(a), compatible4.Contains(a):
+	case gateway.IsSpecial(a), compatible4.Contains(a):
 		s = scopePrivate
 	}
 	for _, p := range own {

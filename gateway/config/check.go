@@ -188,8 +188,8 @@ func (c *builder) checkTables() {
 	}
 }
 
-// checkPriorities requires every route's policy rule to come after the one that keeps
-// local networks local, and before that of table main.
+// checkPriorities requires every route's policy rule to come after the first one, which is
+// the WAN's for table main, and before the two that leave local networks to table main.
 func (c *builder) checkPriorities() {
 	wan := c.WANRoute().Priority
 	if wan > lastPriority {

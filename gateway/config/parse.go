@@ -169,7 +169,7 @@ func (c *builder) fields() []field {
 
 // Bounds of numbers in gateway.yaml.
 const (
-	lastPriority = 32765     // ours must come before that of table main, 32766
+	lastPriority = 32763     // of a route: two rules of ours follow, then that of table main, 32766
 	maxTable     = 1<<31 - 1 // fits an int on every platform
 	maxSetSize   = 1 << 24
 	maxMaskBits  = 14 // a policy rule for each mark must fit below lastPriority

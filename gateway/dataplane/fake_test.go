@@ -85,7 +85,7 @@ func (f *fake) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error)
 	return out, nil
 }
 
-func (f *fake) Local([]string) ([]netip.Prefix, error) { return nil, nil }
+func (f *fake) Local(*gateway.Config) (policy.Local, error) { return policy.Local{}, nil }
 
 func (f *fake) WANResolvers(*gateway.Config) ([]netip.AddrPort, error) {
 	f.mu.Lock()

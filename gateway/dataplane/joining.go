@@ -8,7 +8,6 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
@@ -78,7 +77,7 @@ func (j *joining) fresh() bool {
 
 // claims reports whether an address has joined.
 func (j *joining) claims(a netip.Addr) bool {
-	if firewall.IsSpecial(a) && !j.route.LearnPrivate {
+	if gateway.IsSpecial(a) && !j.route.LearnPrivate {
 		return false
 	}
 	return j.learned[a] || j.covered.has(a) && !j.looked.has(a)

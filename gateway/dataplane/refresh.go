@@ -30,12 +30,14 @@ func (c *Controller) refresh(ctx context.Context) error {
 	spec := firewall.Spec{
 		Config: cfg, WANLinks: c.wanLinks(cfg, seen), Removed: c.removedMarks(cfg, time.Now()), Listeners: listenersOf(required),
 	}
-	inbound := c.addRoutes(&spec, seen)
-	if spec.Local, err = c.system.Local(inbound); err != nil {
+	c.addRoutes(&spec, seen)
+	local, err := c.system.Local(cfg)
+	if err != nil {
 		return err
 	}
 	features := c.kernel.Features()
 	spec.NoLabels, spec.NoSockets, spec.NoFIB = !features.Labels, !features.Sockets, !features.FIB
+	spec.Local = local.Prefixes()
 	table := wantsTable(required)
 	c.reportProblems(spec, table)
 	if !table {
@@ -49,9 +51,8 @@ func (c *Controller) refresh(ctx context.Context) error {
 }
 
 // addRoutes publishes the routes' states and adds their egresses and prefixes to the spec.
-// It returns the links whose networks are not local, because they lead into a route.
 // c.work is held.
-func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.RouteState) (inbound []string) {
+func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.RouteState) {
 	cfg, resolvers := spec.Config, c.resolversOfWAN(spec.Config)
 	spec.Egress, spec.Prefixes = map[string]firewall.Egress{}, map[string][]netip.Prefix{}
 	for _, r := range cfg.AllRoutes() {
@@ -64,12 +65,8 @@ func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.Route
 		e.Down = st.Down
 		spec.Egress[r.Name] = e
 		spec.Prefixes[r.Name] = c.prefixes(r)
-		if e.Inbound {
-			inbound = append(inbound, e.Links...)
-		}
 	}
 	c.closeUnconfigured(cfg)
-	return inbound
 }
 
 // reportProblems keeps what of the configuration cannot be had for Status, and logs it

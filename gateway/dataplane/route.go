@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 )
@@ -63,7 +63,7 @@ func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) 
 	st := r.state.Load()
 	addrs := a.Addrs
 	if !st.Route.LearnPrivate {
-		addrs = slices.DeleteFunc(addrs, firewall.IsSpecial)
+		addrs = slices.DeleteFunc(addrs, gateway.IsSpecial)
 	}
 	if len(addrs) == 0 {
 		return 0, nil

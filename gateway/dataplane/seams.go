@@ -19,8 +19,8 @@ import (
 type system interface {
 	// Routes returns the state of every route's routing table, by route name.
 	Routes(*gateway.Config) (map[string]policy.RouteState, error)
-	// Local returns the networks that are never rerouted because they are local.
-	Local(egressLinks []string) ([]netip.Prefix, error)
+	// Local returns what is never rerouted because it is local.
+	Local(*gateway.Config) (policy.Local, error)
 	// WANResolvers returns the resolvers that the WAN offers.
 	WANResolvers(*gateway.Config) ([]netip.AddrPort, error)
 	// Counts returns what the rules of our nft table have counted.
@@ -43,7 +43,7 @@ func (box) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error) {
 	return policy.Routes(cfg)
 }
 
-func (box) Local(links []string) ([]netip.Prefix, error) { return policy.Local(links) }
+func (box) Local(cfg *gateway.Config) (policy.Local, error) { return policy.LocalNetworks(cfg) }
 
 func (box) WANResolvers(cfg *gateway.Config) ([]netip.AddrPort, error) {
 	found, err := resolvers.Find(cfg)

@@ -114,7 +114,7 @@ func (d *builder) sets() []nft.Set {
 		sets = append(sets, nft.Set{Name: familySet(setExclude, f), Family: f, Ranges: d.Excluded(f), Required: true})
 	}
 	for _, f := range gateway.Families {
-		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(specialPrefixes[:], f), Required: true})
+		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(gateway.SpecialUse(), f), Required: true})
 	}
 	sets = append(append(sets, d.dnsExemptSets()...), d.evictedSets()...)
 	for _, r := range d.Config.Routes {

@@ -62,5 +62,5 @@ func (d *builder) evictedStray() []nft.Chain {
 
 // Excluded returns the addresses of one family that are never rerouted.
 func (s Spec) Excluded(f gateway.Family) []nft.Range {
-	return nft.Merge(slices.Concat(s.Config.Exclude, s.Local, linkScoped()), f)
+	return nft.Merge(slices.Concat(s.Config.Exclude, s.Local, gateway.LinkScoped()), f)
 }

@@ -121,7 +121,7 @@ func TestIsSpecial(t *testing.T) {
 		"8.8.8.8": false, "100.128.0.1": false, "192.88.99.1": false, "2606:4700::1": false, "::ffff:8.8.8.8": false,
 		"64:ff9b::808:808": false, "2002:808:808::1": false, "2001:0:5ef5:79fd::1": false, "2001:4860:4860::8888": false,
 	} {
-		if got := IsSpecial(addr(a)); got != want {
+		if got := gateway.IsSpecial(addr(a)); got != want {
 			t.Errorf("IsSpecial(%s) = %v", a, got)
 		}
 	}

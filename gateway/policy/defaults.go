@@ -14,17 +14,12 @@ func WANDefaults(cfg *gateway.Config) ([]KernelRoute, error) {
 		return nil, err
 	}
 	defer k.close()
-	names, err := k.linkNames()
+	var in Inputs
+	if in.Links, err = k.links(); err == nil {
+		err = k.readMain(cfg, &in)
+	}
 	if err != nil {
 		return nil, err
-	}
-	var in Inputs
-	for _, f := range k.families {
-		defaults, err := k.mainDefaults(f, names)
-		if err != nil {
-			return nil, err
-		}
-		in.Defaults = append(in.Defaults, defaults...)
 	}
 	routes, _ := wanDefaults(cfg, in)
 	return routes, nil

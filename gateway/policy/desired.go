@@ -13,6 +13,7 @@ import (
 // all but Closed and Families.
 type Inputs struct {
 	Links          []Link                // of the box
+	Local          Local                 // what takes precedence over the routes
 	Defaults       []KernelRoute         // defaults of table main that are not ours
 	NextHops       map[netip.Addr]string // the configured next hops that are directly connected, and on which link
 	KernelFamilies []gateway.Family      // that the kernel has; nil: both
@@ -36,6 +37,8 @@ type Link struct {
 	Running bool // and it has a carrier, as far as its driver knows
 	Direct  bool // point-to-point or without ARP: a kernel route needs no gateway
 	V4, V6  bool // it has an address of the family that is valid beyond the link
+
+	networks []netip.Prefix // of its addresses
 }
 
 func (in Inputs) link(name string) (Link, bool) {
@@ -55,12 +58,13 @@ func (in Inputs) carries(route string, l Link, f gateway.Family) bool {
 
 // Desired returns the state that a configuration asks for. The policy rules and
 // unreachable defaults of every route are always part of it, so a route whose egress is
-// missing is blocked.
+// missing is blocked. A route's table throws what is local back to the policy rules, of
+// which the last but one leaves that to table main.
 func Desired(cfg *gateway.Config, in Inputs) State {
 	s := State{Waiting: map[string]string{}}
 	families := in.kernelFamilies()
 	for _, f := range families {
-		s.Rules = append(s.Rules, localRule(cfg, f))
+		s.Rules = append(s.Rules, mainRules(cfg, f)...)
 	}
 	for _, r := range cfg.AllRoutes() {
 		for _, f := range families {
@@ -72,25 +76,45 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 			s.Waiting[r.Name] = reason
 		}
 		s.KernelRoutes = append(s.KernelRoutes, defaults...)
+		if r.Name == gateway.WAN {
+			continue // its first rule is for all that table main has
+		}
+		for _, p := range in.Local.thrown(r.Egress) {
+			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{
+				Family: gateway.FamilyOf(p.Addr()), Table: r.Table, Dst: p, Metric: gateway.DefaultMetric, Throw: true,
+			})
+		}
 	}
 	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
 	s.sort()
 	return s
 }
 
-// localRule keeps local networks local: table main decides where it has more than a
-// default. The rule is inverted, so it concerns only packets that carry one of our marks.
-// It hides prefixes longer than /0, too, because OpenVPN's redirect-gateway adds
-// half-defaults to table main.
-func localRule(cfg *gateway.Config, f gateway.Family) Rule {
-	suppress := gateway.SuppressV4
+// mainRules are the policy rules about table main.
+//
+// The WAN's packets take what it has besides a default, then the WAN's table, because the
+// default of table main may be that of another VPN: one of a single kernel route, or of
+// OpenVPN's halves.
+//
+// The routes' packets come to table main only with destinations that their tables throw.
+// It may have changed since then, so here, too, its defaults do not count. And they are
+// never left to what comes after: a table that another program has flushed must not let
+// them out by table main's default.
+func mainRules(cfg *gateway.Config, f gateway.Family) []Rule {
+	ours, last := gateway.Mark{Mask: uint32(cfg.Mask)}, cfg.LastRoutePriority()
+	return []Rule{
+		{Family: f, Priority: cfg.Priority, Mark: cfg.WANRoute().Mark, Table: mainTable, Suppress: suppressed(f)},
+		{Family: f, Priority: last + 1, Invert: true, Mark: ours, Table: mainTable, Suppress: suppressed(f)},
+		{Family: f, Priority: last + 2, Invert: true, Mark: ours, Unreachable: true, Suppress: -1},
+	}
+}
+
+// suppressed is the length of the longest prefix of table main that counts as a default.
+func suppressed(f gateway.Family) int {
 	if f == gateway.V6 {
-		suppress = gateway.SuppressV6
+		return gateway.SuppressV6
 	}
-	return Rule{
-		Family: f, Priority: cfg.Priority, Invert: true, Mark: gateway.Mark{Mask: uint32(cfg.Mask)},
-		Table: mainTable, Suppress: suppress,
-	}
+	return gateway.SuppressV4
 }
 
 // defaults returns the default kernel routes of one route, or the reason why it has none.

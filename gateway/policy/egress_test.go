@@ -107,7 +107,7 @@ func TestDesiredWithoutAnything(t *testing.T) {
 			t.Errorf("wanted: %s", r.text())
 		}
 	}
-	if len(s.Rules) != 2*4 || len(s.KernelRoutes) != 2*3 || len(s.Sysctls) != 0 {
+	if len(s.Rules) != 2*6 || len(s.KernelRoutes) != 2*3 || len(s.Sysctls) != 0 {
 		t.Errorf("wanted:\n%s", s)
 	}
 	if len(s.Waiting) != 3 {

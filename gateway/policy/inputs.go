@@ -27,17 +27,10 @@ func (k *Kernel) Read(cfg *gateway.Config) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	in := Inputs{Links: links, NextHops: map[netip.Addr]string{}, KernelFamilies: k.families}
-	names := make(map[int]string, len(links))
-	for _, l := range links {
-		names[l.Index] = l.Name
+	if err := k.readMain(cfg, &in); err != nil {
+		return Snapshot{}, err
 	}
-	for _, f := range k.families {
-		defaults, err := k.mainDefaults(f, names)
-		if err != nil {
-			return Snapshot{}, err
-		}
-		in.Defaults = append(in.Defaults, defaults...)
-	}
+	names := namesOf(links)
 	for _, r := range cfg.Routes {
 		for _, hop := range r.Egress.NextHops {
 			name, err := k.linkTo(hop, r.Egress.Link, names)
@@ -75,27 +68,12 @@ func (k *reader) links() ([]Link, error) {
 				ip = ip.Unmap()
 				link.V4 = link.V4 || ip.Is4() // 169.254/16 too: some tunnels have nothing else
 				link.V6 = link.V6 || ip.Is6() && !ip.IsLinkLocalUnicast()
+				link.networks = append(link.networks, networksOf(addr)...)
 			}
 		}
 		links = append(links, link)
 	}
 	return links, nil
-}
-
-// mainDefaults returns the defaults of table main that are not ours.
-func (k *reader) mainDefaults(f gateway.Family, names map[int]string) ([]KernelRoute, error) {
-	var defaults []KernelRoute
-	filter := &netlink.Route{Table: mainTable}
-	err := k.each(f, filter, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
-		if !isDefault(n) || n.Protocol == gateway.Protocol {
-			return
-		}
-		if r, ok := routeOf(n, names); ok && !r.Unreachable {
-			r.Table = 0
-			defaults = append(defaults, r)
-		}
-	}, func() { defaults = nil })
-	return defaults, err
 }
 
 // linkTo returns the interface on which an unmarked packet reaches a host without a

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -99,10 +100,12 @@ func difference(have, want State) []change {
 	for _, r := range have.KernelRoutes {
 		keys[r.key()] = true
 	}
-	var backstops, rules, routes, obsolete []change
+	var throws, backstops, rules, routes, obsolete []change
 	for _, r := range want.KernelRoutes {
 		switch {
 		case haveRoutes[routeText(r)]:
+		case r.Throw:
+			throws = append(throws, addKernelRoute(r, keys[r.key()]))
 		case r.Unreachable:
 			backstops = append(backstops, addKernelRoute(r, keys[r.key()]))
 		default:
@@ -110,7 +113,8 @@ func difference(have, want State) []change {
 		}
 		delete(keys, r.key())
 	}
-	for _, r := range want.Rules {
+	// The last rule comes first: it stops what no table takes.
+	for _, r := range slices.Backward(want.Rules) {
 		if !haveRules[ruleText(r)] {
 			rules = append(rules, change{"add " + ruleText(r), func(k *Kernel) error { return k.h.RuleAdd(r.netlink()) }})
 		}
@@ -126,7 +130,7 @@ func difference(have, want State) []change {
 			obsolete = append(obsolete, change{"del " + routeText(r), func(*Kernel) error { return send(r.request(unix.RTM_DELROUTE, 0)) }})
 		}
 	}
-	return append(append(append(backstops, rules...), routes...), obsolete...)
+	return slices.Concat(backstops, throws, rules, routes, obsolete)
 }
 
 // addKernelRoute replaces only one of ours: a kernel route of another program with the

@@ -11,20 +11,29 @@ import (
 
 // golden is what ip(8) shows of one WireGuard route and the WAN.
 const golden = `# ip -4 rule
-7200:	not from all fwmark 0/0x7f000000 lookup main suppress_prefixlength 1 proto 110
+7200:	from all fwmark 0x7f000000/0x7f000000 lookup main suppress_prefixlength 1 proto 110
 7201:	from all fwmark 0x1000000/0x7f000000 lookup 7201 proto 110
 7327:	from all fwmark 0x7f000000/0x7f000000 lookup 7327 proto 110
+7328:	not from all fwmark 0/0x7f000000 lookup main suppress_prefixlength 1 proto 110
+7329:	not from all fwmark 0/0x7f000000 unreachable proto 110
 # ip -6 rule
-7200:	not from all fwmark 0/0x7f000000 lookup main suppress_prefixlength 7 proto 110
+7200:	from all fwmark 0x7f000000/0x7f000000 lookup main suppress_prefixlength 7 proto 110
 7201:	from all fwmark 0x1000000/0x7f000000 lookup 7201 proto 110
 7327:	from all fwmark 0x7f000000/0x7f000000 lookup 7327 proto 110
+7328:	not from all fwmark 0/0x7f000000 lookup main suppress_prefixlength 7 proto 110
+7329:	not from all fwmark 0/0x7f000000 unreachable proto 110
 # ip -4 route show table 7201
 default dev wg0 proto 110 scope link metric 100
 unreachable default proto 110 metric 4294967295
+throw 192.0.2.0/24 proto 110 metric 100
+throw 192.168.1.0/24 proto 110 metric 100
 # ip -4 route show table 7327
 default via 192.0.2.1 dev wan0 proto 110
 unreachable default proto 110 metric 4294967295
 # ip -6 route show table 7201
+throw 2001:db8:1::/64 dev lo proto 110 metric 100 pref medium
+throw fd00:1::/64 dev lo proto 110 metric 100 pref medium
+throw fe80::/64 dev lo proto 110 metric 100 pref medium
 default dev wg0 proto 110 metric 100 pref medium
 unreachable default dev lo proto 110 metric 4294967295 pref medium
 # ip -6 route show table 7327
@@ -174,11 +183,13 @@ func TestMarkedPacketsTakeTheirRoute(t *testing.T) {
 		t.Log(what)
 		wantEgress(t, vpn, "wg0", public...)
 		wantEgress(t, wan, "wan0", public...)
-		wantEgress(t, other, "no route to host", public...) // its interface is not there: the backstop
+		wantEgress(t, vpn, "wg0", "10.8.0.9", "fd00:8::9")
+		wantEgress(t, wan, "wg0", "10.8.0.9", "fd00:8::9")
+		wantEgress(t, other, "no route to host", "10.8.0.9", "fd00:8::9") // another route's network
+		wantEgress(t, other, "no route to host", public...)               // its interface is not there: the backstop
 		for _, m := range []gateway.Mark{vpn, other, wan} {
 			wantEgress(t, m, "lan0", "192.168.1.77", "fd00:1::77") // local networks stay local
 			wantEgress(t, m, "wan0", "192.0.2.9", "2001:db8:1::9")
-			wantEgress(t, m, "wg0", "10.8.0.9", "fd00:8::9")
 			wantEgress(t, m, "lo", "192.168.1.1", "fd00:1::1", "10.8.0.2") // own addresses
 		}
 	}
@@ -256,7 +267,7 @@ func TestRouteRemovedAndRenumbered(t *testing.T) {
 	if d := cmp.Diff(golden, shown(t)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if len(changes) != 4 { // a rule and a backstop of each family
+	if len(changes) != 4+5 { // a rule and a backstop of each family, and what is local
 		t.Errorf("changes: %q", changes)
 	}
 	renumbered := config(wireguard("x", "none"), wireguard("vpn", "wg0"))

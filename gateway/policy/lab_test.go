@@ -92,7 +92,19 @@ ip addr add fd00:8::2/64 dev wg0 nodad
 ip route add default via 192.0.2.1 dev wan0
 ip -6 route add default via 2001:db8:1::1 dev wan0
 `)
+	awaitOwn(t, "2001:db8:1::2", "fd00:1::1", "fd00:8::2")
 	return k
+}
+
+// awaitOwn waits for the kernel routes to IPv6 addresses of the box, which come a little
+// later than those.
+func awaitOwn(t *testing.T, addrs ...string) {
+	t.Helper()
+	for _, a := range addrs {
+		soon(t, a+" is an address of the box", func() bool {
+			return strings.Contains(run(t, "ip -6 route show table local"), "local "+a+" ")
+		})
+	}
 }
 
 func clean(t *testing.T) {

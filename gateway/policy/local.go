@@ -4,174 +4,148 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 )
 
-// maxLocal bounds the result of Local: the million kernel routes of a box with a full BGP
-// table are not local networks.
+// Local says what takes precedence over the routes, whatever an answer or a list says, and why:
+//
+//   - the box's own addresses;
+//   - the networks that it is connected to, except those of a route's egress;
+//   - what table main sends through a gateway on a lan link;
+//   - special-use addresses that table main has a kernel route to;
+//   - what table main refuses (blackhole, unreachable, prohibit).
+//
+// Nothing else of table main is local. What it sends through a gateway on any other link,
+// the WAN's most of all, is the same as its default: DHCP option 121, a router
+// advertisement, a list of networks or a VPN client that exempts its server may add such
+// kernel routes, and they must not take what a list names away from its route.
+type Local struct {
+	Own      []netip.Prefix // addresses of the box, broadcasts included
+	Networks []Network      // local, by prefix
+	Others   []Network      // of table main and neither local nor behind a route: the shortest prefixes
+	More     int            // and how many there are besides Others
+	TooMany  int            // local networks behind gateways that are not local because there are more than maxLocal; 0: none
+
+	carved []netip.Prefix            // what Networks cover without the more specific kernel routes that are not local
+	behind map[string][]netip.Prefix // networks that a route's own interface is connected to, by interface
+}
+
+// Network is a network that table main has a kernel route to.
+type Network struct {
+	Prefix  netip.Prefix
+	Via     netip.Addr // the gateway; invalid: none, or several
+	Links   []string   // empty: table main refuses it
+	Because string     // why it is local, or why not
+	Suspect bool       // it is connected, and not local all the same
+}
+
+// maxLocal bounds the local networks that are behind gateways, because each costs a
+// kernel route in every routing table of ours.
 const maxLocal = 4096
 
-// RouteState describes the content of a route's routing table.
-type RouteState struct {
-	Default4, Default6 bool     // it has a reachable default; neither: the route is down
-	Links              []string // interfaces that the defaults leave by
-	MTU                int      // bytes, the smallest of the defaults and their links; 0 without a default
+// maxOthers is how many networks that are not local are kept for showing.
+const maxOthers = 8
+
+// A network of public addresses that is larger than this is not local: no uplink has one,
+// and who answers DHCP or advertises a prefix could name all the internet local
+// (TunnelCrack, USENIX Security 2023, "LocalNet"). Cable networks have up to a /18 on one
+// link, and hosters a /48. What is on a lan link is the user's own: at most the largest
+// block that anybody was ever allocated.
+var plausible = map[gateway.Family]struct{ lan, other int }{gateway.V4: {8, 18}, gateway.V6: {19, 48}}
+
+// publicResolvers are in no uplink's network, either: who claims one wants the queries.
+var publicResolvers = []netip.Addr{
+	netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("1.0.0.1"), netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("8.8.4.4"),
+	netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("149.112.112.112"), netip.MustParseAddr("208.67.222.222"), netip.MustParseAddr("208.67.220.220"),
+	netip.MustParseAddr("2606:4700:4700::1111"), netip.MustParseAddr("2606:4700:4700::1001"), netip.MustParseAddr("2001:4860:4860::8888"),
+	netip.MustParseAddr("2001:4860:4860::8844"), netip.MustParseAddr("2620:fe::fe"), netip.MustParseAddr("2620:fe::9"),
 }
 
-// Up reports whether the route has a default of any family.
-func (s RouteState) Up() bool { return s.Default4 || s.Default6 }
-
-// Routes returns the state of every route, wan included, by its name. The sidecar
-// decides it; the other parts read it here.
-func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
-	k, err := newReader()
-	if err != nil {
-		return nil, err
-	}
-	defer k.close()
-	links, err := nlretry.Dump(k.h.LinkList)
-	if err != nil {
-		return nil, fmt.Errorf("ip link: %w", err)
-	}
-	names, mtus := map[int]string{}, map[string]int{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-		mtus[l.Attrs().Name] = l.Attrs().MTU
-	}
-	states := map[string]RouteState{}
-	for _, r := range cfg.AllRoutes() {
-		var s RouteState
-		for _, f := range k.families {
-			dump, err := k.dump(f, &netlink.Route{Table: r.Table}, netlink.RT_FILTER_TABLE)
-			if err != nil {
-				return nil, err
-			}
-			for _, n := range dump {
-				if kr, ok := routeOf(n, names); ok && isDefault(n) && !kr.Unreachable {
-					s.add(kr, mtus)
-				}
-			}
-		}
-		states[r.Name] = s
-	}
-	return states, nil
+// Prefixes returns what is never rerouted because it is local, the box's own addresses
+// included.
+func (l Local) Prefixes() []netip.Prefix {
+	return withoutCovered(slices.Concat(l.Own, l.carved))
 }
 
-func (s *RouteState) add(r KernelRoute, mtus map[string]int) {
-	s.Default4 = s.Default4 || r.Family == gateway.V4
-	s.Default6 = s.Default6 || r.Family == gateway.V6
-	for _, link := range r.Links() {
-		mtu := mtus[link]
-		if r.MTU > 0 {
-			mtu = min(mtu, r.MTU)
-		}
-		if s.MTU == 0 || mtu < s.MTU {
-			s.MTU = mtu
-		}
-		if !slices.Contains(s.Links, link) {
-			s.Links = append(s.Links, link)
-		}
+// thrown returns what a route's table leaves to table main: what is local, and the
+// networks that the route's own interface is connected to, whose hosts need no gateway.
+func (l Local) thrown(e gateway.Egress) []netip.Prefix {
+	if e.Kind != gateway.EgressInterface {
+		return l.carved
 	}
+	return withoutCovered(slices.Concat(l.carved, l.behind[e.Link]))
 }
 
-// Local returns what is never rerouted because it is local: the box's own addresses and
-// broadcasts, and every network of table main that the policy rule leaves to that table
-// (prefixes longer than /1, of IPv6 than /7) and that is not behind one of the egress
-// links. Of more than 4,096 networks it returns only those that are directly connected.
-func Local(egressLinks []string) ([]netip.Prefix, error) {
-	k, err := newReader()
-	if err != nil {
-		return nil, err
+// String returns the network as ip(8) prints a kernel route.
+func (n Network) String() string {
+	w := []string{n.Prefix.String()}
+	if n.Via.IsValid() {
+		w = append(w, "via", n.Via.String())
 	}
-	defer k.close()
-	names, err := k.linkNames()
-	if err != nil {
-		return nil, err
+	for _, l := range n.Links {
+		w = append(w, "dev", l)
 	}
-	var local []netip.Prefix
-	for _, f := range k.families {
-		own, err := k.own(f)
-		if err != nil {
-			return nil, err
-		}
-		networks, err := k.networks(f, func(link int) bool { return slices.Contains(egressLinks, names[link]) })
-		if err != nil {
-			return nil, err
-		}
-		local = append(append(local, own...), networks...)
-	}
-	slices.SortFunc(local, netip.Prefix.Compare)
-	return slices.Compact(local), nil
+	return strings.Join(w, " ")
 }
 
-// own returns the addresses that the box answers to, broadcasts included, from the local
-// table.
-func (k *reader) own(f gateway.Family) ([]netip.Prefix, error) {
-	dump, err := k.dump(f, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, err
-	}
-	var own []netip.Prefix
-	for _, n := range dump {
-		switch n.Type {
-		case unix.RTN_LOCAL, unix.RTN_BROADCAST, unix.RTN_ANYCAST:
-			if p, ok := prefixOf(n, f); ok {
-				own = append(own, p)
-			}
-		}
-	}
-	return own, nil
+// around is what the meaning of a kernel route depends on.
+type around struct {
+	lan, wan, egresses []string
+	exclude            []netip.Prefix
 }
 
-func (k *reader) networks(f gateway.Family, egress func(link int) bool) ([]netip.Prefix, error) {
-	suppress := gateway.SuppressV4
-	if f == gateway.V6 {
-		suppress = gateway.SuppressV6
-	}
-	var all, connected []netip.Prefix
-	err := k.each(f, &netlink.Route{Table: mainTable}, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
-		p, ok := prefixOf(n, f)
-		if !ok || p.Bits() <= suppress || n.Type == unix.RTN_THROW || leavesBy(n, egress) {
-			return
-		}
-		if len(all) <= maxLocal {
-			all = append(all, p)
-		}
-		if n.Gw == nil && n.Via == nil && len(n.MultiPath) == 0 && len(connected) < maxLocal {
-			connected = append(connected, p)
-		}
-	}, func() { all, connected = nil, nil })
-	if len(all) > maxLocal {
-		return connected, err
-	}
-	return all, err
+// allOn reports whether the network is reached by these links only, anyOn by one of them.
+func (n Network) allOn(links []string) bool {
+	return len(n.Links) > 0 && !slices.ContainsFunc(n.Links, func(l string) bool { return !slices.Contains(links, l) })
 }
 
-// leavesBy reports whether every hop of the kernel route is on an egress.
-func leavesBy(n netlink.Route, egress func(link int) bool) bool {
-	if len(n.MultiPath) == 0 {
-		return egress(n.LinkIndex)
-	}
-	return !slices.ContainsFunc(n.MultiPath, func(h *netlink.NexthopInfo) bool { return !egress(h.LinkIndex) })
+func (n Network) anyOn(links []string) bool {
+	return slices.ContainsFunc(n.Links, func(l string) bool { return slices.Contains(links, l) })
 }
 
-func prefixOf(n netlink.Route, f gateway.Family) (netip.Prefix, bool) {
-	if n.Dst == nil {
-		return netip.Prefix{}, false
+// verdict reports whether a network is local, and says why or why not.
+func (a around) verdict(c candidate) (local bool, because string) {
+	special := gateway.IsSpecialPrefix(c.Prefix)
+	doubt := implausible(c.Prefix, c.anyOn(a.lan))
+	switch {
+	case len(c.Links) == 0:
+		return true, "refused by table main"
+	case c.allOn(a.egresses):
+		return false, "behind a route's own interface"
+	case slices.ContainsFunc(a.exclude, func(p netip.Prefix) bool { return covers(p, c.Prefix) }):
+		return true, "in exclude"
+	case special && c.connected:
+		return true, "connected"
+	case special:
+		return true, "special use, kernel route in main"
+	case !c.connected && c.anyOn(a.wan):
+		return false, "leaves by the WAN"
+	case !c.connected && !c.allOn(a.lan):
+		return false, "leaves by an interface that is not in lan"
+	case doubt != "":
+		return false, doubt
+	case c.connected:
+		return true, "connected"
 	}
-	addr, ok := netip.AddrFromSlice(n.Dst.IP)
-	if !ok {
-		return netip.Prefix{}, false
+	return true, "kernel route in main, on lan"
+}
+
+// implausible says why a network of public addresses cannot be on a link, or "".
+func implausible(p netip.Prefix, lan bool) string {
+	limit := plausible[gateway.FamilyOf(p.Addr())]
+	if lan && p.Bits() < limit.lan {
+		return fmt.Sprintf("larger than any network on lan, shorter than /%d", limit.lan)
 	}
-	if f == gateway.V4 {
-		addr = addr.Unmap()
+	if lan {
+		return ""
 	}
-	ones, _ := n.Dst.Mask.Size()
-	p, err := addr.Prefix(ones)
-	return p, err == nil
+	if p.Bits() < limit.other {
+		return fmt.Sprintf("larger than any uplink's network, shorter than /%d", limit.other)
+	}
+	if i := slices.IndexFunc(publicResolvers, p.Contains); i >= 0 {
+		return fmt.Sprintf("no uplink's network holds the public resolver %s", publicResolvers[i])
+	}
+	return ""
 }

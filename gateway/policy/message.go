@@ -32,6 +32,9 @@ func (r Rule) netlink() *netlink.Rule {
 	n.Family, n.Priority, n.Invert = familyNumber(r.Family), r.Priority, r.Invert
 	n.Mark, n.Mask = r.Mark.Value, &mask
 	n.Table, n.SuppressPrefixlen = r.Table, r.Suppress
+	if r.Unreachable {
+		n.Type = unix.RTN_UNREACHABLE // FR_ACT_UNREACHABLE has the same number
+	}
 	n.Protocol = gateway.Protocol
 	return n
 }
@@ -41,6 +44,7 @@ func ruleOf(n netlink.Rule) Rule {
 	r := Rule{
 		Family: familyOf(n.Family), Priority: n.Priority, Invert: n.Invert,
 		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark},
+		Unreachable: n.Table == unix.RT_TABLE_UNSPEC,
 	}
 	if n.Mask != nil {
 		r.Mark.Mask = *n.Mask
@@ -58,8 +62,11 @@ func (r KernelRoute) request(command, flags int) *nl.NetlinkRequest {
 	msg.Table = unix.RT_TABLE_UNSPEC
 	msg.Protocol = gateway.Protocol
 	msg.Type = unix.RTN_UNICAST
-	if r.Unreachable {
+	switch {
+	case r.Unreachable:
 		msg.Type = unix.RTN_UNREACHABLE
+	case r.Throw:
+		msg.Type = unix.RTN_THROW
 	}
 	if r.scopeLink() {
 		msg.Scope = unix.RT_SCOPE_LINK
@@ -67,6 +74,10 @@ func (r KernelRoute) request(command, flags int) *nl.NetlinkRequest {
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(uint32(r.Table))))
 	req.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric)))
+	if r.Dst.IsValid() {
+		msg.Dst_len = uint8(r.Dst.Bits())
+		req.AddData(nl.NewRtAttr(unix.RTA_DST, r.Dst.Addr().AsSlice()))
+	}
 	if command == unix.RTM_DELROUTE {
 		msg.Scope = unix.RT_SCOPE_NOWHERE // any
 		return req                        // without hops: all of them
@@ -131,12 +142,19 @@ func (h Hop) gateway(f gateway.Family) *nl.RtAttr {
 	return nl.NewRtAttr(unix.RTA_GATEWAY, h.Via.WithZone("").AsSlice())
 }
 
-// routeOf reads a default kernel route. ok is false for kinds that are neither
-// ours nor worth following: with a type of service, encapsulated, only dead hops.
+// routeOf reads a kernel route that is a default or thrown. ok is false for kinds that are
+// neither ours nor worth following: with a type of service, encapsulated, only dead hops.
 func routeOf(n netlink.Route, names map[int]string) (r KernelRoute, ok bool) {
 	r = KernelRoute{
 		Family: familyOf(n.Family), Table: n.Table, Metric: uint32(n.Priority),
 		MTU: n.MTU, LockMTU: n.MTULock, Unreachable: n.Type == unix.RTN_UNREACHABLE,
+	}
+	if n.Type == unix.RTN_THROW {
+		r.Dst, r.Throw = prefixOf(n, r.Family)
+		return r, r.Throw
+	}
+	if !isDefault(n) {
+		return r, false
 	}
 	if r.Unreachable {
 		return r, true

@@ -72,7 +72,7 @@ func (k *reader) state(links map[int]string) (State, error) {
 			return State{}, err
 		}
 		for _, n := range routes {
-			if r, ok := routeOf(n, links); ok && isDefault(n) {
+			if r, ok := routeOf(n, links); ok {
 				s.KernelRoutes = append(s.KernelRoutes, r)
 			}
 		}

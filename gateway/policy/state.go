@@ -35,15 +35,19 @@ type Rule struct {
 	Mark     gateway.Mark // value 0 is a value like any other
 	Table    int
 	Suppress int // suppress_prefixlength; -1 is none
+
+	Unreachable bool // it looks up no table
 }
 
 // KernelRoute is a default kernel route, in one of our routing tables or in table main.
-// Our tables hold nothing but defaults.
+// Our tables hold nothing but defaults, and what they leave to table main.
 type KernelRoute struct {
 	Family      gateway.Family
 	Table       int
+	Dst         netip.Prefix // invalid: all
 	Metric      uint32
 	Unreachable bool       // the backstop: no hops
+	Throw       bool       // leaves Dst to the policy rules that follow: no hops
 	Src         netip.Addr // preferred source; invalid is none
 	MTU         int        // bytes; 0 is the link's
 	LockMTU     bool
@@ -63,10 +67,11 @@ type Hop struct {
 type key struct {
 	family gateway.Family
 	table  int
+	dst    netip.Prefix
 	metric uint32
 }
 
-func (r KernelRoute) key() key { return key{r.Family, r.Table, r.Metric} }
+func (r KernelRoute) key() key { return key{r.Family, r.Table, r.Dst, r.Metric} }
 
 // Links returns the interfaces that the kernel route leaves by.
 func (r KernelRoute) Links() []string {
@@ -142,8 +147,16 @@ func (s *State) sort() {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.text(), b.text()))
 	})
 	slices.SortFunc(s.KernelRoutes, func(a, b KernelRoute) int {
-		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.text(), b.text()))
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), compareDst(a, b), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.text(), b.text()))
 	})
+}
+
+// compareDst puts the defaults where ip(8) shows them: of IPv4 first, of IPv6 last.
+func compareDst(a, b KernelRoute) int {
+	if a.Dst.IsValid() == b.Dst.IsValid() || a.Family == gateway.V4 {
+		return a.Dst.Compare(b.Dst)
+	}
+	return b.Dst.Compare(a.Dst)
 }
 
 func sortHops(hops []Hop) {

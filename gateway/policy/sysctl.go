@@ -58,10 +58,8 @@ func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 			add(r.Egress.Link, LooseIfStrict)
 		}
 	}
-	for _, r := range routes {
-		for _, link := range r.Links() {
-			add(link, LooseIfStrict)
-		}
+	for _, link := range append(LinksOf(routes), uplinks(cfg, in.Defaults)...) {
+		add(link, LooseIfStrict)
 	}
 	slices.SortFunc(out, func(a, b Sysctl) int { return strings.Compare(a.Link, b.Link) })
 	return out

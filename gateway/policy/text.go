@@ -45,12 +45,19 @@ func (r Rule) text() string {
 	if r.Invert {
 		b.WriteString("not ")
 	}
-	fmt.Fprintf(&b, "from all fwmark %s lookup %s", markText(r.Mark), tableText(r.Table))
+	fmt.Fprintf(&b, "from all fwmark %s %s", markText(r.Mark), r.action())
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}
 	fmt.Fprintf(&b, " proto %d", gateway.Protocol)
 	return b.String()
+}
+
+func (r Rule) action() string {
+	if r.Unreachable {
+		return "unreachable"
+	}
+	return "lookup " + tableText(r.Table)
 }
 
 // markText prints a mark as ip(8) does, a zero value as 0 and not as 0x0.
@@ -78,12 +85,15 @@ func (r KernelRoute) text() string { return r.format(fmt.Sprintf("proto %d", gat
 
 func (r KernelRoute) format(protocol string) string {
 	var w []string
-	if r.Unreachable {
-		w = append(w, "unreachable")
-	}
-	w = append(w, "default")
 	switch {
-	case r.Unreachable && r.Family == gateway.V6:
+	case r.Unreachable:
+		w = append(w, "unreachable")
+	case r.Throw:
+		w = append(w, "throw")
+	}
+	w = append(w, r.dst())
+	switch {
+	case len(r.Hops) == 0 && r.Family == gateway.V6:
 		w = append(w, "dev lo") // where the kernel hangs IPv6 routes that have no device
 	case len(r.Hops) == 1:
 		w = append(w, r.Hops[0].format(r.Family))
@@ -115,6 +125,17 @@ func (r KernelRoute) format(protocol string) string {
 		}
 	}
 	return strings.ReplaceAll(strings.Join(w, " "), " \n", "\n")
+}
+
+// dst prints the destination: that of a single host without its length.
+func (r KernelRoute) dst() string {
+	switch {
+	case !r.Dst.IsValid():
+		return "default"
+	case r.Dst.IsSingleIP():
+		return r.Dst.Addr().String()
+	}
+	return r.Dst.String()
 }
 
 func (r KernelRoute) mtuText() string {

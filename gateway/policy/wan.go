@@ -16,12 +16,38 @@ func wanDefaults(cfg *gateway.Config, in Inputs) (routes []KernelRoute, reason s
 		routes = onLinks(in.Defaults, func(link string) bool { return link == cfg.WANLink })
 		return routes, fmt.Sprintf("interface %s: table main has no default route via it", cfg.WANLink)
 	}
-	egresses := EgressLinks(cfg)
-	routes = onLinks(in.Defaults, func(link string) bool { return !slices.Contains(egresses, link) })
+	routes = in.withCarrier(notOnEgresses(cfg, in.Defaults))
 	if len(in.Defaults) > 0 {
 		return routes, "every default route of table main leaves by the interface of a route: set wan: to the name of an interface"
 	}
 	return routes, "table main has no default route"
+}
+
+func notOnEgresses(cfg *gateway.Config, routes []KernelRoute) []KernelRoute {
+	egresses := EgressLinks(cfg)
+	return onLinks(routes, func(link string) bool { return !slices.Contains(egresses, link) })
+}
+
+// uplinks returns the interfaces that are the WAN's, or would be: with a carrier or without.
+func uplinks(cfg *gateway.Config, defaults []KernelRoute) []string {
+	if cfg.WANLink != "" {
+		return []string{cfg.WANLink}
+	}
+	return LinksOf(notOnEgresses(cfg, defaults))
+}
+
+// withCarrier drops the defaults of a family by links without a carrier, unless all are:
+// the kernel does not, and a dead uplink of a better metric would hide a good one.
+func (in Inputs) withCarrier(routes []KernelRoute) (out []KernelRoute) {
+	running := func(link string) bool { l, _ := in.link(link); return l.Running }
+	for _, f := range gateway.Families {
+		all := slices.DeleteFunc(slices.Clone(routes), func(r KernelRoute) bool { return r.Family != f })
+		if good := onLinks(all, running); len(good) > 0 {
+			all = good
+		}
+		out = append(out, all...)
+	}
+	return out
 }
 
 // EgressLinks returns the interfaces that belong to a route: WireGuard tunnels and

@@ -35,11 +35,18 @@ const (
 // withdrawn the routes, and withdraws those of IPv4 without one.
 const settle = 20 * time.Millisecond
 
+// networksPause is the least time between two calls that are for other kernel routes alone.
+// A routing daemon changes thousands a second, and hardly ever one that is local. Where
+// reading table main takes long, they are so rare that it takes a 25th of the time at most.
+const networksPause = 200 * time.Millisecond
+
+func pauseOfNetworks() time.Duration { return max(networksPause, 25*time.Duration(mainCost.Load())) }
+
 // watchBuffer is the size of the socket's receive buffer, in bytes.
 const watchBuffer = 4 << 20
 
 // Watch calls changed when something changes in the kernel: at once for the first change
-// and then at most every 20 ms. Its first call, with Lost, comes when it listens already,
+// and then at most every 20 ms, for Networks alone every 200 ms. Its first call, with Lost, comes when it listens already,
 // so no change is missed; it starts over by itself when notifications were lost. It
 // returns nil when the context ends, and an error when it cannot listen. Calls of changed
 // do not overlap.
@@ -99,7 +106,9 @@ func (n *pending) receive(s *nl.NetlinkSocket) error {
 		if k == 0 {
 			continue
 		}
-		n.kinds.Or(uint32(k))
+		if old := n.kinds.Or(uint32(k)); old|uint32(k) == old {
+			continue // deliver knows
+		}
 		select {
 		case n.more <- struct{}{}:
 		default:
@@ -109,7 +118,11 @@ func (n *pending) receive(s *nl.NetlinkSocket) error {
 
 func (n *pending) deliver(ctx context.Context, end <-chan error, changed func(Kind)) error {
 	fresh, repeat := Lost, Kind(0)
+	var networks time.Time // when they were delivered last
 	for {
+		if fresh&Networks != 0 {
+			networks = time.Now()
+		}
 		changed(fresh | repeat)
 		repeat = fresh & (Links | Addrs)
 		select {
@@ -117,17 +130,26 @@ func (n *pending) deliver(ctx context.Context, end <-chan error, changed func(Ki
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		fresh = Kind(n.kinds.Swap(0))
-		for fresh|repeat == 0 {
+		for {
+			now := Kind(n.kinds.Load()) | repeat
+			early := time.Until(networks.Add(pauseOfNetworks()))
+			if now != 0 && (now != Networks || early <= 0) {
+				break
+			}
+			var due <-chan time.Time
+			if now != 0 {
+				due = time.After(early)
+			}
 			select {
 			case <-n.more:
-				fresh = Kind(n.kinds.Swap(0))
+			case <-due:
 			case err := <-end:
 				return err
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
+		fresh = Kind(n.kinds.Swap(0))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -145,6 +146,51 @@ func TestWatchCoalesces(t *testing.T) {
 	if n := calls.Load(); n < 1 || n > 200 {
 		t.Errorf("%d calls for 2000 changes", n)
 	}
+}
+
+// A thousand changes a second of kernel routes are delivered as rarely as reading table main
+// costs; anything else among them is at once.
+func TestWatchPacesNetworks(t *testing.T) {
+	cost := mainCost.Swap(int64(40 * time.Millisecond)) // as with some 20,000 kernel routes
+	defer mainCost.Store(cost)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		n := &pending{more: make(chan struct{}, 1)}
+		post := func(k Kind) {
+			n.kinds.Or(uint32(k))
+			select {
+			case n.more <- struct{}{}:
+			default:
+			}
+		}
+		networks := 0
+		var posted, noticed time.Time
+		go func() {
+			for i := range 10000 {
+				if post(Networks); i == 5500 {
+					posted = time.Now()
+					post(Links)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		_ = n.deliver(ctx, nil, func(k Kind) {
+			if k == Networks {
+				networks++
+			}
+			if k&Links != 0 && !posted.IsZero() && noticed.IsZero() {
+				noticed = time.Now()
+			}
+		})
+		if networks < 8 || networks > 11 {
+			t.Errorf("%d deliveries in 10 s, want one a second", networks)
+		}
+		if late := noticed.Sub(posted); late < 0 || late > 2*settle {
+			t.Errorf("a link's change was noticed after %v", late)
+		}
+		time.Sleep(time.Second)
+	})
 }
 
 // Notifications that overflow the socket's buffer are made up for.

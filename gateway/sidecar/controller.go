@@ -204,24 +204,12 @@ func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) time.
 // watchKernel turns the kernel's events into applies.
 func (c *Controller) watchKernel(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := c.watch(ctx, func(k policy.Kind) {
-			if k != policy.Networks || c.hasNextHops() {
-				c.trigger()
-			}
-		})
+		err := c.watch(ctx, func(policy.Kind) { c.trigger() })
 		if err != nil {
 			c.log.Error("kernel events are lost, polling until they are back", "error", err)
 		}
 		sleep(ctx, c.timers.RetryMin)
 	}
-}
-
-// hasNextHops reports whether a route has a next hop. Whether that is directly connected
-// depends on every kernel route; nothing else does.
-func (c *Controller) hasNextHops() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.cfg.Routes, func(r gateway.Route) bool { return len(r.Egress.NextHops) > 0 })
 }
 
 func (c *Controller) awaitTable(ctx context.Context) {

@@ -93,7 +93,7 @@ func TestRouteOfSilentPeer(t *testing.T) {
 		t.Errorf("reason: %q", s.Reason)
 	}
 	want := "unreachable default proto 110 metric 4294967295 \n"
-	if got := run(t, "ip route show table 7201"); got != want {
+	if got := run(t, "ip route show table 7201 type unicast; ip route show table 7201 type unreachable"); got != want {
 		t.Errorf("table of the route:\n%swant:\n%s", got, want)
 	}
 	if got := ask(host6, vpn.Mark.Value); got != "no route to host" {

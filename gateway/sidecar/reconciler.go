@@ -219,7 +219,7 @@ func (r *reconciler) removeLinks(keep func(link string) bool) (changed bool, err
 func (r *reconciler) noticeOtherWAN(cfg *gateway.Config, want policy.State) {
 	wan := policy.State{}
 	for _, k := range want.KernelRoutes {
-		if k.Table == cfg.WANRoute().Table && !k.Unreachable {
+		if k.Table == cfg.WANRoute().Table && len(k.Hops) > 0 {
 			wan.KernelRoutes = append(wan.KernelRoutes, k)
 		}
 	}

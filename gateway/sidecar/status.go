@@ -54,7 +54,7 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 	for _, route := range cfg.AllRoutes() {
 		s := RouteStatus{Name: route.Name, Egress: route.Egress.Kind, State: wg.Down, Reason: want.Waiting[route.Name], Since: time.Now()}
 		for _, k := range want.KernelRoutes {
-			if k.Table != route.Table || k.Unreachable {
+			if k.Table != route.Table || len(k.Hops) == 0 {
 				continue
 			}
 			s.State = wg.Up

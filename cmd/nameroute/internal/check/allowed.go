@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/provider"
 )
 
@@ -55,7 +54,7 @@ func uncovered(space netip.Prefix, have []netip.Prefix) []netip.Prefix {
 	}
 	low, high := split(space)
 	if !overlaps {
-		if firewall.IsSpecial(space.Addr()) && (space.IsSingleIP() || firewall.IsSpecial(high.Addr()) && space.Bits() >= 3) {
+		if gateway.IsSpecial(space.Addr()) && (space.IsSingleIP() || gateway.IsSpecial(high.Addr()) && space.Bits() >= 3) {
 			return nil
 		}
 		return []netip.Prefix{space}

@@ -201,7 +201,7 @@ func otherSituations() map[string]situation {
 		},
 		"a policy rule among ours": {
 			rules: testbox.Masquerade, sh: "ip -6 rule add iif isp0 lookup 90 priority 7250",
-			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): its priority is among nameroute's (7200 to 7327): choose others with `priority:` in /etc/nameroute/gateway.yaml"},
+			want: []string{"warning  ip -6 rule 7250 of another program (iif isp0 lookup 90): its priority is among nameroute's (7200 to 7329): choose others with `priority:` in /etc/nameroute/gateway.yaml"},
 		},
 		"another program uses a routing table of ours": {
 			rules: testbox.Masquerade, yaml: "  office: {interface: isp0, table: 7000}\n",

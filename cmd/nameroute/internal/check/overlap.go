@@ -51,7 +51,7 @@ func conflictOf(rule netlink.Rule, cfg *gateway.Config, routes []gateway.Route, 
 	}
 	marked := rule.Mark != 0 || rule.Mask != nil
 	i := slices.IndexFunc(routes, func(route gateway.Route) bool { return route.Table == rule.Table })
-	last := cfg.Priority + cfg.Mask.Max()
+	last := cfg.LastRoutePriority() + 2
 	switch {
 	case i >= 0:
 		return fmt.Sprintf("it uses the table of route %s: choose another with `table:`", routes[i].Name)

@@ -20,6 +20,7 @@ type Doc struct {
 	Problems  []string   `json:"problems,omitempty"` // what could not be read
 	Routes    []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
 	WAN       WAN        `json:"wan"`
+	Local     Local      `json:"local"`
 	Lists     []List     `json:"lists"`
 	Sets      []Set      `json:"sets"`
 	Upstreams []Upstream `json:"upstreams"`

@@ -25,6 +25,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown})
 	}
 	d.addWAN(cfg)
+	d.addLocal(cfg)
 	return d
 }
 

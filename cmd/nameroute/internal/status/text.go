@@ -29,6 +29,7 @@ func Print(out io.Writer, d Doc) error {
 		output.Remark(w, "cannot be read", p)
 	}
 	routesText(w, d)
+	localText(w, d.Local)
 	listsText(w, d)
 	setsText(w, d)
 	upstreamsText(w, d)

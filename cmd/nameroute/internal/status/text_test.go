@@ -43,6 +43,16 @@ func goldenStatus() Doc {
 			},
 			{Name: "wan", Egress: "wan", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
+		Local: Local{
+			Networks: []Network{
+				{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Via: "192.168.1.2", Links: []string{"br-lan"}, Because: "special use, kernel route in main"},
+				{Prefix: netip.MustParsePrefix("192.168.1.0/24"), Links: []string{"br-lan"}, Because: "connected"},
+				{Prefix: netip.MustParsePrefix("fe80::/64"), Links: []string{"br-lan"}, Because: "connected"},
+				{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Because: "in exclude"},
+			},
+			Others: []Network{{Prefix: netip.MustParsePrefix("64.0.0.0/2"), Via: "192.0.2.1", Links: []string{"wan0"}, Because: "leaves by the WAN"}},
+			More:   8123, TooMany: 4097,
+		},
 		WAN: WAN{
 			Defaults:  []string{"IPv4 default via 192.0.2.1 dev wan0 metric 100", "IPv6 default via fe80::1 dev wan0 metric 1024"},
 			Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")},

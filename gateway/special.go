@@ -1,6 +1,9 @@
-package firewall
+package gateway
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // specialUse is what is never learned and never rerouted, except by routes with
 // `private: learn`: the blocks that IANA's special-purpose address registries
@@ -42,35 +45,39 @@ var specialUse = [...]string{
 	"ff00::/8",          // multicast, RFC 4291
 }
 
-// linkScoped returns the part of specialUse that means something on one link or box only, and
-// that no route takes, not even with `private: learn`: neighbour discovery (RFC 4861)
-// is packets to link-local and multicast addresses, and a list with ::/0 on it, or an
-// answer, would end it.
-func linkScoped() []netip.Prefix {
-	return []netip.Prefix{
-		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
-		netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),
-		netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
-	}
-}
-
 // specialPrefixes is specialUse, parsed.
-var specialPrefixes = func() (out [len(specialUse)]netip.Prefix) {
-	for i, s := range specialUse {
+var specialPrefixes = parsePrefixes(specialUse[:]...)
+
+// linkScoped is the part of specialUse that means something on one link or box only.
+var linkScoped = parsePrefixes("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "::1/128", "fe80::/10", "ff00::/8")
+
+func parsePrefixes(texts ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(texts))
+	for i, s := range texts {
 		out[i] = netip.MustParsePrefix(s)
 	}
 	return out
-}()
+}
+
+// SpecialUse returns the prefixes of both families that are for special use.
+func SpecialUse() []netip.Prefix { return slices.Clone(specialPrefixes) }
+
+// LinkScoped returns the part of SpecialUse that no route takes, not even with
+// `private: learn`: neighbour discovery (RFC 4861) is packets to link-local and multicast
+// addresses, and a list with ::/0 on it, or an answer, would end it.
+func LinkScoped() []netip.Prefix { return slices.Clone(linkScoped) }
 
 // IsSpecial reports whether an address is for special use: never learned and never
 // rerouted, except by routes with `private: learn`. An IPv4-mapped address counts
 // as the IPv4 address in it.
 func IsSpecial(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	for _, p := range specialPrefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(specialPrefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// IsSpecialPrefix reports whether every address of a prefix is for special use.
+func IsSpecialPrefix(p netip.Prefix) bool {
+	return slices.ContainsFunc(specialPrefixes, func(s netip.Prefix) bool {
+		return s.Bits() <= p.Bits() && s.Contains(p.Addr())
+	})
 }
