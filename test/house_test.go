@@ -57,6 +57,8 @@ var mayImport = map[string][]string{
 	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases", "plugin/pkg/bindaddr"},
 	"plugin/pkg/bindaddr":      {"gateway"},
 	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists/index", "plugin/pkg/*"},
+	"plugin/upstream":          {"corefile", "gateway", "gateway/dataplane", "plugin/pkg/*", "plugin/upstream/*"},
+	"plugin/upstream/known":    {"plugin/upstream/wire"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},

@@ -28,7 +28,6 @@ var allowedNames = map[string]string{
 	"Question":      "the section of a DNS message (RFC 1035 section 4.1.2)",
 	"SetAside":      "what is done to a damaged file",
 	"readQuestion":  "the section of a DNS message",
-	"wrongQuestion": "the section of a DNS message",
 }
 
 // bannedProse are words and phrases of first sentences of doc comments.

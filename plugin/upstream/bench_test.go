@@ -96,18 +96,3 @@ func BenchmarkExchange(b *testing.B) {
 		benchmark(b, f, 100)
 	})
 }
-
-// BenchmarkMatch measures the check of a reply before it is handed to its query.
-func BenchmarkMatch(b *testing.B) {
-	q, err := query{Question: dns.Question{Name: "Www.Example.ORG.", Qtype: dns.TypeA, Qclass: dns.ClassINET}}.pack(true, false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	reply := asReply(q.msg())
-	b.ReportAllocs()
-	for b.Loop() {
-		if match(q, reply, false) != accepted {
-			b.Fatal("not accepted")
-		}
-	}
-}

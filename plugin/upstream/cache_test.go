@@ -25,7 +25,7 @@ func (l *lab) cached(c *cache.Cache, m *dns.Msg) (*dns.Msg, int, error) {
 	return rec.Msg, code, err
 }
 
-func withEDNS(m *dns.Msg) *dns.Msg { m.SetEdns0(1232, false); return m }
+func speakingEDNS(m *dns.Msg) *dns.Msg { m.SetEdns0(1232, false); return m }
 
 // What was never sent is no failure of resolution: nothing of it is remembered, so that the
 // names in use come back together with the route.
@@ -43,7 +43,7 @@ func TestCacheForgetsWhatWasNotSent(t *testing.T) {
 		l, c := forwarder(t, nil, s.String()), cache.New()
 		addresses := l.opts.addresses
 		tc.cause(l)
-		for _, m := range []*dns.Msg{ask("a.example.org.", dns.TypeA), withEDNS(ask("a.example.org.", dns.TypeA)), withEDNS(ask("a.example.org.", dns.TypeA))} {
+		for _, m := range []*dns.Msg{ask("a.example.org.", dns.TypeA), speakingEDNS(ask("a.example.org.", dns.TypeA)), speakingEDNS(ask("a.example.org.", dns.TypeA))} {
 			m, code, err := l.cached(c, m)
 			if m != nil || code != dns.RcodeServerFailure || err == nil || err.Error() != tc.err {
 				t.Errorf("%s: %v, %d, %v; want SERVFAIL and the reason each time", tc.what, m, code, err)
@@ -51,7 +51,7 @@ func TestCacheForgetsWhatWasNotSent(t *testing.T) {
 		}
 		l.opts.addresses = addresses
 		l.change(func(s *Status) { s.Down, s.V6 = false, true })
-		for _, m := range []*dns.Msg{ask("a.example.org.", dns.TypeA), withEDNS(ask("a.example.org.", dns.TypeA))} {
+		for _, m := range []*dns.Msg{ask("a.example.org.", dns.TypeA), speakingEDNS(ask("a.example.org.", dns.TypeA))} {
 			if m, _, err := l.cached(c, m); addrOf(m) != "192.0.2.1" {
 				t.Errorf("%s has ended: %v, %v", tc.what, m, err)
 			}
@@ -67,7 +67,7 @@ func TestCacheKeepsWhatGotNoAnswer(t *testing.T) {
 		l, c := forwarder(t, func(o *options) { o.timeout, o.budget = 50*time.Millisecond, 100*time.Millisecond }, s.String()), cache.New()
 		r := ask("a.example.org.", dns.TypeA)
 		if edns {
-			withEDNS(r)
+			speakingEDNS(r)
 		}
 		m, code, err := l.cached(c, r)
 		if err == nil || m != nil || code != dns.RcodeServerFailure {

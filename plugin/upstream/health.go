@@ -5,22 +5,30 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // probeBackoff bounds the time between two probes of an unhealthy resolver, as a multiple
 // of the configured interval.
 const probeBackoff = 10
 
+// probePatience is how long a probe waits, as a multiple of the timeout: a slow resolver is
+// heard.
+const probePatience = 1.5
+
 // health counts a resolver's consecutive failures. An unhealthy one is asked after all
 // others until it replies.
 type health struct {
 	fails     atomic.Int64
+	late      atomic.Int64 // races in which its patience is over and nothing was heard
 	unhealthy atomic.Bool
 	probing   atomic.Bool
 }
 
 // worked records a reply of any rcode: the resolver is there.
-func (r *resolver) worked() {
+func (r *resolver) worked(took time.Duration, now time.Time) {
+	r.latency.Add(took, now)
 	if r.health.fails.Load() != 0 {
 		r.health.fails.Store(0)
 	}
@@ -75,11 +83,31 @@ func (r *resolver) probe(inUse func() bool) {
 }
 
 func (r *resolver) probeOnce() {
-	q := query{Question: dns.Question{Name: r.opts.probe, Qtype: dns.TypeNS, Qclass: dns.ClassINET}}
-	if _, err := r.exchange(r.ctx, time.Now().Add(r.opts.timeout), q); err != nil {
+	ra := &race{
+		ctx: r.ctx, opts: r.opts, end: time.Now().Add(time.Duration(probePatience * float64(r.opts.timeout))), waiting: []*resolver{r},
+		q: wire.Query{Question: dns.Question{Name: r.opts.probe, Qtype: dns.TypeNS, Qclass: dns.ClassINET}},
+	}
+	if _, err := ra.run(); err != nil {
 		r.metrics.healthcheckFailures.Inc()
 		log.Debugf("probe of resolver %s via route %s: %v", r.name, r.route, err)
-		return
 	}
-	r.worked()
+}
+
+// patience returns how long the resolver may be silent before more is done. Streams may
+// have to be opened first, and lose nothing.
+func (r *resolver) patience() time.Duration {
+	limit := r.opts.timeout / 3
+	if r.transport != overUDP || r.opts.forceTCP {
+		return limit
+	}
+	return r.latency.Patience(limit)
+}
+
+// suspect reports whether the resolver may be dead, or is slow: it is asked after those that
+// are not.
+func (r *resolver) suspect(now time.Time) bool {
+	if most := int64(r.opts.maxFails); most > 0 && r.health.late.Load()+r.health.fails.Load() >= most {
+		return true
+	}
+	return r.latency.Slow(r.opts.timeout/3, now)
 }

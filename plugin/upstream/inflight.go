@@ -1,25 +1,27 @@
 package upstream
 
 import (
-	"context"
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
-// caseGrace is how long the right reply may still come after one whose question section
-// has another case, before the query is sent again over TCP.
-const caseGrace = 100 * time.Millisecond
-
-// maxPending bounds the queries in flight on one socket, so that a random id is unused
-// at the first or second draw.
-const maxPending = 1 << 14
+const (
+	// maxPending bounds the queries in flight on one socket, so that a random id is unused
+	// at the first or second draw.
+	maxPending = 1 << 14
+	// maxWrong is how many messages that answer nothing a datagram socket takes, and for each
+	// of its queries another latePerQuery, because replies come late and twice. One more, and
+	// somebody is guessing: its queries go by TCP (PowerDNS: spoof-nearmiss-max).
+	maxWrong     = 16
+	latePerQuery = 2
+)
 
 var (
-	// errCase: only replies with another case came. Either the resolver does not
-	// preserve case or the replies are forged; a stream settles it.
-	errCase = errors.New("the reply's question has another case")
 	// errBroken: the socket ended before the reply came.
 	errBroken     = errors.New("connection closed by the resolver")
 	errTimeout    = errors.New("no reply")
@@ -28,64 +30,61 @@ var (
 	errIdle       = errors.New("socket was idle")
 )
 
-// pending is one query in flight.
-type pending struct {
-	query     packedQuery
-	done      chan reply // of capacity 1; whoever deletes the map entry sends
-	caseTimer *time.Timer
+// send gives the query a random id and sends it; the caller has reserved a place. An error
+// means that the socket is broken.
+func (s *socket) send(f *flight) error {
+	if err := s.register(f); err != nil {
+		return err
+	}
+	return s.write(f)
 }
 
-type reply struct {
-	msg []byte
-	err error
+// write sends the query, with the same id where it is not the first time: one more packet
+// for the resolver, and no further chance for a forger. A socket that breaks ends the flight.
+func (s *socket) write(f *flight) error {
+	if err := s.framing.write(f.query.Framed); err != nil {
+		s.fail(err)
+	}
+	return nil
 }
 
-// exchange sends the query and waits until end for its reply; the caller has reserved
-// a place. An error other than the context's, errTimeout and errCase means that the
-// socket is broken.
-func (s *socket) exchange(ctx context.Context, end time.Time, q packedQuery) ([]byte, error) {
-	p, id, err := s.register(q)
-	if err != nil {
-		return nil, err
+// register gives the query a random id that no other one on this socket has.
+func (s *socket) register(f *flight) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
 	}
-	defer s.unregister(id, p)
-	sent := time.Now()
-	if err := s.framing.write(q.framed); err != nil {
-		s.fail(err) // which ends p, too
+	if len(s.pending) >= maxPending {
+		return errFull
 	}
-	wait, again := end.Sub(sent), s.datagram // a stream loses nothing
-	if again {
-		wait /= 3
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	var b [2]byte
 	for {
-		select {
-		case r := <-p.done:
-			return r.msg, r.err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-timer.C:
-			if !again {
-				s.noReply(sent)
-				return nil, errTimeout
-			}
-			// The same datagram with the same id: one more packet for the resolver, and no
-			// further chance for a forger. Clients' retries do not do this for us, because
-			// their queries are coalesced with the one in flight.
-			again = false
-			timer.Reset(time.Until(end))
-			if err := s.framing.write(q.framed); err != nil {
-				s.fail(err)
-			}
+		// crypto/rand: RFC 5452, section 9.2 asks for an unpredictable id.
+		rand.Read(b[:]) // never returns an error
+		f.id = binary.BigEndian.Uint16(b[:])
+		if _, taken := s.pending[f.id]; taken {
+			continue
 		}
+		f.query.SetID(f.id)
+		s.pending[f.id] = f
+		return nil
 	}
 }
 
-// noReply retires a socket that may be the reason why no reply came. A datagram socket
+// unregister removes a flight whose reply is not waited for any more.
+func (s *socket) unregister(f *flight) {
+	s.mu.Lock()
+	if s.pending[f.id] == f {
+		delete(s.pending, f.id)
+	}
+	s.mu.Unlock()
+}
+
+// silent retires a socket that may be the reason why no reply came. A datagram socket
 // may be bound to an address that the box no longer has. A stream on which nothing was
 // received since the query was sent is dead.
-func (s *socket) noReply(since time.Time) {
+func (s *socket) silent(since time.Time) {
 	if s.datagram {
 		s.retire()
 		return
@@ -98,82 +97,80 @@ func (s *socket) noReply(since time.Time) {
 	}
 }
 
-// register gives the query a random id that no other one on this socket has.
-func (s *socket) register(q packedQuery) (*pending, uint16, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, 0, s.err
-	}
-	if len(s.pending) >= maxPending {
-		return nil, 0, errFull
-	}
-	var b [2]byte
-	for {
-		// crypto/rand: RFC 5452, section 9.2 asks for an unpredictable id.
-		rand.Read(b[:]) // never returns an error
-		id := binary.BigEndian.Uint16(b[:])
-		if _, taken := s.pending[id]; taken {
-			continue
-		}
-		q.setID(id)
-		p := &pending{query: q, done: make(chan reply, 1)}
-		s.pending[id] = p
-		return p, id, nil
-	}
-}
-
-// unregister removes a query whose reply was not delivered.
-func (s *socket) unregister(id uint16, p *pending) {
-	s.mu.Lock()
-	if s.pending[id] == p {
-		delete(s.pending, id)
-	}
-	if p.caseTimer != nil {
-		p.caseTimer.Stop()
-	}
-	s.mu.Unlock()
-}
-
 // deliver hands a message to the query that it answers.
 func (s *socket) deliver(msg []byte) {
-	if v := s.accept(msg); v != accepted {
+	v, flooded := s.accept(msg)
+	if v != wire.Accepted {
 		s.onMismatch(v)
+	}
+	if flooded {
+		s.retire()
 	}
 }
 
-func (s *socket) accept(msg []byte) verdict {
-	if len(msg) < headerLen {
-		return malformed
-	}
+// accept checks a message and posts it to its query. A query is told of the first message
+// that may be its resolver's odd way of answering. flooded is true once, when there were too
+// many that were no answers; later replies are not trusted.
+func (s *socket) accept(msg []byte) (v wire.Verdict, flooded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastRead = time.Now()
-	id := binary.BigEndian.Uint16(msg)
-	p := s.pending[id]
-	if p == nil {
-		return unknownID
-	}
-	v := match(p.query, msg, !s.datagram)
-	switch v {
-	case accepted:
-		delete(s.pending, id)
+	f, v := s.check(msg)
+	switch {
+	case v == wire.Accepted:
+		delete(s.pending, f.id)
 		s.served++
-		p.done <- reply{msg: append([]byte(nil), msg...)}
-	case wrongCase:
-		if p.caseTimer == nil {
-			p.caseTimer = time.AfterFunc(caseGrace, func() { s.abandon(id, p, errCase) })
+		e := event{flight: f, msg: bytes.Clone(msg)}
+		if s.flooded {
+			e.odd = wire.UnknownID
 		}
+		f.mail.post(e)
+		return v, false
+	case !s.datagram:
+		return v, false
+	case (v == wire.WrongCase || v == wire.WithoutCookie) && !f.asked:
+		f.asked = true
+		f.mail.post(event{flight: f, msg: bytes.Clone(msg), odd: v})
 	}
-	return v
+	s.wrong++
+	if s.flooded || s.wrong <= maxWrong+latePerQuery*s.uses {
+		return v, false
+	}
+	s.flooded = true
+	for _, f := range s.pending {
+		f.mail.post(event{flight: f, odd: wire.UnknownID})
+	}
+	return v, true
 }
 
-// abandon ends one query with an error, unless its reply came first.
-func (s *socket) abandon(id uint16, p *pending, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pending[id] == p {
-		delete(s.pending, id)
-		p.done <- reply{err: err}
+// check finds the flight that a message answers, and compares the two.
+func (s *socket) check(msg []byte) (*flight, wire.Verdict) {
+	if len(msg) < wire.HeaderLen {
+		return nil, wire.Malformed
 	}
+	f := s.pending[binary.BigEndian.Uint16(msg)]
+	if f == nil {
+		return nil, wire.UnknownID
+	}
+	v := wire.Match(f.query, msg, f.loose || !s.datagram)
+	if v != wire.Accepted {
+		return f, v
+	}
+	from := wire.HeaderLen
+	if msg[5] == 1 {
+		from = f.query.End
+	}
+	f.kept = msg[5] != 1 || bytes.Equal(f.query.Msg()[wire.HeaderLen:from], msg[wire.HeaderLen:from])
+	if f.using&wire.Cookies == 0 {
+		return f, wire.Accepted
+	}
+	// RFC 7873, section 5.3.
+	c := wire.CookieIn(msg, from)
+	switch {
+	case c == nil && f.cookie.Server != nil:
+		return f, wire.WithoutCookie
+	case c != nil && (len(c) < wire.ClientCookieLen || len(c) > wire.MaxCookieLen || [wire.ClientCookieLen]byte(c) != f.cookie.Client):
+		return f, wire.WrongCookie
+	}
+	return f, wire.Accepted
 }

@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"strings"
+
 	"github.com/miekg/dns"
 
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // negativeTTL is the TTL in seconds of the answer that there is no AAAA: short, because
@@ -11,7 +14,7 @@ import (
 const negativeTTL = 60
 
 // toClient turns a resolver's reply into the answer to a client's message: its id, its
-// question section in its own case, and EDNS only where the client sent it (RFC 6891,
+// question section and name in its own case, and EDNS only where the client sent it (RFC 6891,
 // section 6.1.1). EDNS options are between two neighbours and are removed, except for
 // extended errors (RFC 8914, section 3). CoreDNS's writer truncates the answer to the
 // client's size.
@@ -22,6 +25,7 @@ func toClient(m, r *dns.Msg) *dns.Msg {
 		m.Question = make([]dns.Question, 1)
 	}
 	m.Question[0] = r.Question[0]
+	repeatCase(m, r.Question[0].Name)
 	from, to := m.IsEdns0(), r.IsEdns0()
 	if from != nil {
 		extra := m.Extra[:0]
@@ -50,9 +54,21 @@ func toClient(m, r *dns.Msg) *dns.Msg {
 	return m
 }
 
+// repeatCase gives the owner names that are the client's name the case that it used: those
+// of an answer that is shared, or that a resolver wrote out.
+func repeatCase(m *dns.Msg, name string) {
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if h := rr.Header(); h.Name != name && len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
+				h.Name = name
+			}
+		}
+	}
+}
+
 func newOPT(do bool) *dns.OPT {
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	opt.SetUDPSize(udpSize)
+	opt.SetUDPSize(wire.UDPSize)
 	if do {
 		opt.SetDo()
 	}

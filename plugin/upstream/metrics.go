@@ -9,6 +9,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 const subsystem = "upstream"
@@ -62,6 +64,11 @@ var (
 		Help: "Counter of queries answered via the WAN while the route was down.",
 	}, []string{"route"})
 
+	hedgeCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "hedges_total",
+		Help: "Counter of queries sent to another resolver while one was silent.",
+	}, []string{"route"})
+
 	refusalCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "down_refusals_total",
 		Help: "Counter of queries failed at once because the route was down.",
@@ -80,14 +87,15 @@ var (
 
 // routeMetrics are the counters of one forwarder, looked up once.
 type routeMetrics struct {
-	coalesced, fallbacks, refusals, withoutIPv6, rejects prometheus.Counter
-	inFlight                                             prometheus.Gauge
+	coalesced, fallbacks, hedges, refusals, withoutIPv6, rejects prometheus.Counter
+	inFlight                                                     prometheus.Gauge
 }
 
 func newRouteMetrics(route string) routeMetrics {
 	return routeMetrics{
 		coalesced:   coalescedCount.WithLabelValues(route),
 		fallbacks:   fallbackCount.WithLabelValues(route),
+		hedges:      hedgeCount.WithLabelValues(route),
 		refusals:    refusalCount.WithLabelValues(route),
 		withoutIPv6: withoutIPv6Count.WithLabelValues(route),
 		rejects:     maxConcurrentRejectCount.WithLabelValues(route),
@@ -100,8 +108,6 @@ type resolverMetrics struct {
 	route, to           string
 	healthy             prometheus.Gauge
 	healthcheckFailures prometheus.Counter
-	tcpRetryTruncated   prometheus.Counter
-	tcpRetryCase        prometheus.Counter
 }
 
 func newResolverMetrics(route, to string) *resolverMetrics {
@@ -109,12 +115,14 @@ func newResolverMetrics(route, to string) *resolverMetrics {
 		route: route, to: to,
 		healthy:             healthyGauge.WithLabelValues(route, to),
 		healthcheckFailures: healthcheckFailureCount.WithLabelValues(route, to),
-		tcpRetryTruncated:   tcpRetryCount.WithLabelValues(route, to, "truncated"),
-		tcpRetryCase:        tcpRetryCount.WithLabelValues(route, to, "case"),
 	}
 }
 
-func (m *resolverMetrics) mismatch(v verdict) {
+func (m *resolverMetrics) tcpRetry(reason string) {
+	tcpRetryCount.WithLabelValues(m.route, m.to, reason).Inc()
+}
+
+func (m *resolverMetrics) mismatch(v wire.Verdict) {
 	mismatchCount.WithLabelValues(m.route, m.to, string(v)).Inc()
 }
 

@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // policy is the order in which healthy resolvers are asked.
@@ -14,11 +15,15 @@ const (
 	roundRobin policy = "round_robin"
 )
 
-// order lists the resolvers in the order of the policy. Unhealthy ones come last and are
+// order lists the resolvers in the order of the policy. Slow and silent ones come later, unhealthy ones last. They are
 // not left out: where all are unhealthy, one of them may still answer.
 func (u *Upstream) order(t *targets) []*resolver {
 	n := len(t.resolvers)
-	if n < 2 || u.opts.policy == sequential && !slices.ContainsFunc(t.resolvers, unhealthy) {
+	if n < 2 {
+		return t.resolvers
+	}
+	now := time.Now()
+	if u.opts.policy == sequential && !slices.ContainsFunc(t.resolvers, func(r *resolver) bool { return rank(r, now) > 0 }) {
 		return t.resolvers
 	}
 	list := make([]*resolver, 0, n)
@@ -33,14 +38,17 @@ func (u *Upstream) order(t *targets) []*resolver {
 	default:
 		list = append(list, t.resolvers...)
 	}
-	slices.SortStableFunc(list, func(a, b *resolver) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(list, func(a, b *resolver) int { return rank(a, now) - rank(b, now) })
 	return list
 }
 
 func unhealthy(r *resolver) bool { return r.health.unhealthy.Load() }
 
-func rank(r *resolver) int {
-	if unhealthy(r) {
+func rank(r *resolver, now time.Time) int {
+	switch {
+	case unhealthy(r):
+		return 2
+	case r.suspect(now):
 		return 1
 	}
 	return 0

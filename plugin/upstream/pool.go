@@ -6,17 +6,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
-// Limits of a pool of datagram sockets. Several short-lived sockets keep the source
-// port unpredictable (RFC 5452, section 9.2) without a socket for every query to a busy
-// resolver.
+// Limits of a pool of datagram sockets. A source port of its own for each query (RFC 5452,
+// section 9.2) costs a socket. A house or an office never notices; a busier resolver shares
+// sockets that are replaced soon, so that a port that somebody found out is of little use.
 const (
-	udpSpread = 4   // sockets opened before one is shared
-	udpShare  = 128 // queries in flight on one before another is opened
-	udpMost   = 32  // sockets; beyond, they are shared further
-	udpUses   = 512 // queries sent on one before it is replaced
-	udpAge    = 10 * time.Second
+	ownPorts      = 256 // sockets for one query each, per second
+	ownPortsBurst = 128
+	udpSpread     = 8   // shared sockets opened before one is shared
+	udpShare      = 64  // queries in flight on one before another is opened
+	udpMost       = 32  // sockets; beyond, they are shared further
+	udpUses       = 128 // queries sent on one before it is replaced
+	udpAge        = time.Second
 )
 
 // Limits of a pool of streams: few connections, pipelined (RFC 7766, section 6.2.1.1).
@@ -36,12 +40,13 @@ type pool struct {
 	metrics    *poolMetrics
 	open       func(context.Context) (*socket, error)
 	timeout    time.Duration // for opening a socket that several queries wait for
-	onMismatch func(verdict)
+	onMismatch func(wire.Verdict)
 
 	serialUntil atomic.Pointer[time.Time] // monotonic: the wall clock may be set
 
 	mu      sync.Mutex
 	sockets []*socket
+	ports   allowance
 	opening *opening
 	closed  bool
 }
@@ -53,26 +58,41 @@ type opening struct {
 	err    error
 }
 
-// get returns a socket with a place reserved on it.
-func (p *pool) get(ctx context.Context, end time.Time) (*socket, error) {
+// ready returns a socket with a place reserved on it, a new one where fresh says so, or nil
+// where a stream must be opened first.
+func (p *pool) ready(ctx context.Context, fresh bool) (*socket, error) {
 	if p.datagram {
-		return p.getDatagram(ctx)
+		return p.datagramSocket(ctx, fresh)
+	}
+	if fresh {
+		return nil, nil
 	}
 	p.mu.Lock()
-	serial := p.serial()
-	limit := streamShare
-	if serial {
-		limit = 1
+	defer p.mu.Unlock()
+	return p.pickStreamLocked(), nil
+}
+
+// pickStreamLocked returns an open stream, nil where another one should be opened.
+func (p *pool) pickStreamLocked() *socket {
+	if p.serial() {
+		return p.pickLocked(1)
 	}
-	s := p.pickLocked(limit)
-	if s == nil && !serial && len(p.sockets) >= streamMost {
+	s := p.pickLocked(streamShare)
+	if s == nil && len(p.sockets) >= streamMost {
 		s = p.pickLocked(maxPending)
 	}
-	if s != nil || serial {
+	return s
+}
+
+// get returns a stream with a place reserved on it.
+func (p *pool) get(ctx context.Context, end time.Time) (*socket, error) {
+	p.mu.Lock()
+	if s := p.pickStreamLocked(); s != nil {
 		p.mu.Unlock()
-		if s != nil {
-			return s, nil
-		}
+		return s, nil
+	}
+	if p.serial() {
+		p.mu.Unlock()
 		return p.openExclusive(ctx, end)
 	}
 	o := p.openSharedLocked()
@@ -101,12 +121,14 @@ func (p *pool) await(ctx context.Context, end time.Time, o *opening) (*socket, e
 	return p.openExclusive(ctx, end)
 }
 
-// getDatagram opens a socket while it holds the lock: that takes microseconds and
-// sends nothing.
-func (p *pool) getDatagram(ctx context.Context) (*socket, error) {
+// datagramSocket gives each query a socket and so a source port of its own, until too many
+// were opened lately; then a few are shared. It opens one while it holds the lock: that takes
+// microseconds and sends nothing.
+func (p *pool) datagramSocket(ctx context.Context, fresh bool) (*socket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.sockets) >= udpSpread || p.closed {
+	own := p.ports.take(time.Now()) || fresh || p.closed
+	if !own && len(p.sockets) >= udpSpread {
 		if s := p.pickLocked(udpShare); s != nil {
 			return s, nil
 		}
@@ -120,29 +142,54 @@ func (p *pool) getDatagram(ctx context.Context) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.start(s)
 	s.reserve()
-	p.addLocked(s)
+	s.retired = own
+	p.start(s)
+	if !own {
+		p.addLocked(s)
+	}
 	return s, nil
 }
 
-// pickLocked reserves a place on a random socket with fewer than limit taken; nil where
-// there is none. It drops the sockets that have expired.
-func (p *pool) pickLocked(limit int) *socket {
-	live := p.sockets[:0]
-	for _, s := range p.sockets {
-		if !p.expired(s) {
-			live = append(live, s)
-		}
+// allowance is a token bucket of sockets that may be opened.
+type allowance struct {
+	left float64
+	last time.Time
+}
+
+func (a *allowance) take(now time.Time) bool {
+	a.left = min(ownPortsBurst, a.left+now.Sub(a.last).Seconds()*ownPorts)
+	a.last = now
+	if a.left < 1 {
+		return false
 	}
-	clear(p.sockets[len(live):])
-	p.sockets = live
+	a.left--
+	return true
+}
+
+// pickLocked reserves a place on a random socket with fewer than limit taken; nil where
+// there is none. It drops the expired sockets that it finds.
+func (p *pool) pickLocked(limit int) *socket {
 	// math/rand is enough: the choice of socket adds nothing to the entropy of port
 	// and id.
-	for i, from := 0, rand.IntN(len(live)+1); i < len(live); i++ {
-		s := live[(from+i)%len(live)]
-		if s.load() < limit && s.reserve() {
+	i := 0
+	if n := len(p.sockets); n > 1 {
+		i = rand.IntN(n)
+	}
+	for left := len(p.sockets); left > 0; left-- {
+		last := len(p.sockets) - 1
+		i = min(i, last)
+		s := p.sockets[i]
+		switch {
+		case p.expired(s):
+			p.sockets[i], p.sockets[last] = p.sockets[last], nil
+			p.sockets = p.sockets[:last]
+		case s.load() < limit && s.reserve():
 			return s
+		default:
+			if i++; i > last {
+				i = 0
+			}
 		}
 	}
 	return nil

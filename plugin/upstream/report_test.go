@@ -20,6 +20,7 @@ func TestReport(t *testing.T) {
 	}
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 	l.mustAsk(t, "b.example.org.", "192.0.2.1")
+	within(t, 5*time.Second, "the silent one is unhealthy", func() bool { return !l.report()[0].Healthy })
 	got := l.report()
 	if len(got) != 2 {
 		t.Fatalf("%d resolvers, want 2: %+v", len(got), got)

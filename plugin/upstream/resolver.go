@@ -3,8 +3,12 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"sync/atomic"
+	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/plugin/upstream/known"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // key identifies a resolver: the same address via another route is another resolver,
@@ -24,6 +28,9 @@ type resolver struct {
 	udp     *pool
 	tcp     *pool // TCP, or TLS
 	health  health
+	latency known.Latency
+	cookies wire.Jar
+	known   atomic.Pointer[known.Capabilities]
 	ctx     context.Context // ends when the resolver is no longer in use
 	end     context.CancelFunc
 }
@@ -39,6 +46,7 @@ func newResolver(k key, route string, o *options) *resolver {
 	}
 	r.udp = &pool{datagram: true, open: d.udp, timeout: o.timeout, onMismatch: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, "udp")}
 	r.tcp = &pool{open: d.stream, timeout: o.timeout, onMismatch: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, proto)}
+	r.known.Store(&known.Capabilities{})
 	r.metrics.healthy.Set(1)
 	return r
 }
@@ -69,4 +77,24 @@ func (r *resolver) close() {
 	r.end()
 	r.udp.close()
 	r.tcp.close()
+}
+
+// capabilities returns what is known of the resolver.
+func (r *resolver) capabilities() *known.Capabilities { return r.known.Load() }
+
+// learn updates what is known of the resolver.
+func (r *resolver) learn(used, missed wire.Features, now time.Time) {
+	for {
+		old := r.known.Load()
+		if !old.Tells(used, missed) {
+			return
+		}
+		next := old.After(used, missed, now)
+		if r.known.CompareAndSwap(old, &next) {
+			if new := next.Lacks &^ old.Lacks; new != 0 {
+				log.Debugf("resolver %s via route %s: %s does not work, not tried for %s", r.name, r.route, new, known.Memory)
+			}
+			return
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -198,7 +199,7 @@ func TestResolversOfDebian(t *testing.T) {
 		if m, _, err := l.client(context.Background(), ask("big.example.org.", dns.TypeA)); err != nil || len(m.Answer) != 120 || m.Truncated {
 			t.Errorf("%s: big answer: %v, %v", addr, m, err)
 		}
-		if n := valueOf(t, mismatchCount.WithLabelValues("vpn", strings.TrimPrefix(addr, "dns://"), string(wrongCase))); n != 0 {
+		if n := valueOf(t, mismatchCount.WithLabelValues("vpn", strings.TrimPrefix(addr, "dns://"), string(wire.WrongCase))); n != 0 {
 			t.Errorf("%s: %v replies with another case", addr, n)
 		}
 		var wg sync.WaitGroup

@@ -3,8 +3,11 @@ package upstream
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // framing tells datagrams and streams apart.
@@ -19,22 +22,25 @@ type framing interface {
 // socket is one connected, marked socket with many queries in flight. Replies are
 // told apart by their ids; the kernel drops what comes from another address.
 //
-// A query first reserves a place and then uses it in exchange. A retired socket gives
+// A query first reserves a place and then uses it in send. A retired socket gives
 // no more places, and closes when the last one is released.
 type socket struct {
 	conn       net.Conn
+	local      netip.Addr // the source address
 	framing    framing
 	datagram   bool
 	expire     time.Duration             // idle for this long, it is closed
 	exclusive  bool                      // opened for one query, not yet in the pool
-	onMismatch func(verdict)             // called for every message that answers no query in flight
+	onMismatch func(wire.Verdict)        // called for every message that answers no query in flight
 	hungUp     func(served, waiting int) // called when the resolver closed a stream
 
 	mu       sync.Mutex
-	pending  map[uint16]*pending
-	places   int // reserved, with or without a query in flight
-	uses     int // places given so far
-	served   int // replies delivered
+	pending  map[uint16]*flight
+	wrong    int  // messages that answered no query in flight
+	flooded  bool // with those
+	places   int  // reserved, with or without a query in flight
+	uses     int  // places given so far
+	served   int  // replies delivered
 	born     time.Time
 	used     time.Time
 	retired  bool
@@ -45,16 +51,22 @@ type socket struct {
 
 func newSocket(conn net.Conn, f framing, datagram bool, expire time.Duration) *socket {
 	now := time.Now()
+	var local netip.Addr
+	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		local = a.AddrPort().Addr()
+	}
 	return &socket{
-		conn: conn, framing: f, datagram: datagram, expire: expire,
-		pending: make(map[uint16]*pending), born: now, used: now,
+		conn: conn, local: local, framing: f, datagram: datagram, expire: expire,
+		pending: make(map[uint16]*flight), born: now, used: now,
 	}
 }
 
 // start starts the goroutine that reads, which ends when the socket is closed.
 func (s *socket) start() {
 	s.mu.Lock()
-	s.idle = time.AfterFunc(s.expire, s.closeIdle)
+	if !s.retired { // it closes after its one query
+		s.idle = time.AfterFunc(s.expire, s.closeIdle)
+	}
 	s.mu.Unlock()
 	go func() {
 		for {
@@ -119,12 +131,14 @@ func (s *socket) fail(err error) {
 	}
 	s.err, s.retired = err, true
 	waiting := len(s.pending)
-	for id, p := range s.pending {
+	for id, f := range s.pending {
 		delete(s.pending, id)
-		p.done <- reply{err: err}
+		f.mail.post(event{flight: f, err: err})
 	}
 	served := s.served
-	s.idle.Stop()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
 	s.mu.Unlock()
 	s.conn.Close() // no data is pending, so its error means nothing
 	if errors.Is(err, errBroken) {

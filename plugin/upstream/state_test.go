@@ -171,7 +171,7 @@ func TestWithoutIPv6(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	release := make(chan struct{})
 	slow := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
-		if strings.HasPrefix(r.Question[0].Name, "slow.") {
+		if strings.EqualFold(r.Question[0].Name, "slow.example.org.") {
 			<-release
 		}
 		w.WriteMsg(replyTo(r, "192.0.2.1"))

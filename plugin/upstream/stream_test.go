@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -179,10 +178,7 @@ func TestIdleSocketsExpire(t *testing.T) {
 	s := serve(t, answerWith("192.0.2.1"))
 	l := forwarder(t, func(o *options) { o.expire = 50 * time.Millisecond }, s.String(), "tcp://"+s.String())
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
-	r := l.targets().resolvers[1]
-	if _, err := r.exchange(context.Background(), time.Now().Add(time.Second), queryOf(ask("a.example.org.", dns.TypeA))); err != nil {
-		t.Fatal(err)
-	}
+	l.targets().resolvers[1].probeOnce()
 	within(t, time.Second, "all sockets are closed", func() bool { return ours() == "" })
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
 }

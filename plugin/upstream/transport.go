@@ -38,7 +38,7 @@ type stream struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	buf     []byte
-	timeout time.Duration // for one write: the resolver's TCP window may be closed
+	timeout time.Duration // for one write, of which the socket's buffer takes many
 
 	mu sync.Mutex // serializes writes
 }
@@ -108,5 +108,5 @@ func (d dialer) stream(ctx context.Context) (*socket, error) {
 		}
 		conn = secure
 	}
-	return newSocket(conn, &stream{conn: conn, in: bufio.NewReader(conn), timeout: d.timeout}, false, d.expire), nil
+	return newSocket(conn, &stream{conn: conn, in: bufio.NewReader(conn), timeout: d.timeout / 8}, false, d.expire), nil
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
+	"github.com/nameroute/nameroute/plugin/upstream/coalesce"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // Upstream is the handler of one server block. It is safe for concurrent use.
@@ -32,7 +34,7 @@ type Upstream struct {
 	turn    atomic.Uint64 // counts queries, for round_robin
 	asking  atomic.Int64  // queries in flight, for max_concurrent
 	ready   atomic.Bool
-	group   group[askKey, *answer]
+	group   coalesce.Group[askKey, *answer]
 	unsent  logonce.Every
 	current atomic.Pointer[targets]
 
@@ -111,9 +113,9 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 
 // forward resolves the query, or waits for the answer to an identical one in flight.
 func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	q := queryOf(r)
-	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.ad, q.cd, q.do, u.targets().round}
-	a, joined, shared, err := u.group.do(ctx, k, func(ctx context.Context) (*answer, error) {
+	q := wire.QueryOf(r)
+	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.AD, q.CD, q.DO, u.targets().round}
+	a, joined, shared, err := u.group.Do(ctx, k, func(ctx context.Context) (*answer, error) {
 		return u.resolve(ctx, time.Now().Add(u.opts.budget), q)
 	})
 	if joined {

@@ -1,4 +1,5 @@
-package upstream
+// Package coalesce runs one exchange for identical concurrent queries.
+package coalesce
 
 import (
 	"context"
@@ -9,9 +10,9 @@ import (
 // errNoResult ends the queries that waited for an exchange whose goroutine panicked.
 var errNoResult = errors.New("the exchange ended without a result")
 
-// group runs one exchange for identical concurrent queries. The first one runs it in its
+// Group runs one exchange for identical concurrent queries. The first one runs it in its
 // own goroutine, under CoreDNS's recover; the others wait for its result.
-type group[K comparable, V any] struct {
+type Group[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[V]
 }
@@ -25,10 +26,10 @@ type call[V any] struct {
 	err     error
 }
 
-// do returns the result of ask. joined is true for a query that did not run ask itself;
+// Do returns the result of ask. joined is true for a query that did not run ask itself;
 // shared is true where another query has the same value, which must then be copied
 // before it is changed. ask's context ends only when no query waits for it any more.
-func (g *group[K, V]) do(ctx context.Context, k K, ask func(context.Context) (V, error)) (v V, joined, shared bool, err error) {
+func (g *Group[K, V]) Do(ctx context.Context, k K, ask func(context.Context) (V, error)) (v V, joined, shared bool, err error) {
 	g.mu.Lock()
 	if c, ok := g.calls[k]; ok {
 		c.waiting++
@@ -59,7 +60,7 @@ func (g *group[K, V]) do(ctx context.Context, k K, ask func(context.Context) (V,
 	return c.value, false, false, c.err
 }
 
-func (g *group[K, V]) wait(ctx context.Context, k K, c *call[V]) (v V, err error) {
+func (g *Group[K, V]) wait(ctx context.Context, k K, c *call[V]) (v V, err error) {
 	select {
 	case <-c.done:
 		return c.value, c.err
@@ -71,7 +72,7 @@ func (g *group[K, V]) wait(ctx context.Context, k K, c *call[V]) (v V, err error
 
 // leave cancels the exchange when no query waits for it any more; the next identical
 // query starts another. A call that cannot be cancelled always has its first query.
-func (g *group[K, V]) leave(k K, c *call[V]) {
+func (g *Group[K, V]) leave(k K, c *call[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.waiting--; c.waiting > 0 {
@@ -84,7 +85,7 @@ func (g *group[K, V]) leave(k K, c *call[V]) {
 }
 
 // finish hands the result to the queries that wait. No query can join any more.
-func (g *group[K, V]) finish(k K, c *call[V]) (shared bool) {
+func (g *Group[K, V]) finish(k K, c *call[V]) (shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.calls[k] == c {
