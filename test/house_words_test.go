@@ -25,9 +25,9 @@ var bannedNames = map[string]string{
 
 // allowedNames are identifiers with such a word in a sense of the field.
 var allowedNames = map[string]string{
-	"Question":      "the section of a DNS message (RFC 1035 section 4.1.2)",
-	"SetAside":      "what is done to a damaged file",
-	"readQuestion":  "the section of a DNS message",
+	"Question":     "the section of a DNS message (RFC 1035 section 4.1.2)",
+	"SetAside":     "what is done to a damaged file",
+	"readQuestion": "the section of a DNS message",
 }
 
 // bannedProse are words and phrases of first sentences of doc comments.

@@ -81,18 +81,17 @@ func (s *socket) unregister(f *flight) {
 	s.mu.Unlock()
 }
 
-// silent retires a socket that may be the reason why no reply came. A datagram socket
-// may be bound to an address that the box no longer has. A stream on which nothing was
-// received since the query was sent is dead.
+// silent retires a socket on which nothing was received since the query was sent, so that it
+// may be the reason. A datagram socket may be bound to an address that the box no longer
+// has, and a stream is dead.
 func (s *socket) silent(since time.Time) {
-	if s.datagram {
-		s.retire()
-		return
-	}
 	s.mu.Lock()
 	dead := s.lastRead.Before(since)
 	s.mu.Unlock()
-	if dead {
+	switch {
+	case dead && s.datagram:
+		s.retire()
+	case dead:
 		s.fail(errDeadStream)
 	}
 }

@@ -127,10 +127,12 @@ func (p *pool) await(ctx context.Context, end time.Time, o *opening) (*socket, e
 func (p *pool) datagramSocket(ctx context.Context, fresh bool) (*socket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own := p.ports.take(time.Now()) || fresh || p.closed
-	if !own && len(p.sockets) >= udpSpread {
-		if s := p.pickLocked(udpShare); s != nil {
-			return s, nil
+	own := p.ports.take(time.Now()) || p.closed
+	if !own {
+		if len(p.sockets) >= udpSpread && !fresh {
+			if s := p.pickLocked(udpShare); s != nil {
+				return s, nil
+			}
 		}
 		if len(p.sockets) >= udpMost {
 			if s := p.pickLocked(maxPending); s != nil {

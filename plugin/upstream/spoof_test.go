@@ -53,17 +53,17 @@ func TestForgedRepliesAreDropped(t *testing.T) {
 		forge  func(b []byte) []byte
 	}{
 		{wire.UnknownID, func(b []byte) []byte { b[0] ^= 0x55; return b }},
-		{wire.WrongCase, func(b []byte) []byte { b[13] ^= 0x20; return b }},               // Victim → victim
+		{wire.WrongCase, func(b []byte) []byte { b[13] ^= 0x20; return b }},            // Victim → victim
 		{wire.WrongQuery, func(b []byte) []byte { b[14] ^= 0x01; return b }},           // another name
 		{wire.WrongQuery, func(b []byte) []byte { b[12+20+1] = 28; return b }},         // another type
 		{wire.WrongQuery, func(b []byte) []byte { b[5] = 2; return b }},                // two questions
 		{wire.WrongQuery, func(b []byte) []byte { b[5] = 0; return b }},                // none, yet answers
 		{wire.WrongQuery, func(b []byte) []byte { b[5] = 0; b[3] = 0; return b[:12] }}, // none, and no error
 		{wire.WrongQuery, func(b []byte) []byte { return b[:20] }},                     // cut
-		{wire.Malformed, func(b []byte) []byte { b[2] &^= 0x80; return b }},               // a query
-		{wire.Malformed, func(b []byte) []byte { b[2] |= 0x28; return b }},                // an update
-		{wire.Malformed, func(b []byte) []byte { return b[:7] }},                          // no header
-		{wire.Malformed, func(b []byte) []byte { return nil }},                            // an empty datagram
+		{wire.Malformed, func(b []byte) []byte { b[2] &^= 0x80; return b }},            // a query
+		{wire.Malformed, func(b []byte) []byte { b[2] |= 0x28; return b }},             // an update
+		{wire.Malformed, func(b []byte) []byte { return b[:7] }},                       // no header
+		{wire.Malformed, func(b []byte) []byte { return nil }},                         // an empty datagram
 	} {
 		addr := forger(t, func(reply []byte, send func([]byte)) { send(tc.forge(bytes.Clone(reply))) })
 		l := forwarder(t, nil, addr)

@@ -13,7 +13,7 @@ type Verdict string
 const (
 	Accepted      Verdict = "accepted"
 	UnknownID     Verdict = "id"        // no query in flight has it: late, a duplicate, or forged
-	WrongQuery Verdict = "question"  // forged
+	WrongQuery    Verdict = "question"  // forged
 	WrongCase     Verdict = "case"      // forged, or from a resolver that does not preserve case
 	WrongCookie   Verdict = "cookie"    // another client's cookie: forged
 	WithoutCookie Verdict = "no cookie" // forged, or from a resolver that has stopped giving any
