@@ -87,7 +87,7 @@ func TestInstall(t *testing.T) {
 			}
 		}
 		wantLinks(t, root+"/usr/local/share/doc/nameroute")
-		for _, name := range append([]string{"nameroute-early"}, services...) {
+		for _, name := range append(helpers, services...) {
 			text, err := os.ReadFile(root + "/usr/local/lib/systemd/system/" + name + ".service")
 			if err != nil || strings.Contains(string(text), "/usr/sbin/nameroute") || strings.Contains(string(text), "/usr/lib/nameroute") {
 				t.Errorf("%s names a place where nothing was installed (%v)", name, err)
@@ -158,6 +158,8 @@ func TestCompose(t *testing.T) {
 		Privileged     bool
 		Devices, Tmpfs []string
 		Volumes        []string
+		After          []string `yaml:"depends_on"`
+		Memory         string   `yaml:"mem_limit"`
 	}
 	var file struct {
 		Services map[string]service
@@ -184,6 +186,10 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s does not share %s with the other half", name, want)
 			}
 		}
+	}
+	if s := file.Services["hold"]; !slices.Equal(s.Command, []string{"hold"}) || s.Network != "host" || s.Privileged ||
+		!slices.Equal(s.Drop, []string{"ALL"}) || len(s.Add) > 0 || len(s.Volumes) > 0 {
+		t.Errorf("hold: %+v", s)
 	}
 	if s := file.Services["dns"]; len(s.Devices) > 0 || !slices.Equal(s.Security, []string{"no-new-privileges"}) {
 		t.Errorf("what clients reach may do more than it needs: %+v", s)

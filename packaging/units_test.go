@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-var services = []string{"nameroute", "nameroute-dns", "nameroute-gateway", "nameroute-update"}
+var (
+	services = []string{"nameroute", "nameroute-dns", "nameroute-gateway", "nameroute-update"}
+	helpers  = []string{"nameroute-early", "nameroute-hold"}
+)
 
 func unit(t *testing.T, name string) string {
 	t.Helper()
@@ -28,7 +31,7 @@ func analyze(t *testing.T) (tool, dir string) {
 		t.Skip("needs systemd-analyze")
 	}
 	dir = t.TempDir()
-	for _, name := range append([]string{"nameroute-early"}, services...) {
+	for _, name := range append(helpers, services...) {
 		text := regexp.MustCompile(`/usr/sbin/(nameroute|nft)\b`).ReplaceAllString(unit(t, name), "/bin/true")
 		if err := os.WriteFile(filepath.Join(dir, name+".service"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -74,7 +77,7 @@ func TestSystemdUnderstandsUnits(t *testing.T) {
 // 10 is everything. A service that routes cannot do without some of it.
 func TestExposure(t *testing.T) {
 	tool, dir := analyze(t)
-	for _, name := range services {
+	for _, name := range append([]string{"nameroute-hold"}, services...) {
 		out, err := exec.Command(tool, "security", "--offline=true", "--threshold=20", "--no-pager", filepath.Join(dir, name+".service")).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: exposure above 2.0: %v\n%s", name, err, out)

@@ -13,7 +13,8 @@ import (
 
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // A process that ends, however it ends, leaves everything in place and the kill switch
-// active. The next one adopts what it finds, and flows go on.
+// active, which no other program can remove meanwhile. The next one adopts what it finds, and
+// flows go on.
 func TestCrash(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -36,6 +37,9 @@ func TestCrash(t *testing.T) {
 			forwarded := g.flows(g.Client, netlab.ViaVPN, addrs[:2]...)
 			own := g.flows(g.Box.Host, netlab.ViaVPN, addrs[:2]...)
 			g.wantSettledTable()
+			if status := g.nameroute("status"); !strings.Contains(status, "keeps the nft table while nameroute is stopped") {
+				t.Errorf("status names no holder:\n%s", status)
+			}
 			before, elements, index := g.kernelState(), g.elements(), g.linkIndex()
 			g.Reset()
 			flood := g.flood(netlab.ViaVPN, addrs[2:6]...)
@@ -43,6 +47,7 @@ func TestCrash(t *testing.T) {
 			ended := time.Now()
 			c.end(g)
 			t.Logf("ended after %v", time.Since(ended).Round(time.Millisecond))
+			g.wantUnflushable(c.name + ", nobody runs")
 			g.wantClosed(g.Client, addrs[6:10]...)
 			g.wantClosed(g.Box.Host, addrs[6:10]...)
 			g.wantNoneClear(addrs...)
@@ -74,6 +79,7 @@ func TestCrash(t *testing.T) {
 			for _, f := range []*flows{forwarded, own} {
 				f.resetGap()
 			}
+			g.wantUnflushable("started again")
 			c.end(g) // and up again at once, as an upgrade does
 			g.start()
 			for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
@@ -84,6 +90,31 @@ func TestCrash(t *testing.T) {
 			g.wantNoneClear(addrs...)
 			g.wantNoQueryByWAN("listed.example")
 		})
+	}
+}
+
+// wantUnflushable has other programs try to remove our table, as firewalls do that are
+// reloaded. Where the kernel knows tables with owners, one of ours stays.
+func (g *gate) wantUnflushable(when string) {
+	g.t.Helper()
+	own := "nameroute"
+	if strings.Contains(g.Box.Run("nft", "list", "tables"), "nameroute_replica") {
+		own = "nameroute_replica"
+	}
+	rules := g.Box.Run("nft", "--stateless", "list", "table", "inet", own)
+	g.Box.Sh(`others=$(nft list tables | grep -v ' nameroute' | while read line; do nft list $line; done)
+		nft flush ruleset
+		echo 'flush ruleset; table inet fw4 { chain forward { type filter hook forward priority filter; policy accept; }; }' | nft -f -
+		printf '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n' | iptables-nft-restore
+		nft flush ruleset
+		echo "$others" | nft -f -`)
+	for _, remove := range []string{"delete table inet ", "flush table inet ", "delete chain inet " + own + " kill_switch; flush table inet "} {
+		if out, err := g.Box.Exec("nft", remove+own); err == nil {
+			g.t.Errorf("%s: another program could %s: %s", when, remove+own, out)
+		}
+	}
+	if now := g.Box.Run("nft", "--stateless", "list", "table", "inet", own); now != rules {
+		g.t.Errorf("%s: the table was changed:\n%s\nfrom\n%s", when, now, rules)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/learned"
+	"github.com/nameroute/nameroute/gateway/pkg/hold"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
@@ -31,6 +32,7 @@ type Options struct {
 	// IsAlias reports whether a name counts as listed on one of the lists because the
 	// answer for a listed name leads to it; nil: no name does.
 	IsAlias func(name string, lists []string) bool
+	Holder  *hold.Client // keeps an owned table owned while no process runs; nil: nothing does
 	Log     *slog.Logger // of the process, without a part; nil: slog.Default()
 	Timers  Timers
 }
@@ -123,7 +125,7 @@ func newController(o Options, s system, open func(learned.Options) (kernel, erro
 	c.pressure = pressure{log: c.log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
 	c.pressure.setGrace(o.Config)
 	c.openLists()
-	k, err := open(learned.Options{Table: gateway.TableName, Owner: o.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Grace: c.pressure.reclaimable})
+	k, err := open(c.learnedOptions())
 	if err != nil {
 		k = noKernel{err}
 	}
@@ -131,6 +133,14 @@ func newController(o Options, s system, open func(learned.Options) (kernel, erro
 	c.evict = newEvictor(c)
 	c.store = newKeeper(c, filepath.Join(o.State, "learned"))
 	return c, nil
+}
+
+func (c *Controller) learnedOptions() learned.Options {
+	o := learned.Options{Table: gateway.TableName, Owner: c.opts.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Grace: c.pressure.reclaimable}
+	if c.opts.Holder != nil { // an interface that holds nil is not nil
+		o.Holder = c.opts.Holder
+	}
+	return o
 }
 
 // String returns the name of this part of the process.
@@ -174,6 +184,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	})
 	tasks.Go(func() { c.lists.Watch(ctx, func() { c.reportLists(); c.Kick(); c.RequestPrune() }) })
 	tasks.Go(func() { c.watch(ctx) })
+	tasks.Go(func() { c.watchHolder(ctx) })
 	// What follows works on requirements.
 	for _, task := range []func(context.Context){c.follow, c.store.run, c.evict.run, c.pruneLoop, c.prolongLoop} {
 		tasks.Go(func() {

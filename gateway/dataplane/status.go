@@ -14,6 +14,8 @@ import (
 type Status struct {
 	Table    bool         // an nft table is wanted, or sets of another program are used
 	Features nft.Features // of the kernel; meaningful with Table
+	Holder   int          // the process that keeps the table while we do not run; 0: none
+	Unheld   string       // why that is not sure; "" where it is
 	Routes   []RouteStatus
 	Sets     []SetStatus
 	Lists    []lists.Report
@@ -60,6 +62,10 @@ func (c *Controller) Status() Status {
 	}
 	if s.Table {
 		s.Features = c.kernel.Features()
+		holder, err := c.holderState()
+		if s.Holder = holder; err != nil {
+			s.Unheld = err.Error()
+		}
 		if newest.wantsTable() {
 			s.Counts, s.Err = c.system.Counts()
 		}

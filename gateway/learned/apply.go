@@ -169,8 +169,11 @@ func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 		}
 		f := &refill{set: set, losses: set.losses.Load()}
 		r.all[set.ref] = f
-		if !a.Has(w.Name) {
-			continue // and contents puts everything back
+		if !a.Has(w.Name) { // and contents puts everything back
+			if a.Partial() && s.table == nil {
+				s.noteReplica(set)
+			}
+			continue
 		}
 		dump, err := nft.ReadElements(set.ref)
 		if err != nil {
@@ -179,6 +182,19 @@ func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 		f.lacks, f.stays = set.missing(dump, s.clock.now()), true
 	}
 	return r, nil
+}
+
+// noteReplica records what an earlier process left in the replica of a set. Where that
+// cannot be read there is nothing in it, or the second application finds out.
+func (s *Store) noteReplica(set *set) {
+	replica, ok := s.nft.Replica(set.ref)
+	if !ok {
+		return
+	}
+	dump, _ := nft.ReadElements(replica)
+	for _, e := range dump {
+		set.note(e, s.clock.now())
+	}
 }
 
 // contents returns what a set must hold when it is made. Where its table is not there, it

@@ -22,6 +22,7 @@ type Options struct {
 	Force nft.Mode      // for tests; see nft.Options
 	// NoUpdate, for tests: see nft.Options.
 	NoUpdate bool
+	Holder   nft.Holder // see nft.Options
 	// OnLoss is told what other programs took away, after it was put back. It is called by
 	// the goroutine that makes all transactions: it must be quick, and must not call the
 	// Store.
@@ -92,7 +93,7 @@ type Store struct {
 // Open opens the connection to the kernel and starts the goroutine that makes all
 // transactions. It changes nothing of ours: Apply does.
 func Open(o Options) (*Store, error) {
-	conn, err := nft.Open(nft.Options{Table: o.Table, Owner: o.Owner, Force: o.Force, NoUpdate: o.NoUpdate})
+	conn, err := nft.Open(nft.Options{Table: o.Table, Owner: o.Owner, Force: o.Force, NoUpdate: o.NoUpdate, Holder: o.Holder})
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (c *Conn) Begin(t *Table, replace bool, first *Application) (*Application, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Application{table: t, reader: r, port: c.sock.port(), replace: replace, copies: c.copies()}
+	a := &Application{table: t, reader: r, port: c.sock.Port(), replace: replace, copies: c.copies()}
 	if err := c.readCopies(a, first); err != nil {
 		r.close()
 		return nil, err

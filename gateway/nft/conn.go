@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/nlsocket"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +32,17 @@ type Options struct {
 	// NoUpdate, for tests, prolongs elements as on kernels before 6.12, which cannot
 	// change one in place.
 	NoUpdate bool
+	// Holder keeps the socket of an owned table; nil: it ends with the process.
+	Holder Holder
+}
+
+// Holder keeps a socket open while its process does not run, so that an owned table stays
+// owned. Its errors fail nothing here: it tells them itself. *hold.Client is one.
+type Holder interface {
+	Fetch() (fd int, err error) // a copy of what is held; negative: nothing is
+	Store(fd int) error         // in place of what is held
+	End() error                 // nothing is to be held
+	Close()                     // what is held is left to the next process
 }
 
 // Features says what the running kernel can do, as found by trying.
@@ -60,6 +72,7 @@ type Conn struct {
 	table    string
 	features Features
 	sock     *socket
+	holder   Holder
 	ports    portSet
 	batch    *batch
 	elems    []element // reused by Commit
@@ -68,13 +81,13 @@ type Conn struct {
 // Open probes what the kernel can do, in a table that it deletes again. It changes
 // nothing else.
 func Open(o Options) (*Conn, error) {
-	sock, err := openSocket()
+	sock, err := ownSocket(o)
 	if err != nil {
 		return nil, fmt.Errorf("nft: %w", err)
 	}
 	features, err := probe(sock, o.Table)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("nft: %w", err), sock.close())
+		return nil, errors.Join(fmt.Errorf("nft: %w", err), sock.Close())
 	}
 	features.Mode = ModePlain
 	switch {
@@ -90,9 +103,64 @@ func Open(o Options) (*Conn, error) {
 	if o.NoUpdate {
 		features.Update = false
 	}
-	c := &Conn{table: o.Table, features: features, sock: sock}
-	c.ports.add(sock.port())
+	c := &Conn{table: o.Table, features: features, sock: sock, holder: o.Holder}
+	c.ports.add(sock.Port())
+	c.hold()
 	return c, nil
+}
+
+// ownSocket returns the socket that owns our table or its replica, as an earlier process
+// left it with the holder, else a new one.
+func ownSocket(o Options) (*socket, error) {
+	switch {
+	case o.Holder == nil:
+		return openSocket()
+	case o.Owner == gateway.OwnerOff || o.Force == ModePlain:
+		_ = o.Holder.End() // an ordinary table is wanted: what is there becomes one
+		return openSocket()
+	}
+	fd, err := o.Holder.Fetch()
+	if err != nil || fd < 0 {
+		return openSocket()
+	}
+	s, err := newSocket(nlsocket.Take(fd))
+	if err != nil {
+		return openSocket()
+	}
+	owns, err := ownsTable(s, o.Table)
+	if owns {
+		return s, nil
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		return nil, err
+	}
+	return openSocket()
+}
+
+// ownsTable reports whether our table or its replica belongs to a socket.
+func ownsTable(s *socket, table string) (bool, error) {
+	r, err := openReader()
+	if err != nil {
+		return false, err
+	}
+	defer r.close()
+	for _, name := range []string{table, replicaOf(table)} {
+		t, err := r.table(unix.NFPROTO_INET, name)
+		if err != nil {
+			return false, err
+		}
+		if t.owned() && t.owner == s.Port() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// hold has our socket held where it is to own a table.
+func (c *Conn) hold() {
+	if c.holder != nil && c.features.Mode != ModePlain {
+		_ = c.holder.Store(c.sock.FD()) // the holder tells errors, and tries again
+	}
 }
 
 // Features returns what the running kernel can do and how our table is made.
@@ -100,19 +168,25 @@ func (c *Conn) Features() Features { return c.features }
 
 // Close closes the socket and leaves everything in the kernel in place. An owned table
 // then has no owner, and the next process adopts it.
-func (c *Conn) Close() error { return c.sock.close() }
+func (c *Conn) Close() error {
+	if c.holder != nil {
+		c.holder.Close()
+	}
+	return c.sock.Close()
+}
 
 // Reopen replaces a broken socket. An owned table stays, and is adopted by the
 // application that must follow.
 func (c *Conn) Reopen() error {
 	// The old one must go first: it may own the table. It is broken already.
-	_ = c.sock.close()
+	_ = c.sock.Close()
 	sock, err := openSocket()
 	if err != nil {
 		return err
 	}
 	c.sock = sock
-	c.ports.add(sock.port())
+	c.ports.add(sock.Port())
+	c.hold() // and the broken one is closed there, too
 	return nil
 }
 
@@ -127,6 +201,9 @@ func (c *Conn) begin() *batch {
 func (c *Conn) Remove() error {
 	if err := c.remove(); err != nil {
 		return fmt.Errorf("remove nft table inet %s: %w", c.table, err)
+	}
+	if c.holder != nil {
+		return c.holder.End()
 	}
 	return nil
 }
@@ -155,7 +232,7 @@ func (c *Conn) remove() error {
 
 // mayWrite returns an error for a table that another socket owns.
 func (c *Conn) mayWrite(t tableState) error {
-	if t.owned() && t.owner != c.sock.port() {
+	if t.owned() && t.owner != c.sock.Port() {
 		return fmt.Errorf("%w (netlink port %d)", ErrOwned, t.owner)
 	}
 	return nil

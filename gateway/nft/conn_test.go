@@ -7,6 +7,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
+	"golang.org/x/sys/unix"
 )
 
 // TestNoBuffers: replies that were not read fill the socket's buffer, and the kernel
@@ -30,7 +31,7 @@ func TestNoBuffers(t *testing.T) {
 		}
 	}()
 	set := SetRef{"inet", "lost_replies", "s"}
-	if err := c.sock.conn.SetReadBuffer(1); err != nil {
+	if err := unix.SetsockoptInt(c.sock.FD(), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
@@ -39,7 +40,7 @@ func TestNoBuffers(t *testing.T) {
 		b.finish()
 		b.number(c.sock.seq + 1)
 		c.sock.seq += uint32(len(b.ops)) + 2
-		if err := c.sock.send(b.buf); err != nil {
+		if err := c.sock.Send(b.buf); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -46,7 +46,7 @@ func (c *Conn) Commit(changes []Change) error {
 		change := &changes[i]
 		for part := range slices.Chunk(change.Elems, maxPerMessage) {
 			c.change(b, change.Set, change.Op, part)
-			if replica, ok := c.replica(change.Set); ok {
+			if replica, ok := c.Replica(change.Set); ok {
 				c.change(b, replica, change.Op, part)
 			}
 		}

@@ -23,7 +23,7 @@ func intervalSet(tb testing.TB, n, perTurn, turns int) (times []time.Duration) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer sock.close()
+	defer sock.Close()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const table = "nameroute_interval_probe"

@@ -16,7 +16,7 @@ import (
 // Distributions carry features to older versions, so the version says little.
 func probe(s *socket, table string) (Features, error) {
 	var f Features
-	name := fmt.Sprintf("%s_probe_%d_%d", table, os.Getpid(), s.port())
+	name := fmt.Sprintf("%s_probe_%d_%d", table, os.Getpid(), s.Port())
 	for _, flags := range []uint32{flagOwner | flagPersist, flagOwner, 0} {
 		b := newBatch(nil)
 		b.newTable(name, flags)

@@ -36,7 +36,7 @@ func openReader() (*reader, error) {
 }
 
 // close releases the socket; nothing was written to it that could be lost.
-func (r *reader) close() { _ = r.socket.close() }
+func (r *reader) close() { _ = r.socket.Close() }
 
 // message is a reply: its flags, and what follows nlmsghdr.
 type message struct {
@@ -68,15 +68,15 @@ func (r *reader) get(typ, flags uint16, family byte, write func(*batch)) ([]mess
 func (r *reader) ask(b *batch) ([]message, error) {
 	r.seq++
 	b.number(r.seq)
-	if err := r.send(b.buf); err != nil {
+	if err := r.Send(b.buf); err != nil {
 		return nil, err
 	}
 	var out []message
 	for {
-		if err := r.conn.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
+		if err := r.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
 			return nil, err
 		}
-		n, err := r.receive()
+		n, err := r.Receive(r.in)
 		if err != nil {
 			return nil, err
 		}

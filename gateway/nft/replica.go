@@ -17,9 +17,9 @@ import "golang.org/x/sys/unix"
 // replicaOf names the owned replica of a table.
 func replicaOf(table string) string { return table + "_replica" }
 
-// replica returns the set of the replica that holds the same elements as a set of our
+// Replica returns the set of the replica that holds the same elements as a set of our
 // table.
-func (c *Conn) replica(set SetRef) (SetRef, bool) {
+func (c *Conn) Replica(set SetRef) (SetRef, bool) {
 	if c.features.Mode != ModeReplica || set.Family != "inet" || set.Table != c.table {
 		return SetRef{}, false
 	}

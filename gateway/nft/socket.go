@@ -2,65 +2,32 @@ package nft
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"syscall"
+	"math/rand/v2"
 	"time"
 
-	"github.com/mdlayher/netlink"
+	"github.com/nameroute/nameroute/gateway/pkg/nlsocket"
 	"golang.org/x/sys/unix"
 )
-
-// bufferSize is asked for both directions of a socket: the default of 208 KiB
-// refuses a batch of some thousand elements (EMSGSIZE) and loses events (ENOBUFS).
-const bufferSize = 16 << 20
 
 // replyTimeout bounds the wait for an acknowledgement. The kernel has done its work
 // when sendmsg returns, so only a lost reply ever takes this long.
 const replyTimeout = 2 * time.Second
 
-// socket is one netlink socket that writes. An owned nft table belongs to it, so
-// all writes go through it. Not safe for concurrent use.
+// socket is the netlink socket that writes, or one that reads. An owned nft table belongs to
+// the one that made it. Not safe for concurrent use.
 type socket struct {
-	conn *netlink.Conn
-	raw  syscall.RawConn
-	seq  uint32
-	in   []byte
+	*nlsocket.Socket
+	seq uint32
+	in  []byte
 }
 
-func openSocket() (*socket, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("open netlink socket: %w", err)
-	}
-	s, err := prepareSocket(conn)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare netlink socket: %w", err), conn.Close())
-	}
-	return s, nil
+func openSocket() (*socket, error) { return newSocket(nlsocket.Open()) }
+
+// newSocket begins with any number: an earlier process may have used the socket.
+func newSocket(s *nlsocket.Socket, err error) (*socket, error) {
+	return &socket{s, rand.Uint32() >> 1, make([]byte, 64<<10)}, err
 }
-
-func prepareSocket(conn *netlink.Conn) (*socket, error) {
-	err := errors.Join(
-		conn.SetReadBuffer(bufferSize),
-		conn.SetWriteBuffer(bufferSize),
-		conn.SetOption(netlink.CapAcknowledge, true), // errors do not echo the whole message
-		conn.SetOption(netlink.ExtendedAcknowledge, true),
-	)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	return &socket{conn: conn, raw: raw, in: make([]byte, 64<<10)}, nil
-}
-
-// port is the address by which events and owned tables name this socket.
-func (s *socket) port() uint32 { return s.conn.PID() }
-
-func (s *socket) close() error { return s.conn.Close() }
 
 // transact sends a batch and waits until the kernel has committed it. A refusal
 // means that nothing of it took effect and the socket is fine; ErrBroken that
@@ -73,10 +40,10 @@ func (s *socket) transact(b *batch) error {
 	first := s.seq + 1
 	b.number(first)
 	s.seq += uint32(len(b.ops)) + 2
-	if err := s.send(b.buf); err != nil {
+	if err := s.Send(b.buf); err != nil {
 		return fmt.Errorf("%w: send: %w", ErrBroken, err)
 	}
-	if err := s.conn.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
+	if err := s.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	return s.replies(b, first)
@@ -87,7 +54,7 @@ func (s *socket) transact(b *batch) error {
 func (s *socket) replies(b *batch, first uint32) error {
 	var refused error
 	for {
-		n, err := s.receive()
+		n, err := s.Receive(s.in)
 		if err != nil {
 			return fmt.Errorf("%w: receive: %w", ErrBroken, err)
 		}
@@ -116,24 +83,6 @@ func (s *socket) replies(b *batch, first uint32) error {
 			in = in[min(align(size), len(in)):]
 		}
 	}
-}
-
-func (s *socket) send(buf []byte) error {
-	var failed error
-	err := s.raw.Write(func(fd uintptr) bool {
-		failed = unix.Sendto(int(fd), buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-		return failed != unix.EAGAIN
-	})
-	return errors.Join(err, failed)
-}
-
-func (s *socket) receive() (n int, err error) {
-	var failed error
-	err = s.raw.Read(func(fd uintptr) bool {
-		n, _, failed = unix.Recvfrom(int(fd), s.in, 0)
-		return failed != unix.EAGAIN && failed != unix.EINTR
-	})
-	return n, errors.Join(err, failed)
 }
 
 // extack is the kernel's own text in an error message (NLMSGERR_ATTR_MSG).

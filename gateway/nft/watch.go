@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/nameroute/nameroute/gateway/pkg/nlsocket"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,7 +58,7 @@ func subscribe() (*netlink.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch nftables: open netlink socket: %w", err)
 	}
-	if err := errors.Join(conn.SetReadBuffer(bufferSize), conn.JoinGroup(unix.NFNLGRP_NFTABLES)); err != nil {
+	if err := errors.Join(conn.SetReadBuffer(nlsocket.BufferSize), conn.JoinGroup(unix.NFNLGRP_NFTABLES)); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch nftables: %w", err), conn.Close())
 	}
 	return conn, nil

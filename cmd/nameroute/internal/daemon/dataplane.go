@@ -33,7 +33,7 @@ func (d *dataplanePart) Ready() <-chan struct{} { return d.opened }
 // Run opens the dataplane for the plugins and runs it.
 func (d *dataplanePart) Run(ctx context.Context) error {
 	names := aliases.New()
-	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has})
+	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Holder: newHolder()})
 	if err != nil {
 		return err
 	}

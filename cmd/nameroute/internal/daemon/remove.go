@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/hold"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 )
 
@@ -36,7 +37,7 @@ func Remove(ctx context.Context, p paths.Paths) error {
 }
 
 func removeTable() error {
-	k, err := nft.Open(nft.Options{Table: gateway.TableName})
+	k, err := nft.Open(nft.Options{Table: gateway.TableName, Holder: hold.NewClient(nil)})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,17 @@ func Need() error {
 		return err
 	}
 	return exit.With(exit.Denied, errors.New("missing privilege: CAP_NET_ADMIN (to change nftables, routes and interfaces and to mark sockets): run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)"))
+}
+
+// Drop gives up all capabilities. A program built with cgo keeps them.
+func Drop() error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if errno != 0 && errno != syscall.ENOTSUP {
+		return fmt.Errorf("drop capabilities: %w", errno)
+	}
+	return nil
 }
 
 // Has reports whether a capability is in the effective set.

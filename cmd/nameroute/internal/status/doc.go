@@ -154,5 +154,7 @@ type Kernel struct {
 	Owner     bool     `json:"owner"`               // the kernel knows tables with one owner
 	Persist   bool     `json:"persist"`             // that outlive it
 	Update    bool     `json:"update"`              // and elements whose time changes in place
+	Holder    int      `json:"holder,omitempty"`    // process that keeps the table owned while nameroute is stopped
+	Unheld    string   `json:"unheld,omitempty"`    // why none does, or not for long
 	WireGuard []string `json:"wireguard,omitempty"` // kernel, userspace (the embedded one): of open tunnels
 }

@@ -148,6 +148,7 @@ func (d *Doc) AddDNS(s instance.Status) {
 	if s.Table {
 		d.Kernel.Table = string(s.Features.Mode)
 		d.Kernel.Owner, d.Kernel.Persist, d.Kernel.Update = s.Features.Owner, s.Features.Persist, s.Features.Update
+		d.Kernel.Holder, d.Kernel.Unheld = s.Holder, s.Unheld
 	}
 }
 
@@ -235,6 +236,7 @@ func mergeRoute(a, b Route) Route {
 func mergeKernel(a, b Kernel) Kernel {
 	if a.Table == "" {
 		a.Table, a.Owner, a.Persist, a.Update = b.Table, b.Owner, b.Persist, b.Update
+		a.Holder, a.Unheld = b.Holder, b.Unheld
 	}
 	for _, w := range b.WireGuard {
 		if !slices.Contains(a.WireGuard, w) {

@@ -197,6 +197,14 @@ func kernelText(w io.Writer, k Kernel) {
 	}
 	fmt.Fprintln(w)
 	output.Remark(w, "kernel", output.OrDash(strings.Join(words, "; ")))
+	switch {
+	case k.Unheld != "":
+		output.Remark(w, "holder", "not sure that the nft table is kept while nameroute is stopped: "+k.Unheld)
+	case k.Holder < 0:
+		output.Remark(w, "holder", "another container's process keeps the nft table while nameroute is stopped")
+	case k.Holder > 0:
+		output.Remark(w, "holder", fmt.Sprintf("process %d keeps the nft table while nameroute is stopped", k.Holder))
+	}
 }
 
 // bytesOf prints a size, or - where it is not known.

@@ -75,7 +75,7 @@ func goldenStatus() Doc {
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
 		Redirect: &Redirect{Queries: 1234, Rejected: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
-		Kernel:   Kernel{Table: "owned", Owner: true, Persist: true, Update: true, WireGuard: []string{"kernel", "userspace"}},
+		Kernel:   Kernel{Table: "owned", Owner: true, Persist: true, Update: true, Holder: 812, WireGuard: []string{"kernel", "userspace"}},
 	}
 }
 
@@ -104,6 +104,7 @@ func TestStatusText(t *testing.T) {
 	dns.Processes[0].Refused = &Refused{Error: "/etc/nameroute/Corefile:3: Unknown directive 'rout': did you mean route?", Since: dns.At.Add(-time.Hour)}
 	dns.Kernel.WireGuard, dns.Problems, dns.Upstreams = nil, []string{"no resolver of the WAN is known"}, nil
 	dns.Kernel.Table, dns.Kernel.Update = "replica", false
+	dns.Kernel.Holder, dns.Kernel.Unheld = 0, "no holder runs"
 	for i := range dns.Routes {
 		r := &dns.Routes[i]
 		r.Since, r.Reason, r.Note, r.Links, r.Tunnel, r.RX, r.TX = time.Time{}, "", "", nil, nil, nil, nil

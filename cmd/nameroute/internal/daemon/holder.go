@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/nameroute/nameroute/gateway/pkg/hold"
+)
+
+// newHolder returns what keeps the nft table owned while this process does not run. It
+// starts `nameroute hold` where none runs.
+func newHolder() *hold.Client { return hold.NewClient(startHolder) }
+
+// startHolder starts a process that outlives this one and its terminal.
+func startHolder() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := exec.Command(self, "hold")
+	c.Dir, c.Env = "/", []string{"GOMAXPROCS=1"}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	go func() { _ = c.Wait() }() // that it has ended is seen by its socket
+	return nil
+}

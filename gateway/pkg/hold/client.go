@@ -1,0 +1,249 @@
+package hold
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoHolder is returned where no holder listens.
+var ErrNoHolder = errors.New("no holder runs")
+
+// spawnLimit is how long a holder that was started may take until it listens.
+const spawnLimit = 5 * time.Second
+
+// Client is a process's end of the holder.
+type Client struct {
+	// Spawn starts a holder where none runs; nil: none is started.
+	Spawn   func() error
+	changed chan struct{} // capacity 1
+
+	mu     sync.Mutex
+	fd     int // a copy of what was stored, while it is to be held; -1: nothing is
+	holder int // process; 0: none
+	err    error
+	closed chan struct{}
+}
+
+// NewClient returns a Client that has stored nothing.
+func NewClient(spawn func() error) *Client {
+	return &Client{Spawn: spawn, changed: make(chan struct{}, 1), fd: -1, err: ErrNoHolder, closed: make(chan struct{})}
+}
+
+// Changed receives when State may have changed.
+func (c *Client) Changed() <-chan struct{} { return c.changed }
+
+// State returns the process that holds the socket, -1 for one of another container, and
+// why it is not held, or not for long.
+func (c *Client) State() (holder int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holder, c.err
+}
+
+// Fetch returns the socket that is held; negative: none is. The caller owns it, and it is
+// held all the same.
+func (c *Client) Fetch() (fd int, err error) {
+	conn, _, err := dial()
+	if err != nil {
+		return -1, err
+	}
+	defer conn.Close()
+	return ask(conn, fetch, -1)
+}
+
+// Store has a socket held from now on, in place of what was. When the holder ends, it is
+// stored again, in a new holder where one can be started.
+func (c *Client) Store(fd int) error {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("hold: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.fd < 0
+	c.forget()
+	c.fd = copied
+	c.holder, c.err = c.store()
+	if first {
+		go c.follow(c.closed)
+	}
+	return c.err
+}
+
+// forget closes our copy.
+func (c *Client) forget() {
+	if c.fd >= 0 {
+		_ = unix.Close(c.fd) // nothing can be done about an error
+	}
+	c.fd, c.holder = -1, 0
+}
+
+// store stores our copy, and starts a holder where none runs.
+func (c *Client) store() (holder int, err error) {
+	conn, who, err := dial()
+	if errors.Is(err, ErrNoHolder) && c.Spawn != nil {
+		if err := c.Spawn(); err != nil {
+			return 0, fmt.Errorf("hold: start a holder: %w", err)
+		}
+		for began := time.Now(); time.Since(began) < spawnLimit; time.Sleep(5 * time.Millisecond) {
+			if conn, who, err = dial(); !errors.Is(err, ErrNoHolder) {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if !trusted(who) {
+		return 0, fmt.Errorf("hold: process %d of user %d listens in place of the holder", who.Pid, who.Uid)
+	}
+	if _, err := ask(conn, store, c.fd); err != nil {
+		return 0, err
+	}
+	switch {
+	case who.Pid == 0:
+		return -1, nil
+	case os.Getpid() == 1:
+		return int(who.Pid), fmt.Errorf("hold: the holder, process %d, ends with this container", who.Pid)
+	case endsWithUs(int(who.Pid)):
+		return int(who.Pid), fmt.Errorf("hold: systemd ends the holder, process %d, with this service", who.Pid)
+	}
+	return int(who.Pid), nil
+}
+
+// follow stores the socket again when the holder has ended, until Close or End.
+func (c *Client) follow(closed <-chan struct{}) {
+	for wait := time.Duration(0); ; wait = min(max(2*wait, 50*time.Millisecond), 30*time.Second) {
+		if holder, _ := c.State(); holder != 0 {
+			began := time.Now()
+			if awaitEnd(closed); time.Since(began) > time.Second {
+				wait = 0
+			}
+		}
+		select {
+		case <-closed:
+			return
+		case <-time.After(wait):
+		}
+		c.mu.Lock()
+		select {
+		case <-closed:
+		default:
+			c.holder, c.err = c.store()
+		}
+		c.mu.Unlock()
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// awaitEnd returns when no holder runs, or the channel is closed.
+func awaitEnd(closed <-chan struct{}) {
+	conn, _, err := dial()
+	if err != nil {
+		return
+	}
+	err = errors.Join(send(conn, watch, -1), conn.SetDeadline(time.Time{}))
+	if err != nil {
+		_ = conn.Close() // it is made again
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _, _ = conn.ReadFrom(make([]byte, 1)) // nothing ever comes but the end
+	}()
+	select {
+	case <-ended:
+	case <-closed:
+	}
+	_ = conn.Close() // which ends the reading
+	<-ended
+}
+
+// Close leaves what is held to the next process.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd >= 0 {
+		close(c.closed)
+		c.closed = make(chan struct{})
+	}
+	c.forget()
+}
+
+// End ends the holder, where there is one: nothing is left to hold.
+func (c *Client) End() error {
+	c.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = ErrNoHolder
+	conn, _, err := dial()
+	if errors.Is(err, ErrNoHolder) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = ask(conn, end, -1)
+	return err
+}
+
+func dial() (*net.UnixConn, *unix.Ucred, error) {
+	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: address, Net: "unixpacket"})
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return nil, nil, ErrNoHolder
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("hold: %w", err)
+	}
+	who, err := peer(c)
+	if err == nil {
+		err = c.SetDeadline(time.Now().Add(patience))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("hold: %w", err), c.Close())
+	}
+	return c, who, nil
+}
+
+// ask makes one request, and returns the socket in its reply; negative: none.
+func ask(c *net.UnixConn, request byte, fd int) (int, error) {
+	if err := send(c, request, fd); err != nil {
+		return -1, fmt.Errorf("hold: %w", err)
+	}
+	reply, got, err := receive(c)
+	if err == nil && reply != request {
+		err = errors.New("the holder refuses")
+	}
+	if err != nil {
+		return -1, fmt.Errorf("hold: %w", err)
+	}
+	return got, nil
+}
+
+// endsWithUs reports whether systemd would end a process with our own: what is left in a
+// service's control group is killed.
+func endsWithUs(pid int) bool {
+	if os.Getenv("INVOCATION_ID") == "" {
+		return false
+	}
+	ours, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return false
+	}
+	theirs, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	return err == nil && bytes.Equal(ours, theirs)
+}
