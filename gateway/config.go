@@ -13,48 +13,50 @@ import (
 
 // Defaults of gateway.yaml. DESIGN: "Marks, tables, priorities" and guarantee 2.
 const (
-	DefaultFile      = "/etc/nameroute/gateway.yaml"
-	DefaultCorefile  = "/etc/nameroute/Corefile"
-	DefaultState     = "/var/lib/nameroute"
-	DefaultRun       = "/run/nameroute"
-	DefaultMask      = Mask(0x7f000000)
-	DefaultPriority  = 7200  // first policy rule; a route's own is this plus its number
-	DefaultTable     = 7200  // a route's routing table is this plus its number
-	DefaultSetSize   = 65536 // elements a learned set may hold, for each family
-	DefaultFloor     = time.Hour
-	DefaultGrace     = 10 * time.Minute
-	DefaultCeiling   = 24 * time.Hour
-	TableName        = "nameroute" // the nft table, family inet
-	Protocol         = 110         // rule and route protocol number of all that is ours
-	WAN              = "wan"       // name of the route that always exists
-	FallbackMaxTTL   = 10          // seconds; TTL served while a route falls back to the WAN
-	BackstopMetric   = 4294967295  // metric of the unreachable default that ends a route's table
-	DefaultMetric    = 100         // metric of the default by the egress
-	SuppressV4       = 1           // suppress_prefixlength of the rules that look up table main:
-	SuppressV6       = 7           // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
-	MaxNameLen       = 32          // bytes in a route's or a list's name
-	MaxInterfaceName = 15          // IFNAMSIZ - 1
+	DefaultFile          = "/etc/nameroute/gateway.yaml"
+	DefaultCorefile      = "/etc/nameroute/Corefile"
+	DefaultState         = "/var/lib/nameroute"
+	DefaultRun           = "/run/nameroute"
+	DefaultMask          = Mask(0x7f000000)
+	DefaultPriority      = 7200  // first policy rule; a route's own is this plus its number
+	DefaultTable         = 7200  // a route's routing table is this plus its number
+	DefaultSetSize       = 65536 // elements a learned set may hold, for each family
+	DefaultFloor         = time.Hour
+	DefaultGrace         = 10 * time.Minute
+	DefaultCeiling       = 24 * time.Hour
+	TableName            = "nameroute" // the nft table, family inet
+	Protocol             = 110         // rule and route protocol number of all that is ours
+	WAN                  = "wan"       // name of the route that always exists
+	DefaultCheckInterval = time.Minute
+	FallbackMaxTTL       = 10         // seconds; TTL served while a route falls back to the WAN
+	BackstopMetric       = 4294967295 // metric of the unreachable default that ends a route's table
+	DefaultMetric        = 100        // metric of the default by the egress
+	SuppressV4           = 1          // suppress_prefixlength of the rules that look up table main:
+	SuppressV6           = 7          // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
+	MaxNameLen           = 32         // bytes in a route's or a list's name
+	MaxInterfaceName     = 15         // IFNAMSIZ - 1
 )
 
 // Config is a checked gateway.yaml with every default filled in. It is immutable and may
 // be shared between goroutines.
 type Config struct {
-	File         string            // path it was read from, for messages
-	LAN          []string          // interfaces whose clients are served
-	WANLink      string            // interface of the WAN; "" follows the default route
-	WANResolvers []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
-	Routes       []Route           // in the order of the file, which is their precedence; without wan
-	Lists        []List            // in the order of the file
-	Sources      []Source          // of the lists with url, in the order of the file
-	Exclude      []netip.Prefix    // never rerouted, in addition to own, connected and special-use addresses
-	Mask         Mask              // the bits of the fwmark that are ours
-	Priority     int               // priority of the first policy rule
-	SetSize      int               // elements, for each learned set
-	Lifetime     Lifetime          // how long a learned address stays
-	Owner        Owner             // whether the nft table is owned
-	Redirect     Redirect          // of lan clients' queries to other resolvers
-	Notes        problem.Problems  // what is allowed and has a consequence, for `check` to show
-	Positions    problem.Positions // of each key in the file, for messages
+	File          string            // path it was read from, for messages
+	LAN           []string          // interfaces whose clients are served
+	WANLink       string            // interface of the WAN; "" follows the default route
+	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
+	Routes        []Route           // in the order of the file, which is their precedence; without wan
+	Lists         []List            // in the order of the file
+	Sources       []Source          // of the lists with url, in the order of the file
+	Exclude       []netip.Prefix    // never rerouted, in addition to own, connected and special-use addresses
+	Mask          Mask              // the bits of the fwmark that are ours
+	Priority      int               // priority of the first policy rule
+	SetSize       int               // elements, for each learned set
+	Lifetime      Lifetime          // how long a learned address stays
+	CheckInterval time.Duration     // how often a running process looks at the host; 0: never
+	Owner         Owner             // whether the nft table is owned
+	Redirect      Redirect          // of lan clients' queries to other resolvers
+	Notes         problem.Problems  // what is allowed and has a consequence, for `check` to show
+	Positions     problem.Positions // of each key in the file, for messages
 }
 
 // Owner says whether the nft table is created with the owner flag.

@@ -57,6 +57,9 @@ type page struct {
 		Hits    *int `json:"cache_hits"`
 	}
 	Kernel struct{ Table string }
+	Checks *struct {
+		Findings []struct{ State, Level, Text string }
+	}
 }
 
 // status runs `nameroute status --json` on the box.

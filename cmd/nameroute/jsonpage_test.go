@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/check"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 )
@@ -25,7 +26,7 @@ func TestJSONPage(t *testing.T) {
 	}
 	sections := strings.Split(string(page), "\n## ")
 	row := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([a-z]+) \\| (.*?) ?\\|$")
-	for name, of := range map[string]reflect.Type{"status": reflect.TypeFor[status.Doc](), "lists": reflect.TypeFor[[]listing.Row]()} {
+	for name, of := range map[string]reflect.Type{"status": reflect.TypeFor[status.Doc](), "lists": reflect.TypeFor[[]listing.Row](), "check": reflect.TypeFor[check.Page]()} {
 		var told []string
 		for _, section := range sections {
 			if strings.HasPrefix(section, name+"\n") {

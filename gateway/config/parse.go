@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -69,6 +70,8 @@ func defaults(file string) *gateway.Config {
 		SetSize:  gateway.DefaultSetSize,
 		Lifetime: gateway.Lifetime{Floor: gateway.DefaultFloor, Grace: gateway.DefaultGrace, Ceiling: gateway.DefaultCeiling},
 		Owner:    gateway.OwnerAuto,
+
+		CheckInterval: gateway.DefaultCheckInterval,
 	}
 }
 
@@ -157,6 +160,7 @@ func (c *builder) fields() []field {
 		{key: "priority", read: func(v value) { set(&c.Priority)(v.number(1, lastPriority)) }},
 		{key: "set_size", read: func(v value) { set(&c.SetSize)(v.number(1, maxSetSize)) }},
 		{key: "lifetime", read: func(v value) { v.fields(lifetimeFields(&c.Lifetime)) }},
+		{key: keyCheckInterval, read: c.readCheckInterval},
 		{key: "owner", read: func(v value) {
 			word, ok := v.word(string(gateway.OwnerAuto), string(gateway.OwnerOff))
 			set(&c.Owner)(gateway.Owner(word), ok)
@@ -193,6 +197,23 @@ func lifetimeFields(l *gateway.Lifetime) []field {
 		{key: "grace", read: func(v value) { set(&l.Grace)(v.duration()) }},
 		{key: "ceiling", read: func(v value) { set(&l.Ceiling)(v.duration()) }},
 	}
+}
+
+const keyCheckInterval = "check_interval"
+
+// Bounds of check_interval: a look takes some 10 ms of CPU.
+const (
+	minCheckInterval = 10 * time.Second
+	maxCheckInterval = 24 * time.Hour
+)
+
+// readCheckInterval reads off or a time.
+func (c *builder) readCheckInterval(v value) {
+	if v.node.Value == "off" {
+		c.CheckInterval = 0
+		return
+	}
+	set(&c.CheckInterval)(v.durationIn(minCheckInterval, maxCheckInterval))
 }
 
 func (c *builder) readWAN(v value) {

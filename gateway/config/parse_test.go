@@ -23,6 +23,7 @@ exclude: [198.51.100.0/24, 2001:db8::1]
 priority: 7100
 set_size: 1024
 lifetime: {floor: 30m, grace: 90s, ceiling: 12h}
+check_interval: off
 owner: off
 redirect_dns: {except: [192.168.1.5, 9.9.9.0/24, "2620:fe::fe"], dot: reject}
 routes:
@@ -132,7 +133,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	want := &gateway.Config{
-		File: "/x/gateway.yaml", Mask: 0x7f000000, Priority: 7200, SetSize: 65536, Owner: "auto",
+		File: "/x/gateway.yaml", Mask: 0x7f000000, Priority: 7200, SetSize: 65536, Owner: "auto", CheckInterval: time.Minute,
 		Lifetime: gateway.Lifetime{Floor: time.Hour, Grace: 10 * time.Minute, Ceiling: 24 * time.Hour},
 	}
 	for name, text := range map[string]string{
@@ -142,7 +143,7 @@ func TestDefaults(t *testing.T) {
 		"null":            "~\n",
 		"byte order mark": "\ufeff# nothing\n",
 		"keys without values": "lan:\nwan:\nwan_resolvers:\nmask:\nexclude:\npriority:\nset_size:\n" +
-			"lifetime: {floor: , grace: ~, ceiling: null}\nowner:\nroutes:\nlists:\n",
+			"lifetime: {floor: , grace: ~, ceiling: null}\ncheck_interval:\nowner:\nroutes:\nlists:\n",
 		"empty lists":   "lan: []\nwan: auto\nwan_resolvers: []\nexclude: []\nlifetime: {}\nroutes: {}\nlists: {}\n",
 		"windows lines": "lan: []\r\nwan: auto\r\n",
 		"one document":  "---\nwan: auto\n...\n",

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -39,6 +40,7 @@ func YAML(c *gateway.Config) string {
 		"set_size", c.SetSize,
 		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
 			"grace", shortDuration(c.Lifetime.Grace), "ceiling", shortDuration(c.Lifetime.Ceiling)),
+		keyCheckInterval, intervalOrOff(c.CheckInterval),
 		"owner", string(c.Owner),
 		"redirect_dns", redirectNode(c.Redirect),
 		"routes", routes,
@@ -48,6 +50,13 @@ func YAML(c *gateway.Config) string {
 		return fmt.Sprintf("# %v\n", err)
 	}
 	return string(text)
+}
+
+func intervalOrOff(d time.Duration) string {
+	if d == 0 {
+		return "off"
+	}
+	return shortDuration(d)
 }
 
 // redirectNode prints the redirection as off, or as its keys.
@@ -84,8 +93,7 @@ func routePairs(r gateway.Route) []any {
 	add(tunnel, keyInbound, choose(r.AcceptInbound, "accept", "refuse"))
 	add(tunnel, keyTimeout, shortDuration(r.Handshake.Timeout))
 	add(tunnel, keyLimit, shortDuration(r.Handshake.Limit))
-	add(tunnel && r.Handshake.Probe > 0, keyProbe, shortDuration(r.Handshake.Probe))
-	add(tunnel && r.Handshake.Probe == 0, keyProbe, "off")
+	add(tunnel, keyProbe, intervalOrOff(r.Handshake.Probe))
 	add(tunnel, "hooks", choose(r.IgnoreHooks, "ignore", "refuse"))
 	return pairs
 }

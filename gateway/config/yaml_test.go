@@ -26,6 +26,7 @@ lifetime:
     floor: 1h
     grace: 10m
     ceiling: 24h
+check_interval: 1m
 owner: auto
 redirect_dns: off
 routes:

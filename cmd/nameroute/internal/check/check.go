@@ -3,12 +3,17 @@
 package check
 
 import (
+	"context"
+	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/probe"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 )
@@ -16,27 +21,51 @@ import (
 // Options are what to check, and where to.
 type Options struct {
 	paths.Paths
-	Built time.Time // when this program was built; zero where that is not known
-	Out   io.Writer
+	Built  time.Time // when this program was built; zero where that is not known
+	Out    io.Writer
+	Active bool // send probes, too
+	JSON   bool
 }
 
 // Run checks everything and prints what it finds. The error has been printed already and
 // carries the exit code.
-func Run(o Options) error {
+func Run(ctx context.Context, o Options) error {
 	r := &report{out: o.Out}
+	if o.JSON {
+		r.out = nil
+	}
 	cfg, core := checkFiles(o, r)
 	if cfg != nil {
 		checkHost(cfg, listenersOf(core), o.Built, r)
 	}
 	checkProcess(o, core, r)
-	return r.end()
+	if cfg != nil {
+		checkRunning(ctx, o, cfg, core, r)
+	}
+	err := r.end(o.Active)
+	if o.JSON {
+		return errors.Join(r.printJSON(o.Out), err)
+	}
+	return err
 }
 
 // Files checks the two files and what they name, and nothing else of this machine.
 func Files(o Options) error {
 	r := &report{out: o.Out}
 	checkFiles(o, r)
-	return r.end()
+	return r.end(false)
+}
+
+// Host looks at the machine as a running process does again and again: at what may change
+// without its files. It returns what is not good.
+func Host(cfg *gateway.Config, core *corefile.File) []status.Finding {
+	r := &report{}
+	checkLinks(cfg, r)
+	checkResolvers(cfg, core, r)
+	checkUpstreams(cfg, core, r)
+	checkHost(cfg, listenersOf(core), time.Time{}, r)
+	r.addAll(probe.Egresses(cfg))
+	return slices.DeleteFunc(r.findings, func(f status.Finding) bool { return f.State == status.Good })
 }
 
 // checkFiles checks the two files and what they name, in the order in which a person

@@ -4,70 +4,99 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
-// report prints and counts findings.
+// report collects findings and prints them.
 type report struct {
-	out      io.Writer
-	errors   int
-	warnings int
-	unknowns int
+	out      io.Writer // nil: they are only collected
+	findings []status.Finding
 	code     int // the exit code of the first error
 }
 
-// ok prints what is right.
-func (r *report) ok(format string, args ...any) {
-	r.print("ok", fmt.Sprintf(format, args...))
+func (r *report) add(f status.Finding) {
+	r.findings = append(r.findings, f)
+	if r.out != nil {
+		fmt.Fprintln(r.out, f)
+	}
 }
 
-// warn prints a warning. Warnings leave the exit code 0.
+// ok reports what is right.
+func (r *report) ok(format string, args ...any) { r.add(status.Found(status.LevelOK, format, args...)) }
+
+// warn reports a warning. Warnings leave the exit code 0.
 func (r *report) warn(format string, args ...any) {
-	r.warnings++
-	r.print("warning", fmt.Sprintf(format, args...))
+	r.add(status.Found(status.LevelWarning, format, args...))
 }
 
-// unknown prints what has not been looked at, or what no look can tell, and how to find out.
+// unknown reports what has not been looked at, or what no look can tell, and how to find out.
 func (r *report) unknown(format string, args ...any) {
-	r.unknowns++
-	r.print("unknown", fmt.Sprintf(format, args...))
+	r.add(status.Found(status.LevelUnknown, format, args...))
 }
 
-// print prints one finding.
-func (r *report) print(level, text string) {
-	fmt.Fprintf(r.out, "%-7s  %s\n", level, strings.ReplaceAll(text, "\n", "\n         "))
-}
-
-// wrong prints what is wrong. An error that joins several counts as several.
+// wrong reports what is wrong. An error that joins several counts as several.
 func (r *report) wrong(code int, err error) {
 	for _, e := range flatten(err) {
-		r.errors++
 		if r.code == 0 {
 			r.code = code
 		}
-		r.print("error", e.Error())
+		r.add(status.Found(status.LevelError, "%s", e.Error()))
 	}
 }
 
-// end prints the totals and returns the error that carries the exit code.
-func (r *report) end() error {
+// count returns how many findings there are of a level.
+func (r *report) count(l status.Level) int {
+	n := 0
+	for _, f := range r.findings {
+		if f.Level == l {
+			n++
+		}
+	}
+	return n
+}
+
+// state returns what is known of all of it.
+func (r *report) state() status.State {
+	switch {
+	case r.count(status.LevelError) > 0:
+		return status.Bad
+	case r.count(status.LevelUnknown) > 0:
+		return status.Unknown
+	}
+	return status.Good
+}
+
+// totals counts the findings in words.
+func (r *report) totals() string {
+	errors, warnings := r.count(status.LevelError), r.count(status.LevelWarning)
 	text := "no errors"
-	if r.errors > 0 {
-		text = output.Count(r.errors, "error")
+	if errors > 0 {
+		text = output.Count(errors, "error")
 	}
-	if r.warnings > 0 || r.errors > 0 {
-		text += ", " + output.Count(r.warnings, "warning")
+	if errors > 0 || warnings > 0 {
+		text += ", " + output.Count(warnings, "warning")
 	}
-	if r.unknowns > 0 {
-		text += fmt.Sprintf(", %d unknown", r.unknowns)
+	if n := r.count(status.LevelUnknown); n > 0 {
+		text += fmt.Sprintf(", %d unknown", n)
 	}
-	fmt.Fprintln(r.out, text)
-	if r.errors > 0 {
+	return text
+}
+
+// end prints the totals and returns the error that carries the exit code. With asked, what
+// is unknown was looked for, and has an exit code of its own.
+func (r *report) end(asked bool) error {
+	if r.out != nil {
+		fmt.Fprintln(r.out, r.totals())
+	}
+	switch {
+	case r.state() == status.Bad:
 		return &exit.Error{Code: r.code}
+	case asked && r.state() == status.Unknown:
+		return &exit.Error{Code: exit.Unknown}
 	}
 	return nil
 }

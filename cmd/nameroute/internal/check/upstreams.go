@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/probe"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
 // checkUpstreams checks that every block has a resolver which can be reached by its route:
@@ -59,8 +60,8 @@ func (c *upstreamCheck) upstream(u *corefile.Upstream) {
 	at := fmt.Sprintf("%s:%d: upstream %s", u.File, u.Line, u.Route)
 	var addrs []netip.AddrPort
 	for _, text := range u.Addresses {
-		if a, ok := resolverAddr(text); ok {
-			addrs = append(addrs, a)
+		if a, ok := probe.ParseResolver(text); ok {
+			addrs = append(addrs, a.Addr)
 		}
 	}
 	conf, confErr := (*provider.Conf)(nil), error(nil)
@@ -126,9 +127,9 @@ func (c *upstreamCheck) families(at string, conf *provider.Conf, addrs []netip.A
 // forward checks the addresses of CoreDNS's forward.
 func (c *upstreamCheck) forward(d corefile.Directive) {
 	for _, text := range d.Args[1:] {
-		if a, ok := resolverAddr(text); ok {
-			if why := c.loop(a); why != "" {
-				c.wrong("%s:%d: forward: %s %s", d.File, d.Line, a.Addr(), why)
+		if a, ok := probe.ParseResolver(text); ok {
+			if why := c.loop(a.Addr); why != "" {
+				c.wrong("%s:%d: forward: %s %s", d.File, d.Line, a.Addr.Addr(), why)
 			}
 		}
 	}
@@ -156,33 +157,47 @@ func (c *upstreamCheck) wrong(format string, args ...any) {
 	}
 }
 
-// resolverAddr returns the address of a resolver in the notation of the Corefile:
-// ADDRESS, ADDRESS:PORT, tls://ADDRESS%NAME:PORT. A name or a file has none.
-func resolverAddr(text string) (netip.AddrPort, bool) {
-	port := uint16(53)
-	scheme, rest, found := strings.Cut(text, "://")
-	switch {
-	case !found:
-		rest = text
-	case scheme == "tls" || scheme == "quic":
-		port = 853
-	case scheme == "https" || scheme == "grpc":
-		port = 443
-	}
-	if found && scheme != "dns" { // of a certificate's name, which has a port behind it
-		host, name, _ := strings.Cut(rest, "%")
-		if _, p, ok := strings.Cut(name, ":"); ok {
-			host = strings.TrimSuffix(host, "]")
-			if strings.HasPrefix(host, "[") || strings.Count(host, ":") > 1 {
-				host = "[" + strings.TrimPrefix(host, "[") + "]"
-			}
-			host += ":" + p
+// usesOf returns the resolvers that the blocks query, each once for a route.
+func usesOf(cfg *gateway.Config, core *corefile.File) []probe.Use {
+	var uses []probe.Use
+	add := func(route, text string) {
+		u := probe.Use{Route: route}
+		var ok bool
+		if u.Resolver, ok = probe.ParseResolver(text); ok && !slices.Contains(uses, u) {
+			uses = append(uses, u)
 		}
-		rest = host
 	}
-	if a, err := netip.ParseAddrPort(rest); err == nil {
-		return a, true
+	if core == nil {
+		return nil
 	}
-	a, err := netip.ParseAddr(strings.Trim(rest, "[]"))
-	return netip.AddrPortFrom(a.Unmap(), port), err == nil
+	for _, b := range core.Blocks {
+		u := b.Upstream
+		if u == nil || u.Config != "" {
+			continue
+		}
+		for _, text := range u.Addresses {
+			add(u.Route, text)
+		}
+		if len(u.Addresses) == 0 {
+			for _, a := range ownResolvers(cfg, u.Route) {
+				add(u.Route, a.String())
+			}
+		}
+	}
+	return uses
+}
+
+// ownResolvers returns a route's own resolvers, as far as they are known.
+func ownResolvers(cfg *gateway.Config, name string) []netip.AddrPort {
+	route, _ := cfg.Route(name)
+	switch route.Egress.Kind {
+	case gateway.EgressWAN:
+		found, _ := resolvers.Find(cfg) // checkResolvers reports the error
+		return found.Servers
+	case gateway.EgressWireGuard:
+		if conf, err := provider.Load(route.Egress.File); err == nil {
+			return conf.Resolvers()
+		}
+	}
+	return nil
 }

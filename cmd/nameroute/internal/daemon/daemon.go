@@ -62,6 +62,7 @@ type process struct {
 	changing sync.Mutex                     // a reload or `down` is at work
 	inUse    atomic.Pointer[files]          //
 	lastRead atomic.Pointer[digest]         // what the files held when they were last read
+	checks   atomic.Pointer[status.Checks]  // of the host; nil: not looked at yet
 	failing  atomic.Pointer[status.Refused] // why they are not in use; nil: they are
 }
 
@@ -115,6 +116,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	go p.feedWatchdog(background)
 	go p.watchFiles(background)
+	go p.watchHost(background)
 	err = p.wait(ctx, hangup)
 	p.reloads.close(errors.New("nameroute is stopping"))
 	p.notify(daemon.SdNotifyStopping)
@@ -293,6 +295,7 @@ func (p *process) status() status.Doc {
 		me.LastGood, me.Refused = f.old.Error(), nil
 	}
 	d := status.New(me, f.config)
+	d.Checks = p.checks.Load()
 	for _, m := range slices.Backward(p.members) { // the sidecar last: it decides about routes
 		m.Report(&d)
 	}

@@ -27,6 +27,7 @@ type Doc struct {
 	Blocks    []Block    `json:"blocks"` // in the order of the Corefile
 	Redirect  *Redirect  `json:"redirect,omitempty"`
 	Kernel    Kernel     `json:"kernel"`
+	Checks    *Checks    `json:"checks,omitempty"` // missing: not looked yet, or check_interval is off
 }
 
 // Process is one running nameroute.
@@ -46,16 +47,6 @@ type Refused struct {
 	Error string    `json:"error"` // file, line and what is wrong
 	Since time.Time `json:"since"` // of the first one that failed
 }
-
-// State is what is known of a thing.
-type State string
-
-// The states. Unknown is what nothing has looked at, or what no look can tell yet.
-const (
-	Good    State = "good"
-	Bad     State = "bad"
-	Unknown State = "unknown"
-)
 
 // Route is one route.
 type Route struct {

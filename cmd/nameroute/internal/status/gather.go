@@ -211,6 +211,9 @@ func Merge(docs []Doc) Doc {
 		if out.Redirect == nil {
 			out.Redirect = d.Redirect
 		}
+		if out.Checks == nil {
+			out.Checks = d.Checks
+		}
 	}
 	out.State = out.overall()
 	return out

@@ -53,6 +53,9 @@ func (d Doc) overall() State {
 			state = Unknown
 		}
 	}
+	if d.Checks.errors() {
+		return Bad
+	}
 	for _, p := range d.Processes {
 		if p.LastGood != "" || p.Refused != nil {
 			return Bad

@@ -36,6 +36,7 @@ func Print(out io.Writer, d Doc) error {
 	blocksText(w, d)
 	redirectText(w, d.Redirect)
 	kernelText(w, d.Kernel)
+	checksText(w, d)
 	return w.Flush()
 }
 
@@ -168,6 +169,22 @@ func redirectText(w io.Writer, r *Redirect) {
 	output.Remark(w, "redirect_dns", text)
 	if r.Problem != "" {
 		output.Remark(w, "redirect_dns", r.Problem)
+	}
+}
+
+// checksText prints what the process found when it looked at the box last.
+func checksText(w io.Writer, d Doc) {
+	if d.Checks == nil {
+		return
+	}
+	what := "checks, " + output.Since(d.At, d.Checks.At) + " ago"
+	if len(d.Checks.Findings) == 0 {
+		output.Remark(w, what, "nothing is wrong; `nameroute check --active` sends probes")
+		return
+	}
+	fmt.Fprintln(w)
+	for _, f := range d.Checks.Findings {
+		output.Remark(w, what, string(f.Level)+": "+f.Text)
 	}
 }
 

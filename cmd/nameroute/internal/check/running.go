@@ -1,0 +1,73 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/probe"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// checkRunning reports what the running nameroute knows of its routes and, where that is
+// asked for, what probes find. What neither has looked at is unknown.
+func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *corefile.File, r *report) {
+	doc, err := status.Read(o.Run)
+	switch {
+	case err == nil:
+		reportRoutes(doc, r)
+	case !errors.Is(err, control.ErrNotRunning):
+		r.unknown("the running nameroute: %v", err)
+	}
+	if !o.Active {
+		r.unknown("whether tunnels shake hands, resolvers answer, and packets and clients get through was not tried: nameroute check --active")
+		return
+	}
+	found := probe.Run(ctx, probe.Options{Config: cfg, Uses: usesOf(cfg, core), Listeners: listenersOf(core), Running: err == nil})
+	r.addAll(found)
+}
+
+// reportRoutes reports the states of the routes.
+func reportRoutes(doc status.Doc, r *report) {
+	for _, route := range doc.Routes {
+		switch {
+		case route.State == "up":
+			r.ok("route %s: up for %s, says the running nameroute", route.Name, output.Since(doc.At, route.Since))
+		case route.State == "down":
+			r.wrong(exit.Host, fmt.Errorf("route %s: down for %s: %s", route.Name, output.Since(doc.At, route.Since), route.Reason))
+		default:
+			r.unknown("route %s: %s for %s: %s", route.Name, route.State, output.Since(doc.At, route.Since), output.OrDash(route.Reason))
+		}
+	}
+}
+
+// addAll adds the findings of probes.
+func (r *report) addAll(found []status.Finding) {
+	for _, f := range found {
+		if f.Level == status.LevelError && r.code == 0 {
+			r.code = exit.Host
+		}
+		r.add(f)
+	}
+}
+
+// Page is what `check --json` prints.
+type Page struct {
+	At       time.Time        `json:"at"`
+	State    status.State     `json:"state"`
+	Findings []status.Finding `json:"findings"`
+}
+
+func (r *report) printJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(Page{time.Now(), r.state(), r.findings})
+}
