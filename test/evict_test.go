@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,39 @@ func TestEvictPrefixes(t *testing.T) {
 	tunnelled.wantProgress()
 	tcp, udp := tunnelled.worst()
 	t.Logf("flows that were in the tunnel: longest gap over TCP %v, over UDP %v", tcp, udp)
+}
+
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
+// Flows that begin while there is no table of ours, because another program removed it and no
+// nameroute runs, go via the WAN. The next start moves them, whatever the route says about
+// evict; it touches no others. What is in the table's place by prefixes counts, too.
+func TestEvictAfterAStartWithoutTable(t *testing.T) {
+	t.Parallel()
+	g := prefixGate(t, "", map[string]string{"chnroute": "chnroute.txt"})
+	g.Box.Write("gateway.yaml", g.read("gateway.yaml")+"owner: off\n")
+	g.Box.Write("chnroute.txt", "30.200.0.0/16\n2a0f:aa:7::/48\n")
+	g.start()
+	addrs := append(g.resolve("www.listed.example"), parse("30.200.1.1", "2a0f:aa:7::1")...)
+	if err := g.p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	g.Box.NFT("delete table inet nameroute")
+	old := g.oldFlows(addrs...)
+	bystanders := g.flows(g.Client, netlab.ViaWAN, parse("30.202.1.1", "2a0f:aa:9::1")...)
+	g.start()
+	old.wantEvicted(time.Now(), addrs...)
+	bystanders.wantProgress()
+	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
+	g.wantVia(g.Box.Host, netlab.ViaVPN, addrs...)
+
+	// A start that finds the table leaves flows where they are.
+	if err := g.p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	g.start()
+	if strings.Contains(g.p.Output(), "reset flows") {
+		t.Error("a start that found the table reset flows")
+	}
 }
 
 // oldFlows opens flows from the client and the box, which go via the WAN.

@@ -125,18 +125,18 @@ func newController(o Options, s system, open func(learned.Options) (kernel, erro
 	c.pressure = pressure{log: c.log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
 	c.pressure.setGrace(o.Config)
 	c.openLists()
+	c.evict = newEvictor(c)
 	k, err := open(c.learnedOptions())
 	if err != nil {
 		k = noKernel{err}
 	}
 	c.kernel = k
-	c.evict = newEvictor(c)
 	c.store = newKeeper(c, filepath.Join(o.State, "learned"))
 	return c, nil
 }
 
 func (c *Controller) learnedOptions() learned.Options {
-	o := learned.Options{Table: gateway.TableName, Owner: c.opts.Config.Owner, OnLoss: c.onLoss, OnFull: c.pressure.onFull, Grace: c.pressure.reclaimable}
+	o := learned.Options{Table: gateway.TableName, Owner: c.opts.Config.Owner, OnLoss: c.onLoss, OnGap: c.evict.onGap, OnFull: c.pressure.onFull, Grace: c.pressure.reclaimable}
 	if c.opts.Holder != nil { // an interface that holds nil is not nil
 		o.Holder = c.opts.Holder
 	}
@@ -289,7 +289,6 @@ func (c *Controller) follow(ctx context.Context) {
 
 // onLoss handles a change by another program to what is ours.
 func (c *Controller) onLoss(l learned.Loss) {
-	c.evict.onLoss()
 	what := strings.Join(l.What, ", ")
 	if l.Err != nil {
 		c.log.Error("another program changed our nft table, it is not restored yet", "what", what, "error", l.Err)

@@ -32,7 +32,8 @@ const (
 // evictor resets flows to addresses that join a route with `evict: true`: older flows have
 // no route, and their next packet takes the new one. What joins is noted by Admit and by
 // each apply, and one goroutine walks over the connections once for all that was noted.
-// Flows that have a route keep it.
+// Flows that have a route keep it. Where our table was not in force, flows have begun
+// without it, and those to all that any route has are reset.
 type evictor struct {
 	c    *Controller
 	kick chan struct{} // capacity 1
@@ -41,6 +42,7 @@ type evictor struct {
 	routes   map[string]*joining
 	excluded ranges // never rerouted
 	all      bool   // nothing is known to have been looked at
+	gap      bool   // nor on routes that do not evict
 	again    recheck
 }
 
@@ -55,7 +57,7 @@ func (e *evictor) onLearn(route string, addrs []netip.Addr) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if r := e.routes[route]; r != nil { // else onApply will find them
+	if r := e.routes[route]; r != nil && r.route.Evict { // else onApply will find them
 		for _, a := range addrs {
 			r.learned[a.Unmap()] = true
 		}
@@ -68,9 +70,7 @@ func (e *evictor) onLearn(route string, addrs []netip.Addr) {
 func (e *evictor) onApply(s firewall.Spec) {
 	routes := map[string]*joining{}
 	for _, r := range s.Config.Routes {
-		if r.Evict {
-			routes[r.Name] = &joining{route: r, covered: ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}}
-		}
+		routes[r.Name] = &joining{route: r, covered: ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}}
 	}
 	excluded := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
 	e.mu.Lock() // Admit blocks on this lock; keep the section short
@@ -78,9 +78,13 @@ func (e *evictor) onApply(s firewall.Spec) {
 	old := e.routes
 	e.routes, e.excluded = routes, excluded
 	for name, now := range routes {
-		if was := old[name]; was != nil {
+		was := old[name]
+		switch {
+		case !now.route.Evict:
+			now.looked = now.covered
+		case was != nil && was.route.Evict:
 			now.looked, now.learned = was.looked, was.learned
-		} else {
+		default:
 			now.learned = e.everything(now.route)
 		}
 		if now.fresh() {
@@ -89,14 +93,20 @@ func (e *evictor) onApply(s firewall.Spec) {
 	}
 }
 
-// onLoss notes that the table was not in force for a while: flows have begun without it.
-func (e *evictor) onLoss() {
+// onGap notes that the table was not in force for a while: flows have begun without it.
+func (e *evictor) onGap() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all = len(e.routes) > 0
-	if e.all {
-		wake(e.kick)
-	}
+	e.gap = true
+	wake(e.kick)
+}
+
+// onError notes that an eviction has not looked at everything.
+func (e *evictor) onError(w eviction) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all, e.gap = true, e.gap || w.gap
+	wake(e.kick)
 }
 
 // everything returns all that a route has learned.
@@ -124,11 +134,12 @@ func (e *evictor) run(ctx context.Context) {
 		began := time.Now()
 		spent = max(0, spent-began.Sub(last)/evictShare)
 		wait := evictPause
-		if err := e.evict(ctx, e.pending(began)); err != nil {
+		w := e.pending(began)
+		if err := e.evict(ctx, w); err != nil {
 			if ctx.Err() == nil {
 				e.c.log.Warn("flows to newly routed addresses are not reset yet, trying again", "error", err)
 			}
-			e.onLoss()
+			e.onError(w)
 			wait = e.c.timers.Retry
 		}
 		last = time.Now()
@@ -157,15 +168,15 @@ func (e *evictor) recheckDue() <-chan time.Time {
 func (e *evictor) pending(now time.Time) eviction {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := eviction{excluded: e.excluded}
+	w := eviction{excluded: e.excluded, gap: e.gap}
 	for name, j := range e.again.take(now) {
-		if r := e.routes[name]; r != nil { // else it has left gateway.yaml, or evicts no more
+		if r := e.routes[name]; r != nil { // else it has left gateway.yaml
 			j.route, j.covered = r.route, r.covered
 			w.routes = append(w.routes, j)
 		}
 	}
 	for _, r := range e.routes {
-		if e.all {
+		if e.gap || e.all && r.route.Evict {
 			r.looked, r.learned = ranges{}, e.everything(r.route)
 		}
 		if !r.fresh() {
@@ -175,7 +186,7 @@ func (e *evictor) pending(now time.Time) eviction {
 		e.again.add(*r, now)
 		r.looked, r.learned = r.covered, map[netip.Addr]bool{}
 	}
-	e.all = false
+	e.all, e.gap = false, e.gap && len(e.routes) == 0
 	w.routes = slices.DeleteFunc(w.routes, func(r joining) bool { return e.c.fallsBack(r.route.Name) })
 	return w
 }

@@ -101,8 +101,17 @@ func TestEvictPending(t *testing.T) {
 	s.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/7")}}
 	e.onApply(s)
 	want("a prefix", 1)
-	e.onLoss()
-	want("a loss", 1)
+	e.onGap()
+	want("a gap", 1)
+	s.Prefixes["office"] = []netip.Prefix{netip.MustParsePrefix("11.0.0.0/8")}
+	e.onApply(s)
+	want("a prefix of a route that leaves flows where they are", 0)
+	e.onGap()
+	want("a gap", 2)
+	e.onError(eviction{})
+	want("an eviction that failed", 1)
+	e.onError(eviction{gap: true})
+	want("one after a gap that failed", 2)
 	f.routes["vpn"] = policy.RouteState{}
 	if err := c.Require(t.Context()); err != nil { // vpn is down
 		t.Fatal(err)

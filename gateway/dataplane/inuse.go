@@ -2,9 +2,7 @@ package dataplane
 
 import (
 	"context"
-	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -13,8 +11,8 @@ import (
 )
 
 // An element stays while a flow of its route to it exists: conntrack may forget a flow that
-// is idle, or be flushed, and the flow's next packet must still find the element. So the
-// flows of a route are looked at before its elements would lapse.
+// is idle, or be flushed, and the flow's next packet must still find the element. So flows
+// are looked at before elements would lapse.
 const (
 	inUseShare = 60 // looks in the time that an element is given
 	inUseLeast = 250 * time.Millisecond
@@ -59,22 +57,30 @@ func (c *Controller) prolongUsed(ctx context.Context) error {
 		return nil
 	}
 	life := usedFor(cfg.Lifetime)
+	ending := map[string]map[netip.Addr]bool{} // by route: not in use, as far as is known yet
 	for _, r := range cfg.Routes {
-		pair := firewall.Pair(r)
-		ending := c.kernel.Ending(pair, life/2, cfg.Lifetime.Ceiling)
-		if len(ending) == 0 {
-			continue
+		if e := c.kernel.Ending(firewall.Pair(r), life/2, cfg.Lifetime.Ceiling); len(e) > 0 {
+			ending[r.Name] = e
 		}
-		used := map[netip.Addr]bool{}
-		err := c.system.Flows(r.Mark, func(f conntrack.Flow) {
-			if ending[f.Dst] {
-				used[f.Dst] = true
+	}
+	if len(ending) == 0 {
+		return nil
+	}
+	used := map[string][]netip.Addr{}
+	// Of all flows: other programs may have written their marks.
+	err := c.system.Flows(gateway.Mark{}, func(f conntrack.Flow) {
+		for route, e := range ending {
+			if e[f.Dst] {
+				delete(e, f.Dst)
+				used[route] = append(used[route], f.Dst)
 			}
-		})
-		if err != nil {
-			return err
 		}
-		if err := c.kernel.Prolong(ctx, pair, slices.Collect(maps.Keys(used)), life); err != nil {
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range cfg.Routes {
+		if err := c.kernel.Prolong(ctx, firewall.Pair(r), used[r.Name], life); err != nil {
 			return err
 		}
 	}

@@ -85,6 +85,7 @@ func (j *joining) claims(a netip.Addr) bool {
 
 // eviction is what one walk over the connections is for.
 type eviction struct {
+	gap      bool // flows have begun without our table
 	routes   []joining
 	excluded ranges
 }

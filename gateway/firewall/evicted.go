@@ -8,7 +8,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
-// When a flow is evicted from the WAN (`evict: true`), the far host does not know it yet
+// When a flow is evicted from the WAN (`evict: true`, or it began without our table), the far host does not know it yet
 // and goes on sending to the WAN's address. The box would answer with a RST or a port
 // unreachable, by the WAN, to an address that must not be reached by it any more. So
 // packets from there that belong to no connection are dropped, unless they open one.
@@ -17,18 +17,10 @@ const (
 	chainEvictedStray = "evicted_stray"
 )
 
-// EvictedPair names the sets of far hosts whose flows were evicted. They exist where a
-// route has `evict: true`.
+// EvictedPair names the sets of far hosts whose flows were evicted.
 func EvictedPair() nft.SetPair { return Pair(gateway.Route{Name: setEvicted}) }
 
-func (d *builder) evicts() bool {
-	return slices.ContainsFunc(d.Config.Routes, func(r gateway.Route) bool { return r.Evict })
-}
-
 func (d *builder) evictedSets() []nft.Set {
-	if !d.evicts() {
-		return nil
-	}
 	var sets []nft.Set
 	for _, f := range gateway.Families {
 		sets = append(sets, nft.Set{Name: familySet(setEvicted, f), Family: f, Timeout: true, Size: d.Config.SetSize})
@@ -38,9 +30,6 @@ func (d *builder) evictedSets() []nft.Set {
 
 // evictedHosts precedes the rules that accept what comes in via the WAN.
 func (d *builder) evictedHosts() []rule.Rule {
-	if !d.evicts() {
-		return nil
-	}
 	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
 		for _, f := range gateway.Families {
@@ -51,9 +40,6 @@ func (d *builder) evictedHosts() []rule.Rule {
 }
 
 func (d *builder) evictedStray() []nft.Chain {
-	if !d.evicts() {
-		return nil
-	}
 	return []nft.Chain{{Name: chainEvictedStray, Rules: []rule.Rule{
 		rule.New("a new connection", rule.TCPOpens(), rule.Return()),
 		rule.New("stray of an evicted flow", rule.Drop()),

@@ -84,6 +84,7 @@ func (s *Store) applyOnce(ctx context.Context, t *nft.Table, replace bool) (chan
 		return 0, nft.ErrBroken
 	}
 	var part *nft.Application
+	gap := false
 	for part == nil || part.Partial() {
 		next, err := s.nft.Begin(t, replace, part)
 		if err != nil {
@@ -91,6 +92,7 @@ func (s *Store) applyOnce(ctx context.Context, t *nft.Table, replace bool) (chan
 		}
 		part = next
 		n, err := s.runApplication(ctx, t, part)
+		gap = gap || err == nil && !part.InForce(s.table == t)
 		part.Close()
 		if err != nil {
 			return 0, err
@@ -98,6 +100,9 @@ func (s *Store) applyOnce(ctx context.Context, t *nft.Table, replace bool) (chan
 		changes += n
 	}
 	s.table = t
+	if gap && s.options.OnGap != nil {
+		s.options.OnGap()
+	}
 	s.untrack(func(ref nft.SetRef) bool {
 		for _, w := range t.Sets {
 			if w.Timeout && w.Name == ref.Name {

@@ -27,6 +27,10 @@ type Options struct {
 	// the goroutine that makes all transactions: it must be quick, and must not call the
 	// Store.
 	OnLoss func(Loss)
+	// OnGap is told each time that our table was not in force, at a start or because another
+	// program removed it, and is now: flows may have begun without it. As OnLoss, it must be
+	// quick.
+	OnGap func()
 	// OnFull is told each time that a set is found full, at most every 250 ms for each. As
 	// OnLoss, it must be quick.
 	OnFull func(Full)

@@ -3,6 +3,7 @@ package nft
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,6 +111,15 @@ func (a *Application) Has(set string) bool {
 		}
 	}
 	return false
+}
+
+// InForce reports whether one of the copies had rules when it was read, and all of its rules
+// where the table is to be what it was before.
+func (a *Application) InForce(asBefore bool) bool {
+	return a.partial || slices.ContainsFunc(a.copies, func(c *tableCopy) bool {
+		return len(c.have.rules) > 0 && c.have.table.flags&flagDormant == 0 &&
+			!(asBefore && (c.plan.fresh || len(c.plan.newRules) > 0))
+	})
 }
 
 // Changes counts the objects and elements that differ. To become the owner of a table
