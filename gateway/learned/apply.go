@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nameroute/nameroute/gateway/nft"
 	"golang.org/x/sys/unix"
@@ -300,23 +299,4 @@ func (s *Store) follow(ref nft.SetRef) (*set, error) {
 	}
 	set.trust(losses)
 	return set, nil
-}
-
-// restore makes our table what it was, with its learned elements, and tells OnLoss. What
-// fails is tried again later, with growing pauses.
-func (s *Store) restore(what []string) error {
-	s.drift = nil
-	began := time.Now()
-	changes, err := s.apply(context.Background(), s.table)
-	if err != nil {
-		s.backoff = min(max(2*s.backoff, 50*time.Millisecond), 5*time.Second)
-		s.retry.Reset(s.backoff)
-	} else {
-		s.backoff = 0
-		s.retry.Stop()
-	}
-	if s.options.OnLoss != nil && (changes > 0 || err != nil) {
-		s.options.OnLoss(Loss{What: what, Changes: changes, Took: time.Since(began), Err: err})
-	}
-	return err
 }

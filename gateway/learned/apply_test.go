@@ -45,7 +45,7 @@ func TestApplyRepairs(t *testing.T) {
 		{"rule altered, comment kept", `nft replace rule inet nameroute kill_switch handle $(nft -a list chain inet nameroute kill_switch | sed -n 's/.*handle //p' | tail -1) 'counter accept comment "vpn: kill switch"'`},
 		{"rule inserted", `nft insert rule inet nameroute output accept`},
 		{"rule added", `nft add rule inet nameroute input counter`},
-		{"rules swapped", `nft -a list chain inet nameroute prerouting; H=$(nft -a list chain inet nameroute prerouting | sed -n 's/.*jump.*handle //p'); nft delete rule inet nameroute prerouting handle $H; nft insert rule inet nameroute prerouting jump classify comment '"everything else is classified"'`},
+		{"rules swapped", `nft -a list chain inet nameroute prerouting; H=$(nft -a list chain inet nameroute prerouting | sed -n 's/.*jump classify.*handle //p'); nft delete rule inet nameroute prerouting handle $H; nft insert rule inet nameroute prerouting jump classify comment '"everything else is classified"'`},
 		{"chain flushed", `nft flush chain inet nameroute classify`},
 		{"chain deleted", `nft flush chain inet nameroute input; nft delete chain inet nameroute input`},
 		{"policy drop", `nft chain inet nameroute input '{ policy drop; }'`},

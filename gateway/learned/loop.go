@@ -1,6 +1,7 @@
 package learned
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -65,6 +66,25 @@ func (s *Store) catchUp() {
 		}
 	}
 	s.restoreErr = nil
+}
+
+// restore makes our table what it was, with its learned elements, and tells OnLoss. What
+// fails is tried again later, with growing pauses.
+func (s *Store) restore(what []string) error {
+	s.drift = nil
+	began := time.Now()
+	changes, err := s.apply(context.Background(), s.table)
+	if err != nil {
+		s.backoff = min(max(2*s.backoff, 50*time.Millisecond), 5*time.Second)
+		s.retry.Reset(s.backoff)
+	} else {
+		s.backoff = 0
+		s.retry.Stop()
+	}
+	if s.options.OnLoss != nil && (changes > 0 || err != nil) {
+		s.options.OnLoss(Loss{What: what, Changes: changes, Took: time.Since(began), Err: err})
+	}
+	return err
 }
 
 // reopen replaces the connection after it broke.
