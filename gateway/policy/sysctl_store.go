@@ -96,21 +96,23 @@ func (s *sysctlStore) get(name string) (value string, ok bool, err error) {
 // setting is the desired value of a sysctl.
 type setting struct{ name, value string }
 
-// set writes what differs, after the old values are in the file. If they cannot be saved
-// it returns an error, each time until they are, and writes the sysctls all the same.
+// set writes what differs, after the old values are in the file: those that a sysctl had
+// when it was first wanted, also where it was right. Another program may change it before
+// our first change, and that is not what it had before us. If they cannot be saved it
+// returns an error, each time until they are, and writes the sysctls all the same.
 func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 	var errs []error
 	was := map[setting]string{}
 	for _, c := range settings {
 		old, ok, err := s.get(c.name)
-		if errs = append(errs, err); ok && old != c.value {
+		if errs = append(errs, err); ok {
 			was[c] = old
 		}
 	}
 	errs = append(errs, s.saveOld(was))
 	for _, c := range settings {
-		old, differs := was[c]
-		if !differs {
+		old, exists := was[c]
+		if !exists || old == c.value {
 			continue
 		}
 		if err := s.write(c.name, c.value); err != nil {
@@ -122,12 +124,17 @@ func (s *sysctlStore) set(settings ...setting) (changes []string, err error) {
 	return changes, errors.Join(errs...)
 }
 
-// saveOld stores the values that sysctls had before our first change of them.
+// saveOld stores the values that sysctls had when they were first wanted, and the last ones
+// that were.
 func (s *sysctlStore) saveOld(was map[setting]string) error {
 	for c, old := range was {
-		if _, known := s.saved.Values[c.name]; !known {
-			s.saved.Values[c.name] = savedValue{Was: old, Set: c.value}
-			s.unsaved = true
+		v, known := s.saved.Values[c.name]
+		if !known {
+			v.Was = old
+		}
+		if !known || v.Set != c.value {
+			v.Set = c.value
+			s.saved.Values[c.name], s.unsaved = v, true
 		}
 	}
 	if !s.unsaved {
@@ -229,7 +236,8 @@ func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
 		return nil, err
 	}
 	forwards, _, err := s.get("net/ipv6/conf/" + w.Link + "/forwarding")
-	if _, ours := s.saved.Values[forward6]; err != nil || forwards != "0" && !ours {
+	v := s.saved.Values[forward6]
+	if ours := v.Was != v.Set; err != nil || forwards != "0" && !ours {
 		return nil, err
 	}
 	return []setting{{name, "2"}}, nil

@@ -293,3 +293,57 @@ func TestRestoreRespectsLaterChange(t *testing.T) {
 		t.Errorf("rp_filter = %s, want 1", got)
 	}
 }
+
+// What a box had before us comes back, whatever another program did in between; what that
+// has set when it ends stays.
+func TestRestoreAfterMeddling(t *testing.T) {
+	for _, c := range []struct {
+		name, before string
+		during       []string // values that another program sets while this one runs
+		last         string   // and after it has ended; "": none
+		want         string
+	}{
+		{"forwarded, switched off for a moment", "1", []string{"0"}, "", "1"},
+		{"forwarded, switched off and on", "1", []string{"0", "1", "0"}, "", "1"},
+		{"did not forward, switched off for a moment", "0", []string{"0"}, "", "0"},
+		{"did not forward", "0", nil, "", "0"},
+		{"forwarded, switched off at last", "1", nil, "0", "0"},
+		{"forwarded", "1", nil, "", "1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := lab(t)
+			for _, name := range []string{forward4, forward6} {
+				run(t, "echo "+c.before+" > /proc/sys/"+name)
+			}
+			forward := func() {
+				t.Helper()
+				if _, err := k.Forward("lan0"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			forward()
+			for _, value := range c.during {
+				run(t, "echo "+value+" > /proc/sys/"+forward4+"; echo "+value+" > /proc/sys/"+forward6)
+				forward()
+			}
+			if got := sysctl(t, forward4) + sysctl(t, forward6) + sysctl(t, "net/ipv4/conf/lan0/forwarding"); got != "111" {
+				t.Errorf("while it runs: %s", got)
+			}
+			if c.last != "" {
+				run(t, "echo "+c.last+" > /proc/sys/"+forward4+"; echo "+c.last+" > /proc/sys/"+forward6)
+			}
+			// Another process, with the same state directory, as after a crash.
+			other, err := Open(filepath.Dir(k.sysctls.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			if _, err := other.Remove(); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := sysctl(t, forward4)+sysctl(t, forward6)+sysctl(t, "net/ipv4/conf/lan0/forwarding"), strings.Repeat(c.want, 3); got != want {
+				t.Errorf("after Remove: %s, want %s", got, want)
+			}
+		})
+	}
+}
