@@ -9,11 +9,24 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/corefile/plugins"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
+
+// printFatal prints the error that ends the program, as an object where its log has
+// objects.
+func printFatal(root *cobra.Command, err error) {
+	if format, _ := root.PersistentFlags().GetString(logFormatFlag); format == "json" {
+		logging.New("nameroute").Error(err.Error(), "exit_code", exit.Code(err))
+		return
+	}
+	fmt.Fprintln(os.Stderr, "nameroute:", err)
+}
 
 // endSignals end a command.
 var endSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM}
@@ -33,7 +46,7 @@ func run(args []string) int {
 		return exit.OK
 	}
 	if !exit.Reported(err) {
-		fmt.Fprintln(os.Stderr, "nameroute:", err)
+		printFatal(root, err)
 	}
 	return exit.Code(err)
 }

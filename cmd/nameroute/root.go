@@ -28,7 +28,10 @@ func graceful(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-const gracefulKey = "graceful"
+const (
+	gracefulKey   = "graceful"
+	logFormatFlag = "log-format"
+)
 
 func rootCommand() *cobra.Command {
 	o := &options{}
@@ -55,7 +58,7 @@ names take which route).`,
 	f.StringVar(&o.Config, "config", gateway.DefaultFile, "gateway.yaml: the routes and lists")
 	f.StringVar(&o.Corefile, "corefile", gateway.DefaultCorefile, "Corefile: which names take which route")
 	f.StringVar(&o.State, "state", gateway.DefaultState, "directory for state that survives restarts")
-	f.StringVar(&o.logFormat, "log-format", "text", "how to log: text or json")
+	f.StringVar(&o.logFormat, logFormatFlag, "text", "how to log: text or json")
 	f.StringVar(&o.Run, "run-dir", gateway.DefaultRun, "directory for locks and control sockets")
 	if err := completeFlags(root); err != nil {
 		panic(err) // it names a flag that is not above

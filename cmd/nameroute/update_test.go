@@ -115,9 +115,9 @@ func TestListsCommand(t *testing.T) {
 	out, code = s.run("lists")
 	lines := strings.Split(webPort.ReplaceAllString(out, "SITE"), "\n")
 	want := []string{
-		`^LIST +RULES +SUFFIX +FULL +KEYWORD +REGEXP +EXCEPT +PREFIX +SIZE +AGE +NEXT +SOURCE$`,
+		`^LIST +ENTRIES +SUFFIX +FULL +KEYWORD +REGEXP +EXCEPT +PREFIX +SIZE +AGE +NEXT +SOURCE$`,
 		`^news +3 +2 +0 +1 +0 +0 +0 +38 B +\ds +(59s|1m) +http://SITE/news.txt via wan$`,
-		`^mine +3 +1 +1 +0 +0 +0 +1 +38 B +\ds +- +/.*/mine.txt$`,
+		`^mine +2 +1 +1 +0 +0 +0 +1 +38 B +\ds +- +/.*/mine.txt$`,
 		`^news: last fetch: list news: http://SITE/news.txt: the server answered 410 Gone$`,
 	}
 	for i, w := range want {
@@ -130,7 +130,7 @@ func TestListsCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &rows); err != nil || code != exit.OK || len(rows) != 2 {
 		t.Fatalf("%d, %v\n%s", code, err, out)
 	}
-	if r := rows[0]; r["name"] != "news" || r["rules"] != 3.0 || r["keyword"] != 1.0 || r["via"] != "wan" || r["last_error"] == nil || r["next"] == nil {
+	if r := rows[0]; r["name"] != "news" || r["entries"] != 3.0 || r["keyword"] != 1.0 || r["via"] != "wan" || r["last_error"] == nil || r["next"] == nil {
 		t.Errorf("row %v", r)
 	}
 	if r := rows[1]; r["prefixes"] != 1.0 || r["full"] != 1.0 || r["via"] != nil || r["next"] != nil {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +12,11 @@ import (
 // checkKernel checks for nf_tables and conntrack. A kernel with modules loads conntrack
 // when the nft table is made.
 func (h *host) checkKernel(r *report, tableExists func() (bool, error)) {
-	if _, err := tableExists(); err != nil {
+	_, err := tableExists()
+	switch {
+	case errors.Is(err, unix.EPERM):
+		r.unknown("nf_tables: nft tables cannot be listed: %v: run check as root", err)
+	case err != nil:
 		r.wrong(exit.Host, fmt.Errorf("nf_tables: cannot list nft tables: %w: modprobe nf_tables, or use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET", err))
 	}
 	if _, ok := h.Read("/proc/sys/net/netfilter/nf_conntrack_max"); ok || h.hasModules() {

@@ -48,8 +48,18 @@ const (
 // POST, and GET /status answers JSON; an answer other than 200 carries the reason as
 // text.
 type Server struct {
-	server *http.Server
-	done   chan struct{}
+	server   *http.Server
+	listener *net.UnixListener
+	name     string
+	file     os.FileInfo // of the socket
+	done     chan struct{}
+}
+
+// Lost reports whether the socket is no longer in the run directory, so that no command
+// finds it.
+func (c *Server) Lost() bool {
+	there, err := os.Lstat(c.name)
+	return err != nil || !os.SameFile(c.file, there)
 }
 
 // Socket returns where a process with these parts listens; `run`, which has all of
@@ -68,14 +78,14 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
 	}
-	l, err := net.Listen("unix", name)
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("open the control socket: %w", err)
 	}
 	if err := os.Chmod(name, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("protect the control socket: %w", err), l.Close())
+		return nil, errors.Join(fmt.Errorf("protect the control socket: %w", err), socket.Close())
 	}
-	l = netutil.LimitListener(l, maxConns)
+	l := netutil.LimitListener(socket, maxConns)
 	mux := http.NewServeMux()
 	for verb, do := range actions {
 		mux.HandleFunc("POST /"+verb, func(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +101,11 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 	})
 	s := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: controlTimeout, MaxHeaderBytes: maxHeader}
 	s.SetKeepAlivesEnabled(false) // a command makes one request
-	c := &Server{s, make(chan struct{})}
+	there, err := os.Lstat(name)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the control socket: %w", err), l.Close())
+	}
+	c := &Server{s, socket, name, there, make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		c.server.Serve(l) // ends with ErrServerClosed
@@ -109,6 +123,12 @@ func withoutBody(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Abandon closes a lost socket and leaves the file of its name, which is another one's.
+func (c *Server) Abandon() {
+	c.listener.SetUnlinkOnClose(false)
+	c.Close()
 }
 
 // Close lets running requests finish: `down` is answered by the process that ends.

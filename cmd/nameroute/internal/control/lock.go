@@ -51,6 +51,17 @@ func TakeLock(dir string, p Part) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
+// Lost reports whether the lock's file is no longer the one in the run directory, which
+// something has emptied: another process could take the lock, too.
+func (l *Lock) Lost() bool {
+	mine, err := l.f.Stat()
+	if err != nil {
+		return true
+	}
+	there, err := os.Lstat(l.f.Name())
+	return err != nil || !os.SameFile(mine, there)
+}
+
 // Release releases the lock. The file stays: if it were removed, two processes could
 // lock two files.
 func (l *Lock) Release() error { return l.f.Close() }

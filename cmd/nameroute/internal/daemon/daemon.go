@@ -25,6 +25,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/ports"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/privilege"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 	"github.com/nameroute/nameroute/updater"
 )
@@ -62,6 +63,7 @@ type process struct {
 	changing sync.Mutex                     // a reload or `down` is at work
 	inUse    atomic.Pointer[files]          //
 	lastRead atomic.Pointer[digest]         // what the files held when they were last read
+	problems logonce.Edge                   // what was logged and still holds
 	checks   atomic.Pointer[status.Checks]  // of the host; nil: not looked at yet
 	failing  atomic.Pointer[status.Refused] // why they are not in use; nil: they are
 }
@@ -84,14 +86,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := privilege.Need(); err != nil {
 		return err
 	}
-	for _, part := range o.Parts {
-		l, err := control.TakeLock(o.Run, part)
-		if err != nil {
-			return err
-		}
-		defer l.Release()
-	}
 	p := newProcess(o)
+	here := presence{p: p}
+	defer here.end()
+	if err := here.take(); err != nil {
+		return err
+	}
 	f, err := p.loader.load()
 	if err != nil {
 		return err
@@ -107,8 +107,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		p.logStop(ctx)
 		return nil
 	}
-	closeControl, err := p.serveControl()
-	if err != nil {
+	if err := here.serve(); err != nil {
 		return err
 	}
 	p.announce()
@@ -117,10 +116,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	go p.feedWatchdog(background)
 	go p.watchFiles(background)
 	go p.watchHost(background)
+	var presences sync.WaitGroup
+	presences.Go(func() { here.keep(background) })
 	err = p.wait(ctx, hangup)
 	p.reloads.close(errors.New("nameroute is stopping"))
 	p.notify(daemon.SdNotifyStopping)
-	closeControl()
+	cancel()
+	presences.Wait()
+	here.closeSocket()
 	return err
 }
 
@@ -208,22 +211,6 @@ func (p *process) save(f *files) {
 	if err := p.loader.save(f); err != nil {
 		p.log.Warn("the last good configuration cannot be stored", "error", err)
 	}
-}
-
-// serveControl opens the control socket, unless only the updater runs here.
-func (p *process) serveControl() (close func(), err error) {
-	served := p.o.served()
-	if len(served) == 0 {
-		return func() {}, nil
-	}
-	c, err := control.Serve(control.Socket(p.o.Run, served), map[string]func(context.Context) error{
-		"reload": p.reloadNow,
-		"down":   p.down,
-	}, func() any { return p.status() })
-	if err != nil {
-		return nil, err
-	}
-	return c.Close, nil
 }
 
 // announce logs once what runs.

@@ -23,7 +23,7 @@ type Row struct {
 	Source     string    `json:"source"` // file or URL
 	Via        string    `json:"via,omitempty"`
 	Format     string    `json:"format,omitempty"`
-	Rules      int       `json:"rules"`
+	Entries    int       `json:"entries"` // names, exceptions included
 	Suffix     int       `json:"suffix"`
 	Full       int       `json:"full"`
 	Keyword    int       `json:"keyword"`
@@ -85,7 +85,7 @@ func (row *Row) read(l gateway.List) {
 	r, err := lists.Check(l)
 	row.Format, row.Suffix, row.Full, row.Keyword, row.Regexp = r.Format, r.Suffix, r.Full, r.Keyword, r.Regexp
 	row.Exceptions, row.Prefixes, row.Skipped = r.Exceptions, r.Prefixes, r.Skipped
-	row.Rules = r.Entries() + r.Prefixes
+	row.Entries = r.Entries()
 	if err != nil {
 		row.Error = err.Error()
 		row.Missing = errors.Is(err, os.ErrNotExist)
@@ -95,7 +95,7 @@ func (row *Row) read(l gateway.List) {
 // Print prints the rows as a table, with the lists' problems below it.
 func Print(out io.Writer, rows []Row, now time.Time) error {
 	w := bufio.NewWriter(out)
-	t := output.NewTable("LIST", ">RULES", ">SUFFIX", ">FULL", ">KEYWORD", ">REGEXP", ">EXCEPT", ">PREFIX", ">SIZE", ">AGE", ">NEXT", "SOURCE")
+	t := output.NewTable("LIST", ">ENTRIES", ">SUFFIX", ">FULL", ">KEYWORD", ">REGEXP", ">EXCEPT", ">PREFIX", ">SIZE", ">AGE", ">NEXT", "SOURCE")
 	t.Wide = true
 	for _, r := range rows {
 		source := r.Source
@@ -110,7 +110,7 @@ func Print(out io.Writer, rows []Row, now time.Time) error {
 			age = r.Checked
 		}
 		cells := []string{r.Name}
-		for _, n := range []int{r.Rules, r.Suffix, r.Full, r.Keyword, r.Regexp, r.Exceptions, r.Prefixes} {
+		for _, n := range []int{r.Entries, r.Suffix, r.Full, r.Keyword, r.Regexp, r.Exceptions, r.Prefixes} {
 			cells = append(cells, strconv.Itoa(n))
 		}
 		t.Add(append(cells, output.Bytes(r.Size), output.Since(now, age), until(now, r), source)...)

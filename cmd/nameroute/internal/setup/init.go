@@ -88,7 +88,11 @@ func (b *box) print(out io.Writer) {
 		{"firewall", strings.Join(b.firewalls, ", ")},
 		{"DHCP leases", strings.Join(b.leases, ", ")},
 	} {
-		if line[1] == "" {
+		switch {
+		case line[1] != "":
+		case line[0] == "port 53":
+			line[1] = "free"
+		default:
 			line[1] = "none"
 		}
 		fmt.Fprintf(out, "%-16s %s\n", line[0]+":", line[1])

@@ -1,0 +1,44 @@
+package test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nameroute/nameroute/test/netlab"
+)
+
+// Something empties /run while nameroute runs: commands find it again within seconds, a
+// second start is refused, and `down` ends it and says that it is done.
+func TestRunDirectoryIsEmptied(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.start()
+	g.Box.Sh("rm -rf /run/nameroute")
+	g.p.WaitOutput("the run directory was emptied, restored the locks and the control socket", 15*time.Second)
+	if _, code := g.status(); code != 0 {
+		t.Errorf("status: exit code %d", code)
+	}
+	if code := exitOf(t, g.Box.Launch(binary, "run")); code != 8 {
+		t.Errorf("a second run: exit code %d, want 8", code)
+	}
+	p := g.Box.Launch(binary, "down")
+	const done = "all that it set up is removed, and what it changed is restored: listed names take the WAN\n"
+	if code := exitOf(t, p); code != 0 || p.Output() != "nameroute has ended; "+done {
+		t.Errorf("down: exit code %d:\n%s", code, p.Output())
+	}
+	if err := g.p.Wait(5 * time.Second); err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+	if p := g.Box.Launch(binary, "down"); exitOf(t, p) != 0 || p.Output() != "nothing to remove: nameroute does not run and has left nothing\n" {
+		t.Errorf("a second down:\n%s", p.Output())
+	}
+	// A start that fails with objects as its log ends with one.
+	g.Box.Write("gateway.yaml", "lans: []\n")
+	g.Box.Sh("rm -rf " + g.Box.State() + "/good")
+	p = g.Box.Launch(binary, "run", "--log-format", "json")
+	if code := exitOf(t, p); code != 3 || !strings.HasPrefix(strings.TrimSpace(p.Output()), "{") || !strings.Contains(p.Output(), `"exit_code":3`) {
+		t.Errorf("a failed start: exit code %d:\n%s", code, p.Output())
+	}
+}
