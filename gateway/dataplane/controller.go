@@ -32,9 +32,12 @@ type Options struct {
 	// IsAlias reports whether a name counts as listed on one of the lists because the
 	// answer for a listed name leads to it; nil: no name does.
 	IsAlias func(name string, lists []string) bool
-	Holder  *hold.Client // keeps an owned table owned while no process runs; nil: nothing does
-	Log     *slog.Logger // of the process, without a part; nil: slog.Default()
-	Timers  Timers
+	// MarkWriters names the rules of other programs that write bits of the mark that are
+	// ours, for the log; nil: none is named.
+	MarkWriters func(mask gateway.Mask) ([]string, error)
+	Holder      *hold.Client // keeps an owned table owned while no process runs; nil: nothing does
+	Log         *slog.Logger // of the process, without a part; nil: slog.Default()
+	Timers      Timers
 }
 
 // Timers may be shortened by tests. Zero values are the defaults.
@@ -186,7 +189,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.watch(ctx) })
 	tasks.Go(func() { c.watchHolder(ctx) })
 	// What follows works on requirements.
-	for _, task := range []func(context.Context){c.follow, c.store.run, c.evict.run, c.pruneLoop, c.prolongLoop} {
+	for _, task := range []func(context.Context){c.follow, c.watchMarks, c.store.run, c.evict.run, c.pruneLoop, c.prolongLoop} {
 		tasks.Go(func() {
 			select {
 			case <-c.ready:

@@ -39,6 +39,7 @@ type fake struct {
 	flows        []conntrack.Flow
 	missed       int // walks that see no flow
 	walks        int
+	counts       firewall.Counts
 }
 
 func newFake() *fake {
@@ -93,7 +94,11 @@ func (f *fake) WANResolvers(*gateway.Config) ([]netip.AddrPort, error) {
 	return nil, f.resolversErr
 }
 
-func (f *fake) Counts() (firewall.Counts, error) { return firewall.Counts{}, nil }
+func (f *fake) Counts() (firewall.Counts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts, nil
+}
 
 func (f *fake) Flows(_ gateway.Mark, do func(conntrack.Flow)) error {
 	f.mu.Lock()

@@ -43,6 +43,7 @@ func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Ti
 	}
 	h.checkRedirect(r, listeners)
 	h.checkLegacyForward(r)
+	h.checkMarks(r)
 	h.checkNetworkd(r)
 	h.checkOverlap(r)
 	h.checkTunnels(r)

@@ -137,6 +137,32 @@ func firewallSituations() map[string]situation {
 			sh:   "iptables-legacy -P FORWARD DROP; iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE",
 			want: []string{"warning  firewall: chain FORWARD of iptables-legacy drops packets from br-lan: iptables-legacy -I FORWARD -i br-lan -j ACCEPT; iptables-legacy -I FORWARD -o br-lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"},
 		},
+		"marks written by nft": {
+			rules: testbox.Masquerade + `table inet other {
+				chain p { type filter hook prerouting priority mangle; meta mark set 0x1; ct mark set meta mark; }
+				chain q { type filter hook prerouting priority mangle; meta mark set meta mark and 0xffff00ff or 0x100; }
+			}`,
+			want: []string{
+				"warning  firewall: chain inet other p, rule handle 3: meta mark set 0x1: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: keep these bits: meta mark set meta mark & 0x7f000000 | VALUE",
+				"warning  firewall: chain inet other p, rule handle 4: ct mark set meta mark: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: keep these bits: ct mark set ct mark & 0x7f000000 | VALUE",
+			},
+		},
+		"marks written by iptables": {
+			rules: testbox.Masquerade,
+			sh:    "iptables-nft -t mangle -A PREROUTING -j MARK --set-mark 1; ip6tables-nft -t mangle -A OUTPUT -j CONNMARK --save-mark; iptables-nft -t mangle -A FORWARD -j MARK --set-xmark 0x100/0x3f00",
+			want: []string{
+				"warning  firewall: chain ip mangle PREROUTING, rule handle 2: -j MARK --set-xmark 0x1/0xffffffff: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: give the mark a mask without these bits: --set-xmark VALUE/0x80ffffff",
+				"warning  firewall: chain ip6 mangle OUTPUT, rule handle 2: -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: add --nfmask 0x80ffffff --ctmask 0x80ffffff",
+			},
+		},
+		"marks written by iptables-legacy": {
+			rules: testbox.Masquerade,
+			sh:    "iptables-legacy -t mangle -A PREROUTING -j MARK --set-mark 1; iptables-legacy -t mangle -A PREROUTING -j CONNMARK --restore-mark --mask 0xff; ip6tables-legacy -t mangle -A PREROUTING -j CONNMARK --save-mark",
+			want: []string{
+				"warning  firewall: iptables-legacy -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: give the mark a mask without these bits, such as 0x80ffffff",
+				"warning  firewall: ip6tables-legacy -t mangle -A PREROUTING -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff: writes bits of the mark that are nameroute's (0x7f000000), which may block listed connections: give the mark a mask without these bits, such as 0x80ffffff",
+			},
+		},
 		"nftables.service": {
 			rules: testbox.Masquerade + `table inet filter {
 				chain input { type filter hook input priority filter; policy drop; ct state established,related accept; iif lo accept; iifname br-lan tcp dport { 22, 53 } accept; }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/nftsim"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
@@ -33,7 +34,7 @@ func (d *dataplanePart) Ready() <-chan struct{} { return d.opened }
 // Run opens the dataplane for the plugins and runs it.
 func (d *dataplanePart) Run(ctx context.Context) error {
 	names := aliases.New()
-	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Holder: newHolder()})
+	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Holder: newHolder(), MarkWriters: nftsim.NameMarkWriters})
 	if err != nil {
 		return err
 	}
@@ -76,5 +77,8 @@ func (d *dataplanePart) Report(doc *status.Doc) {
 	doc.Problem(err)
 	if ok {
 		doc.AddDNS(s)
+		if c := d.running.Load(); c != nil {
+			doc.AddMarkWriters(nftsim.NameMarkWriters, c.Config().Mask)
+		}
 	}
 }

@@ -14,20 +14,21 @@ import (
 // removed. Times are RFC 3339, sizes bytes, durations seconds. A missing field is not
 // known: where the parts run in processes of their own, each knows its own.
 type Doc struct {
-	At        time.Time  `json:"at"`
-	State     State      `json:"state"` // of all of it: bad, unknown or good, in this order
-	Processes []Process  `json:"processes"`
-	Problems  []string   `json:"problems,omitempty"` // what could not be read
-	Routes    []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
-	WAN       WAN        `json:"wan"`
-	Local     Local      `json:"local"`
-	Lists     []List     `json:"lists"`
-	Sets      []Set      `json:"sets"`
-	Upstreams []Upstream `json:"upstreams"`
-	Blocks    []Block    `json:"blocks"` // in the order of the Corefile
-	Redirect  *Redirect  `json:"redirect,omitempty"`
-	Kernel    Kernel     `json:"kernel"`
-	Checks    *Checks    `json:"checks,omitempty"` // missing: not looked yet, or check_interval is off
+	At          time.Time  `json:"at"`
+	State       State      `json:"state"` // of all of it: bad, unknown or good, in this order
+	Processes   []Process  `json:"processes"`
+	Problems    []string   `json:"problems,omitempty"` // what could not be read
+	Routes      []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
+	WAN         WAN        `json:"wan"`
+	Local       Local      `json:"local"`
+	Lists       []List     `json:"lists"`
+	Sets        []Set      `json:"sets"`
+	Upstreams   []Upstream `json:"upstreams"`
+	Blocks      []Block    `json:"blocks"` // in the order of the Corefile
+	Redirect    *Redirect  `json:"redirect,omitempty"`
+	MarkWriters []string   `json:"mark_writers,omitempty"` // rules of other programs that overwrite marks, where that blocked packets
+	Kernel      Kernel     `json:"kernel"`
+	Checks      *Checks    `json:"checks,omitempty"` // missing: not looked yet, or check_interval is off
 }
 
 // Process is one running nameroute.
@@ -50,23 +51,24 @@ type Refused struct {
 
 // Route is one route.
 type Route struct {
-	Name      string           `json:"name"`
-	Egress    string           `json:"egress"`  // wireguard, interface, next_hop, wan
-	OnDown    string           `json:"on_down"` // block or wan; of wan itself: block
-	State     string           `json:"state"`   // up, down; waiting, idle, unknown: nobody knows
-	Up        bool             `json:"up"`      // its state is up
-	V4        bool             `json:"v4"`      // it has a way of IPv4
-	V6        bool             `json:"v6"`
-	Since     time.Time        `json:"since,omitzero"`            // when it came into this state
-	Reason    string           `json:"reason,omitempty"`          // why it is not up
-	Note      string           `json:"note,omitempty"`            // what is wrong although it is up
-	Links     []string         `json:"links,omitempty"`           // interfaces of the egress
-	RX        *int64           `json:"rx,omitempty"`              // bytes: of the tunnel, else of the interfaces, all traffic
-	TX        *int64           `json:"tx,omitempty"`              //
-	Tunnel    *Tunnel          `json:"tunnel,omitempty"`          // of an open WireGuard tunnel
-	Blocked   *Counter         `json:"blocked,omitempty"`         // by the kill switch, since the nft table was made
-	Inbound   *Counter         `json:"inbound_refused,omitempty"` // packets of connections from the tunnel, refused, since then
-	Resolvers []netip.AddrPort `json:"resolvers,omitzero"`        // its own
+	Name        string           `json:"name"`
+	Egress      string           `json:"egress"`  // wireguard, interface, next_hop, wan
+	OnDown      string           `json:"on_down"` // block or wan; of wan itself: block
+	State       string           `json:"state"`   // up, down; waiting, idle, unknown: nobody knows
+	Up          bool             `json:"up"`      // its state is up
+	V4          bool             `json:"v4"`      // it has a way of IPv4
+	V6          bool             `json:"v6"`
+	Since       time.Time        `json:"since,omitzero"`             // when it came into this state
+	Reason      string           `json:"reason,omitempty"`           // why it is not up
+	Note        string           `json:"note,omitempty"`             // what is wrong although it is up
+	Links       []string         `json:"links,omitempty"`            // interfaces of the egress
+	RX          *int64           `json:"rx,omitempty"`               // bytes: of the tunnel, else of the interfaces, all traffic
+	TX          *int64           `json:"tx,omitempty"`               //
+	Tunnel      *Tunnel          `json:"tunnel,omitempty"`           // of an open WireGuard tunnel
+	Blocked     *Counter         `json:"blocked,omitempty"`          // by the kill switch, since the nft table was made
+	Overwritten *Counter         `json:"mark_overwritten,omitempty"` // of Blocked: packets whose mark another program had overwritten
+	Inbound     *Counter         `json:"inbound_refused,omitempty"`  // packets of connections from the tunnel, refused, since then
+	Resolvers   []netip.AddrPort `json:"resolvers,omitzero"`         // its own
 }
 
 // Tunnel is the WireGuard tunnel of a route.
@@ -145,6 +147,7 @@ type Kernel struct {
 	Owner     bool     `json:"owner"`               // the kernel knows tables with one owner
 	Persist   bool     `json:"persist"`             // that outlive it
 	Update    bool     `json:"update"`              // and elements whose time changes in place
+	Labels    bool     `json:"labels"`              // flows are labelled with their route
 	Holder    int      `json:"holder,omitempty"`    // process that keeps the table owned while nameroute is stopped
 	Unheld    string   `json:"unheld,omitempty"`    // why none does, or not for long
 	WireGuard []string `json:"wireguard,omitempty"` // kernel, userspace (the embedded one): of open tunnels

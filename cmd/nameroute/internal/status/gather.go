@@ -110,6 +110,9 @@ func (d *Doc) AddDNS(s instance.Status) {
 		to.Up = to.State == stateUp
 		if r.Route.Name != gateway.WAN && s.Table {
 			to.Blocked = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
+			if r.Overwritten.Packets > 0 {
+				to.Overwritten = &Counter{r.Overwritten.Packets, r.Overwritten.Bytes}
+			}
 			if r.Route.Egress.Kind == gateway.EgressWireGuard && !r.Route.AcceptInbound {
 				to.Inbound = &Counter{r.Inbound.Packets, r.Inbound.Bytes}
 			}
@@ -149,7 +152,18 @@ func (d *Doc) AddDNS(s instance.Status) {
 		d.Kernel.Table = string(s.Features.Mode)
 		d.Kernel.Owner, d.Kernel.Persist, d.Kernel.Update = s.Features.Owner, s.Features.Persist, s.Features.Update
 		d.Kernel.Holder, d.Kernel.Unheld = s.Holder, s.Unheld
+		d.Kernel.Labels = s.Features.Labels
 	}
+}
+
+// AddMarkWriters names the rules that overwrite marks, where that has blocked packets.
+func (d *Doc) AddMarkWriters(find func(gateway.Mask) ([]string, error), mask gateway.Mask) {
+	if !slices.ContainsFunc(d.Routes, func(r Route) bool { return r.Overwritten != nil }) {
+		return
+	}
+	var err error
+	d.MarkWriters, err = find(mask)
+	d.Problem(err)
 }
 
 // The states of a route that this package decides.
@@ -208,6 +222,7 @@ func Merge(docs []Doc) Doc {
 		out.Upstreams = append(out.Upstreams, d.Upstreams...)
 		out.Blocks = append(out.Blocks, d.Blocks...)
 		out.Kernel = mergeKernel(out.Kernel, d.Kernel)
+		out.MarkWriters = append(out.MarkWriters, d.MarkWriters...)
 		if out.Redirect == nil {
 			out.Redirect = d.Redirect
 		}
@@ -227,6 +242,9 @@ func mergeRoute(a, b Route) Route {
 	if a.Blocked == nil {
 		a.Blocked = b.Blocked
 	}
+	if a.Overwritten == nil {
+		a.Overwritten = b.Overwritten
+	}
 	if a.Inbound == nil {
 		a.Inbound = b.Inbound
 	}
@@ -238,7 +256,7 @@ func mergeRoute(a, b Route) Route {
 
 func mergeKernel(a, b Kernel) Kernel {
 	if a.Table == "" {
-		a.Table, a.Owner, a.Persist, a.Update = b.Table, b.Owner, b.Persist, b.Update
+		a.Table, a.Owner, a.Persist, a.Update, a.Labels = b.Table, b.Owner, b.Persist, b.Update, b.Labels
 		a.Holder, a.Unheld = b.Holder, b.Unheld
 	}
 	for _, w := range b.WireGuard {

@@ -66,6 +66,9 @@ func routesText(w io.Writer, d Doc) {
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
 		}
+		if r.Overwritten != nil {
+			t.Remark(r.Name, fmt.Sprintf("%s blocked whose mark another program had overwritten: nameroute check", output.Count(int(r.Overwritten.Packets), "packet")))
+		}
 		if r.Inbound != nil && r.Inbound.Packets > 0 {
 			t.Remark(r.Name, fmt.Sprintf("%s of new connections from the tunnel refused", output.Count(int(r.Inbound.Packets), "packet")))
 		}
@@ -77,6 +80,9 @@ func routesText(w io.Writer, d Doc) {
 	var resolvers []string
 	for _, r := range d.WAN.Resolvers {
 		resolvers = append(resolvers, r.String())
+	}
+	for _, rule := range d.MarkWriters {
+		output.Remark(w, "overwrites marks", rule)
 	}
 	output.Remark(w, "WAN resolvers", output.OrDash(strings.Join(resolvers, ", ")))
 }
@@ -204,6 +210,9 @@ func kernelText(w io.Writer, k Kernel) {
 			how = "updated in place"
 		}
 		words = append(words, "elements "+how)
+		if !k.Labels {
+			words = append(words, "no conntrack labels: another program's marks can free a flow")
+		}
 	}
 	for _, kind := range k.WireGuard {
 		if kind == "kernel" {

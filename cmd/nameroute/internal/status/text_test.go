@@ -30,7 +30,7 @@ func goldenStatus() Doc {
 		Routes: []Route{
 			{
 				Name: "vpn", Egress: "wireguard", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
-				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Blocked: &Counter{12, 1008},
+				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Overwritten: &Counter{7, 420}, Blocked: &Counter{12, 1008},
 			},
 			{
 				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", State: "waiting", Since: at.Add(-7 * time.Minute),
@@ -74,8 +74,9 @@ func goldenStatus() Doc {
 			{Zones: []string{"home.arpa.", "168.192.in-addr.arpa.", "10.in-addr.arpa."}},
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
-		Redirect: &Redirect{Queries: 1234, Rejected: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
-		Kernel:   Kernel{Table: "owned", Owner: true, Persist: true, Update: true, Holder: 812, WireGuard: []string{"kernel", "userspace"}},
+		MarkWriters: []string{"chain ip mangle PREROUTING, rule handle 2: -j MARK --set-xmark 0x1/0xffffffff"},
+		Redirect:    &Redirect{Queries: 1234, Rejected: 5, Problem: "/etc/nameroute/gateway.yaml: redirect_dns: questions by TCP over IPv6 are not redirected"},
+		Kernel:      Kernel{Table: "owned", Owner: true, Persist: true, Update: true, Labels: true, Holder: 812, WireGuard: []string{"kernel", "userspace"}},
 	}
 }
 
