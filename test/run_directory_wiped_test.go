@@ -8,6 +8,28 @@ import (
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
+// checkRefused saves a file with a mistake and mends it: what runs is not what the files
+// say meanwhile, and `status` names file and line.
+func (g *gate) checkRefused() {
+	g.t.Helper()
+	g.Box.Sh("cp " + g.Box.Dir + "/gateway.yaml " + g.Box.Dir + "/good; echo 'lans: [br-lan]' >> " + g.Box.Dir + "/gateway.yaml")
+	g.p.WaitOutput("reload failed, keeping the running configuration", 15*time.Second)
+	s, code := g.status()
+	refused := s.Processes[0].Refused
+	if code != 10 || s.State != "bad" || refused == nil || !strings.Contains(refused.Error, "lans: unknown key: did you mean lan?") || time.Since(refused.Since) > time.Minute {
+		g.t.Errorf("a wrong file: exit code %d, %s, %+v", code, s.State, refused)
+	}
+	text := g.Box.Launch(binary, "status")
+	if exitOf(g.t, text); !strings.Contains(text.Output(), "the files have been changed and are not in use, since ") {
+		g.t.Errorf("a wrong file:\n%s", text.Output())
+	}
+	g.Box.Sh("mv " + g.Box.Dir + "/good " + g.Box.Dir + "/gateway.yaml")
+	g.p.WaitOutput("reload complete, the files are in use again", 15*time.Second)
+	if s, code := g.status(); code != 0 || s.Processes[0].Refused != nil {
+		g.t.Errorf("a mended file: exit code %d, %+v", code, s.Processes)
+	}
+}
+
 // Something empties /run while nameroute runs: commands find it again within seconds, a
 // second start is refused, and `down` ends it and says that it is done.
 func TestRunDirectoryIsEmptied(t *testing.T) {
@@ -23,6 +45,7 @@ func TestRunDirectoryIsEmptied(t *testing.T) {
 	if code := exitOf(t, g.Box.Launch(binary, "run")); code != 8 {
 		t.Errorf("a second run: exit code %d, want 8", code)
 	}
+	g.checkRefused()
 	p := g.Box.Launch(binary, "down")
 	const done = "all that it set up is removed, and what it changed is restored: listed names take the WAN\n"
 	if code := exitOf(t, p); code != 0 || p.Output() != "nameroute has ended; "+done {

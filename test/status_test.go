@@ -15,9 +15,15 @@ import (
 // page is what `status --json` prints, by the names that scripts rely on.
 type page struct {
 	State     string
-	Processes []struct{ Parts []string }
-	Problems  []string
-	Routes    []struct {
+	Processes []struct {
+		Parts   []string
+		Refused *struct {
+			Error string
+			Since time.Time
+		}
+	}
+	Problems []string
+	Routes   []struct {
 		Name, State, Reason string
 		Up                  bool
 		V4, V6              bool

@@ -294,9 +294,9 @@ func TestRestoreRespectsLaterChange(t *testing.T) {
 	}
 }
 
-// What a box had before us comes back, whatever another program did in between; what that
+// What a box had before us comes back, whatever another program does in between; what that
 // has set when it ends stays.
-func TestRestoreAfterMeddling(t *testing.T) {
+func TestRestoreAfterDisturbance(t *testing.T) {
 	for _, c := range []struct {
 		name, before string
 		during       []string // values that another program sets while this one runs

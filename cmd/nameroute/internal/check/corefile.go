@@ -36,6 +36,7 @@ func checkCorefile(o Options, cfg *gateway.Config, r *report) *corefile.File {
 	for _, b := range corecheck.Describe(f) {
 		r.ok("  %s", b)
 	}
+	checkServing(f, r)
 	for _, n := range corecheck.Notes(f) {
 		r.warn("%s", n)
 	}

@@ -96,6 +96,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 			r.warn("route %s: interface %s is a port of the %s %s, by which its packets go: write interface: %s", route.Name, route.Egress.Link, m.Type(), m.Attrs().Name, m.Attrs().Name)
 		}
 	}
+	checkNextHops(cfg, r)
 	checkWAN(cfg, all, r)
 	checkOthers(cfg, all, r)
 }
