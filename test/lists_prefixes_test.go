@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -154,4 +155,43 @@ func (g *gate) awaitOutput(text string, limit time.Duration) {
 	netlab.Eventually(g.t, limit, func() error {
 		return netlab.Check(strings.Contains(g.p.Output(), text), "not in the log: %s", text)
 	})
+}
+
+// Guarantee 4: kill switch.
+// With all addresses as a route's prefixes, those for private and special use that are no local
+// network take the route, too, up or down; none leaves by the WAN in the clear.
+func TestPrefixesOfEverything(t *testing.T) {
+	t.Parallel()
+	g := prefixGate(t, "", map[string]string{"everything": "everything.txt"})
+	g.Box.Write("everything.txt", "0.0.0.0/1\n128.0.0.0/1\n::/0\n")
+	g.start(quickDown...)
+	far := parse("10.99.8.7", "100.64.9.9", "172.30.0.7", "192.168.200.1", "198.18.7.7", "fd88::7", "2001:db8::7")
+	g.Reset()
+	send := func() {
+		for _, a := range far {
+			for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+				if c, err := from.Dial("udp", netip.AddrPortFrom(a, 7).String()); err == nil {
+					c.Write([]byte("to nobody")) // an error is as good
+					c.Close()
+				}
+			}
+		}
+	}
+	send()
+	netlab.Eventually(t, backWithin, func() error {
+		for _, a := range far {
+			if n := len(g.Tunnel.Inside(wire.To(a))); n < 2 {
+				return fmt.Errorf("%d packets to %s in the tunnel, want the client's and the box's", n, a)
+			}
+		}
+		return nil
+	})
+	g.wantVia(g.Client, netlab.ViaWAN, g.Plan.ISP.All()...)
+	g.Tunnel.Silence(true)
+	netlab.Eventually(t, 2*backWithin, func() error {
+		send()
+		return netlab.Check(strings.Contains(g.p.Output(), "peer is silent"), "the route is up")
+	})
+	send()
+	g.wantNoneClear(far...)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
 )
 
@@ -25,8 +26,8 @@ import (
 //
 // An established flow without a route predates its address's listing and is left alone.
 // New ones are classified by destination: excluded addresses first, then special-use
-// addresses, which only `private: learn` routes take, then the routes in the order of
-// gateway.yaml.
+// addresses, which only `private: learn` routes take, and those whose prefixes are all of a
+// family, then the routes in the order of gateway.yaml.
 func (d *builder) classify() []rule.Rule {
 	rules := d.aboutFlows()
 	if d.labels {
@@ -73,7 +74,7 @@ func (d *builder) byDestination(ofRoute func(r gateway.Route, within string) []r
 	}
 	accept("excluded", setExclude)
 	for _, r := range d.Config.Routes {
-		if r.LearnPrivate {
+		if r.LearnPrivate || d.claimsAll(r) {
 			rules = append(rules, ofRoute(r, setSpecial)...)
 		}
 	}
@@ -82,6 +83,16 @@ func (d *builder) byDestination(ofRoute func(r gateway.Route, within string) []r
 		rules = append(rules, ofRoute(r, "")...)
 	}
 	return rules
+}
+
+// claimsAll reports whether the prefixes of a route are all of a family. What is for special
+// use and not local would otherwise leave by the WAN, though the user sends everything
+// another way.
+func (d *builder) claimsAll(r gateway.Route) bool {
+	return slices.ContainsFunc(gateway.Families[:], func(f gateway.Family) bool {
+		ranges := nft.Merge(d.Prefixes[r.Name], f)
+		return len(ranges) == 1 && ranges[0].From.IsUnspecified() && !ranges[0].To.Next().IsValid()
+	})
 }
 
 // routeNewFlows marks new flows to a route's addresses; with within, only to those that

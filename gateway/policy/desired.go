@@ -10,7 +10,7 @@ import (
 )
 
 // Inputs is what the desired state depends on besides the configuration. Read fills in
-// all but Closed and Families.
+// all but Closed, Networks and Families.
 type Inputs struct {
 	Links          []Link                // of the box
 	Local          Local                 // what takes precedence over the routes
@@ -19,6 +19,7 @@ type Inputs struct {
 	KernelFamilies []gateway.Family      // that the kernel has; nil: both
 
 	Closed   map[string]string           // routes whose defaults are withdrawn, and the reason
+	Networks map[string][]netip.Prefix   // of a route's tunnel: unmarked packets to them take it, too
 	Families map[string][]gateway.Family // families that a route's tunnel carries, of those that its link has addresses of; no entry: all
 }
 
@@ -71,6 +72,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 			s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
 			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
 		}
+		s.Rules = append(s.Rules, tunnelRules(cfg, r, in)...)
 		defaults, reason := defaults(cfg, r, in)
 		if len(defaults) == 0 {
 			s.Waiting[r.Name] = reason
@@ -107,6 +109,24 @@ func mainRules(cfg *gateway.Config, f gateway.Family) []Rule {
 		{Family: f, Priority: last + 1, Invert: true, Mark: ours, Table: mainTable, Suppress: suppressed(f)},
 		{Family: f, Priority: last + 2, Invert: true, Mark: ours, Unreachable: true, Suppress: -1},
 	}
+}
+
+// tunnelRules send packets to a tunnel's own networks into the tunnel, in place of kernel
+// routes in table main: the route's table throws what is local.
+func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule) {
+	var networks []netip.Prefix
+	for _, p := range in.Networks[r.Name] {
+		if !p.IsSingleIP() && slices.Contains(in.kernelFamilies(), gateway.FamilyOf(p.Addr())) {
+			networks = append(networks, p.Masked())
+		}
+	}
+	for _, p := range withoutCovered(networks) {
+		rules = append(rules, Rule{
+			Family: gateway.FamilyOf(p.Addr()), Priority: r.Priority, Dst: p,
+			Mark: gateway.Mark{Mask: uint32(cfg.Mask)}, Table: r.Table, Suppress: -1,
+		})
+	}
+	return rules
 }
 
 // suppressed is the length of the longest prefix of table main that counts as a default.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -32,6 +33,9 @@ func (r Rule) netlink() *netlink.Rule {
 	n.Family, n.Priority, n.Invert = familyNumber(r.Family), r.Priority, r.Invert
 	n.Mark, n.Mask = r.Mark.Value, &mask
 	n.Table, n.SuppressPrefixlen = r.Table, r.Suppress
+	if r.Dst.IsValid() {
+		n.Dst = &net.IPNet{IP: r.Dst.Addr().AsSlice(), Mask: net.CIDRMask(r.Dst.Bits(), r.Dst.Addr().BitLen())}
+	}
 	if r.Unreachable {
 		n.Type = unix.RTN_UNREACHABLE // FR_ACT_UNREACHABLE has the same number
 	}
@@ -45,6 +49,9 @@ func ruleOf(n netlink.Rule) Rule {
 		Family: familyOf(n.Family), Priority: n.Priority, Invert: n.Invert,
 		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark},
 		Unreachable: n.Table == unix.RT_TABLE_UNSPEC,
+	}
+	if n.Dst != nil {
+		r.Dst, _ = prefixOf(netlink.Route{Dst: n.Dst}, r.Family)
 	}
 	if n.Mask != nil {
 		r.Mark.Mask = *n.Mask

@@ -32,6 +32,7 @@ type Rule struct {
 	Family   gateway.Family
 	Priority int
 	Invert   bool         // `not`: what does not match
+	Dst      netip.Prefix // invalid: all
 	Mark     gateway.Mark // value 0 is a value like any other
 	Table    int
 	Suppress int // suppress_prefixlength; -1 is none

@@ -45,7 +45,11 @@ func (r Rule) text() string {
 	if r.Invert {
 		b.WriteString("not ")
 	}
-	fmt.Fprintf(&b, "from all fwmark %s %s", markText(r.Mark), r.action())
+	b.WriteString("from all ")
+	if r.Dst.IsValid() {
+		fmt.Fprintf(&b, "to %s ", r.Dst)
+	}
+	fmt.Fprintf(&b, "fwmark %s %s", markText(r.Mark), r.action())
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}

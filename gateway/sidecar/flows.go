@@ -17,7 +17,7 @@ func (r *reconciler) deleteFlowsOfRemoved(have, want policy.State) error {
 	for _, rule := range have.Rules {
 		kept := slices.ContainsFunc(want.Rules, func(w policy.Rule) bool { return w.Mark == rule.Mark })
 		wan := rule.Mark.Value == rule.Mark.Mask // flows via the WAN go on via the WAN
-		if !rule.Invert && !kept && !wan && !slices.Contains(removed, rule.Mark) {
+		if rule.Mark.Value != 0 && !kept && !wan && !slices.Contains(removed, rule.Mark) {
 			removed = append(removed, rule.Mark)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -171,12 +172,15 @@ func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (chan
 
 // withTunnels adds what the tunnels know.
 func (r *reconciler) withTunnels(in policy.Inputs) policy.Inputs {
-	in.Closed, in.Families = map[string]string{}, map[string][]gateway.Family{}
+	in.Closed, in.Families, in.Networks = map[string]string{}, map[string][]gateway.Family{}, map[string][]netip.Prefix{}
 	for name, t := range r.tunnels {
 		if reason := t.closedReason(); reason != "" {
 			in.Closed[name] = reason
 		}
 		in.Families[name] = t.families()
+		if t.conf != nil {
+			in.Networks[name] = t.conf.Addresses
+		}
 	}
 	return in
 }

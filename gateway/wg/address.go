@@ -77,12 +77,14 @@ func (t *Tunnel) addresses(link netlink.Link) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// addrOf returns the address in netlink's form. A tunnel has no neighbors to detect
-// duplicates on (RFC 4862 section 5.4), and a tentative address would delay the first packet.
+// addrOf returns the address in netlink's form. The kernel makes no kernel route to its
+// network: where that is the LAN's or the uplink's, too, the one that came up first would
+// have it. A tunnel has no neighbors to detect duplicates on (RFC 4862 section 5.4), and a
+// tentative address would delay the first packet.
 func addrOf(p netip.Prefix) *netlink.Addr {
-	a := &netlink.Addr{IPNet: &ipNets([]netip.Prefix{p})[0]}
+	a := &netlink.Addr{IPNet: &ipNets([]netip.Prefix{p})[0], Flags: unix.IFA_F_NOPREFIXROUTE}
 	if p.Addr().Is6() {
-		a.Flags = unix.IFA_F_NODAD
+		a.Flags |= unix.IFA_F_NODAD
 	}
 	return a
 }

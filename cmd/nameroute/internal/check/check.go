@@ -36,6 +36,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	cfg, core := checkFiles(o, r)
 	if cfg != nil {
+		checkLocal(cfg, r)
 		checkHost(cfg, listenersOf(core), o.Built, r)
 	}
 	checkProcess(o, core, r)
