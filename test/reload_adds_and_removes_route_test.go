@@ -2,12 +2,14 @@ package test
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/wire"
 )
 
 // A route is added and removed while nameroute runs. The other route's flows do not
@@ -67,4 +69,69 @@ func TestRouteComesAndGoes(t *testing.T) {
 	asking.wantAllAnswered(g)
 	g.wantNoneClear(addrs...)
 	g.wantNoQueryByWAN("listed.example")
+}
+
+// Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
+// An address belongs to the route whose block lists its name: when a route is renamed, by a
+// reload or while nothing runs, and when a list moves to another route, it moves with its
+// name. No packet leaves via the WAN meanwhile, of new flows and of those that there are.
+func TestAddressesFollowTheirNames(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true, Tunnels: 2})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.start()
+	var addrs []netip.Addr
+	for i := range 3 {
+		addrs = append(addrs, g.resolve(fmt.Sprintf("n%d.listed.example", i))...)
+	}
+	g.flows(g.Client, netlab.ViaVPN, addrs[:2]...)
+	g.flows(g.Box.Host, netlab.ViaVPN, addrs[:2]...)
+	gatewayYAML, corefile := g.read("gateway.yaml"), g.read("Corefile")
+	g.Reset()
+	flood := g.flood("", addrs...) // the packets are counted
+	wantMoved := func(when string, to netlab.Egress) {
+		t.Helper()
+		for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+			g.awaitVia(from, to, 20*time.Second, addrs...)
+		}
+		g.Settle()
+		if leaked := g.ISP.Clear(wire.To(addrs...)); len(leaked) > 0 {
+			t.Fatalf("%s: %d packets left via the WAN, the first: %s", when, len(leaked), leaked[0])
+		}
+		if foreign := g.ISP.Foreign(); len(foreign) > 0 {
+			t.Fatalf("%s: %d packets left via the WAN with a source that is not its own, the first: %s", when, len(foreign), foreign[0])
+		}
+	}
+	rename := func(to string) {
+		g.Box.Write("gateway.yaml", strings.ReplaceAll(gatewayYAML, "\n  vpn:\n", "\n  "+to+":\n"))
+		g.Box.Write("Corefile", strings.NewReplacer("route vpn", "route "+to, "upstream vpn", "upstream "+to).Replace(corefile))
+	}
+	rename("tunnel")
+	g.hangUp("reload complete")
+	wantMoved("renamed", netlab.ViaVPN)
+
+	if err := g.p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	rename("vpn")
+	g.start()
+	wantMoved("renamed while nothing ran", netlab.ViaVPN)
+
+	g.Box.Write("wg2.conf", g.Tunnels[1].Conf(netlab.ConfOptions{}))
+	second := fmt.Sprintf("routes:\n  vpn2:\n    wireguard: %s\n", filepath.Join(g.Box.Dir, "wg2.conf"))
+	g.Box.Write("gateway.yaml", strings.Replace(gatewayYAML, "routes:\n", second, 1))
+	g.hangUp("reload complete")
+	g.Box.Write("Corefile", strings.NewReplacer("route vpn", "route vpn2", "upstream vpn", "upstream vpn2").Replace(corefile))
+	g.hangUp("reload complete")
+	wantMoved("the list has moved", netlab.ViaTunnel(1))
+	for _, set := range []string{"vpn4", "vpn6", "tunnel4"} {
+		netlab.Eventually(t, 30*time.Second, func() error {
+			out, _ := g.Box.Exec("nft", "list", "set", "inet", "nameroute", set)
+			return netlab.Check(!strings.Contains(out, "elements"), "set %s still has elements: %s", set, out)
+		})
+	}
+	flood.end()
+	if n := flood.sent.Load(); n < 50 {
+		t.Errorf("only %d flows were tried: that proves nothing", n)
+	}
 }

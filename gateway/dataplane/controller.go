@@ -99,6 +99,7 @@ type Controller struct {
 	states   map[string]*atomic.Pointer[State] // by route name; never removed
 	wan      []string                          // the WAN's links when it last had any
 	removed  map[gateway.Mark]time.Time        // marks of removed routes, and since when
+	closings map[string]closing                // by route name
 	redirect error                             // what of redirect_dns cannot be had
 
 	meters   sync.Map // *meter, by route name
@@ -122,7 +123,7 @@ func newController(o Options, s system, open func(learned.Options) (kernel, erro
 		opts: o, timers: o.Timers, log: o.Log.With("part", "dataplane"), system: s, providers: provider.NewStore(o.State),
 		kick: make(chan struct{}, 1), prune: make(chan struct{}, 1),
 		ready: make(chan struct{}), end: make(chan struct{}), ended: make(chan struct{}),
-		states: map[string]*atomic.Pointer[State]{}, removed: map[gateway.Mark]time.Time{},
+		states: map[string]*atomic.Pointer[State]{}, removed: map[gateway.Mark]time.Time{}, closings: map[string]closing{},
 	}
 	c.config.Store(o.Config)
 	c.pressure = pressure{log: c.log, full: logonce.Every{Interval: fullAgain, Quiet: true}}
@@ -162,7 +163,9 @@ func (c *Controller) Config() *gateway.Config { return c.config.Load() }
 func (c *Controller) SetConfig(cfg *gateway.Config) {
 	c.settingMu.Lock()
 	defer c.settingMu.Unlock()
-	c.markRemoved(c.config.Swap(cfg), cfg)
+	old := c.config.Swap(cfg)
+	c.markRemoved(old, cfg)
+	c.noteClosing(old, cfg)
 	c.pressure.setGrace(cfg)
 	_, c.listErrs = c.lists.SetLists(cfg.Lists)
 	c.reportLists()

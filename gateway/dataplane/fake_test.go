@@ -219,7 +219,11 @@ func (f *fake) Prolong(_ context.Context, _ nft.SetPair, addrs []netip.Addr, wan
 }
 
 func (f *fake) Learned(nft.SetRef) []nft.Element { return nil }
-func (f *fake) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
+func (f *fake) Move(context.Context, nft.SetPair, func([]string) *nft.SetPair) (int, error) {
+	return 0, nil
+}
+func (f *fake) Names(nft.SetRef, netip.Addr) []string { return nil }
+func (f *fake) Load(context.Context, string, func(string) (nft.SetPair, bool), time.Duration) error {
 	return nil
 }
 func (f *fake) Save(string, map[string]nft.SetPair, bool) error { return nil }

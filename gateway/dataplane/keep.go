@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
@@ -34,15 +36,27 @@ type keeper struct {
 func newKeeper(c *Controller, file string) *keeper { return &keeper{c: c, file: file} }
 
 // restore loads once what an earlier process stored, before the first apply reads the
-// sets. A damaged file is set aside; nothing here fails a start.
-func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[string]nft.SetPair) {
+// sets. With a table of our own, those of routes that are not in gateway.yaml any more are
+// restored, too, to be moved where they belong now. A damaged file is set aside; nothing here fails a start.
+func (k *keeper) restore(ctx context.Context, cfg *gateway.Config, pairs map[string]nft.SetPair, table bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.restored || len(pairs) == 0 {
 		return
 	}
 	k.restored = true
-	err := k.c.kernel.Load(ctx, k.file, pairs, cfg.Lifetime.Ceiling)
+	var removed []string // routes that only the earlier process had
+	err := k.c.kernel.Load(ctx, k.file, func(route string) (nft.SetPair, bool) {
+		pair, ok := pairs[route]
+		if !ok && table && !gateway.Reserved(route) {
+			if !slices.Contains(removed, route) {
+				removed = append(removed, route)
+			}
+			return firewall.Pair(gateway.Route{Name: route}), true
+		}
+		return pair, ok
+	}, cfg.Lifetime.Ceiling)
+	k.c.noteStored(removed)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 	case ctx.Err() != nil, errors.Is(err, learned.ErrClosed):

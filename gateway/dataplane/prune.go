@@ -37,10 +37,14 @@ func (c *Controller) pruneLoop(ctx context.Context) {
 }
 
 // pruneRoute removes the learned addresses of a route none of whose names its blocks would
-// answer now. Established flows keep their route.
+// answer now, or moves them to the route whose block would. Established flows keep their
+// route.
 func (c *Controller) pruneRoute(ctx context.Context, route string) (n int, err error) {
 	if _, some := c.listsOf(route); !some {
 		return 0, nil
+	}
+	if err := c.moveListed(ctx, route); err != nil {
+		return 0, err
 	}
 	return c.kernel.Prune(ctx, c.pairs()[route], c.listedFor(route))
 }

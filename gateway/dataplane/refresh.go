@@ -43,7 +43,12 @@ func (c *Controller) refresh(ctx context.Context) error {
 	if !table {
 		return nil
 	}
+	closing := c.closingRoutes(cfg, required)
+	withClosing(&spec, closing)
 	if _, err = c.kernel.Apply(ctx, firewall.Desired(spec)); err != nil {
+		return err
+	}
+	if err := c.settle(ctx, closing); err != nil {
 		return err
 	}
 	c.evict.onApply(spec)

@@ -85,7 +85,7 @@ func (c *Controller) Require(ctx context.Context, all ...Requirements) error {
 	if err := c.checkLists(listsOf(all), listsOf(old)); err != nil {
 		return err
 	}
-	c.store.restore(ctx, c.Config(), pairsOf(c.Config(), all))
+	c.store.restore(ctx, c.Config(), pairsOf(c.Config(), all), wantsTable(all))
 	known := foreignSets(old)
 	var errs []error
 	for _, pair := range foreignSets(all) {

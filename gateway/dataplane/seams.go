@@ -84,8 +84,10 @@ type elements interface {
 	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Ending(pair nft.SetPair, within, most time.Duration) map[netip.Addr]bool
 	Prolong(ctx context.Context, pair nft.SetPair, addrs []netip.Addr, want time.Duration) error
+	Move(ctx context.Context, from nft.SetPair, to func(names []string) *nft.SetPair) (n int, err error)
 	Learned(nft.SetRef) []nft.Element
-	Load(ctx context.Context, file string, routes map[string]nft.SetPair, most time.Duration) error
+	Names(nft.SetRef, netip.Addr) []string
+	Load(ctx context.Context, file string, pairs func(route string) (nft.SetPair, bool), most time.Duration) error
 	Save(file string, routes map[string]nft.SetPair, names bool) error
 	Changes() uint64
 }
@@ -122,7 +124,11 @@ func (n noKernel) Ending(nft.SetPair, time.Duration, time.Duration) map[netip.Ad
 func (n noKernel) Prolong(context.Context, nft.SetPair, []netip.Addr, time.Duration) error {
 	return n.err
 }
-func (n noKernel) Load(context.Context, string, map[string]nft.SetPair, time.Duration) error {
+func (n noKernel) Move(context.Context, nft.SetPair, func([]string) *nft.SetPair) (int, error) {
+	return 0, n.err
+}
+func (n noKernel) Names(nft.SetRef, netip.Addr) []string { return nil }
+func (n noKernel) Load(context.Context, string, func(string) (nft.SetPair, bool), time.Duration) error {
 	return n.err
 }
 func (n noKernel) Save(string, map[string]nft.SetPair, bool) error { return n.err }

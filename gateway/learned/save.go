@@ -42,10 +42,11 @@ func (s *Store) saved(routes map[string]nft.SetPair, names bool) []saved {
 
 // Load reads what an earlier process saved, before the first Apply or CheckSets, which
 // read the sets and put back what the kernel does not have (after a reboot), the elements
-// that expire last first; of what the kernel has, its own times count. Addresses of other
-// routes are left out, and so are sets that are followed already. Nothing lives for longer
+// that expire last first; of what the kernel has, its own times count. pairs returns the
+// sets of a route; addresses of routes that have none are left out, and so are sets that are
+// followed already. Nothing lives for longer
 // than most. Errors about the content wrap ErrForeign.
-func (s *Store) Load(ctx context.Context, file string, routes map[string]nft.SetPair, most time.Duration) error {
+func (s *Store) Load(ctx context.Context, file string, pairs func(route string) (nft.SetPair, bool), most time.Duration) error {
 	f, err := statefile.Open(file)
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (s *Store) Load(ctx context.Context, file string, routes map[string]nft.Set
 	}
 	return s.do(ctx, func() error {
 		for _, one := range all {
-			if pair, ok := routes[one.route]; ok {
+			if pair, ok := pairs(one.route); ok {
 				s.restoreSaved(*pair.Of(one.addr), one)
 			}
 		}

@@ -44,7 +44,7 @@ func TestSave(t *testing.T) {
 				t.Fatal(err)
 			}
 			k := openMore(t, Options{Force: m})
-			if err := k.Load(t.Context(), file, routes, 24*time.Hour); err != nil {
+			if err := k.Load(t.Context(), file, pairsOf(routes), 24*time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			if known(k, &vpn, addrs("8.8.8.8"), time.Second) {
@@ -87,7 +87,7 @@ func TestSaveWithoutNames(t *testing.T) {
 	}
 	heir, _ := openFake(t)
 	heir.track(vpn.Set4).trusted.Store(false)
-	if err := heir.Load(t.Context(), file, routes, time.Hour); err != nil {
+	if err := heir.Load(t.Context(), file, pairsOf(routes), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	heir.track(vpn.Set4).trusted.Store(true)
@@ -103,13 +103,13 @@ func TestSaveWithoutNames(t *testing.T) {
 func TestLoadErrors(t *testing.T) {
 	s, _ := openFake(t)
 	file := filepath.Join(t.TempDir(), "learned")
-	if err := s.Load(t.Context(), file, routes, time.Hour); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.Load(t.Context(), file, pairsOf(routes), time.Hour); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Load(t.Context(), file, routes, time.Hour); !errors.Is(err, ErrForeign) {
+	if err := s.Load(t.Context(), file, pairsOf(routes), time.Hour); !errors.Is(err, ErrForeign) {
 		t.Errorf("foreign: %v", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestLoadTooMuch(t *testing.T) {
 			t.Fatal(err)
 		}
 		k = openMore(t, Options{Force: m})
-		if err := k.Load(t.Context(), file, routes, time.Hour); err != nil {
+		if err := k.Load(t.Context(), file, pairsOf(routes), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		apply(t, k, s)
@@ -189,7 +189,7 @@ func TestKilledWhileStoring(t *testing.T) {
 		_ = cmd.Wait() // that it was killed
 		heir, _ := openFake(t)
 		heir.track(vpn.Set4).trusted.Store(false)
-		if err := heir.Load(t.Context(), file, routes, time.Hour); err != nil || len(heir.Learned(vpn.Set4)) != 5000 {
+		if err := heir.Load(t.Context(), file, pairsOf(routes), time.Hour); err != nil || len(heir.Learned(vpn.Set4)) != 5000 {
 			t.Fatalf("kill %d: %d addresses, %v", i, len(heir.Learned(vpn.Set4)), err)
 		}
 	}
@@ -198,5 +198,12 @@ func TestKilledWhileStoring(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
 		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+func pairsOf(routes map[string]nft.SetPair) func(string) (nft.SetPair, bool) {
+	return func(route string) (nft.SetPair, bool) {
+		pair, ok := routes[route]
+		return pair, ok
 	}
 }
