@@ -14,7 +14,11 @@ import (
 
 // waitingProbe is the interval between two looks at a tunnel whose first handshake is
 // still to come: it is up milliseconds after it is set up.
-const waitingProbe = 200 * time.Millisecond
+const (
+	waitingProbe = 200 * time.Millisecond
+	// waitingTime is how long that may be expected; a first handshake may take days.
+	waitingTime = time.Minute
+)
 
 // noHandshake is why a tunnel waits, or is down, that has never shaken hands.
 const noHandshake = "no handshake yet"
@@ -35,7 +39,7 @@ func (r *reconciler) newHealth(route gateway.Route) *wg.Health { return wg.NewHe
 // waits reports whether a tunnel is to shake hands for the first time.
 func (r *reconciler) waits() bool {
 	for _, t := range r.tunnels {
-		if t.dev != nil && t.seen.State == wg.Waiting {
+		if t.dev != nil && t.seen.State == wg.Waiting && time.Since(t.opened) < waitingTime {
 			return true
 		}
 	}

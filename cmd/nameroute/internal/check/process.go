@@ -19,7 +19,7 @@ func checkProcess(o Options, f *corefile.File, r *report) {
 		r.warn("/dev/net/tun: %v: needed for tunnels unless the kernel has WireGuard (modprobe tun; docker: --device /dev/net/tun)", err)
 	}
 	if control.AnyRuns(o.Run) {
-		r.ok("nameroute is running; its ports are not checked")
+		r.ok("nameroute is running")
 		return
 	}
 	for _, err := range ports.InUse(listenersOf(f)) {
