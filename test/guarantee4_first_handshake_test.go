@@ -1,9 +1,12 @@
 package test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -55,4 +58,35 @@ func TestFirstHandshake(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Guarantee 4: kill switch.
+// A wrong key, a server without WireGuard and a name that does not exist all leave a tunnel
+// without a handshake: it is closed after its time, and the reason says what is known.
+func TestReasonOfNoHandshake(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	good := g.WireGuardConf()
+	g.World.Behave("nx.example", netlab.Behavior{Rcode: dns.RcodeNameError})
+	g.Box.WriteFiles(netlab.Setup{Gateway: "check_interval: off"})
+	g.start(append(quickDown, "--handshake-timeout", "2s")...)
+	endpoint := regexp.MustCompile(`Endpoint = \S+`)
+	key := regexp.MustCompile(`PublicKey = \S+`)
+	for _, c := range []struct{ name, conf, reason string }{
+		{"wrong key", key.ReplaceAllString(good, "PublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="), "nothing came back: not known is whether it is off, UDP to it is blocked, or a key is wrong"},
+		{"no WireGuard there", strings.Replace(good, ":51820", ":51999", 1), ":51999: connection refused: no WireGuard runs there"},
+		{"no such name", endpoint.ReplaceAllString(good, "Endpoint = nx.example:51820"), "the endpoint is not resolved: "},
+	} {
+		g.Box.Write("wg0.conf", c.conf)
+		netlab.Eventually(t, 60*time.Second, func() error {
+			s, code := g.status()
+			vpn := s.Routes[0]
+			return netlab.Check(code == 10 && vpn.State == "down" && strings.Contains(vpn.Reason, c.reason), "%s: exit code %d, %+v", c.name, code, vpn)
+		})
+	}
+	g.Box.Write("wg0.conf", good)
+	netlab.Eventually(t, 60*time.Second, func() error {
+		s, code := g.status()
+		return netlab.Check(code == 0, "mended: exit code %d, %+v", code, s.Routes[0])
+	})
 }

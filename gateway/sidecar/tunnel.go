@@ -128,6 +128,7 @@ func (t *tunnel) reloadFile() (changed bool) {
 		t.retry = backoff{}
 		t.resolver.reset()
 		t.endpoints = literalEndpoints(t.conf)
+		t.lookupErr, t.refused = nil, nil
 	}
 	return true
 }
