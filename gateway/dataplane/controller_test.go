@@ -340,7 +340,7 @@ func TestAdmit(t *testing.T) {
 	c := f.controller(t, oneRoute)
 	r := c.Route("vpn")
 	asked := 0
-	limit := func(fresh int) error {
+	limit := func(fresh int, _ bool) error {
 		asked += fresh
 		return nil
 	}
@@ -366,7 +366,7 @@ func TestAdmit(t *testing.T) {
 	if _, err := admit("a.example.", "8.8.8.8"); err != nil || f.learns != 2 || asked != 2 {
 		t.Errorf("to be prolonged: learned %d times, %d fresh, %v", f.learns, asked, err)
 	}
-	limit = func(int) error { return errRefused }
+	limit = func(int, bool) error { return errRefused }
 	if n, err := admit("c.example.", "9.9.9.9"); n != 1 || !errors.Is(err, errRefused) || f.learns != 2 {
 		t.Errorf("over the limit: %d routed, learned %d times, %v", n, f.learns, err)
 	}

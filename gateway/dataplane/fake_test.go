@@ -196,6 +196,7 @@ func (f *fake) Ensure(_ context.Context, pair *nft.SetPair, name string, addrs [
 	return nil
 }
 
+func (f *fake) Crowded(*nft.SetPair) bool                                          { return false }
 func (f *fake) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) { return 0, nil }
 func (f *fake) Ending(_ nft.SetPair, within, _ time.Duration) map[netip.Addr]bool {
 	f.mu.Lock()

@@ -53,13 +53,13 @@ type Answer struct {
 
 // Admit returns when all addresses of an answer are in the route's sets, so that it may be
 // written, and how many these are: special-use addresses are not learned, unless the route
-// has `private: learn`. limit is called where some addresses are new to the sets; it may
-// refuse them, and may be nil.
+// has `private: learn`. limit is called where some addresses are new to the sets, and told
+// whether these are nearly full; it may refuse them, and may be nil.
 //
 // Where all are there already, as for nearly all answers from the cache, it takes no lock,
 // allocates nothing and does not call the kernel. The end of the context does not stop it:
 // the answer is cached, and the next hit relies on the elements.
-func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) (routed int, err error) {
+func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int, crowded bool) error) (routed int, err error) {
 	st := r.state.Load()
 	addrs := a.Addrs
 	if !st.Route.LearnPrivate {
@@ -82,7 +82,7 @@ func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int) error) 
 	}
 	fresh := r.c.kernel.Missing(pair, short, 0)
 	if limit != nil && len(fresh) > 0 {
-		if err := limit(len(fresh)); err != nil {
+		if err := limit(len(fresh), r.c.kernel.Crowded(pair)); err != nil {
 			return len(addrs), err
 		}
 	}

@@ -81,6 +81,7 @@ type elements interface {
 	Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) []netip.Addr
 	Ensured(pair *nft.SetPair, name string, addrs []netip.Addr, need time.Duration) bool
 	Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error
+	Crowded(pair *nft.SetPair) bool
 	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Ending(pair nft.SetPair, within, most time.Duration) map[netip.Addr]bool
 	Prolong(ctx context.Context, pair nft.SetPair, addrs []netip.Addr, want time.Duration) error
@@ -115,6 +116,7 @@ func (n noKernel) Ensured(*nft.SetPair, string, []netip.Addr, time.Duration) boo
 func (n noKernel) Ensure(context.Context, *nft.SetPair, string, []netip.Addr, time.Duration, time.Duration) error {
 	return n.err
 }
+func (n noKernel) Crowded(*nft.SetPair) bool { return false }
 func (n noKernel) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) {
 	return 0, n.err
 }

@@ -167,7 +167,7 @@ func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 			continue
 		}
 		set := s.track(nft.SetRef{Family: "inet", Table: t.Name, Name: w.Name})
-		set.size = w.Size
+		set.size.Store(int64(w.Size))
 		if set.trusted.Load() {
 			continue
 		}
@@ -279,7 +279,7 @@ func (s *Store) follow(ref nft.SetRef) (*set, error) {
 		return nil, err
 	}
 	set := s.track(ref)
-	set.size = size
+	set.size.Store(int64(size))
 	// The watch must listen before the set is read, or a deletion in between is missed.
 	if err := s.ensureWatch(); err != nil {
 		return nil, err

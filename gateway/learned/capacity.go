@@ -30,6 +30,20 @@ const (
 	nearEnd = 100 * time.Millisecond
 )
 
+// Crowded reports whether more than three quarters of one of the sets are full.
+func (s *Store) Crowded(pair *nft.SetPair) bool {
+	for _, ref := range []nft.SetRef{pair.Set4, pair.Set6} {
+		set := (*s.sets.Load())[ref]
+		if set == nil {
+			continue
+		}
+		if size := int(set.size.Load()); size > 0 && set.records.Size() > size/4*3 {
+			return true
+		}
+	}
+	return false
+}
+
 // handleFull answers the kernel's refusal of more elements. It reclaims some, or, where
 // there are none or some were reclaimed just now, pauses the set: the kernel collects
 // expired elements only then. It reports whether sending again makes sense.
@@ -48,7 +62,7 @@ func (s *Store) handleFull(set *set) bool {
 		set.paused = now + int64(fullPause)
 	}
 	if s.options.OnFull != nil {
-		s.options.OnFull(Full{Set: set.ref, Size: set.size, Reclaimed: reclaimed})
+		s.options.OnFull(Full{Set: set.ref, Size: int(set.size.Load()), Reclaimed: reclaimed})
 	}
 	return true
 }

@@ -34,8 +34,9 @@ type set struct {
 	trusted atomic.Bool
 	losses  atomic.Uint64 // how often it was cleared
 
+	size atomic.Int64 // elements that fit; 0 is without a limit
+
 	// What follows belongs to the owner goroutine.
-	size      int   // elements that fit; 0 is without a limit
 	writable  bool  // the kernel's set exists, complete or not
 	paused    int64 // until when no new elements are tried, because the set was full
 	reclaimed int64 // until when no more elements are reclaimed
@@ -98,12 +99,12 @@ func (s *set) held(now int64, n int) []held {
 		}
 		return true
 	})
-	if s.size > 0 && len(all) > s.size {
-		latest(all, s.size)
-		for _, h := range all[s.size:] {
+	if size := int(s.size.Load()); size > 0 && len(all) > size {
+		latest(all, size)
+		for _, h := range all[size:] {
 			s.records.Delete(h.addr)
 		}
-		all = all[:s.size]
+		all = all[:size]
 	}
 	latest(all, n)
 	return all

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -161,7 +161,7 @@ func (w *writer) Write(b []byte) (int, error) {
 // The client would query them via the WAN.
 func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	m = chain.Clean(m, w.name, w.req.Question[0].Name)
-	if err := w.listed.addAliases(m, w.name, limit.Client(w.RemoteAddr())); err != nil {
+	if err := w.listed.addAliases(m, w.name, w.RemoteAddr()); err != nil {
 		w.listed.refuse(w.name, err)
 		return reply.Failure(m, dns.ExtendedErrorCodeOther, err.Error())
 	}
@@ -172,7 +172,7 @@ func (w *writer) admit(m *dns.Msg) *dns.Msg {
 var errLimit = errors.New("the client brings in more aliases than new_aliases allows")
 
 // addAliases adds the targets in an answer to the aliases.
-func (l *Listed) addAliases(m *dns.Msg, asked string, client netip.Addr) error {
+func (l *Listed) addAliases(m *dns.Msg, asked string, client net.Addr) error {
 	if l.source == nil || !slices.ContainsFunc(m.Answer, hasTarget) {
 		return nil
 	}
@@ -197,8 +197,8 @@ func (l *Listed) addAliases(m *dns.Msg, asked string, client netip.Addr) error {
 			fresh++
 		}
 	}
-	if !l.limit.Allow(client, fresh) {
-		return fmt.Errorf("%w: %s", errLimit, client)
+	if !l.limit.Allow(client, fresh, false) {
+		return fmt.Errorf("%w: %s", errLimit, limit.Client(client))
 	}
 	for _, t := range adding {
 		if err := l.aliases.Add(t, asked, from, need, want); err != nil {

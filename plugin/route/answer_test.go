@@ -168,9 +168,9 @@ func (f *fake) State() *dataplane.State {
 	return &dataplane.State{V4: true, V6: f.v6, Lifetime: life}
 }
 
-func (f *fake) Admit(_ context.Context, a dataplane.Answer, limit func(int) error) (int, error) {
+func (f *fake) Admit(_ context.Context, a dataplane.Answer, limit func(int, bool) error) (int, error) {
 	if f.fresh > 0 {
-		if err := limit(f.fresh); err != nil {
+		if err := limit(f.fresh, false); err != nil {
 			return len(a.Addrs), err
 		}
 	}

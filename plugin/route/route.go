@@ -29,7 +29,7 @@ var wellKnownNAT64 = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}
 // router is what the plugin asks of the dataplane, of which it is a route.
 type router interface {
 	State() *dataplane.State
-	Admit(ctx context.Context, a dataplane.Answer, limit func(fresh int) error) (routed int, err error)
+	Admit(ctx context.Context, a dataplane.Answer, limit func(fresh int, crowded bool) error) (routed int, err error)
 }
 
 // Route sees every answer of its block, cache hits included.
@@ -156,9 +156,9 @@ var errLimit = errors.New("the client adds more new addresses than new_addresses
 
 // limit bounds how many new addresses one client brings in. What is there already, or is
 // only to be prolonged, is free.
-func (w *writer) limit(fresh int) error {
-	if client := limit.Client(w.RemoteAddr()); !w.route.limit.Allow(client, fresh) {
-		return fmt.Errorf("%w: %s", errLimit, client)
+func (w *writer) limit(fresh int, crowded bool) error {
+	if from := w.RemoteAddr(); !w.route.limit.Allow(from, fresh, crowded) {
+		return fmt.Errorf("%w: %s", errLimit, limit.Client(from))
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nameroute/nameroute/gateway/pkg/neighbour"
 )
 
 // numBuckets is how many clients are told apart. Two that share a bucket by chance share
@@ -19,15 +21,27 @@ const numBuckets = 1 << 14
 
 // Limit bounds how much that is new one client adds, so that a flood of fresh names does not
 // fill what all share. It is a leaky bucket for each client, stored as the time at which it
-// is empty again (GCRA, ITU-T I.371). Its memory is fixed, and it takes no lock. A nil Limit
-// allows everything.
+// is empty again (GCRA, ITU-T I.371), and one for each host of a link, which may send from
+// any number of addresses. Its memory is fixed, and it takes no lock. A nil Limit allows
+// everything.
 type Limit struct {
 	each    int64 // nanoseconds in which one leaks
 	most    int64 // nanoseconds in which a full bucket leaks
 	start   time.Time
 	seed    maphash.Seed
-	buckets []atomic.Int64 // by client: when it is empty, in nanoseconds since start
+	buckets []atomic.Int64 // by client or host: when it is empty, in nanoseconds since start
+	hostOf  func(netip.Addr) neighbour.Host
 }
+
+const (
+	// hostShare is how many times as much at once a host may add as a client: it may be the
+	// router of many. In the long run it adds no more than one client: with the defaults and
+	// an hour's life of what is added, no host fills a set.
+	hostShare = 4
+	// crowdedShare is the part of a bucket that is left to a client or host where what all
+	// share is nearly full: what is left is for those who add little.
+	crowdedShare = 10
+)
 
 // Rate is what one client may bring in: AtOnce, and PerMinute more each minute. The zero
 // value is no limit.
@@ -70,44 +84,88 @@ func New(r Rate) *Limit {
 		return nil
 	}
 	each := int64(time.Minute) / int64(r.PerMinute)
-	return &Limit{each: each, most: each * int64(r.AtOnce), start: time.Now(), seed: maphash.MakeSeed(), buckets: make([]atomic.Int64, numBuckets)}
+	return &Limit{each: each, most: each * int64(r.AtOnce), start: time.Now(), seed: maphash.MakeSeed(), buckets: make([]atomic.Int64, numBuckets), hostOf: neighbour.Of}
 }
 
 // Allow counts n that are new, of a client, or returns false where they are too many. An
-// answer with more of them than are ever allowed at once counts as a full bucket. An invalid
-// client has no limit: see Client.
-func (l *Limit) Allow(client netip.Addr, n int) bool {
+// answer with more of them than are ever allowed at once counts as a full bucket. crowded
+// says that what all share is nearly full. The box itself has no limit: see Client.
+//
+// Where the client is not over its own limit, the kernel is asked for its host. All for whom
+// no host answers count as one of their link.
+func (l *Limit) Allow(from net.Addr, n int, crowded bool) bool {
+	client := Client(from)
 	if l == nil || !client.IsValid() || n == 0 {
 		return true
 	}
-	return l.allowAt(int64(time.Since(l.start)), client, n)
+	return l.allowAt(int64(time.Since(l.start)), client, address(from), n, crowded)
 }
 
-func (l *Limit) allowAt(now int64, client netip.Addr, n int) bool {
-	bucket := &l.buckets[maphash.Comparable(l.seed, client)%numBuckets]
-	cost := min(int64(n)*l.each, l.most)
+// member is what has a bucket: a client, with its host where that tells clients of a /64
+// apart, or a host alone.
+type member struct {
+	client netip.Addr
+	host   neighbour.Host
+}
+
+func (l *Limit) allowAt(now int64, client, from netip.Addr, n int, crowded bool) bool {
+	cost := int64(n) * l.each
+	m := member{client: client}
+	var host neighbour.Host
+	if client.Is6() {
+		host = l.hostOf(from)
+		m.host = host
+	}
+	most := l.most
+	if crowded {
+		most /= crowdedShare
+	}
+	bucket, taken, ok := l.take(now, m, cost, most)
+	if !ok {
+		return false
+	}
+	if client.Is4() {
+		host = l.hostOf(from)
+	}
+	if _, _, ok := l.take(now, member{host: host}, cost, hostShare*most); !ok {
+		bucket.Add(-taken)
+		return false
+	}
+	return true
+}
+
+// take puts a cost into a bucket, where it fits.
+func (l *Limit) take(now int64, m member, cost, most int64) (bucket *atomic.Int64, taken int64, ok bool) {
+	bucket = &l.buckets[maphash.Comparable(l.seed, m)%numBuckets]
+	cost = min(cost, most)
 	for {
 		old := bucket.Load()
 		next := max(old, now) + cost
-		if next-now > l.most {
-			return false
+		if next-now > most {
+			return nil, 0, false
 		}
 		if bucket.CompareAndSwap(old, next) {
-			return true
+			return bucket, cost, true
 		}
 	}
+}
+
+// address returns the address of a client; it has one where Client has.
+func address(from net.Addr) netip.Addr {
+	if ap, ok := from.(interface{ AddrPort() netip.AddrPort }); ok {
+		return ap.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }
 
 // Client returns the client to count: an IPv4 address, or the /64 of an IPv6 one, of which
 // a host can have any number. It is invalid for the box itself, which is not limited: other
 // programs may forward the queries of the whole LAN from its address.
 func Client(from net.Addr) netip.Addr {
-	ap, ok := from.(interface{ AddrPort() netip.AddrPort })
-	if !ok {
-		return netip.Addr{}
-	}
-	a := ap.AddrPort().Addr().Unmap()
+	a := address(from).Unmap()
 	switch {
+	case !a.IsValid():
+		return netip.Addr{}
 	case a.IsLoopback():
 		return netip.Addr{}
 	case a.Is6():
