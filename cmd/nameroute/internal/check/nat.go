@@ -104,7 +104,7 @@ func (h *host) checkLegacyForward(r *report) {
 	}
 	text, err := exec.Command("iptables-legacy-save", "-t", "filter").Output()
 	if err != nil {
-		r.warn("firewall: iptables-legacy is in use and cannot be read: %v: make sure that its chain FORWARD accepts packets from %s", err, strings.Join(h.lan, ", "))
+		r.unknown("firewall: iptables-legacy is in use and cannot be read: %v: make sure that its chain FORWARD accepts packets from %s", err, strings.Join(h.lan, ", "))
 		return
 	}
 	for _, lan := range h.lan {

@@ -115,7 +115,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	go p.feedWatchdog(background)
 	go p.watchFiles(background)
-	go p.watchHost(background)
+	if p.loader.resolver { // once for parts that run apart
+		go p.watchHost(background)
+	}
 	var presences sync.WaitGroup
 	presences.Go(func() { here.keep(background) })
 	err = p.wait(ctx, hangup)

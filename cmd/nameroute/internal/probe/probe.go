@@ -42,6 +42,12 @@ func Run(ctx context.Context, o Options) []status.Finding {
 				func() []status.Finding { return handshake(ctx, o.Config, route) })
 		}
 	}
+	for _, route := range o.Config.Routes {
+		asked := slices.ContainsFunc(o.Uses, func(u Use) bool { return u.Route == route.Name })
+		if route.Egress.Kind != gateway.EgressWireGuard && !asked {
+			tasks = append(tasks, func() []status.Finding { return beyond(ctx, o.Config, route) })
+		}
+	}
 	for _, u := range o.Uses {
 		tasks = append(tasks, func() []status.Finding { return u.probe(ctx, o.Config) })
 	}

@@ -101,6 +101,24 @@ func (u Use) probe(ctx context.Context, cfg *gateway.Config) []status.Finding {
 	return one(status.LevelOK, "resolver %s via route %s: answers, in %v", u.Resolver.Text, u.Route, took.Round(time.Millisecond/10))
 }
 
+// beyond asks a root server through a route of which no resolver is used: nothing else
+// tells whether there is an internet behind its link. A route to an office has none.
+func beyond(ctx context.Context, cfg *gateway.Config, route gateway.Route) []status.Finding {
+	var why string
+	for _, f := range gateway.Families {
+		if why = closed(cfg, route, faraway[f]); why != "" {
+			continue
+		}
+		c := dns.Client{Net: "udp", Timeout: attemptLimit, Dialer: markdial.Dialer(route.Mark, attemptLimit)}
+		_, took, err := ask(ctx, &c, netip.AddrPortFrom(faraway[f], 53).String())
+		if err == nil {
+			return one(status.LevelOK, "route %s: the internet answers through it, in %v", route.Name, took.Round(time.Millisecond/10))
+		}
+		why = err.Error()
+	}
+	return one(status.LevelUnknown, "route %s: no answer from a root server through it, which is known for no other use: %s", route.Name, why)
+}
+
 // ask queries for the root's name servers, which every resolver knows, and for them again
 // if the first query is lost.
 func ask(ctx context.Context, c *dns.Client, to string) (reply *dns.Msg, took time.Duration, err error) {

@@ -56,6 +56,7 @@ type Route struct {
 	OnDown      string           `json:"on_down"` // block or wan; of wan itself: block
 	State       string           `json:"state"`   // up, down; waiting, idle, unknown: nobody knows
 	Up          bool             `json:"up"`      // its state is up
+	By          string           `json:"by"`      // what its state is known by: handshake or kernel route
 	V4          bool             `json:"v4"`      // it has a way of IPv4
 	V6          bool             `json:"v6"`
 	Since       time.Time        `json:"since,omitzero"`             // when it came into this state

@@ -22,7 +22,11 @@ func New(me Process, cfg *gateway.Config) Doc {
 		Lists: []List{}, Sets: []Set{}, Upstreams: []Upstream{}, Blocks: []Block{},
 	}
 	for _, r := range cfg.AllRoutes() {
-		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown})
+		by := byKernelRoute
+		if r.Egress.Kind == gateway.EgressWireGuard {
+			by = byHandshake
+		}
+		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown, By: by})
 	}
 	d.addWAN(cfg)
 	d.addLocal(cfg)
@@ -165,6 +169,13 @@ func (d *Doc) AddMarkWriters(find func(gateway.Mask) ([]string, error), mask gat
 	d.MarkWriters, err = find(mask)
 	d.Problem(err)
 }
+
+// What the state of a route is known by: its tunnel's handshakes, or the kernel routes by
+// its link, which say nothing of what is behind it.
+const (
+	byHandshake   = "handshake"
+	byKernelRoute = "kernel route"
+)
 
 // The states of a route that this package decides.
 const (

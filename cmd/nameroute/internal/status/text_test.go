@@ -29,19 +29,19 @@ func goldenStatus() Doc {
 		Processes: []Process{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
 		Routes: []Route{
 			{
-				Name: "vpn", Egress: "wireguard", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
+				Name: "vpn", Egress: "wireguard", By: byHandshake, OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
 				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Overwritten: &Counter{7, 420}, Blocked: &Counter{12, 1008},
 			},
 			{
-				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", OnDown: "wan", State: "waiting", Since: at.Add(-7 * time.Minute),
+				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", By: byHandshake, OnDown: "wan", State: "waiting", Since: at.Add(-7 * time.Minute),
 				Reason: "no handshake yet: the endpoint is not resolved: wg1.conf:9: endpoint: resolve vpn.example.net: no such name", RX: n(999), TX: n(0),
 				Tunnel: &Tunnel{Kind: "userspace"}, Blocked: &Counter{},
 			},
 			{
-				Name: "office", Egress: "interface", OnDown: "block", State: "up", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
+				Name: "office", Egress: "interface", By: byKernelRoute, OnDown: "block", State: "up", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
 				Note: "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Blocked: &Counter{},
 			},
-			{Name: "wan", Egress: "wan", OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
+			{Name: "wan", Egress: "wan", By: byKernelRoute, OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
 		Local: Local{
 			Networks: []Network{
