@@ -74,6 +74,7 @@ type List struct {
 	Name   string
 	File   string // absolute path
 	Format string // "" detects it
+	Keep   int    // percent of its rules that a changed file must have to be used without a reload; 0: any
 }
 
 // Route returns a route by its name, which may be wan.

@@ -1,6 +1,13 @@
 package lists
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrShrunk is wrapped by the error of a file that has lost so many rules that it may have
+// been cut short.
+var ErrShrunk = errors.New("it has shrunk")
 
 // known is what a library knows of the content of a list that its index has.
 type known struct {
@@ -8,6 +15,7 @@ type known struct {
 	current bool // it was read as the list is configured now
 	sum     digest
 	size    int
+	keep    int // percent of size that the file must have to be used without a request; 0: any
 }
 
 // observed is what reading the file of a list has found.
@@ -15,6 +23,14 @@ type observed struct {
 	err  error // the file cannot be used
 	sum  digest
 	size int
+}
+
+// fewRules is how many rules a list has that may lose any part of them: it is edited by hand.
+const fewRules = 20
+
+// shrunk reports whether a file has lost more than it may lose by itself.
+func (k known) shrunk(size int) bool {
+	return k.current && k.keep > 0 && size < k.size && (size == 0 || k.size >= fewRules && size*100 < k.size*k.keep)
 }
 
 // shrink is content of a list's file that has fewer entries than the content in use.

@@ -35,6 +35,8 @@ type refreshOptions struct {
 	pace     *pace.Pace
 	limit    index.Cost // of the list
 	loading  *loading
+
+	requested bool // the files are to be used as they are
 }
 
 // refresh checks the file of a list. It returns the entries if they differ from those that
@@ -48,6 +50,11 @@ func (h *holding) refresh(o refreshOptions) *index.Part {
 	var next action
 	h.sig.young = h.sig.young || errors.Is(err, ErrBudget) // which depends on the other lists
 	next, h.shrink = decide(h.known(), observed{err: err, sum: found.sum, size: found.report.Size()}, h.shrink, o.rest, time.Now())
+	if k := h.known(); next == useContent && !o.requested && k.shrunk(found.report.Size()) {
+		next = keepLastGood
+		err = fmt.Errorf("list %s: %s: %w: it has %d rules where there were %d, above max_shrink %d%%: `nameroute reload` uses it all the same",
+			h.list.Name, h.list.File, ErrShrunk, found.report.Size(), k.size, 100-k.keep)
+	}
 	switch next {
 	case keepContent:
 		if found.part != nil { // the rest of a file that it is selected from may have changed
@@ -82,7 +89,7 @@ func (h *holding) detect(src format.Source) bool {
 
 // known returns what decide needs to know of the content in the index.
 func (h *holding) known() known {
-	return known{good: h.good, current: h.good && h.list == h.read, sum: h.sum, size: h.report.Size()}
+	return known{good: h.good, current: h.good && h.list == h.read, sum: h.sum, size: h.report.Size(), keep: h.list.Keep}
 }
 
 // readFile reads the list. The part is nil for a file whose digest is that of the content in

@@ -74,7 +74,7 @@ func Open(cfg []gateway.List, o Options) (*Library, []error) {
 	}
 	l.loading = newLoading(o.Cache, o.Log)
 	l.restore()
-	_, errs := l.SetLists(cfg)
+	_, errs := l.setLists(cfg, false)
 	l.pace = &pace.Pace{}
 	return l, errs
 }
@@ -109,13 +109,13 @@ func (l *Library) Prefixes(list string) []netip.Prefix {
 // file is bad or missing keeps its last good content. The errors are all that is wrong now,
 // whether it was reported before or not.
 func (l *Library) Reload() (changed bool, errs []error) {
-	changed, errs, _ = l.reload(0)
+	changed, errs, _ = l.reload(0, true)
 	return changed, errs
 }
 
 // reload is Reload that also returns which of the errors are new. A list that became smaller
 // must have stayed so for rest.
-func (l *Library) reload(rest time.Duration) (changed bool, errs, fresh []error) {
+func (l *Library) reload(rest time.Duration, requested bool) (changed bool, errs, fresh []error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cfg := make([]gateway.List, len(l.holdings))
@@ -123,7 +123,7 @@ func (l *Library) reload(rest time.Duration) (changed bool, errs, fresh []error)
 		cfg[i] = h.list
 	}
 	before := l.reported
-	changed, errs = l.apply(cfg, rest)
+	changed, errs = l.apply(cfg, rest, requested)
 	for _, err := range errs {
 		if !before[err.Error()] {
 			fresh = append(fresh, err)
@@ -134,7 +134,12 @@ func (l *Library) reload(rest time.Duration) (changed bool, errs, fresh []error)
 
 // SetLists makes the library hold these lists and no others, and reloads. Lists that it held
 // before keep their content if their files are bad.
+// A file that has shrunk is used: the user has asked for it.
 func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
+	return l.setLists(cfg, true)
+}
+
+func (l *Library) setLists(cfg []gateway.List, requested bool) (changed bool, errs []error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused = nil
@@ -144,7 +149,7 @@ func (l *Library) SetLists(cfg []gateway.List) (changed bool, errs []error) {
 		}
 		cfg = cfg[:index.MaxLists]
 	}
-	changed, errs = l.apply(cfg, 0)
+	changed, errs = l.apply(cfg, 0, requested)
 	l.requestCheck()
 	return changed, errs
 }
@@ -158,7 +163,7 @@ func (l *Library) requestCheck() {
 }
 
 // apply makes the library hold these lists with the content of their files. l.mu is held.
-func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, errs []error) {
+func (l *Library) apply(cfg []gateway.List, rest time.Duration, requested bool) (changed bool, errs []error) {
 	defer l.publish()
 	defer l.loading.end()
 	old := l.Index()
@@ -171,7 +176,7 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration) (changed bool, e
 	}
 	for i := range cfg {
 		before, pending := next[i].sig, next[i].shrink
-		parts[i] = next[i].refresh(refreshOptions{l.options.LastGood, old.NewPart, rest, l.pace, l.limit(next, next[i]), l.loading})
+		parts[i] = next[i].refresh(refreshOptions{l.options.LastGood, old.NewPart, rest, l.pace, l.limit(next, next[i]), l.loading, requested})
 		if s := next[i].shrink; s.pending() && s != pending {
 			time.AfterFunc(rest, l.requestCheck)
 		}

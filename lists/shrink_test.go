@@ -2,6 +2,8 @@ package lists
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,7 +57,7 @@ func TestShrink(t *testing.T) {
 		<-l.recheck // of Open
 		check := func(want bool) {
 			t.Helper()
-			if changed, errs, _ := l.reload(DefaultRest); changed != want || len(errs) > 0 {
+			if changed, errs, _ := l.reload(DefaultRest, false); changed != want || len(errs) > 0 {
 				t.Fatalf("changed %v, want %v, %v", changed, want, errs)
 			}
 		}
@@ -88,4 +90,59 @@ func TestShrink(t *testing.T) {
 		wantHeld(t, l, "one.test", "")
 		time.Sleep(DefaultRest) // the timers end
 	})
+}
+
+// Guarantee 8: fails safe.
+// A file that has lost most of its rules, or all, is not used by itself, neither while the
+// process runs nor by the next one; a reload uses it, and what a user edits by hand is free.
+func TestFileThatShrinks(t *testing.T) {
+	const page = "<!doctype html>\n<body>\nlogin\nportal\n"
+	for _, c := range []struct {
+		name, before, after, why string
+	}{
+		{"page", "a.example\nb.example\n", page, "it is a web page, not a list"},
+		{"page of many", lines(100, "n%d.example"), page, "it is a web page, not a list"},
+		{"words", lines(100, "n%d.example"), "login\nportal\n", "it has shrunk: it has 2 rules where there were 100, above max_shrink 40%: `nameroute reload` uses it all the same"},
+		{"above", lines(100, "n%d.example"), lines(59, "n%d.example"), "it has 59 rules where there were 100"},
+		{"at", lines(100, "n%d.example"), lines(60, "n%d.example"), ""},
+		{"few above", lines(20, "n%d.example"), lines(11, "n%d.example"), "it has 11 rules where there were 20"},
+		{"few", lines(19, "n%d.example"), "n1.example\n", ""},
+		{"empty", "a.example\n", "", "it has 0 rules where there was 1"},
+		{"comments", "a.example\n", "# a.example\n", "it has 0 rules"},
+		{"prefixes", lines(30, "192.0.2.%d"), "192.0.2.1\n", "it has 1 rules where there were 30"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.why = strings.Replace(c.why, "there was 1", "there were 1", 1)
+			cfg := lists(t.TempDir(), "a")
+			cfg[0].Keep = 60
+			state := filepath.Join(t.TempDir(), "state")
+			o := Options{Cache: state, LastGood: state}
+			write(t, cfg[0].File, c.before)
+			l, errs := Open(cfg, o)
+			wantErrors(t, errs)
+			before := l.Reports()[0].Size()
+			want := func(l *Library, errs []error) {
+				t.Helper()
+				switch {
+				case c.why == "" && (len(errs) > 0 || l.Reports()[0].Size() >= before):
+					t.Errorf("%v, %d rules", errs, l.Reports()[0].Size())
+				case c.why != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), c.why) || l.Reports()[0].Size() != before):
+					t.Errorf("%v, %d rules, want %s", errs, l.Reports()[0].Size(), c.why)
+				}
+			}
+			write(t, cfg[0].File, c.after)
+			l.reload(time.Nanosecond, false) // it must stay so for a moment
+			time.Sleep(time.Microsecond)
+			_, errs, _ = l.reload(time.Nanosecond, false)
+			want(l, errs)
+			for range 2 {
+				next, errs := Open(cfg, o)
+				want(next, errs)
+			}
+			_, errs = l.SetLists(cfg)
+			if isPage := c.after == page; isPage != (len(errs) > 0) || !isPage && l.Reports()[0].Size() >= before {
+				t.Errorf("reload: %v, %d rules", errs, l.Reports()[0].Size())
+			}
+		})
+	}
 }

@@ -17,7 +17,7 @@ func (l *Library) Watch(ctx context.Context, onSwap func()) {
 			l.options.Log.Warn("files cannot be watched, changes are found by polling", "error", err)
 		},
 	}, func() {
-		changed, _, fresh := l.reload(l.options.Rest)
+		changed, _, fresh := l.reload(l.options.Rest, false)
 		for _, err := range fresh {
 			l.options.Log.Error("reload failed", "error", err)
 		}

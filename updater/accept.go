@@ -96,5 +96,5 @@ func nameTimeout(ctx context.Context, s gateway.Source, err error) error {
 
 func isRefusal(err error) bool {
 	var r *refusal
-	return errors.As(err, &r) || errors.Is(err, format.ErrNoEntries) || errors.Is(err, lists.ErrBudget)
+	return errors.As(err, &r) || errors.Is(err, format.ErrNoEntries) || errors.Is(err, format.ErrNotList) || errors.Is(err, lists.ErrBudget)
 }

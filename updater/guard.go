@@ -1,13 +1,9 @@
 package updater
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -31,12 +27,6 @@ func ruleCount(n int) string {
 // before is the number of rules of the content in use, 0 where there is none to compare
 // with.
 func checkContent(s gateway.Source, file, format string, before int) (lists.Report, error) {
-	if html, err := isHTML(file); err != nil || html {
-		if err == nil {
-			err = &refusal{"it is a web page, not a list"}
-		}
-		return lists.Report{}, err
-	}
 	r, err := lists.CheckGently(gateway.List{Name: s.List, File: selected(s, file), Format: format})
 	if err != nil {
 		return r, err
@@ -58,21 +48,4 @@ func selected(s gateway.Source, file string) string {
 		return file
 	}
 	return file + ":" + s.Select
-}
-
-// isHTML recognises web pages, which captive portals and broken mirrors send instead of
-// anything.
-func isHTML(file string) (bool, error) {
-	f, err := statefile.Open(file)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false, err
-	}
-	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head[:n], []byte("\ufeff"))))
-	return bytes.HasPrefix(text, []byte("<!doctype html")) || bytes.HasPrefix(text, []byte("<html")), nil
 }

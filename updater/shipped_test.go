@@ -51,7 +51,7 @@ func TestShippedCopyIsUsedUntilTheFirstFetch(t *testing.T) {
 	b = openBox(t, state, s.URL)
 	b.holds("")
 	b.clean()
-	if !strings.Contains(b.log.String(), "shipped copy: it is a web page") {
+	if !strings.Contains(b.log.String(), "it is a web page, not a list") {
 		t.Errorf("log:\n%s", b.log)
 	}
 }

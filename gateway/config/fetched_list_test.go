@@ -36,7 +36,7 @@ func TestWithState(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := c.WithState("/srv/state")
-	want := []gateway.List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "s", File: "/srv/state/lists-fetched/s:netflix"}, {Name: "f", File: "/etc/nameroute/f.txt"}}
+	want := []gateway.List{{Name: "l", File: "/srv/state/lists-fetched/l"}, {Name: "s", File: "/srv/state/lists-fetched/s:netflix"}, {Name: "f", File: "/etc/nameroute/f.txt", Keep: 60}}
 	if diff := cmp.Diff(want, d.Lists, equal); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -36,7 +36,9 @@ func (c *builder) readLists(v value) {
 		if v.isMapping() {
 			lr.check()
 		}
+		lr.List.Keep = 100 - lr.MaxShrink
 		if len(lr.URLs) > 0 {
+			lr.List.Keep = 0 // the updater has looked at it
 			lr.List.File = lr.Source.File(gateway.DefaultState)
 			c.Sources = append(c.Sources, lr.Source)
 		}
@@ -154,7 +156,7 @@ func (lr *listReader) check() {
 		lr.r.problem(lr.key, "", "has neither file nor url", "want the path of the list, or where to fetch it")
 	}
 	for _, f := range lr.updateFields() {
-		if !from && lr.has(f.key) {
+		if !from && f.key != "max_shrink" && lr.has(f.key) {
 			lr.r.problem(lr.key+"."+f.key, "", "only valid with url", "")
 		}
 	}

@@ -114,8 +114,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 			OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATOff},
 		}},
 		Lists: []gateway.List{
-			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy"},
-			{Name: "mine", File: "/etc/nameroute/mine.txt"},
+			{Name: "gfwlist", File: "/etc/nameroute/gfwlist.txt", Format: "autoproxy", Keep: 60},
+			{Name: "mine", File: "/etc/nameroute/mine.txt", Keep: 60},
 			{Name: "china", File: "/var/lib/nameroute/lists-fetched/china:cn@!ads", Format: "dnsmasq"},
 		},
 		Sources: []gateway.Source{{

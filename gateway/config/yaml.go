@@ -24,6 +24,8 @@ func YAML(c *gateway.Config) string {
 		pairs := []any{"file", l.File}
 		if s, fetched := c.Source(l.Name); fetched {
 			pairs = sourcePairs(s)
+		} else {
+			pairs = append(pairs, "max_shrink", fmt.Sprintf("%d%%", 100-l.Keep))
 		}
 		if l.Format != "" {
 			pairs = append(pairs, "format", l.Format)

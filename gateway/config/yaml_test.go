@@ -57,6 +57,7 @@ routes:
 lists:
     mine:
         file: '/etc/nameroute/my list: 1.txt'
+        max_shrink: 40%
 `
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(YAML(c), "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

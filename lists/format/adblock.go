@@ -51,12 +51,13 @@ func (adblock) sniff(head []byte) int {
 	// Without any '^' or modifier it may as well be AutoProxy.
 	mine := 0
 	n := countLines(head, func(line string) bool {
-		rule := strings.TrimPrefix(line, "@@")
-		named := strings.HasPrefix(rule, "||")
-		if named && strings.ContainsAny(rule, "^$") || isCosmetic(line) {
+		rule, excepted := strings.CutPrefix(line, "@@")
+		named := excepted || strings.HasPrefix(rule, "|")
+		if named && strings.ContainsAny(rule, "^") || hasModifier(rule) || isCosmetic(line) {
 			mine++
+			return true
 		}
-		return named || isCosmetic(line)
+		return named
 	})
 	if mine == 0 {
 		return 0
@@ -160,7 +161,7 @@ func (a *adblockRules) line(line string) {
 		return
 	}
 	if address, names := cutSpace(uncomment(line)); names != "" {
-		if _, err := netip.ParseAddr(address); err == nil {
+		if isHostsAddress(address) {
 			hostsLine(line, s)
 			return
 		}

@@ -23,6 +23,7 @@ import (
 //	name                    name and below          name and below
 //	*.name in any of these  below                   below
 //	any of these and a path the host                skipped
+//	name*word               the host                skipped
 //	/^https?:\/\/host.../   regular expression      regular expression
 //
 // '!' begins a comment, [AutoProxy 0.2.9] is the header.
@@ -33,6 +34,7 @@ const (
 	reasonPath       = "a path without a host"
 	reasonPathExcept = "an exception for only a part of a host"
 	reasonAddrExcept = "an exception for an address"
+	reasonAdblock    = "a modifier of Adblock rules: want format: adblock for the list"
 )
 
 func (autoproxy) name() string { return "autoproxy" }
@@ -110,6 +112,10 @@ func (s *spaceless) Read(p []byte) (int, error) {
 
 func autoproxyRule(line string, s *Sink) {
 	rule, excepted := strings.CutPrefix(line, "@@")
+	if hasModifier(rule) && (excepted || !harmless(rule)) {
+		s.skip(line, reasonAdblock)
+		return
+	}
 	if len(rule) > 2 && rule[0] == '/' && rule[len(rule)-1] == '/' {
 		e, reason := urlRegexp(rule[1:len(rule)-1], excepted)
 		finish(e, reason, excepted, line, s)
@@ -136,6 +142,9 @@ func autoproxyRule(line string, s *Sink) {
 		bare = true
 	}
 	host, rest := cutHost(rule)
+	if name, ok := cutStarPath(host); ok {
+		host, rest = name, true
+	}
 	if bare && !strings.Contains(strings.Trim(host, ".*"), ".") {
 		s.skip(line, reasonURLWord)
 		return
@@ -154,6 +163,17 @@ func autoproxyRule(line string, s *Sink) {
 	}
 	e, reason := urlHost(host, excepted, exceptKind)
 	finish(e, reason, excepted, line, s)
+}
+
+// cutStarPath cuts the host of a rule at a '*' that follows all of a name, which means the
+// slash and the beginning of a path (example.com*word). What contains a dot after it is a
+// host with a wildcard (a.b*.example.com).
+func cutStarPath(host string) (name string, ok bool) {
+	star := strings.IndexByte(host, '*')
+	if star < 1 || host[star-1] == '.' || strings.ContainsAny(host[star+1:], ".*") || star == len(host)-1 {
+		return host, false
+	}
+	return host[:star], strings.Contains(strings.Trim(host[:star], "."), ".")
 }
 
 // urlHost returns the entry of the host of a rule.

@@ -32,7 +32,7 @@ type reader interface {
 // left where no line is typical of any.
 var formats = [...]reader{
 	geosite{}, geoip{}, mrs{}, srs{}, singbox{}, // known by their first bytes
-	adblock{}, autoproxy{}, dnsmasq{}, smartdns{}, hosts{}, nftset{}, delegated{}, clash{}, dlc{}, plain{},
+	adblock{}, autoproxy{}, dnsmasq{}, smartdns{}, hosts{}, nftset{}, delegated{}, clash{}, dlcyaml{}, dlc{}, plain{},
 }
 
 // headSize is how much of a file its format is detected from, in bytes.
@@ -110,11 +110,49 @@ func parse(r io.Reader, file, formatName string, s *Sink) error {
 			return err
 		}
 	}
+	if err := isList(f.name(), head); err != nil {
+		return err
+	}
 	s.Format = f.name()
 	if s.selector != "" && !selective(f.name()) {
 		return fmt.Errorf("%q after the colon: a file of format %s has no parts to choose from", s.selector, f.name())
 	}
-	return f.parse(br, s)
+	if err := f.parse(br, s); err != nil || formatName != "" || s.Format != Plain {
+		return err
+	}
+	// What looks like no format is read as names, and so are the words of any text.
+	if s.Skipped >= fewSkipped && s.Skipped > 4*s.Size() {
+		return fmt.Errorf("%w: %d of %d lines are no rules, such as %v; if it is a list all the same, want format: plain", ErrNotList, s.Skipped, s.Lines, s.Samples[0])
+	}
+	return nil
+}
+
+// fewSkipped is how many lines of a list may be no rules, however few are.
+const fewSkipped = 10
+
+// ErrNotList is wrapped by the error of a file that is something else: what captive portals
+// and broken mirrors send instead of anything.
+var ErrNotList = errors.New("not a list")
+
+// isList returns an error for web pages and for JSON that is no list.
+func isList(format string, head []byte) error {
+	text := bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\ufeff")))
+	switch {
+	case isBinary(format) || len(text) == 0:
+		return nil
+	case text[0] == '<':
+		return fmt.Errorf("it is a web page, %w", ErrNotList)
+	case text[0] == '{', text[0] == '[' && isJSONArray(text[1:]):
+		return fmt.Errorf("it is JSON, such as a server's error, and %w", ErrNotList)
+	}
+	return nil
+}
+
+// isJSONArray reports whether a text is JSON after a '[': the headers of lists begin with one,
+// too.
+func isJSONArray(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	return len(text) > 0 && bytes.IndexByte([]byte(`{"[]`), text[0]) >= 0
 }
 
 // allIf is the result of sniff for formats that are recognized by their first bytes.
@@ -148,7 +186,7 @@ func trimCompressed(file string) string {
 // colon.
 func selective(name string) bool {
 	switch name {
-	case "geosite", "geoip", "dlc", "delegated":
+	case "geosite", "geoip", "dlc", "dlcyaml", "delegated":
 		return true
 	}
 	return false

@@ -3,6 +3,7 @@ package format
 import (
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/nameroute/nameroute/lists/entry"
@@ -24,8 +25,7 @@ func (hosts) sniff(head []byte) int {
 		if len(f) < 2 || f[1][0] == '#' {
 			return false
 		}
-		_, err := netip.ParseAddr(f[0])
-		return err == nil
+		return isHostsAddress(f[0])
 	})
 }
 
@@ -36,7 +36,7 @@ func (hosts) parse(r io.Reader, s *Sink) error {
 func hostsLine(line string, s *Sink) {
 	text, _, _ := strings.Cut(line, "#")
 	fields := strings.Fields(text)
-	if _, err := netip.ParseAddr(fields[0]); err != nil || len(fields) < 2 {
+	if !isHostsAddress(fields[0]) || len(fields) < 2 {
 		s.skip(line, reasonHosts)
 		return
 	}
@@ -51,6 +51,24 @@ func hostsLine(line string, s *Sink) {
 		}
 		s.put(entry.Entry{Kind: entry.Full, Text: name})
 	}
+}
+
+// isHostsAddress accepts the short forms of IPv4 addresses of inet_aton(3) too, such as 0 and
+// 127.1, as far as they are not a line's number.
+func isHostsAddress(text string) bool {
+	if text == "0" || text == "0x0" {
+		return true
+	}
+	if _, err := netip.ParseAddr(text); err == nil {
+		return true
+	}
+	parts := strings.Split(text, ".")
+	for _, p := range parts {
+		if n, err := strconv.ParseUint(p, 0, 32); err != nil || n > 255 {
+			return false
+		}
+	}
+	return len(parts) > 1 && len(parts) < 4
 }
 
 // isLocal reports whether a name is one that every hosts file has for the machine itself.

@@ -16,7 +16,9 @@ import (
 //	regexp:expression   names that the expression (RE2) matches somewhere
 //	192.0.2.0/24        a prefix, or a single address
 //
-// '#' begins a comment, on a line of its own or after a rule.
+// '#' begins a comment, on a line of its own or after a rule; so do '//' and ';'. Several
+// names or prefixes may be on a line, with commas or spaces between them, each in quotes or
+// not. The attributes of exports of domain-list-community are not used.
 type plain struct{}
 
 func (plain) name() string      { return "plain" }
@@ -45,7 +47,11 @@ func (plain) parse(r io.Reader, s *Sink) error {
 }
 
 func plainRule(line string, s *Sink) {
-	line = uncomment(line)
+	if line = uncommentPasted(line); line == "" {
+		s.Lines--
+		return
+	}
+	line = cutAttributes(line)
 	kind, text, found := strings.Cut(line, ":")
 	text = strings.TrimSpace(text)
 	var e entry.Entry
@@ -63,17 +69,42 @@ func plainRule(line string, s *Sink) {
 	case found && kind == "domain":
 		e, reason = entry.ParsePattern(text)
 	default:
-		if p, ok := entry.ParsePrefix(line); ok {
-			s.putPrefix(p)
-			return
-		}
-		if e, reason = entry.ParsePattern(line); reason != "" && strings.Contains(line, "/") {
-			reason = entry.ReasonPrefix + ", and " + reason
-		}
+		plainWords(line, s)
+		return
 	}
 	if reason != "" {
 		s.skip(line, reason)
 		return
 	}
 	s.put(e)
+}
+
+// plainWords puts the names and prefixes of a line without a kind.
+func plainWords(line string, s *Sink) {
+	words := pastedWords(line)
+	if len(words) > 1 && isHostsAddress(words[0]) && areRules(words[1:]) && !isPrefix(words[1]) {
+		hostsLine(line, s)
+		return
+	}
+	if len(words) != 1 && !areRules(words) {
+		s.skip(line, reasonWords)
+		return
+	}
+	for _, word := range words {
+		if p, ok := entry.ParsePrefix(word); ok {
+			s.putPrefix(p)
+			continue
+		}
+		e, reason := entry.ParsePattern(word)
+		if reason == "" {
+			s.put(e)
+			continue
+		}
+		if instead := reasonPasted(word); instead != "" {
+			reason = instead
+		} else if strings.Contains(word, "/") {
+			reason = entry.ReasonPrefix + ", and " + reason
+		}
+		s.skip(line, reason)
+	}
 }

@@ -18,7 +18,7 @@ func TestSamples(t *testing.T) {
 	if r.Skipped != 100 || len(r.Samples) != maxSamples || r.Suffix != 1 || r.Lines != 101 {
 		t.Fatalf("%+v", r)
 	}
-	want := `line 5: "bad line 4�[31m": ` + entry.ReasonChar
+	want := `line 5: "bad line 4�[31m": ` + reasonWords
 	if got := r.Samples[4].String(); got != want {
 		t.Errorf("sample: %s\n   want: %s", got, want)
 	}
@@ -34,7 +34,7 @@ func TestNoEntries(t *testing.T) {
 		{"", ""},
 		{"# a comment\n\n", ""},
 		{"192.0.2.0/24\n", ""},
-		{"<html>\n<body>\n", `f: no entry in 2 lines, read as plain; line 1: "<html>": ` + entry.ReasonChar},
+		{"?\n!\n", `f: no entry in 2 lines, read as plain; line 1: "?": ` + entry.ReasonChar},
 		{"127.0.0.1 localhost\n", "f: no entry in 1 lines, read as hosts"},
 	} {
 		_, _, r, err := read(t, "f", "", tt.text)
