@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -41,7 +42,8 @@ var (
 type Store struct {
 	names   *xsync.Map[string, entry]
 	now     func() time.Time
-	changed chan alias // to the journal; nil without one
+	changed chan alias  // to the journal; nil without one
+	missed  atomic.Bool // the journal was too slow for some
 	size    int
 	share   int
 
@@ -177,7 +179,8 @@ func (s *Store) put(name string, e entry) {
 	if s.changed != nil {
 		select {
 		case s.changed <- alias{name, e}:
-		default: // the journal is behind; its next rewrite carries the name
+		default:
+			s.missed.Store(true)
 		}
 	}
 }

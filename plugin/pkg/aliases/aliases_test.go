@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -328,4 +329,69 @@ func TestJournalWhenTheClockIsSet(t *testing.T) {
 	})
 	cancel()
 	<-done
+}
+
+// What is written to the journal is bounded: below the bound every alias is there at once, at
+// it, too, and above it with the next rewrite. The file does not grow without end.
+func TestJournalIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "names")
+		s := newStore(time.Now)
+		s.share = s.size
+		ctx, cancel := context.WithCancel(t.Context())
+		done := s.Persist(ctx, file, slog.New(slog.DiscardHandler))
+		stored := func(i int) bool {
+			data, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(data), fmt.Sprintf(" n%06d.cdn.example. ", i))
+		}
+		size := func() int64 {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.Size()
+		}
+		next := 0
+		grow := func(perSecond int, d time.Duration) {
+			for range d / (10 * time.Millisecond) {
+				for range perSecond / 100 {
+					add(t, s, fmt.Sprintf("n%06d.cdn.example.", next), []string{"mine"}, time.Hour, 24*time.Hour)
+					next++
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+		}
+		grow(1000, 10*time.Second) // some 55 bytes each
+		line := size() / int64(next)
+		if want := int64(next) * line; !stored(0) || !stored(next-1) || size() < want {
+			t.Errorf("below the bound: %d of %d bytes are written", size(), want)
+		}
+		before, from := size(), next
+		grow(10000, 10*time.Second)
+		appended := size() - before
+		if most := int64(journalBurst + 11*journalRate); appended > most || appended < journalBurst/2 {
+			t.Errorf("above the bound: %d bytes were appended in 10 s, want at most %d", appended, most)
+		}
+		if !stored(from) || stored(next-1) {
+			t.Errorf("above the bound: the first one is stored: %t, want true; the last: %t, want false", stored(from), stored(next-1))
+		}
+		time.Sleep(durationOf(size()) + journalCompact + time.Second)
+		if !stored(0) || !stored(from) || !stored(next-1) || size() > int64(next+1)*(line+1) {
+			t.Errorf("after the next rewrite, which is bounded, too: %d bytes for %d aliases", size(), next)
+		}
+		// The same aliases again and again.
+		before = size()
+		for range 200 {
+			for i := range 1000 {
+				s.put(fmt.Sprintf("n%06d.cdn.example.", i), entry{until: time.Now().Add(time.Hour), lists: []string{"mine"}, domain: "x."})
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if most := 2*before + 2*journalBurst; size() > most {
+			t.Errorf("%d bytes for %d aliases that were prolonged again and again, want at most %d", size(), next, most)
+		}
+		cancel()
+		<-done
+	})
 }

@@ -28,6 +28,15 @@ const (
 	maxJournalLine = 8192                   // bytes; a name has 1004 at most, escaped
 )
 
+// What is written is bounded, because a flood of names can make any number of aliases for a
+// while, and flash wears out. Beyond it, lines are left out, and the file is rewritten with
+// all that there is when that is due: a process that is killed before loses them.
+const (
+	journalRate    = 64 << 10    // bytes a second that are appended in the long run
+	journalBurst   = 1 << 20     // bytes that are appended at once, at most
+	journalCompact = time.Minute // the least time between two rewrites of what has grown; a large file is also rewritten at journalRate at most
+)
+
 // File returns where aliases are stored in a state directory.
 func File(state string) string { return filepath.Join(state, "names") }
 
@@ -149,6 +158,11 @@ type journal struct {
 	log     *slog.Logger
 	clock   *wallclock.Watch
 	buf     []byte
+	paid    time.Time // when all that was appended is paid for, at journalRate
+	base    int64     // bytes of the file when it was rewritten
+	grown   int64     // bytes that were appended since
+	behind  bool      // lines were left out since
+	written time.Time // when it was rewritten
 	failing bool      // the last write failed
 	retryAt time.Time // while failing
 	edge    logonce.Edge
@@ -168,8 +182,11 @@ func (j *journal) run(ctx context.Context) {
 			switch stepped := j.clock.Stepped(); {
 			case stepped, j.failing && time.Now().After(j.retryAt):
 				j.report(j.rewrite()) // the file is dated wrongly, or ends with half a line
-			case !j.failing && len(j.buf) > 0:
+			case !j.failing && len(j.buf) > 0 && j.mayAppend(time.Now()):
 				j.report(j.write())
+			}
+			if !j.failing && j.compactDue(time.Now()) {
+				j.report(j.rewrite())
 			}
 		case <-rewrite.C:
 			j.store.sweep()
@@ -180,6 +197,30 @@ func (j *journal) run(ctx context.Context) {
 		}
 	}
 }
+
+// mayAppend reports whether the collected lines may be written now, and drops them where
+// they may not.
+func (j *journal) mayAppend(now time.Time) bool {
+	paid := later(j.paid, now).Add(durationOf(int64(len(j.buf))))
+	if paid.Sub(now) > durationOf(journalBurst) {
+		j.behind, j.buf = true, j.buf[:0]
+		return false
+	}
+	j.paid = paid
+	return true
+}
+
+// compactDue reports whether the file is to be rewritten because lines were left out, or it
+// has grown to twice its size.
+func (j *journal) compactDue(now time.Time) bool {
+	if j.store.missed.Swap(false) {
+		j.behind = true
+	}
+	return (j.behind || j.grown > max(j.base, journalBurst)) && now.Sub(j.written) >= max(journalCompact, durationOf(j.base))
+}
+
+// durationOf is how long it takes to write some bytes at journalRate.
+func durationOf(bytes int64) time.Duration { return time.Duration(bytes) * time.Second / journalRate }
 
 // report logs when writing begins to fail, and when it works again. A full disk must not
 // stop an answer: the names are in memory, too.
@@ -203,6 +244,7 @@ func (j *journal) write() error {
 	}
 	_, err = f.Write(j.buf)
 	if err == nil {
+		j.grown += int64(len(j.buf))
 		j.buf = j.buf[:0]
 	}
 	return errors.Join(err, f.Close())
@@ -210,6 +252,7 @@ func (j *journal) write() error {
 
 // rewrite replaces the file by what is in memory now.
 func (j *journal) rewrite() error {
+	size := int64(0)
 	err := statefile.Replace(j.file, 0o600, func(w io.Writer) (err error) {
 		out := bufio.NewWriter(w)
 		var line []byte
@@ -218,12 +261,14 @@ func (j *journal) rewrite() error {
 			e.until = now.Add(e.until.Sub(now)) // by the clock as it is set now
 			line = alias{name, e}.append(line[:0])
 			_, err = out.Write(line)
+			size += int64(len(line))
 			return err == nil
 		})
 		return errors.Join(err, out.Flush())
 	})
 	if err == nil {
 		j.buf = j.buf[:0]
+		j.base, j.grown, j.behind, j.written = size, 0, false, time.Now()
 	}
 	return err
 }
