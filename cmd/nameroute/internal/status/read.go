@@ -45,11 +45,10 @@ func (d Doc) overall() State {
 		state = Unknown
 	}
 	for _, r := range d.Routes {
-		switch r.State {
-		case stateUp:
-		case stateDown:
+		switch {
+		case r.State == stateDown, r.Note != "":
 			return Bad
-		default:
+		case r.State != stateUp:
 			state = Unknown
 		}
 	}

@@ -124,6 +124,34 @@ func TestStatusText(t *testing.T) {
 	}
 }
 
+// Anything bad outweighs what is unknown.
+func TestOverallState(t *testing.T) {
+	up := Route{Name: "vpn", State: "up"}
+	for _, c := range []struct {
+		name string
+		doc  Doc
+		want State
+		code int
+	}{
+		{"all up", Doc{Routes: []Route{up}}, Good, exit.OK},
+		{"a tunnel waits", Doc{Routes: []Route{up, {State: "waiting"}}}, Unknown, exit.Unknown},
+		{"a tunnel is idle", Doc{Routes: []Route{{State: "idle"}}}, Unknown, exit.Unknown},
+		{"something cannot be read", Doc{Problems: []string{"ip rule: no"}, Routes: []Route{up}}, Unknown, exit.Unknown},
+		{"a route is down", Doc{Routes: []Route{{State: "waiting"}, {State: "down"}}}, Bad, exit.Down},
+		{"a provider's file is not in use", Doc{Routes: []Route{{State: "up", Note: "wg0.conf:3: unknown key"}}}, Bad, exit.Down},
+		{"changed files are not in use", Doc{Routes: []Route{up}, Processes: []Process{{Refused: &Refused{}}}}, Bad, exit.Down},
+		{"the last good files are in use", Doc{Routes: []Route{up}, Processes: []Process{{LastGood: "why"}}}, Bad, exit.Down},
+		{"a list is not in use", Doc{Routes: []Route{up}, Lists: []List{{Error: "why"}}}, Bad, exit.Down},
+		{"a check fails", Doc{Routes: []Route{up}, Checks: &Checks{Findings: []Finding{Found(LevelError, "no way")}}}, Bad, exit.Down},
+		{"a check warns", Doc{Routes: []Route{up}, Checks: &Checks{Findings: []Finding{Found(LevelWarning, "slow")}}}, Good, exit.OK},
+	} {
+		d := Merge([]Doc{c.doc})
+		if d.State != c.want || exit.Code(d.Verdict()) != c.code {
+			t.Errorf("%s: %s, exit code %d, want %s, %d", c.name, d.State, exit.Code(d.Verdict()), c.want, c.code)
+		}
+	}
+}
+
 // The names in the JSON are the face of the product: this file changes by additions only.
 func TestStatusJSON(t *testing.T) {
 	var out bytes.Buffer
