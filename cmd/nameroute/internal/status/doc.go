@@ -15,7 +15,8 @@ import (
 // known: where the parts run in processes of their own, each knows its own.
 type Doc struct {
 	At          time.Time  `json:"at"`
-	State       State      `json:"state"` // of all of it: bad, unknown or good, in this order
+	State       State      `json:"state"`             // of all of it: bad, unknown or good, in this order
+	Because     []string   `json:"because,omitempty"` // what is bad, then what is unknown
 	Processes   []Process  `json:"processes"`
 	Problems    []string   `json:"problems,omitempty"` // what could not be read
 	Routes      []Route    `json:"routes"`             // in the order of gateway.yaml, wan last

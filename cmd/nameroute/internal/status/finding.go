@@ -2,7 +2,6 @@ package status
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -59,7 +58,16 @@ type Checks struct {
 	Findings []Finding `json:"findings"` // those that are not good
 }
 
-// errors reports whether something keeps the gateway from working.
-func (c *Checks) errors() bool {
-	return c != nil && slices.ContainsFunc(c.Findings, func(f Finding) bool { return f.Level == LevelError })
+// errors counts what keeps the gateway from working.
+func (c *Checks) errors() int {
+	n := 0
+	if c == nil {
+		return n
+	}
+	for _, f := range c.Findings {
+		if f.Level == LevelError {
+			n++
+		}
+	}
+	return n
 }

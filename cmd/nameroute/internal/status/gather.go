@@ -241,7 +241,7 @@ func Merge(docs []Doc) Doc {
 			out.Checks = d.Checks
 		}
 	}
-	out.State = out.overall()
+	out.State, out.Because = out.overall()
 	return out
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 )
 
 // Read asks every process that runs.
@@ -38,34 +39,47 @@ func Read(run string) (Doc, error) {
 	return Merge(docs), nil
 }
 
-// overall returns what is known of all of it: bad if anything is.
-func (d Doc) overall() State {
-	state := Good
-	if len(d.Problems) > 0 {
-		state = Unknown
+// overall returns what is known of all of it, bad if anything is, and why.
+func (d Doc) overall() (State, []string) {
+	var bad, unknown []string
+	for _, p := range d.Processes {
+		switch {
+		case p.LastGood != "":
+			bad = append(bad, "the last good files are in use")
+		case p.Refused != nil:
+			bad = append(bad, "changed files are not in use")
+		}
 	}
 	for _, r := range d.Routes {
 		switch {
-		case r.State == stateDown, r.Note != "":
-			return Bad
+		case r.State == stateDown:
+			bad = append(bad, "route "+r.Name+" is down")
+		case r.Note != "":
+			bad = append(bad, "route "+r.Name+": its changed file is not in use")
+		case r.State == "waiting":
+			unknown = append(unknown, "route "+r.Name+" waits for its first handshake")
 		case r.State != stateUp:
-			state = Unknown
-		}
-	}
-	if d.Checks.errors() {
-		return Bad
-	}
-	for _, p := range d.Processes {
-		if p.LastGood != "" || p.Refused != nil {
-			return Bad
+			unknown = append(unknown, "route "+r.Name+" is "+r.State)
 		}
 	}
 	for _, l := range d.Lists {
 		if l.Error != "" {
-			return Bad
+			bad = append(bad, "list "+l.Name+" is not in use as it is")
 		}
 	}
-	return state
+	if n := d.Checks.errors(); n > 0 {
+		bad = append(bad, output.Count(n, "failed check"))
+	}
+	if n := len(d.Problems); n > 0 {
+		unknown = append(unknown, output.Count(n, "thing")+" that cannot be read")
+	}
+	switch {
+	case len(bad) > 0:
+		return Bad, append(bad, unknown...)
+	case len(unknown) > 0:
+		return Unknown, unknown
+	}
+	return Good, nil
 }
 
 // Verdict returns an error with the exit code that tells a script what is known.

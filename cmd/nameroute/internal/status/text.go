@@ -25,6 +25,12 @@ func Print(out io.Writer, d Doc) error {
 			output.Remark(w, "the files have been changed and are not in use, since "+output.Since(d.At, r.Since), strings.ReplaceAll(r.Error, "\n", "; "))
 		}
 	}
+	switch {
+	case len(d.Because) > 0:
+		output.Remark(w, "state", string(d.State)+": "+strings.Join(d.Because, "; "))
+	case d.State != "":
+		output.Remark(w, "state", string(d.State))
+	}
 	for _, p := range d.Problems {
 		output.Remark(w, "cannot be read", p)
 	}

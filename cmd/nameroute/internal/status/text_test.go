@@ -26,6 +26,7 @@ func goldenStatus() Doc {
 	return Doc{
 		At:        at,
 		State:     Unknown,
+		Because:   []string{"route a-very-long-name-of-a-second-vpn waits for its first handshake"},
 		Processes: []Process{{PID: 4711, Version: "v1.2.3", Parts: []control.Part{control.DNS, control.Gateway}, Since: at.Add(-50 * time.Hour)}},
 		Routes: []Route{
 			{
