@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -98,13 +100,24 @@ func (t *tunnel) explain() string {
 	where := strings.Join(at, ", ")
 	switch {
 	case t.refused != nil:
-		return fmt.Sprintf("%s: %s: %v: no WireGuard runs there", noHandshake, where, t.refused)
+		return fmt.Sprintf("%s: %s: %v: %s", noHandshake, where, t.refused, refusedBy(t.refused))
 	case sent == 0:
 		return fmt.Sprintf("%s: nothing can be sent to %s: the WAN has no way there", noHandshake, where)
 	case received > 0:
 		return fmt.Sprintf("%s: %s is heard, but does not hear this box, or refuses it: check the clock (date) and that no other box uses the same key", noHandshake, where)
 	}
 	return fmt.Sprintf("%s: sent to %s, nothing came back: not known is whether it is off, UDP to it is blocked, or a key is wrong, which WireGuard never answers", noHandshake, where)
+}
+
+// refusedBy says what a refusal tells of an endpoint.
+func refusedBy(err error) string {
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "no WireGuard runs there"
+	case errors.Is(err, unix.EACCES):
+		return "a firewall on the way rejects it"
+	}
+	return "the host cannot be reached"
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -112,7 +113,7 @@ func (r *reconciler) statusNow() Status {
 		}
 		if t.dev != nil {
 			routes[i].Tunnel = tunnelStatus(t.status)
-			if t.seen.Never && routes[i].Reason != "" {
+			if strings.HasPrefix(routes[i].Reason, noHandshake) {
 				routes[i].Reason = t.explain()
 			}
 		}

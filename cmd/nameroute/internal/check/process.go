@@ -1,6 +1,8 @@
 package check
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
@@ -15,7 +17,11 @@ func checkProcess(o Options, f *corefile.File, r *report) {
 	if err := privilege.Need(); err != nil {
 		r.wrong(exit.Denied, err)
 	}
-	if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
+	err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK)
+	switch {
+	case errors.Is(err, unix.EACCES) && unix.Geteuid() != 0:
+		r.unknown("/dev/net/tun: %v: run check as root", err)
+	case err != nil:
 		r.warn("/dev/net/tun: %v: needed for tunnels unless the kernel has WireGuard (modprobe tun; docker: --device /dev/net/tun)", err)
 	}
 	if control.AnyRuns(o.Run) {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -51,7 +52,8 @@ func (h *host) sysctl(key string) (string, bool) {
 	return strings.TrimSpace(text), ok
 }
 
-// sysctlsReadOnly reports whether /proc/sys is read-only, as in most containers.
+// sysctlsReadOnly reports whether /proc/sys is read-only, as in most containers. That this
+// user may not write it says nothing of the user of the service.
 func (h *host) sysctlsReadOnly() bool {
-	return unix.Access(string(h.Root)+"/proc/sys/net/ipv4/ip_forward", unix.W_OK) != nil
+	return errors.Is(unix.Access(string(h.Root)+"/proc/sys/net/ipv4/ip_forward", unix.W_OK), unix.EROFS)
 }

@@ -2,9 +2,12 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
@@ -30,7 +33,10 @@ const (
 func handshake(ctx context.Context, cfg *gateway.Config, route gateway.Route) []status.Finding {
 	link := route.Egress.Link
 	s, err := wg.Read(link)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return one(status.LevelUnknown, "route %s: whether its tunnel shakes hands: %v: run check as root", route.Name, err)
+	case err != nil:
 		return one(status.LevelUnknown, "route %s: whether its tunnel shakes hands: %v: nameroute run", route.Name, err)
 	}
 	began := time.Now()
