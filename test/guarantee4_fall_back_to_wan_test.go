@@ -37,7 +37,7 @@ func TestFallBackToWAN(t *testing.T) {
 			g.Reset()
 			cut := time.Now()
 			c.cut(g)
-			g.p.WaitOutput("new flows and queries take the WAN", 8*time.Second)
+			g.p.WaitOutput("new flows and queries of the route take the WAN", 8*time.Second)
 			t.Logf("noticed after %v", time.Since(cut).Round(time.Millisecond))
 			g.Box.AwaitNames("ready.listed.example", 5*time.Second)
 			g.awaitVia(g.Client, netlab.ViaWAN, 5*time.Second, fresh...)

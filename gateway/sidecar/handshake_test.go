@@ -79,3 +79,35 @@ func TestNoHandshake(t *testing.T) {
 		})
 	}
 }
+
+// An unused tunnel is made to shake hands now and then: a peer that answers is left alone
+// again, a dead one is known before the route is needed.
+func TestUnusedTunnelIsProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := runFake(t, func(f *fakeRun, _ *Options) {
+			f.cfg.Routes[0].Handshake = gateway.Handshake{Probe: 5 * time.Minute}
+		})
+		r.want("start", blocked, opened, marked, routed, forwarded)
+		d := r.device()
+		time.Sleep(290 * time.Second)
+		r.want("before it is due")
+		time.Sleep(12 * time.Second)
+		r.want("due", "keep wg0 trying: true")
+		d.set(func(s *wg.Status) { s.Peers[0].LastHandshake, s.Peers[0].RX, s.Peers[0].TX = time.Now(), 92, 148 })
+		time.Sleep(2 * time.Second)
+		r.want("answered", "keep wg0 trying: false")
+		if s := r.route("vpn"); s.State != wg.Up {
+			t.Errorf("answered: %+v", s)
+		}
+		time.Sleep(298 * time.Second)
+		for range 12 { // it tries, and nothing comes back
+			time.Sleep(2 * time.Second)
+			d.set(func(s *wg.Status) { s.Peers[0].TX += 148 })
+		}
+		time.Sleep(4 * time.Second)
+		r.want("unanswered", "keep wg0 trying: true", blocked)
+		if s := r.route("vpn"); s.State != wg.Down || !strings.HasPrefix(s.Reason, "peer is silent") {
+			t.Errorf("unanswered: %+v", s)
+		}
+	})
+}
