@@ -1,12 +1,15 @@
 package test
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -112,6 +115,13 @@ func TestReboot(t *testing.T) {
 func (g *gate) reboot(forward bool) {
 	g.t.Helper()
 	g.WANDown()
+	for _, pid := range g.Box.Pids() { // what holds the table while no nameroute runs
+		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), binary+"\x00hold") {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+				g.t.Fatal(err)
+			}
+		}
+	}
 	id := filepath.Join(g.Dir, "boot_id")
 	if err := os.WriteFile(id, []byte("5e55a99e-0000-4000-8000-000000000002\n"), 0o644); err != nil {
 		g.t.Fatal(err)
