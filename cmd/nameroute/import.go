@@ -22,9 +22,9 @@ func importDnsmasqCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dnsmasq FILE...",
 		Short: "Write gateway.yaml, a Corefile and lists from a dnsmasq configuration",
-		Long: `Write gateway.yaml, a Corefile and lists from the server=, ipset= and nftset= lines of
-a dnsmasq configuration and of the files that it includes, and print the lines that are
-not carried over. Existing files are not replaced without --force.`,
+		Long: `Write gateway.yaml, a Corefile and lists from a dnsmasq configuration and the files
+that it includes: its resolvers, sets, answers and local names. What is not carried over
+is printed with what to do instead. Existing files are not replaced without --force.`,
 		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.Files, i.Out = args, cmd.OutOrStdout()

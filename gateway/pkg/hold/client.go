@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"golang.org/x/sys/unix"
 )
 
@@ -240,10 +241,10 @@ func endsWithUs(pid int) bool {
 	if os.Getenv("INVOCATION_ID") == "" {
 		return false
 	}
-	ours, err := os.ReadFile("/proc/self/cgroup")
+	ours, err := statefile.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return false
 	}
-	theirs, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	theirs, err := statefile.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	return err == nil && bytes.Equal(ours, theirs)
 }

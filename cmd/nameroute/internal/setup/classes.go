@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,22 +14,30 @@ type class struct {
 	route     string // "" is the WAN
 	device    string // the interface behind a resolver's '@'
 	resolvers string // separated by spaces; "" is the usual ones
+	answer    string // fixed addresses, separated by spaces; blocked for none
 }
+
+// blocked is the answer of names that do not exist.
+const blocked = "none"
 
 // classes returns the class of every name in the configuration, and in a fixed order the
 // classes that differ from the default.
 func (c *dnsmasqConf) classes() (of map[string]class, order []class) {
 	of = map[string]class{}
-	for _, m := range []map[string][]string{c.servers, c.sets} {
+	for _, m := range []map[string][]string{c.servers, c.sets, c.answers} {
 		for name := range m {
 			servers, _ := longestMatch(c.servers, name)
 			sets, _ := longestMatch(c.sets, name)
 			k := class{route: routeName(sets)}
+			if answer, ok := longestMatch(c.answers, name); ok && len(longestName(c.answers, name)) >= len(longestName(c.servers, name)) {
+				of[name] = class{answer: cmp.Or(strings.TrimSpace(strings.Join(answer, " ")), blocked)}
+				continue
+			}
 			var addresses []string
 			for _, s := range servers {
 				address, device, _ := strings.Cut(s, "@")
 				addresses = append(addresses, address)
-				if k.route != "" && k.device == "" {
+				if k.device == "" {
 					k.device = device
 				}
 			}
@@ -42,23 +51,31 @@ func (c *dnsmasqConf) classes() (of map[string]class, order []class) {
 		}
 	}
 	slices.SortFunc(order, func(a, b class) int {
-		return strings.Compare(a.route+" "+a.resolvers+" "+a.device, b.route+" "+b.resolvers+" "+b.device)
+		return strings.Compare(a.sortKey(), b.sortKey())
 	})
 	return of, order
 }
 
-// longestMatch returns the value of a name, or of the nearest name above it.
-func longestMatch[T any](m map[string]T, name string) (v T, ok bool) {
+func (k class) sortKey() string { return k.route + " " + k.resolvers + " " + k.device + " " + k.answer }
+
+// longestName returns the name in m that is a name itself, or the nearest above it.
+func longestName[T any](m map[string]T, name string) string {
 	for {
-		if v, ok = m[name]; ok {
-			return v, true
+		if _, ok := m[name]; ok {
+			return name
 		}
 		_, above, found := strings.Cut(name, ".")
 		if !found {
-			return v, false
+			return ""
 		}
 		name = above
 	}
+}
+
+// longestMatch returns the value of a name, or of the nearest name above it.
+func longestMatch[T any](m map[string]T, name string) (v T, ok bool) {
+	v, ok = m[longestName(m, name)]
+	return v, ok
 }
 
 // routeName names a route after sets: vpn for vpn4 and vpn6, and for 4#inet#fw4#vpn4.
@@ -89,12 +106,18 @@ func validName(s string) string {
 	return s
 }
 
-// listNames names a list for each class: after its route, or "direct".
+// listNames names a list for each class: after its route, or what is done with its names.
 func listNames(order []class) map[class]string {
 	names, taken := map[class]string{}, map[string]int{}
 	for _, k := range order {
 		name := k.route
-		if name == "" {
+		switch {
+		case name != "":
+		case k.answer == blocked:
+			name = "blocked"
+		case k.answer != "":
+			name = "fixed"
+		default:
 			name = "direct"
 		}
 		if taken[name]++; taken[name] > 1 {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,14 +21,16 @@ import (
 type dnsmasqConf struct {
 	servers map[string][]string // of a name: its resolvers, some with "@" and an interface; nil: the usual ones
 	sets    map[string][]string // of a name: the sets that its addresses go into
-	usual   []string            // resolvers of all other names
+	answers map[string][]string // of a name and those below: its fixed addresses; "" is none
+	usual   []string            // resolvers of all other names, some with "@" and an interface
 	local   localPolicy
+	home    homeConf
 	lost    []loss
 	read    map[string]bool // files
 }
 
 func newDnsmasqConf() *dnsmasqConf {
-	return &dnsmasqConf{servers: map[string][]string{}, sets: map[string][]string{}, read: map[string]bool{}}
+	return &dnsmasqConf{servers: map[string][]string{}, sets: map[string][]string{}, answers: map[string][]string{}, read: map[string]bool{}}
 }
 
 // loss is a line of a configuration that is not carried over.
@@ -44,13 +44,11 @@ type loss struct {
 func (l loss) String() string { return fmt.Sprintf("%s:%d: %q: %s", l.file, l.line, l.text, l.reason) }
 
 const (
-	reasonWildcard  = "a '*' within a label is not carried over"
-	reasonResolver  = "not the address of a resolver, with an interface or without"
-	reasonAnswer    = "a fixed answer: use the plugin hosts or template"
-	reasonReverse   = "reverse zones do not go on a list"
-	reasonNoSet     = "want names between slashes, then a set"
-	reasonUnrelated = "not about names, resolvers or sets"
-	reasonNotText   = "not UTF-8 text, or longer than 64 KiB"
+	reasonWildcard = "a '*' within a label is not carried over"
+	reasonResolver = "not the address of a resolver, with an interface or without"
+	reasonAnswer   = "neither an address nor # or nothing behind the names"
+	reasonNoSet    = "want names between slashes, then a set"
+	reasonNotText  = "not UTF-8 text, or longer than 64 KiB"
 )
 
 // Bounds on the files of a configuration, on a line, and on what is quoted of one.
@@ -139,20 +137,18 @@ func (c *dnsmasqConf) readOption(line string) (reason string, err error) {
 	case "ipset", "nftset":
 		return c.addSet(value), nil
 	case "address":
-		return reasonAnswer, nil
-	case "rev-server":
-		return reasonReverse, nil
+		return c.addAnswer(value), nil
 	case "conf-file", "servers-file":
 		return "", c.readFile(value)
 	case "conf-dir":
 		return "", c.readDir(value)
-	case "no-resolv", "no-poll", "cache-size", "strict-order", "all-servers", "":
-		return "", nil // configured in another place here, or not needed
+	case "":
+		return "", nil
 	}
 	if c.local.readOption(key, value) {
 		return "", nil
 	}
-	return reasonUnrelated, nil
+	return c.home.readOption(key, value), nil
 }
 
 // splitNames splits /name/name/rest. Names with wildcards within a label are refused;
@@ -193,15 +189,19 @@ func (c *dnsmasqConf) addServer(value string) (reason string) {
 		return reason
 	}
 	if len(names) == 0 {
-		address, _, ok := parseResolver(target)
+		address, device, ok := parseResolver(target)
 		if !ok {
 			return reasonResolver
+		}
+		if device != "" {
+			address += "@" + device
 		}
 		c.usual = append(c.usual, address)
 		return ""
 	}
-	if target == "" {
-		return reasonAnswer
+	if target == "" { // answered from what is known here
+		c.home.domains = append(c.home.domains, names...)
+		return ""
 	}
 	var address []string
 	if target != "#" {
@@ -256,6 +256,32 @@ func isInterfaceName(name string) bool {
 		strings.IndexFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`/:%"'\*`, c) }) < 0
 }
 
+// addAnswer reads address=/name/ADDRESS: the answer for the name and all below it. Nothing,
+// '#' and unspecified addresses block the name.
+func (c *dnsmasqConf) addAnswer(value string) (reason string) {
+	names, target, reason := splitNames(value)
+	if reason != "" {
+		return reason
+	}
+	address := ""
+	if a, err := netip.ParseAddr(target); err == nil && a.Zone() == "" {
+		if address = a.String(); a.IsUnspecified() {
+			address = ""
+		}
+	} else if target != "" && target != "#" {
+		return reasonAnswer
+	}
+	if len(names) == 0 {
+		return reasonNoSet
+	}
+	for _, n := range names {
+		if !slices.Contains(c.answers[n], address) {
+			c.answers[n] = append(c.answers[n], address)
+		}
+	}
+	return ""
+}
+
 func (c *dnsmasqConf) addSet(value string) (reason string) {
 	names, target, reason := splitNames(value)
 	if reason != "" {
@@ -272,37 +298,4 @@ func (c *dnsmasqConf) addSet(value string) (reason string) {
 		}
 	}
 	return ""
-}
-
-// readDir reads conf-dir=DIRECTORY[,SUFFIX...], where *.conf selects files and .bak
-// excludes them.
-func (c *dnsmasqConf) readDir(value string) error {
-	parts := strings.Split(value, ",")
-	entries, err := os.ReadDir(parts[0])
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := e.Name()
-		if e.IsDir() || strings.HasSuffix(name, "~") || name[0] == '.' || name[0] == '#' || !isSelected(name, parts[1:]) {
-			continue
-		}
-		if err := c.readFile(filepath.Join(parts[0], name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func isSelected(name string, suffixes []string) bool {
-	only, match := false, false
-	for _, s := range suffixes {
-		if end, ok := strings.CutPrefix(s, "*"); ok {
-			only = true
-			match = match || strings.HasSuffix(name, end)
-		} else if s != "" && strings.HasSuffix(name, s) {
-			return false
-		}
-	}
-	return match || !only
 }

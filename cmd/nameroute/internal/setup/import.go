@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +27,8 @@ type ImportOptions struct {
 	Out   io.Writer
 }
 
-// ImportDnsmasq writes gateway.yaml, a Corefile and lists that do what the server=, ipset=
-// and nftset= lines of a dnsmasq configuration do, and prints what is not carried over.
+// ImportDnsmasq writes gateway.yaml, a Corefile and lists that do what a dnsmasq configuration
+// does, and prints what is not carried over, with what to do instead.
 func ImportDnsmasq(o ImportOptions) error {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -48,6 +49,9 @@ func ImportDnsmasq(o ImportOptions) error {
 	for _, n := range i.notes {
 		fmt.Fprintf(o.Out, "check    %s\n", n)
 	}
+	if len(i.notNeeded) > 0 {
+		fmt.Fprintf(o.Out, "dropped  not needed here, or done in another way: %s\n", strings.Join(i.notNeeded, ", "))
+	}
 	for _, l := range i.lost {
 		fmt.Fprintf(o.Out, "skipped  %v\n", l)
 	}
@@ -62,6 +66,8 @@ type imported struct {
 	names    int               // on all lists
 	lost     []loss
 	notes    []string // what the user has to check
+
+	notNeeded []string // options without a counterpart
 }
 
 // importDnsmasq reads dnsmasq configuration files and the files that they name. dir is
@@ -76,7 +82,7 @@ func importDnsmasq(dir string, files ...string) (*imported, error) {
 		}
 	}
 	i := c.translate(dir)
-	if len(i.lists) == 0 {
+	if len(i.lists) == 0 && len(c.usual)+len(c.home.resolvFiles)+len(c.home.records)+len(c.home.hostsFiles)+len(c.home.reverse) == 0 {
 		return nil, fmt.Errorf("import %s: no line sends a name to a resolver or a set", strings.Join(files, ", "))
 	}
 	return i, nil
@@ -84,14 +90,29 @@ func importDnsmasq(dir string, files ...string) (*imported, error) {
 
 // translate returns the configuration as nameroute's files.
 func (c *dnsmasqConf) translate(dir string) *imported {
-	i := &imported{lists: map[string]string{}, lost: c.lost}
+	i := &imported{lists: map[string]string{}, lost: c.lost, notNeeded: c.home.notNeeded}
 	classes, order := c.classes()
 	names := listNames(order)
 	for _, k := range order {
 		i.addList(names[k], classes, k)
 	}
-	i.gateway = i.gatewayFile(dir, order, names).String()
-	i.corefile = c.corefile(order, names)
+	devices := i.devices(order)
+	routes := routesOf(devices)
+	g := c.gatewayFile(dir, order, names)
+	i.corefile = c.corefile(i, order, names, routes)
+	for device, route := range routes {
+		devices[route] = device // those of resolvers too
+	}
+	for _, route := range slices.Sorted(maps.Keys(devices)) {
+		g.routes = append(g.routes, routeEntry{name: route, link: devices[route], egressComment: "or wireguard: FILE, as the provider gave it"})
+	}
+	var notes []string
+	g.wanResolvers, notes = c.home.wanResolvers()
+	i.notes = append(i.notes, notes...)
+	if len(g.lan) == 0 {
+		i.notes = append(i.notes, "lan: name the interfaces whose clients are served")
+	}
+	i.gateway = g.String()
 	return i
 }
 
@@ -116,16 +137,11 @@ func (i *imported) addList(list string, of map[string]class, k class) {
 	i.lists[list+".conf"] = b.String()
 }
 
-func (i *imported) gatewayFile(dir string, order []class, names map[class]string) gatewayFile {
-	g := gatewayFile{head: "Imported from dnsmasq. Check every line.\n"}
-	devices := i.devices(order)
-	for _, route := range slices.Sorted(maps.Keys(devices)) {
-		g.routes = append(g.routes, routeEntry{name: route, link: devices[route], egressComment: "or wireguard: FILE, as the provider gave it"})
-	}
+func (c *dnsmasqConf) gatewayFile(dir string, order []class, names map[class]string) gatewayFile {
+	g := gatewayFile{head: "Imported from dnsmasq. Check every line.\n", lan: c.home.lan}
 	for _, k := range order {
 		g.lists = append(g.lists, listEntry{name: names[k], file: filepath.Join(dir, names[k]+".conf"), format: "dnsmasq"})
 	}
-	i.notes = append(i.notes, "lan: name the interfaces whose clients are served")
 	return g
 }
 
@@ -154,50 +170,127 @@ func (i *imported) devices(order []class) map[string]string {
 	return routes
 }
 
-func (c *dnsmasqConf) corefile(order []class, names map[class]string) string {
+// routesOf returns the routes of devices by their interfaces.
+func routesOf(devices map[string]string) map[string]string {
+	routes := map[string]string{}
+	for route, device := range devices {
+		routes[device] = route
+	}
+	return routes
+}
+
+// via returns the route through which the resolver behind an interface is queried, and makes
+// one where no set has it: dnsmasq sent these queries by that interface, and so they must go
+// on. "" is the WAN.
+func (i *imported) via(device string, routes map[string]string) string {
+	if device == "" {
+		return gateway.WAN
+	}
+	if route, ok := routes[device]; ok {
+		return route
+	}
+	name := strings.TrimRight(validName(strings.ToLower(device)), "-_")
+	name = name[:min(len(name), gateway.MaxNameLen-3)]
+	for _, taken := range routes {
+		if taken == name {
+			name += "-if"
+		}
+	}
+	routes[device] = name
+	i.notes = append(i.notes, fmt.Sprintf("route %s: it is for resolvers that dnsmasq queried by %s; if that is the WAN's interface, write wan instead of %s", name, device, name))
+	return name
+}
+
+func (c *dnsmasqConf) corefile(i *imported, order []class, names map[class]string, routes map[string]string) string {
+	usual, usualDevice := splitDevices(c.usual)
+	usualVia := i.via(usualDevice, routes)
+	if n := strings.Count(strings.Join(c.usual, " "), "@"+usualDevice); usualDevice != "" && n < len(c.usual) {
+		i.notes = append(i.notes, fmt.Sprintf("upstream %s: dnsmasq queried these resolvers by different interfaces; now all are queried through %s", usualVia, usualVia))
+	}
 	var blocks [][]directive
+	for _, r := range c.home.reverse {
+		_, device, _ := strings.Cut(r.resolver, "@")
+		blocks = append(blocks, []directive{{text: zoneDirective + r.network.String()}, cacheDirective(""), upstream(i.via(device, routes), []string{r.address})})
+	}
 	for _, k := range order {
 		b := []directive{{text: "listed " + names[k]}}
-		route := gateway.WAN
-		if k.route != "" {
-			route = k.route
-			b = append(b, directive{text: "route " + route})
+		if k.answer != "" {
+			blocks = append(blocks, append(b, answerDirectives(k.answer)...))
+			continue
 		}
-		resolvers := strings.Fields(k.resolvers)
+		resolvers, via := strings.Fields(k.resolvers), i.via(k.device, routes)
 		if len(resolvers) == 0 {
-			resolvers = c.usual
+			resolvers, via = usual, usualVia
+		}
+		if k.route != "" {
+			b = append(b, directive{text: "route " + k.route})
+			if via = k.route; len(resolvers) == 0 {
+				resolvers = publicEncrypted
+				i.notes = append(i.notes, fmt.Sprintf("route %s: dnsmasq queried its names by the WAN's resolvers; now public ones are queried through the route", k.route))
+			}
+			i.noteLoopback(k.route, resolvers)
 		}
 		b = append(b, cacheDirective(""))
 		b = append(b, c.local.rebindDirectives()...)
-		blocks = append(blocks, append(b, upstream(viaRoute(route, resolvers), resolvers)))
+		blocks = append(blocks, append(b, upstream(via, resolvers)))
 	}
-	last := slices.Concat([]directive{cacheDirective("")}, c.local.homeDirectives(), c.local.rebindDirectives(), []directive{upstream(gateway.WAN, c.usual)})
+	local, notes := c.home.directives(c.local.local)
+	i.notes = append(i.notes, notes...)
+	last := slices.Concat([]directive{cacheDirective("")}, local, c.local.rebindDirectives(), []directive{upstream(usualVia, usual)})
 	return corefileText("Imported from dnsmasq. Check every line.\n", append(blocks, last)...)
 }
 
-func upstream(route string, resolvers []string) directive {
-	return directive{text: strings.Join(append([]string{"upstream", route}, resolvers...), " ")}
-}
-
-// viaRoute returns the route through which resolvers are queried. Resolvers in local
-// networks are queried via the WAN, whose policy rules leave those networks alone.
-func viaRoute(route string, resolvers []string) string {
+// noteLoopback notes a resolver of a route that runs on this box: by which way it sends its
+// own queries is not known here.
+func (i *imported) noteLoopback(route string, resolvers []string) {
 	for _, r := range resolvers {
 		a, err := netip.ParseAddrPort(r)
 		addr := a.Addr()
 		if err != nil {
-			if addr, err = netip.ParseAddr(r); err != nil {
-				return route
-			}
+			addr, err = netip.ParseAddr(r)
 		}
-		if !addr.IsLoopback() && !addr.IsPrivate() && !addr.IsLinkLocalUnicast() {
-			return route
+		if err == nil && addr.IsLoopback() {
+			i.notes = append(i.notes, fmt.Sprintf("route %s: %s is a program on this box, whose own queries leave by the WAN unless it binds to the tunnel; "+
+				"safer is a resolver behind the tunnel", route, r))
 		}
 	}
-	if len(resolvers) == 0 {
-		return route
+}
+
+// splitDevices returns resolvers without their interfaces, and the first of these.
+func splitDevices(all []string) (addresses []string, device string) {
+	for _, s := range all {
+		address, d, _ := strings.Cut(s, "@")
+		addresses = append(addresses, address)
+		device = cmp.Or(device, d)
 	}
-	return gateway.WAN
+	return addresses, device
+}
+
+// answerDirectives returns the lines that answer every name with fixed addresses.
+func answerDirectives(answer string) []directive {
+	if answer == blocked {
+		return []directive{{text: "template ANY ANY .", body: []string{"rcode NXDOMAIN"}}}
+	}
+	var v4, v6 []string
+	for _, text := range strings.Fields(answer) {
+		if a, err := netip.ParseAddr(text); err == nil && a.Unmap().Is4() {
+			v4 = append(v4, fmt.Sprintf(`answer "{{ .Name }} 60 IN A %s"`, a.Unmap()))
+		} else if err == nil {
+			v6 = append(v6, fmt.Sprintf(`answer "{{ .Name }} 60 IN AAAA %s"`, a))
+		}
+	}
+	var all []directive
+	if len(v4) > 0 {
+		all = append(all, directive{text: "template IN A .", body: v4})
+	}
+	if len(v6) > 0 {
+		all = append(all, directive{text: "template IN AAAA .", body: v6})
+	}
+	return append(all, directive{text: "template ANY ANY .", body: []string{"rcode NOERROR"}})
+}
+
+func upstream(route string, resolvers []string) directive {
+	return directive{text: strings.Join(append([]string{"upstream", route}, resolvers...), " ")}
 }
 
 // write writes all files or, where one exists already, none.

@@ -48,6 +48,13 @@ func TestDnsmasqIsImported(t *testing.T) {
 	want := `# Imported from dnsmasq. Check every line.
 
 . {
+    listed blocked
+    template ANY ANY . {
+        rcode NXDOMAIN
+    }
+}
+
+. {
     listed direct
     cache
     upstream wan 10.0.0.1:5353
@@ -76,6 +83,7 @@ func TestDnsmasqIsImported(t *testing.T) {
 
 . {
     cache
+    leases lan
     upstream wan 192.0.2.53
 }
 `
@@ -83,32 +91,32 @@ func TestDnsmasqIsImported(t *testing.T) {
 		t.Errorf("Corefile:\n%s\nwant:\n%s", i.corefile, want)
 	}
 	wantLists := map[string]string{
-		"direct.conf": "server=/corp.example/\n",
-		"tv.conf":     "server=/other.example/\n",
-		"vpn.conf":    "server=/cn.google.com/\nserver=/more.example/\nserver=/netflix.com/\n",
-		"vpn-2.conf":  "server=/cn.google.com/#\nserver=/google.com/\nserver=/youtube.com/\n",
+		"blocked.conf": "server=/ads.example/\n",
+		"direct.conf":  "server=/corp.example/\n",
+		"tv.conf":      "server=/other.example/\n",
+		"vpn.conf":     "server=/cn.google.com/\nserver=/more.example/\nserver=/netflix.com/\n",
+		"vpn-2.conf":   "server=/cn.google.com/#\nserver=/google.com/\nserver=/youtube.com/\n",
 	}
 	for name, want := range wantLists {
 		if i.lists[name] != want {
 			t.Errorf("%s: %q, want %q", name, i.lists[name], want)
 		}
 	}
-	if len(i.lists) != len(wantLists) || i.names != 7 {
+	if len(i.lists) != len(wantLists) || i.names != 8 {
 		t.Errorf("%d lists, %d names", len(i.lists), i.names)
 	}
 	cfg, err := config.Parse("gateway.yaml", []byte(i.gateway))
 	if err != nil {
 		t.Fatalf("gateway.yaml: %v\n%s", err, i.gateway)
 	}
-	if tv, _ := cfg.Route("tv"); len(cfg.Routes) != 2 || tv.Egress.Link != "wg1" || len(cfg.Lists) != 4 {
+	if tv, _ := cfg.Route("tv"); len(cfg.Routes) != 2 || tv.Egress.Link != "wg1" || len(cfg.Lists) != 5 {
 		t.Errorf("gateway.yaml:\n%s", i.gateway)
 	}
 	var lost []string
 	for _, l := range i.lost {
 		lost = append(lost, strings.TrimPrefix(l.String(), dir+"/"))
 	}
-	wantLost := `d.conf:10: "address=/ads.example/0.0.0.0": ` + reasonAnswer + "\n" +
-		`d.conf:11: "dhcp-range=10.0.0.1,10.0.0.9": ` + reasonUnrelated + "\n" +
+	wantLost := `d.conf:11: "dhcp-range=10.0.0.1,10.0.0.9": ` + reasonDHCP + "\n" +
 		`d.conf:12: "server=/*foo.example/9.9.9.9": ` + reasonWildcard
 	if got := strings.Join(lost, "\n"); got != wantLost {
 		t.Errorf("lost:\n%s\nwant:\n%s", got, wantLost)
@@ -148,12 +156,114 @@ func TestResolversOfDnsmasqAreParsed(t *testing.T) {
 	}
 }
 
+// Every option of a dnsmasq.conf becomes its counterpart or is named with what to do, and no
+// name whose queries dnsmasq sent into a tunnel is queried via the WAN.
+func TestDnsmasqLosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "resolv.conf"), "nameserver 192.0.2.1\nnameserver 127.0.0.1\n")
+	write(t, filepath.Join(dir, "more.hosts"), "192.168.1.9 nas nas.lan # disk\nbad line\n")
+	for name, c := range map[string]struct {
+		conf                string
+		core, yaml, printed []string // that are in the files, and in the output
+		not                 []string // that are not in the Corefile
+	}{
+		"set, resolver of the tunnel": {
+			"server=/x.example/10.64.0.1@wg0\nipset=/x.example/vpn4\nserver=192.0.2.53\n",
+			[]string{"route vpn\n", "upstream vpn 10.64.0.1\n"}, []string{"interface: wg0"}, nil, []string{"upstream wan 10.64.0.1"},
+		},
+		"set, private resolver": {
+			"server=/x.example/10.64.0.1\nnftset=/x.example/4#inet#fw4#vpn4\n",
+			[]string{"upstream vpn 10.64.0.1\n"}, nil, nil, []string{"upstream wan 10.64.0.1"},
+		},
+		"set, program on this box": {
+			"server=/x.example/127.0.0.1#5353\nipset=/x.example/vpn\n",
+			[]string{"upstream vpn 127.0.0.1:5353\n"}, nil, []string{"whose own queries leave by the WAN"}, []string{"upstream wan 127"},
+		},
+		"set, no resolver": {
+			"ipset=/x.example/vpn\n", []string{"upstream vpn tls://9.9.9.9"}, nil, []string{"route vpn: dnsmasq queried its names by the WAN's resolvers"}, nil,
+		},
+		"resolver behind an interface": {
+			"server=/x.example/10.64.0.1@wg0\nserver=10.9.9.9@tun1\n",
+			[]string{"upstream wg0 10.64.0.1\n", "upstream tun1 10.9.9.9\n"}, []string{"interface: wg0", "interface: tun1"}, []string{"route wg0: it is for resolvers"}, []string{"upstream wan"},
+		},
+		"set beside a resolver behind its interface": {
+			"server=10.64.0.1@wg0\nipset=/x.example/vpn\nserver=/x.example/10.64.0.1@wg0\n",
+			[]string{"upstream vpn 10.64.0.1\n"}, nil, nil, []string{"upstream wan"},
+		},
+		"resolv-file": {
+			"resolv-file=DIR/resolv.conf\nserver=/x.example/9.9.9.9\n", nil, []string{"wan_resolvers: [192.0.2.1]"}, []string{"resolv-file=DIR/resolv.conf: its resolvers are wan_resolvers"}, nil,
+		},
+		"resolv-file of DHCP": {
+			"resolv-file=/run/none/resolv.conf\nserver=/x.example/9.9.9.9\n", nil, nil, []string{"resolv-file=/run/none/resolv.conf: not read"}, nil,
+		},
+		"home": {
+			"interface=br-lan,lo\ndomain=home.example\nlocal=/lan/\nexpand-hosts\nserver=192.0.2.53\naddn-hosts=DIR/more.hosts\nhost-record=tv,tv.lan,192.168.1.7,fd00::7,300\ncname=films.lan,tv.lan\n",
+			[]string{"hosts /etc/hosts {", "192.168.1.7 tv tv.lan", "fd00::7 tv tv.lan", "192.168.1.9 nas nas.lan", "rewrite name exact films.lan. tv.lan. answer auto", "home home.example lan\n"},
+			[]string{"lan: [br-lan]"}, []string{"addn-hosts=DIR/more.hosts: hosts reads one file; 1 lines", `"expand-hosts": ` + reasonExpand}, nil,
+		},
+		"leases": {
+			"server=192.0.2.53\ndomain=lan\ndhcp-range=192.168.1.9,192.168.1.99\ndhcp-leasefile=/tmp/dhcp.leases\nno-hosts\naddn-hosts=DIR/more.hosts\n",
+			[]string{"leases lan /tmp/dhcp.leases\n", "hosts DIR/more.hosts {"}, nil, []string{"DHCP: leave dnsmasq running", reasonDHCP}, []string{"/etc/hosts"},
+		},
+		"answers": {
+			"address=/ads.example/0.0.0.0\naddress=/bad.example/\naddress=/none.example/#\naddress=/nas.example/192.168.1.9\naddress=/nas.example/fd00::9\nserver=/good.ads.example/9.9.9.9\n",
+			[]string{"listed blocked\n    template ANY ANY . {\n        rcode NXDOMAIN", `answer "{{ .Name }} 60 IN A 192.168.1.9"`, `answer "{{ .Name }} 60 IN AAAA fd00::9"`, "rcode NOERROR"}, nil, nil, nil,
+		},
+		"reverse": {
+			"rev-server=192.168.7.0/24,192.168.7.1#5353\nrev-server=10.0.0.0/8,10.0.0.1@wg0\nserver=/x.example/9.9.9.9\n",
+			[]string{"192.168.7.0/24 {\nCACHE    upstream wan 192.168.7.1:5353", "10.0.0.0/8 {\nCACHE    upstream wg0 10.0.0.1"}, nil, nil, nil,
+		},
+		"others": {
+			"server=192.0.2.53\ncache-size=1000\nuser=nobody\ntxt-record=a.example,x\nfrobnicate=1\nlisten-address=192.168.1.1\nbogus-nxdomain=192.0.2.9\nport=5353\n",
+			nil, nil, []string{"cache-size, user", reasonZoneFile, `"frobnicate=1": ` + reasonUnknown, reasonListen, reasonNoAnswer, reasonPort}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := strings.NewReplacer("DIR", dir, "CACHE", cacheText).Replace
+			file := filepath.Join(t.TempDir(), "d.conf")
+			write(t, file, in(c.conf))
+			out := filepath.Join(t.TempDir(), "out")
+			var printed strings.Builder
+			if err := ImportDnsmasq(ImportOptions{Files: []string{file}, Dir: out, Out: &printed}); err != nil {
+				t.Fatal(err)
+			}
+			core, err := os.ReadFile(filepath.Join(out, "Corefile"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			gateway, err := os.ReadFile(filepath.Join(out, "gateway.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for text, want := range map[string][]string{string(core): c.core, string(gateway): c.yaml, printed.String(): c.printed} {
+				for _, w := range want {
+					if !strings.Contains(text, in(w)) {
+						t.Errorf("no %q in:\n%s", in(w), text)
+					}
+				}
+			}
+			for _, n := range c.not {
+				if strings.Contains(string(core), n) {
+					t.Errorf("%q in:\n%s", n, core)
+				}
+			}
+			if _, err := config.Parse("gateway.yaml", gateway); err != nil {
+				t.Errorf("gateway.yaml: %v\n%s", err, gateway)
+			}
+			if _, err := corefile.Parse("Corefile", core); err != nil {
+				t.Errorf("Corefile: %v\n%s", err, core)
+			}
+		})
+	}
+}
+
 // Whatever a dnsmasq configuration contains, the files that are written parse.
 func FuzzImport(f *testing.F) {
 	f.Add(strings.ReplaceAll(sampleConf, "conf-dir=DIR/more,*.conf\n", ""))
 	f.Add("server=/a.example/#\nserver=/b.a.example/192.0.2.1@wan\nipset=/wan/exclude4,4vpn\nnftset=/x/4#inet#t#\nstop-dns-rebind\nrebind-domain-ok=/x/y/\n")
+	f.Add("address=/a.example/192.0.2.1\naddress=/b.a.example/#\nrev-server=10.0.0.0/8,10.0.0.1@wg0\nhost-record=a,192.0.2.1\ncname=b,a\ninterface=br0\ndomain=lan\nserver=9.9.9.9@wg0\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "conf-") || strings.Contains(text, "servers-") {
+		if strings.Contains(text, "conf-") || strings.Contains(text, "servers-") || strings.Contains(text, "-file") || strings.Contains(text, "addn-") {
 			t.Skip("it could read files of this machine")
 		}
 		c := newDnsmasqConf()
@@ -168,7 +278,7 @@ func FuzzImport(f *testing.F) {
 		if _, err := config.Parse("gateway.yaml", []byte(i.gateway)); err != nil && !strings.Contains(err.Error(), "by the hash of the name") {
 			t.Errorf("gateway.yaml: %v\n%s", err, i.gateway)
 		}
-		if core, err := corefile.Parse("Corefile", []byte(i.corefile)); err != nil || len(core.Blocks) != len(i.lists)+1 {
+		if core, err := corefile.Parse("Corefile", []byte(i.corefile)); err != nil || len(core.Blocks) != len(i.lists)+len(c.home.reverse)+1 {
 			t.Errorf("Corefile: %v\n%s", err, i.corefile)
 		}
 	})

@@ -67,7 +67,9 @@ func (g gatewayFile) String() string {
 		}
 		w.line("    on_down: block", "kill switch; or wan: fall back to the WAN")
 	}
-	w.line("\nlists:", "")
+	if len(g.lists) > 0 {
+		w.line("\nlists:", "")
+	}
 	for _, l := range g.lists {
 		w.line("  "+l.name+":", "")
 		if l.url != "" {
@@ -93,7 +95,11 @@ type directive struct {
 	body          []string
 }
 
-// corefileText returns the text of a Corefile whose blocks all serve every name.
+// zoneDirective begins the text of a directive that is no line, but names the zone of its block.
+const zoneDirective = "zone "
+
+// corefileText returns the text of a Corefile whose blocks serve every name, or the zone that
+// their first directive names.
 func corefileText(head string, blocks ...[]directive) string {
 	var w writer
 	w.comment(head)
@@ -101,7 +107,11 @@ func corefileText(head string, blocks ...[]directive) string {
 		if i > 0 {
 			w.line("", "")
 		}
-		w.line(". {", "")
+		zone := "."
+		if len(b) > 0 && strings.HasPrefix(b[0].text, zoneDirective) {
+			zone, b = strings.TrimPrefix(b[0].text, zoneDirective), b[1:]
+		}
+		w.line(zone+" {", "")
 		for _, d := range b {
 			if len(d.body) == 0 {
 				w.line("    "+d.text, d.comment)
