@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
@@ -71,8 +72,18 @@ func checkBind(at string, hosts []string, r *report) {
 
 // checkNextHops checks that next hops are neighbours.
 func checkNextHops(cfg *gateway.Config, r *report) {
+	var gateways []netip.Addr
+	defaults, _ := policy.WANDefaults(cfg) // checkWAN reports the error
+	for _, d := range defaults {
+		for _, h := range d.Hops {
+			gateways = append(gateways, h.Via)
+		}
+	}
 	for _, route := range cfg.Routes {
 		for _, hop := range route.Egress.NextHops {
+			if slices.Contains(gateways, hop) {
+				r.warn("route %s: next hop %s is the WAN's own gateway: what takes the route leaves as everything else", route.Name, hop)
+			}
 			if hop.Is6() && hop.IsLinkLocalUnicast() {
 				continue // its interface is checked by checkLinks
 			}

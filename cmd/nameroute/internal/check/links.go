@@ -82,6 +82,9 @@ func checkLinks(cfg *gateway.Config, r *report) {
 		case l.Attrs().RawFlags&unix.IFF_UP == 0:
 			r.warn("lan: interface %s is down: its clients are not answered: ip link set %s up", name, name)
 		}
+		if prefixes, err := addressesOf(l); err == nil && len(prefixes) == 0 && all.masterOf(l) == nil {
+			r.warn("lan: interface %s has no address, so its clients have none to query: ip addr add ADDRESS/24 dev %s", name, name)
+		}
 		if m := all.masterOf(l); m != nil {
 			r.warn("lan: interface %s is a port of the %s %s, by which its clients' packets come in: they are not answered: write lan: [%s]", name, m.Type(), m.Attrs().Name, m.Attrs().Name)
 		}
@@ -140,12 +143,12 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 	}
 }
 
-// checkOthers finds networks of containers and virtual machines on this box that are not
-// answered, because they are not part of lan.
+// checkOthers finds networks of this box that are not answered, because they are not part of
+// lan. Those of bridges have containers or virtual machines.
 func checkOthers(cfg *gateway.Config, all links, r *report) {
 	for _, l := range all {
 		name := l.Attrs().Name
-		if l.Type() != "bridge" || slices.Contains(cfg.LAN, name) || name == cfg.WANLink || l.Attrs().RawFlags&unix.IFF_UP == 0 {
+		if name == "lo" || slices.Contains(policy.EgressLinks(cfg), name) || slices.Contains(cfg.LAN, name) || name == cfg.WANLink || l.Attrs().RawFlags&unix.IFF_UP == 0 {
 			continue
 		}
 		networks := privateNetworks(name)
@@ -156,8 +159,28 @@ func checkOthers(cfg *gateway.Config, all links, r *report) {
 		if err != nil || slices.Contains(policy.LinksOf(defaults), name) {
 			continue
 		}
+		if l.Type() != "bridge" {
+			if networks = slices.DeleteFunc(networks, func(n string) bool { return strings.HasSuffix(n, "/32") }); len(networks) == 0 {
+				continue // a tunnel of another program
+			}
+			r.ok("%s (%s) is not in lan: clients on it, if there are any, get no answers from this box", name, strings.Join(networks, ", "))
+			continue
+		}
 		r.warn("%s (%s) is not in lan: containers, machines or clients on it get no answers from this box: add it to lan: in %s, or give them another resolver", name, strings.Join(networks, ", "), cfg.File)
 	}
+}
+
+// addressesOf returns the addresses of an interface, without those that are valid on its
+// link alone.
+func addressesOf(l netlink.Link) ([]netip.Prefix, error) {
+	all, err := nlretry.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+	var out []netip.Prefix
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.IPNet.String()); err == nil && !(p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()) {
+			out = append(out, p)
+		}
+	}
+	return out, err
 }
 
 // connected is an address of this box with its network.
