@@ -109,19 +109,32 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// killHolder kills the process that holds the table while no nameroute runs.
+func (g *gate) killHolder() {
+	g.t.Helper()
+	for _, pid := range g.holders() {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+func (g *gate) holders() (pids []int) {
+	for _, pid := range g.Box.Pids() {
+		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), binary+"\x00hold") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // reboot takes from the box what a machine that is switched off loses: links, kernel
 // routes, rules, the ruleset, connections, sysctls, /run, and the id of the boot. The
 // process has ended. With forward the system has forwarding on and nameroute-early enabled.
 func (g *gate) reboot(forward bool) {
 	g.t.Helper()
 	g.WANDown()
-	for _, pid := range g.Box.Pids() { // what holds the table while no nameroute runs
-		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), binary+"\x00hold") {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-				g.t.Fatal(err)
-			}
-		}
-	}
+	g.killHolder()
 	id := filepath.Join(g.Dir, "boot_id")
 	if err := os.WriteFile(id, []byte("5e55a99e-0000-4000-8000-000000000002\n"), 0o644); err != nil {
 		g.t.Fatal(err)

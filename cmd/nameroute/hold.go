@@ -8,7 +8,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
 )
 
-func holdCommand() *cobra.Command {
+func holdCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "hold",
 		Short: "Keep the nft table owned while nameroute is stopped",
@@ -22,7 +22,7 @@ control group of its own, which a stop of nameroute does not end.
 			if err := privilege.Drop(); err != nil {
 				return err
 			}
-			return hold.Serve(cmd.Context(), func() {
+			return hold.Serve(cmd.Context(), o.Run, func() {
 				_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // false, nil where systemd has not started it
 			})
 		},

@@ -15,7 +15,7 @@ func serveHolder(t *testing.T) (stop func()) {
 	listening, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := hold.Serve(ctx, func() { close(listening) }); err != nil {
+		if err := hold.Serve(ctx, "", func() { close(listening) }); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -39,7 +39,7 @@ func TestHeld(t *testing.T) {
 			}
 			stop := serveHolder(t)
 			defer stop()
-			k := open(t, Options{Force: m, Holder: hold.NewClient(nil)})
+			k := open(t, Options{Force: m, Holder: hold.NewClient("", nil)})
 			apply(t, k, small())
 			for i, a := range []string{"8.8.8.8", "8.8.4.4", "9.9.9.9"} {
 				learn(t, k, vpn, time.Hour, a)
@@ -60,7 +60,7 @@ func TestHeld(t *testing.T) {
 				if inKernel(t, k, nft.SetRef{Family: "inet", Table: own, Name: "vpn4"}, a) == 0 {
 					t.Errorf("%s is gone", a)
 				}
-				k = openMore(t, Options{Force: m, Holder: hold.NewClient(nil)})
+				k = openMore(t, Options{Force: m, Holder: hold.NewClient("", nil)})
 				apply(t, k, small())
 				if !known(k, &vpn, addrs(a), time.Minute) {
 					t.Errorf("%s was not adopted", a)
@@ -88,7 +88,7 @@ func TestHeldIsRemoved(t *testing.T) {
 		},
 		"by another process": func(k *Store) {
 			_ = k.Close()
-			c, err := nft.Open(nft.Options{Table: "nameroute", Holder: hold.NewClient(nil)})
+			c, err := nft.Open(nft.Options{Table: "nameroute", Holder: hold.NewClient("", nil)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestHeldIsRemoved(t *testing.T) {
 		},
 		"by owner: off": func(k *Store) {
 			_ = k.Close()
-			k = openMore(t, Options{Force: nft.ModePlain, Holder: hold.NewClient(nil)})
+			k = openMore(t, Options{Force: nft.ModePlain, Holder: hold.NewClient("", nil)})
 			apply(t, k, small())
 			sh(t, "nft delete table inet nameroute")
 			if err := k.Remove(t.Context()); err != nil {
@@ -110,14 +110,14 @@ func TestHeldIsRemoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stop := serveHolder(t)
 			defer stop()
-			k := open(t, Options{Holder: hold.NewClient(nil)})
+			k := open(t, Options{Holder: hold.NewClient("", nil)})
 			apply(t, k, small())
 			remove(k)
 			if out, err := try("nft list table inet nameroute"); err == nil {
 				t.Errorf("the table is there:\n%s", out)
 			}
 			eventually(t, 30*time.Second, func() bool {
-				_, err := hold.NewClient(nil).Fetch()
+				_, err := hold.NewClient("", nil).Fetch()
 				return err == hold.ErrNoHolder
 			})
 		})

@@ -24,6 +24,7 @@ const spawnLimit = 5 * time.Second
 type Client struct {
 	// Spawn starts a holder where none runs; nil: none is started.
 	Spawn   func() error
+	dir     string
 	changed chan struct{} // capacity 1
 
 	mu     sync.Mutex
@@ -33,9 +34,9 @@ type Client struct {
 	closed chan struct{}
 }
 
-// NewClient returns a Client that has stored nothing.
-func NewClient(spawn func() error) *Client {
-	return &Client{Spawn: spawn, changed: make(chan struct{}, 1), fd: -1, err: ErrNoHolder, closed: make(chan struct{})}
+// NewClient returns a Client that has stored nothing. dir is as for Serve.
+func NewClient(dir string, spawn func() error) *Client {
+	return &Client{Spawn: spawn, dir: dir, changed: make(chan struct{}, 1), fd: -1, err: ErrNoHolder, closed: make(chan struct{})}
 }
 
 // Changed receives when State may have changed.
@@ -104,7 +105,7 @@ func (c *Client) store() (holder int, err error) {
 		return 0, err
 	}
 	defer conn.Close()
-	if !trusted(who) {
+	if !trusted(who, c.dir) {
 		return 0, fmt.Errorf("hold: process %d of user %d listens in place of the holder", who.Pid, who.Uid)
 	}
 	if _, err := ask(conn, store, c.fd); err != nil {

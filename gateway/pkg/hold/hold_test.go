@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -15,13 +16,15 @@ import (
 func TestMain(m *testing.M) { netlab.Main(m) }
 
 // serve runs a holder until the returned function ends it.
-func serve(t *testing.T) (stop func()) {
+func serve(t *testing.T) (stop func()) { return serveIn(t, "") }
+
+func serveIn(t *testing.T, dir string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	listening, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := Serve(ctx, func() { close(listening) }); err != nil {
+		if err := Serve(ctx, dir, func() { close(listening) }); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -58,7 +61,7 @@ func same(t *testing.T, a, b int) bool {
 func wantHeld(t *testing.T, fd int) {
 	t.Helper()
 	netlab.Eventually(t, 30*time.Second, func() error {
-		got, err := NewClient(nil).Fetch()
+		got, err := NewClient("", nil).Fetch()
 		if err != nil {
 			return err
 		}
@@ -71,7 +74,7 @@ func wantHeld(t *testing.T, fd int) {
 // and, while that lives, of the holder.
 func TestHold(t *testing.T) {
 	first, second := socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER), socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
-	c := NewClient(nil)
+	c := NewClient("", nil)
 	if err := c.Store(first); !errors.Is(err, ErrNoHolder) {
 		t.Errorf("no process holds: %v", err)
 	}
@@ -89,11 +92,11 @@ func TestHold(t *testing.T) {
 	}
 	c.Close()
 	wantHeld(t, second)
-	if err := NewClient(nil).End(); err != nil {
+	if err := NewClient("", nil).End(); err != nil {
 		t.Error(err)
 	}
 	netlab.Eventually(t, 30*time.Second, func() error {
-		_, err := NewClient(nil).Fetch()
+		_, err := NewClient("", nil).Fetch()
 		return netlab.Check(errors.Is(err, ErrNoHolder), "the holder goes on: %v", err)
 	})
 	stop()
@@ -104,7 +107,7 @@ func TestRefuses(t *testing.T) {
 	held := socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
 	stop := serve(t)
 	defer stop()
-	c := NewClient(nil)
+	c := NewClient("", nil)
 	defer c.Close()
 	if err := c.Store(held); err != nil {
 		t.Fatal(err)
@@ -143,6 +146,29 @@ func TestRefuses(t *testing.T) {
 		}
 	})
 	wantHeld(t, held)
+}
+
+// The owner of nameroute's directory is served by a holder of root, and trusts it.
+func TestOwnerOfDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	stop := serveIn(t, dir)
+	defer stop()
+	held := socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
+	asUser(t, 65534, func() {
+		c := NewClient(dir, nil)
+		defer c.Close()
+		if err := c.Store(held); err != nil {
+			t.Error(err)
+		}
+	})
+	wantHeld(t, held)
+	who := &unix.Ucred{Uid: 65534}
+	if !trusted(who, dir) || trusted(who, "") || trusted(who, dir+"/none") || trusted(&unix.Ucred{Uid: 65533}, dir) {
+		t.Error("the owner of the directory is not the one who is trusted")
+	}
 }
 
 // asUser runs f on a thread of another user, which is thrown away.
@@ -185,7 +211,7 @@ func TestImpostor(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	c := NewClient(func() error { t.Error("a second holder was started"); return nil })
+	c := NewClient("", func() error { t.Error("a second holder was started"); return nil })
 	defer c.Close()
 	if err := c.Store(socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)); err == nil {
 		t.Error("the socket was stored with another user's process")
@@ -216,14 +242,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 		open = append(open, c)
 	}
 	netlab.Eventually(t, 30*time.Second, func() error {
-		_, err := NewClient(nil).Fetch()
+		_, err := NewClient("", nil).Fetch()
 		return netlab.Check(err != nil, "one more was served")
 	})
 	if _, err := ask(open[0], fetch, -1); err != nil {
 		t.Errorf("one of the first: %v", err)
 	}
 	netlab.Eventually(t, 30*time.Second, func() error {
-		_, err := NewClient(nil).Fetch()
+		_, err := NewClient("", nil).Fetch()
 		return err
 	})
 }

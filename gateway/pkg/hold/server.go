@@ -39,13 +39,14 @@ const (
 )
 
 // Serve keeps what is stored until ctx ends, a process asks for the end, or nothing has been
-// stored for a while. listening is called when clients can connect.
-func Serve(ctx context.Context, listening func()) error {
+// stored for a while. Processes of root, of our own user and of the owner of dir, nameroute's
+// directory of sockets, are served. listening is called when clients can connect.
+func Serve(ctx context.Context, dir string, listening func()) error {
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: address, Net: "unixpacket"})
 	if err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
-	s := &server{l: l, fd: -1, conns: map[*net.UnixConn]bool{}}
+	s := &server{l: l, dir: dir, fd: -1, conns: map[*net.UnixConn]bool{}}
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
 	s.idle = time.AfterFunc(idleLimit, s.endIdle)
@@ -66,6 +67,7 @@ func Serve(ctx context.Context, listening func()) error {
 
 type server struct {
 	l    *net.UnixListener
+	dir  string
 	idle *time.Timer
 
 	mu    sync.Mutex
@@ -121,10 +123,10 @@ func (s *server) accept(c *net.UnixConn) {
 	}()
 }
 
-// serve answers one request, of root or of our own user.
+// serve answers one request of a process that is trusted.
 func (s *server) serve(c *net.UnixConn) {
 	who, err := peer(c)
-	if err != nil || !trusted(who) {
+	if err != nil || !trusted(who, s.dir) {
 		return
 	}
 	_ = c.SetDeadline(time.Now().Add(patience)) // fails only where reading fails, too

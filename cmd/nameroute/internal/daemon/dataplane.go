@@ -34,7 +34,7 @@ func (d *dataplanePart) Ready() <-chan struct{} { return d.opened }
 // Run opens the dataplane for the plugins and runs it.
 func (d *dataplanePart) Run(ctx context.Context) error {
 	names := aliases.New()
-	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Holder: newHolder(), MarkWriters: nftsim.NameMarkWriters})
+	c, err := dataplane.New(dataplane.Options{Config: d.first.config, State: d.options.State, IsAlias: names.Has, Holder: newHolder(d.options), MarkWriters: nftsim.NameMarkWriters})
 	if err != nil {
 		return err
 	}

@@ -10,15 +10,17 @@ import (
 
 // newHolder returns what keeps the nft table owned while this process does not run. It
 // starts `nameroute hold` where none runs.
-func newHolder() *hold.Client { return hold.NewClient(startHolder) }
+func newHolder(o Options) *hold.Client {
+	return hold.NewClient(o.Run, func() error { return startHolder(o.Run) })
+}
 
 // startHolder starts a process that outlives this one and its terminal.
-func startHolder() error {
+func startHolder(dir string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	c := exec.Command(self, "hold")
+	c := exec.Command(self, "hold", "--run-dir", dir)
 	c.Dir, c.Env = "/", []string{"GOMAXPROCS=1"}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.Start(); err != nil {

@@ -36,7 +36,7 @@ func Remove(ctx context.Context, p paths.Paths) (removed bool, err error) {
 	}
 	table, err := nft.TableExists(gateway.TableName)
 	changes := &changeCounter{Handler: slog.Default().Handler()}
-	err = errors.Join(err, removeTable(), removeRouting(ctx, p.State, slog.New(changes)), control.RemoveSockets(p.Run))
+	err = errors.Join(err, removeTable(p.Run), removeRouting(ctx, p.State, slog.New(changes)), control.RemoveSockets(p.Run))
 	return table || changes.seen, err
 }
 
@@ -55,8 +55,8 @@ func (c *changeCounter) Handle(ctx context.Context, r slog.Record) error {
 	return c.Handler.Handle(ctx, r)
 }
 
-func removeTable() error {
-	k, err := nft.Open(nft.Options{Table: gateway.TableName, Holder: hold.NewClient(nil)})
+func removeTable(dir string) error {
+	k, err := nft.Open(nft.Options{Table: gateway.TableName, Holder: hold.NewClient(dir, nil)})
 	if err != nil {
 		return err
 	}
