@@ -53,6 +53,29 @@ func TestBigAnswers(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
+// A client that says it takes 65,535 bytes gets no fragments, in no block.
+func TestNoLargeDatagrams(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{})
+	for _, domain := range []string{"big.listed.example", "big.other.example"} {
+		g.World.Behave(domain, netlab.Behavior{Addresses: 120})
+		for _, size := range []uint16{512, 1232, 4096, 65535} {
+			for range 2 { // fresh and cached
+				m := new(dns.Msg).SetQuestion(domain+".", dns.TypeA)
+				m.SetEdns0(size, false)
+				reply, err := g.Client.Query(m, "udp")
+				if err != nil {
+					t.Fatal(err)
+				}
+				reply.Compress = true // as it was on the wire
+				if limit := min(int(size), 1232); !reply.Truncated || reply.Len() > limit || len(reply.Answer) == 0 {
+					t.Errorf("%s for a client of %d bytes: TC %v, %d bytes", domain, size, reply.Truncated, reply.Len())
+				}
+			}
+		}
+	}
+}
+
 // Guarantee 1: set before answer.
 // The first answer over TCP, with nothing in the cache: all are in the sets before it.
 func TestBigFreshAnswersOverTCP(t *testing.T) {

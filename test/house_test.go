@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
 	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/learned", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
 	"plugin/pkg/*":             {},
-	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases", "plugin/pkg/bindaddr"},
+	"plugin/pkg/instance":      {"corefile", "gateway", "gateway/config", "gateway/dataplane", "gateway/firewall", "gateway/nft", "plugin/pkg/aliases", "plugin/pkg/bindaddr", "plugin/pkg/datagram"},
 	"plugin/pkg/bindaddr":      {"gateway"},
 	"plugin/*":                 {"corefile", "gateway", "gateway/dataplane", "gateway/nft", "lists/index", "plugin/pkg/*"},
 	"plugin/upstream":          {"corefile", "gateway", "gateway/dataplane", "plugin/pkg/*", "plugin/upstream/*"},

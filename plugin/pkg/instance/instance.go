@@ -17,12 +17,14 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
+	"github.com/nameroute/nameroute/plugin/pkg/datagram"
 )
 
 var log = clog.NewWithPlugin("nameroute")
@@ -83,8 +85,22 @@ func Attach(c *caddy.Controller, file string) *Block {
 		return i.blocks[n]
 	}
 	b := &Block{instance: i, id: id, config: cfg}
+	addDatagram(c, cfg)
 	i.blocks = append(i.blocks, b)
 	return b
+}
+
+// addDatagram makes a datagram.Handler the first one of a block.
+func addDatagram(c *caddy.Controller, cfg *dnsserver.Config) {
+	h := &datagram.Handler{}
+	c.OnStartup(func() error {
+		h.Bufsize = cfg.Handler("bufsize") != nil
+		return nil
+	})
+	cfg.Plugin = slices.Insert(cfg.Plugin, 0, plugin.Plugin(func(next plugin.Handler) plugin.Handler {
+		h.Next = next
+		return h
+	}))
 }
 
 // Here returns the place of the directive that c reads now. It is called before the
