@@ -66,7 +66,7 @@ func TestOpen(t *testing.T) {
 		"list c: "+cfg[2].File+": it is a web page, not a list"+empty,
 		"list d: open "+cfg[3].File+": no such file or directory"+empty,
 		`list e: unknown format "nonsense": want one of `+strings.Join(format.Names(), ", ")+empty,
-		"list f: read "+dir+": not a regular file"+empty)
+		"list f: read "+dir+": not a regular file: it is a directory: name a category of it after a colon, "+dir+":NAME"+empty)
 	wantHeld(t, l, "x.a.test", "a")
 	if p := fmt.Sprint(l.Prefixes("a")); p != "[192.0.2.0/24]" {
 		t.Errorf("prefixes of a: %s", p)

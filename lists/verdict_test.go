@@ -36,10 +36,11 @@ func TestTest(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", tt.name, s, tt.want)
 		}
 	}
-	if _, err := Test(gateway.List{Name: "l", File: file}, "a..b"); err == nil || err.Error() != `name "a..b": `+entry.ReasonLabel {
-		t.Errorf("no name: %v", err)
+	v, err := Test(gateway.List{Name: "l", File: file}, "a..b", "example.com", "192.0.2.1/33")
+	if err != nil || v[0].Err == nil || v[0].Err.Error() != entry.ReasonLabel || !v[1].Listed || v[2].Err == nil || v[2].Listed {
+		t.Errorf("a name between others that are none: %+v, %v", v, err)
 	}
-	v, err := Test(gateway.List{Name: "l", File: file}, "example.com", "out.example.com", "other.test")
+	v, err = Test(gateway.List{Name: "l", File: file}, "example.com", "out.example.com", "other.test")
 	if err != nil || !v[0].Listed || v[1].Listed || v[2].Listed || len(v[1].Origins) != 2 {
 		t.Errorf("verdicts: %+v, %v", v, err)
 	}
@@ -56,6 +57,26 @@ func TestVerdictsAgreeWithIndex(t *testing.T) {
 	for _, v := range verdicts {
 		if v.Listed != (which(l.Index(), v.Name) != "") {
 			t.Errorf("%s: the index says otherwise than %+v", v.Name, v)
+		}
+	}
+}
+
+// TestTestOfAddresses: addresses and prefixes are looked up among the prefixes, names are not.
+func TestTestOfAddresses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.txt")
+	write(t, file, "192.0.2.0/24\n2001:db8::/32\nexample.com\n192.0.0.0/16\n")
+	verdicts, err := Test(gateway.List{Name: "l", File: file}, "192.0.2.7", "192.0.2.0/25", "192.0.0.0/15", "2001:DB8::1", "198.51.100.1", "::ffff:192.0.2.1", "example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := file + ":1: 192.0.2.0/24 lists the addresses of 192.0.2.0/24, " + file + ":4: 192.0.0.0/16 lists the addresses of 192.0.0.0/16"
+	for i, want := range []string{two, two, "", file + ":2: 2001:db8::/32 lists the addresses of 2001:db8::/32", "", two, file + ":3: example.com lists example.com and all below it"} {
+		var got []string
+		for _, o := range verdicts[i].Origins {
+			got = append(got, o.String()+" "+o.Meaning())
+		}
+		if s := strings.Join(got, ", "); s != want || verdicts[i].Listed != (want != "") || verdicts[i].Err != nil {
+			t.Errorf("%s: %v, %s, want %s", verdicts[i].Name, verdicts[i].Listed, s, want)
 		}
 	}
 }

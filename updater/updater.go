@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -266,7 +267,11 @@ func (u *Updater) logResultLocked(s gateway.Source, r Result) {
 	changed, ended := u.logged.Error(s.List, r.Err)
 	switch {
 	case changed:
-		u.log.Error("list "+string(r.Outcome)+", keeping its current content", "error", strings.ReplaceAll(r.Err.Error(), "\n", "; "),
+		rest := ", keeping its current content"
+		if _, err := os.Stat(u.store.content(s.List)); err != nil {
+			rest = ", it stays without content"
+		}
+		u.log.Error("list "+string(r.Outcome)+rest, "error", strings.ReplaceAll(r.Err.Error(), "\n", "; "),
 			"next", u.notBefore[s.List].Format(time.RFC3339))
 	case ended:
 		u.log.Info("list fetched again", "list", s.List)

@@ -20,7 +20,7 @@ import (
 // listsCommand is `lists`, which shows the lists, with the commands for one list below it.
 func listsCommand(o *options) *cobra.Command {
 	c := listsTableCommand(o)
-	c.AddCommand(graceful(rollbackCommand(o)), listsConvertCommand(), listsTestCommand(o))
+	c.AddCommand(graceful(rollbackCommand(o)), listsConvertCommand(), listsTestCommand(o), listsCategoriesCommand())
 	return c
 }
 
@@ -55,7 +55,8 @@ func rollbackCommand(o *options) *cobra.Command {
 		Long: `Restore the version of a fetched list before the current one. The version that is
 replaced is not used again until its publisher changes it, or 'nameroute update --force
 NAME' fetches it.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: o.completeLists(1, cobra.ShellCompDirectiveNoFileComp, fetched),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.Gateway()
 			if err != nil {
@@ -101,10 +102,11 @@ func listsTestCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "test LIST NAME...",
 		Short: "Tell whether names are on a list, by which rule on which line",
-		Long: `Tell whether names are on a list, by which rule on which line, and what the rule means.
-LIST is a list of gateway.yaml, or a file. The exit code is 0 if all names are listed,
-else 1.`,
-		Args: atLeast(2),
+		Long: `Tell whether names, addresses or prefixes are on a list, by which rule on which line,
+and what the rule means. LIST is a list of gateway.yaml, or a file. The exit code is 0 if
+all are listed, else 1.`,
+		Args:              atLeast(2),
+		ValidArgsFunction: o.completeLists(1, cobra.ShellCompDirectiveDefault, func(*gateway.Config, gateway.List) bool { return true }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := o.list(args[0], format)
 			if err != nil {
@@ -125,6 +127,27 @@ else 1.`,
 	}
 	c.Flags().StringVar(&format, "format", "", "format to read; detected, or as in gateway.yaml, by default")
 	return c
+}
+
+func listsCategoriesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "categories FILE",
+		Short: "Show the categories or countries of a file or folder",
+		Long: `Show the names of the parts of a file or folder, one a line: the categories of
+geosite.dat or of a folder of domain-list-community, the countries of geoip.dat or of a
+registry's statistics. A list has one of them after a colon, FILE:NAME.`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names, err := format.Categories(args[0])
+			if err != nil {
+				return exit.With(exit.List, err)
+			}
+			for _, name := range names {
+				fmt.Fprintln(cmd.OutOrStdout(), name)
+			}
+			return nil
+		},
+	}
 }
 
 // list finds a list of gateway.yaml; what has a slash, a dot or a colon in it, or is

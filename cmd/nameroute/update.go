@@ -32,7 +32,8 @@ What is fetched is checked before it is used; a running nameroute uses it at onc
 
 With --daemon it keeps running and fetches each list when it is due, as 'nameroute run'
 does. SIGHUP reloads gateway.yaml.`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: o.completeLists(1000, cobra.ShellCompDirectiveNoFileComp, fetched),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if daemonize && (len(names) > 0 || flags.DryRun || flags.Force || flags.Diff) {
 				return exit.With(exit.Usage, fmt.Errorf("--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff"))

@@ -115,6 +115,9 @@ func parse(r io.Reader, file, formatName string, s *Sink) error {
 	}
 	s.Format = f.name()
 	if s.selector != "" && !selective(f.name()) {
+		if s.selector == anyPart {
+			return fmt.Errorf("a file of format %s has no parts", f.name())
+		}
 		return fmt.Errorf("%q after the colon: a file of format %s has no parts to choose from", s.selector, f.name())
 	}
 	if err := f.parse(br, s); err != nil || formatName != "" || s.Format != Plain {

@@ -26,7 +26,7 @@ func TestGeosite(t *testing.T) {
 	}
 	for _, tt := range []struct{ selector, want string }{
 		{"netflx", `geosite: category "netflx": unknown; the nearest of 3 is "netflix"`},
-		{"something-else", `geosite: category "something-else": unknown; there are 3 others`},
+		{"something-else", "geosite: category \"something-else\": unknown; there are 3 others: `nameroute lists categories` shows them"},
 		{"", "it holds many categories: name one after a colon, FILE:CATEGORY"},
 	} {
 		if _, _, err := readSelected(t, "geosite.dat", rulesettest.Geosite(), tt.selector); err == nil || err.Error() != tt.want {

@@ -71,6 +71,9 @@ func isSelector(s string) bool {
 // errors that make all of the source unusable.
 func (src Source) Read(format string, s *Sink) error {
 	f, err := statefile.Open(src.Path)
+	if info, statErr := os.Stat(src.Path); errors.Is(err, statefile.ErrNotRegular) && statErr == nil && info.IsDir() {
+		return fmt.Errorf("%w: it is a directory: name a category of it after a colon, %s:NAME", err, src.Path)
+	}
 	if err != nil {
 		return src.suggest(err)
 	}

@@ -206,15 +206,24 @@ func (p *protoReader) category(want string, rule func([]byte) error, rest func(*
 	}
 }
 
-// UnknownCategory returns the error for a category that a file or directory does not have,
-// with a suggestion.
-func UnknownCategory(name string, known []string) error {
-	switch near := problem.Nearest(name, known); {
-	case len(known) == 0:
-		return fmt.Errorf("category %q: unknown; there are none", name)
+// UnknownCategoryError is the error for a category that a file or directory does not have.
+type UnknownCategoryError struct {
+	Name  string
+	Known []string // those that there are
+}
+
+func (e *UnknownCategoryError) Error() string {
+	switch near := problem.Nearest(e.Name, e.Known); {
+	case len(e.Known) == 0:
+		return fmt.Sprintf("category %q: unknown; there are none", e.Name)
 	case near == "":
-		return fmt.Errorf("category %q: unknown; there are %d others", name, len(known))
+		return fmt.Sprintf("category %q: unknown; there are %d others: `nameroute lists categories` shows them", e.Name, len(e.Known))
 	default:
-		return fmt.Errorf("category %q: unknown; the nearest of %d is %q", name, len(known), strings.ToLower(near))
+		return fmt.Sprintf("category %q: unknown; the nearest of %d is %q", e.Name, len(e.Known), strings.ToLower(near))
 	}
+}
+
+// UnknownCategory returns an UnknownCategoryError.
+func UnknownCategory(name string, known []string) error {
+	return &UnknownCategoryError{name, known}
 }

@@ -37,6 +37,9 @@ func TakeLock(dir string, p Part) (*Lock, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		holder := readHolder(name)
 		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) && p == Update {
+			return nil, exit.With(exit.Running, fmt.Errorf("another process fetches the lists already%s: `nameroute update` fetches now, beside it; SIGHUP makes it reload its files", holder))
+		}
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, exit.With(exit.Running, fmt.Errorf("another nameroute is already running%s: `nameroute reload` reloads its files, `nameroute down` stops it and removes everything that it made", holder))
 		}

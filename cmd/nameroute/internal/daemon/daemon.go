@@ -218,6 +218,18 @@ func (p *process) save(f *files) {
 // announce logs once what runs.
 func (p *process) announce() {
 	cfg := p.inUse.Load().config
+	if slices.Equal(p.o.Parts, []control.Part{control.Update}) {
+		var lists []string
+		for _, s := range cfg.Sources {
+			lists = append(lists, s.List)
+		}
+		p.log.Info("started", "version", p.o.Version, "parts", p.o.Parts, "lists", lists)
+		if len(lists) == 0 {
+			p.log.Warn("no list has a url: nothing is fetched until one has", "file", p.o.Config)
+		}
+		p.notify(daemon.SdNotifyReady)
+		return
+	}
 	var routes []string
 	for _, r := range cfg.Routes {
 		routes = append(routes, r.Name)
@@ -254,6 +266,10 @@ func signalName(ctx context.Context) string {
 }
 
 func (p *process) logStop(ctx context.Context) {
+	if slices.Equal(p.o.Parts, []control.Part{control.Update}) {
+		p.log.Info("stopping", "signal", signalName(ctx)) // there is nothing of it in the kernel
+		return
+	}
 	p.log.Info("stopping; kill switch stays active", "signal", signalName(ctx))
 }
 

@@ -27,6 +27,10 @@ func PrintConversion(w io.Writer, c lists.Conversion) {
 
 // PrintVerdict prints whether a list holds a name, by which rules.
 func PrintVerdict(w io.Writer, l gateway.List, v lists.Verdict) {
+	if v.Err != nil {
+		fmt.Fprintf(w, "%s: neither a name nor an address: %v\n", v.Name, v.Err)
+		return
+	}
 	word := "listed"
 	if !v.Listed {
 		word = "not listed"
