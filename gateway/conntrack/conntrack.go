@@ -24,6 +24,7 @@ type Flow struct {
 	Dst  netip.Addr // of the first packet
 	To   netip.Addr // its destination after translation; Dst where there is none
 	Port uint16     // at Dst; 0 where the protocol has none
+	Seen bool       // a packet of the other direction was seen
 }
 
 // Walk calls do for each entry with a mark, in no order; the zero Mark selects all. The

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// seenReply is IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h.
+const seenReply = 1 << 1
+
 // parse reads a message with one entry, nfgenmsg included. id are the attributes that
 // identify it to the kernel: the tuple, its zone, and the number that a later entry of the
 // same tuple does not have. ok is false for a message without an entry.
@@ -21,6 +24,8 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 			f.Src, f.Dst, f.Port = tuple(data)
 		case nl.CTA_TUPLE_REPLY:
 			f.To, _, _ = tuple(data)
+		case nl.CTA_STATUS:
+			f.Seen = len(data) == 4 && binary.BigEndian.Uint32(data)&seenReply != 0
 		case nl.CTA_MARK:
 			if len(data) == 4 {
 				f.Mark = binary.BigEndian.Uint32(data)

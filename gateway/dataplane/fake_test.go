@@ -39,6 +39,7 @@ type fake struct {
 	flows        []conntrack.Flow
 	missed       int // walks that see no flow
 	walks        int
+	crowded      bool
 	counts       firewall.Counts
 }
 
@@ -196,7 +197,11 @@ func (f *fake) Ensure(_ context.Context, pair *nft.SetPair, name string, addrs [
 	return nil
 }
 
-func (f *fake) Crowded(*nft.SetPair) bool                                          { return false }
+func (f *fake) Crowded(*nft.SetPair) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.crowded
+}
 func (f *fake) Prune(context.Context, nft.SetPair, func(string) bool) (int, error) { return 0, nil }
 func (f *fake) Ending(_ nft.SetPair, within, _ time.Duration) map[netip.Addr]bool {
 	f.mu.Lock()

@@ -50,7 +50,7 @@ func (c *Controller) prolongLoop(ctx context.Context) {
 }
 
 // prolongUsed prolongs the elements of each route that would end before long and have a
-// flow. Sets of other programs are their rules' business.
+// flow; in a set that is nearly full, one that is answered, because anybody can send. Sets of other programs are their rules' business.
 func (c *Controller) prolongUsed(ctx context.Context) error {
 	cfg := c.Config()
 	if !wantsTable(c.requirements()) {
@@ -66,11 +66,15 @@ func (c *Controller) prolongUsed(ctx context.Context) error {
 	if len(ending) == 0 {
 		return nil
 	}
-	used := map[string][]netip.Addr{}
+	crowded, used := map[string]bool{}, map[string][]netip.Addr{}
+	for _, r := range cfg.Routes {
+		pair := firewall.Pair(r)
+		crowded[r.Name] = c.kernel.Crowded(&pair)
+	}
 	// Of all flows: other programs may have written their marks.
 	err := c.system.Flows(gateway.Mark{}, func(f conntrack.Flow) {
 		for route, e := range ending {
-			if e[f.Dst] {
+			if e[f.Dst] && (f.Seen || !crowded[route]) {
 				delete(e, f.Dst)
 				used[route] = append(used[route], f.Dst)
 			}

@@ -53,3 +53,30 @@ func TestProlongUsed(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// In a set that is nearly full a flow keeps its element if it is answered.
+func TestProlongCrowded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := f.controller(t, "routes:\n  vpn: {interface: tun0}\n")
+		if err := c.Require(t.Context(), Requirements{Uses: []Use{{Route: "vpn", Learns: true}}}); err != nil {
+			t.Fatal(err)
+		}
+		answered, sent := netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("8.8.4.4")
+		f.set(func() {
+			f.crowded, f.flows = true, []conntrack.Flow{{Dst: answered, Seen: true}, {Dst: sent}}
+			f.elements[answered], f.elements[sent] = time.Now().Add(time.Minute), time.Now().Add(time.Minute)
+		})
+		if err := c.prolongUsed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.set(func() {
+			if got := time.Until(f.elements[answered]); got < time.Hour {
+				t.Errorf("with an answered flow an element lives %v", got)
+			}
+			if got := time.Until(f.elements[sent]); got > time.Minute {
+				t.Errorf("with a flow that is not answered an element lives %v", got)
+			}
+		})
+	})
+}

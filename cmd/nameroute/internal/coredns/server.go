@@ -76,6 +76,7 @@ func listen(made []caddy.Server, old *Instance, l limits) (all []*server, err er
 				return all, err
 			}
 		}
+		widen(s.packets)
 		if s.handler != nil && s.front == nil {
 			s.front, s.began = stream.New(s.listener, l.streams), true
 		}
