@@ -23,6 +23,9 @@ func (g *gate) checkRefused() {
 	if exitOf(g.t, text); !strings.Contains(text.Output(), "the files have been changed and are not in use, since ") {
 		g.t.Errorf("a wrong file:\n%s", text.Output())
 	}
+	if p := g.Box.Launch(binary, "check"); exitOf(g.t, p) != 3 || !strings.Contains(p.Output(), "warning  the running nameroute has not taken the files as they are, since ") {
+		g.t.Errorf("check of a wrong file:\n%s", p.Output())
+	}
 	g.Box.Sh("mv " + g.Box.Dir + "/good " + g.Box.Dir + "/gateway.yaml")
 	g.p.WaitOutput("reload complete, the files are in use again", 15*time.Second)
 	if s, code := g.status(); code != 0 || s.Processes[0].Refused != nil {

@@ -40,9 +40,7 @@ func Run(ctx context.Context, o Options) error {
 		checkHost(cfg, listenersOf(core), o.Built, r)
 	}
 	checkProcess(o, core, r)
-	if cfg != nil {
-		checkRunning(ctx, o, cfg, core, r)
-	}
+	checkRunning(ctx, o, cfg, core, r)
 	err := r.end(o.Active)
 	if o.JSON {
 		return errors.Join(r.printJSON(o.Out), err)

@@ -18,7 +18,8 @@ import (
 )
 
 // checkRunning reports what the running nameroute knows of its routes and, where that is
-// asked for, what probes find. What neither has looked at is unknown.
+// asked for, what probes find. What neither has looked at is unknown. cfg is nil where
+// gateway.yaml is wrong.
 func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *corefile.File, r *report) {
 	doc, err := status.Read(o.Run)
 	switch {
@@ -26,6 +27,9 @@ func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *cor
 		reportRoutes(doc, r)
 	case !errors.Is(err, control.ErrNotRunning):
 		r.unknown("the running nameroute: %v", err)
+	}
+	if cfg == nil {
+		return // what runs has other files, and there is nothing to probe
 	}
 	if !o.Active {
 		r.unknown("whether tunnels shake hands, resolvers answer, and packets and clients get through was not tried: nameroute check --active")
@@ -35,8 +39,16 @@ func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *cor
 	r.addAll(found)
 }
 
-// reportRoutes reports the states of the routes.
+// reportRoutes reports the states of the routes, and whether the files are in use.
 func reportRoutes(doc status.Doc, r *report) {
+	for _, p := range doc.Processes {
+		switch {
+		case p.LastGood != "":
+			r.warn("the running nameroute uses the last good files: %s", p.LastGood)
+		case p.Refused != nil:
+			r.warn("the running nameroute has not taken the files as they are, since %s: %s", p.Refused.Since.Format(time.DateTime), p.Refused.Error)
+		}
+	}
 	for _, route := range doc.Routes {
 		switch {
 		case route.State == "up":
