@@ -95,6 +95,10 @@ func (m *changingWorld) foreignRule() {
 	m.wantClosed(m.Box.Host, m.fresh...)
 	m.wantClosed(m.Client, m.kept...)
 	m.wantVia(m.Client, netlab.ViaWAN, m.others...)
+	m.p.WaitOutput("another program's policy rule decides before ours", backWithin)
+	if out, _ := m.Box.Exec(append([]string{binary, "status"}, m.Box.Flags()...)...); !strings.Contains(out, "rule 200 of another program") {
+		m.t.Errorf("status does not name the rule:\n%s", out)
+	}
 	if _, err := m.Client.Resolve("asked-meanwhile.listed.example"); err == nil {
 		m.t.Error("a listed name was answered though its resolver is behind the kill switch")
 	}
@@ -106,6 +110,7 @@ func (m *changingWorld) foreignRule() {
 	m.step("a foreign rule before ours went away", func() {
 		m.Box.Sh("ip rule del pref 200; ip -6 rule del pref 200; ip route flush table 101; ip -6 route flush table 101")
 	})
+	m.p.WaitOutput("another program's policy rule no longer decides before ours", backWithin)
 }
 
 // vpnTable is the number of route vpn's routing table.

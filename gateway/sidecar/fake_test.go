@@ -25,17 +25,18 @@ type fakeSystem struct {
 	t      *testing.T
 	events chan policy.Kind // another program has changed something
 
-	mu       sync.Mutex
-	steps    []string
-	inputs   policy.Inputs
-	state    policy.State
-	reads    int
-	forwards bool
-	failures map[string]error // of operations: route, open, configure, mark
-	devices  map[string]*fakeDevice
-	links    []wg.Link
-	peers    []wg.PeerStatus // of a device that is opened
-	applied  func()          // after each Apply of routing that changed something
+	mu         sync.Mutex
+	steps      []string
+	inputs     policy.Inputs
+	state      policy.State
+	reads      int
+	forwards   bool
+	failures   map[string]error // of operations: route, open, configure, mark
+	devices    map[string]*fakeDevice
+	links      []wg.Link
+	peers      []wg.PeerStatus // of a device that is opened
+	diversions []policy.Diversion
+	applied    func() // after each Apply of routing that changed something
 }
 
 func newFakeSystem(t *testing.T) *fakeSystem {
@@ -123,6 +124,12 @@ func (f *fakeRouting) Read(*gateway.Config) (policy.Snapshot, error) {
 	in := f.inputs
 	in.Links = slices.Clone(in.Links)
 	return policy.Snapshot{Inputs: in, State: f.state}, nil
+}
+
+func (f *fakeRouting) Diversions(*gateway.Config) ([]policy.Diversion, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.diversions, f.failures["diversions"]
 }
 
 // Apply writes down the tables that have a default now, and those that only block.

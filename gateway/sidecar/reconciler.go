@@ -31,6 +31,7 @@ type reconciler struct {
 	failed    bool // something in the last apply
 	retry     backoff
 	flaps     flapDetector
+	diverted  diversions
 	wan       string // the WAN's defaults as applied
 	status    Status
 }
@@ -64,7 +65,7 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 		return true
 	}
 	if changed || since >= r.opts.Timers.Slow {
-		r.lastApply, r.failed = now, false
+		r.lastApply, r.failed, r.diverted.due = now, false, true
 		r.apply(cfg, table)
 		if r.failed {
 			r.retry.failed(now, r.opts.Timers.RetryMin, r.opts.Timers.RetryMax)
@@ -72,6 +73,7 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 			r.retry = backoff{}
 		}
 	}
+	r.lookForDiversions(cfg, now)
 	return false
 }
 

@@ -104,12 +104,13 @@ func (r *reconciler) logState(before, s RouteStatus) {
 func (r *reconciler) statusNow() Status {
 	routes := slices.Clone(r.status.Routes)
 	for i := range routes {
+		routes[i].Note = r.diverted.noteOf(routes[i].Name)
 		t := r.tunnels[routes[i].Name]
 		if t == nil {
 			continue
 		}
-		if routes[i].State != wg.Down {
-			routes[i].Note = t.fileProblem()
+		if problem := t.fileProblem(); routes[i].Note == "" && routes[i].State != wg.Down {
+			routes[i].Note = problem
 		}
 		if t.dev != nil {
 			routes[i].Tunnel = tunnelStatus(t.status)

@@ -23,6 +23,7 @@ type routing interface {
 	Read(*gateway.Config) (policy.Snapshot, error)
 	Apply(have, want policy.State) (changes []string, err error)
 	Forward(links ...string) (changes []string, err error)
+	Diversions(*gateway.Config) ([]policy.Diversion, error)
 	Remove() (changes []string, err error)
 	Close()
 }

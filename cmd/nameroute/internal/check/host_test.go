@@ -220,7 +220,7 @@ func otherSituations() map[string]situation {
 		},
 		"a catch-all policy rule before ours": {
 			rules: testbox.Masquerade, ip: []string{"rule add not fwmark 0xca6c lookup 51820 priority 5000", "route add 0.0.0.0/1 dev tun0 table 51820", "route add 128.0.0.0/1 dev tun0 table 51820"},
-			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820): it catches packets before nameroute's rules: set `priority:` below 5000 in /etc/nameroute/gateway.yaml"},
+			want: []string{"warning  ip -4 rule 5000 of another program (not fwmark 0xca6c lookup 51820) decides before ours and sends packets of vpn, wan to tun0; the kill switch drops what leaves by another way than its route: give it a priority after ours, or set `priority:` so that ours come before 5000"},
 		},
 		"a catch-all policy rule to a table without a default, as Tailscale's": {
 			rules: testbox.Masquerade, sh: "ip rule add lookup 52 priority 5270; ip -6 rule add lookup 52 priority 5270; ip route add 100.100.100.100/32 dev tun0 table 52",

@@ -1,0 +1,273 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
+)
+
+// Diversion is a policy rule of another program that decides about packets of routes,
+// because it comes before theirs. The kernel said so: it was asked where such packets go.
+type Diversion struct {
+	Family   gateway.Family
+	Priority int
+	Rule     string   // as ip(8) prints it
+	Routes   []string // whose packets it takes
+	Link     string   // where to; "": it drops them
+	First    int      // where the rules of the gateway begin
+}
+
+// String says what happens and what to do.
+func (d Diversion) String() string {
+	where := "nowhere"
+	if d.Link != "" {
+		where = "to " + d.Link
+	}
+	return fmt.Sprintf("ip -%d rule %d of another program (%s) decides before ours and sends packets of %s %s; the kill switch drops what leaves by another way than its route: "+
+		"give it a priority after ours, or set `priority:` so that ours come before %[2]d", d.Family, d.Priority, d.Rule, strings.Join(d.Routes, ", "), where)
+}
+
+// Diversions asks the kernel which policy rules of other programs decide in place of ours,
+// or would if nothing of ours is there.
+func Diversions(cfg *gateway.Config) ([]Diversion, error) {
+	k, err := newReader()
+	if err != nil {
+		return nil, err
+	}
+	defer k.close()
+	return k.diversions(cfg)
+}
+
+// Diversions is the function of this name.
+func (k *Kernel) Diversions(cfg *gateway.Config) ([]Diversion, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.diversions(cfg)
+}
+
+func (k *reader) diversions(cfg *gateway.Config) (out []Diversion, err error) {
+	var in Inputs // read where there is something to ask
+	for _, f := range k.families {
+		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return k.h.RuleList(familyNumber(f)) })
+		if err != nil {
+			return nil, fmt.Errorf("ip -%d rule: %w", f, err)
+		}
+		for _, rule := range rules {
+			if rule.Protocol == gateway.Protocol || rule.Priority == 0 || rule.Priority > cfg.LastRoutePriority() {
+				continue
+			}
+			if in.Links == nil {
+				if in.Links, err = k.links(); err == nil {
+					err = k.readMain(cfg, &in)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+			d := Diversion{Family: f, Priority: rule.Priority, Rule: RuleText(rule), First: cfg.Priority}
+			for _, route := range cfg.AllRoutes() {
+				if rule.Priority > route.Priority {
+					continue
+				}
+				present := slices.ContainsFunc(rules, func(o netlink.Rule) bool {
+					return o.Protocol == gateway.Protocol && o.Priority == route.Priority && o.Table == route.Table
+				})
+				q := passage{reader: k, cfg: cfg, in: in, family: f, rule: rule, route: route, present: present}
+				if link, taken := q.taken(); taken {
+					d.Routes, d.Link = append(d.Routes, route.Name), link
+				}
+			}
+			if len(d.Routes) > 0 {
+				out = append(out, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+// passage is one rule that packets of one route come past.
+type passage struct {
+	*reader
+	cfg     *gateway.Config
+	in      Inputs
+	family  gateway.Family
+	rule    netlink.Rule
+	route   gateway.Route
+	present bool // the route's own rule
+}
+
+// taken asks the kernel about the packets of the route that the rule would match, if any.
+// Rules for some ports, users or interfaces of bound sockets are not asked about.
+func (q passage) taken() (link string, taken bool) {
+	r := q.rule
+	if r.OifName != "" || r.IPProto != 0 || r.Dport != nil || r.Sport != nil || r.UIDRange != nil || r.Tos != 0 || r.TunID != 0 {
+		return "", false
+	}
+	mark, ok := q.mark()
+	if !ok {
+		return "", false
+	}
+	for _, to := range q.destinations() {
+		for _, from := range q.sources() {
+			options := &netlink.RouteGetOptions{Mark: mark, Iif: from.iif}
+			if from.addr.IsValid() {
+				options.SrcAddr = from.addr.AsSlice()
+			}
+			routes, err := q.h.RouteGetWithOptions(to.AsSlice(), options)
+			switch {
+			case err != nil: // an action that drops is told by its rule only
+				if r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && from.iif == "" && q.up() {
+					return "", true
+				}
+			case len(routes) > 0 && routes[0].Table != q.route.Table && (routes[0].Table == r.Table || r.Goto >= 0 && q.present):
+				l, _ := q.h.LinkByIndex(routes[0].LinkIndex)
+				if l != nil {
+					link = l.Attrs().Name
+				}
+				return link, true
+			}
+		}
+	}
+	return "", false
+}
+
+// mark returns a mark that is the route's in our bits and matches the rule in the others.
+func (q passage) mark() (uint32, bool) {
+	ours, mask := uint32(q.cfg.Mask), uint32(0)
+	if q.rule.Mask != nil {
+		mask = *q.rule.Mask
+	} else if q.rule.Mark != 0 {
+		mask = ^uint32(0)
+	}
+	mark := q.route.Mark.Value
+	if q.rule.Invert {
+		only := q.rule.Src == nil && q.rule.Dst == nil && q.rule.IifName == ""
+		return mark, mark&mask != q.rule.Mark || !only
+	}
+	mark |= q.rule.Mark &^ ours
+	return mark, mark&mask == q.rule.Mark
+}
+
+// somewhere are addresses of the internet. No packet is sent to them.
+var somewhere = map[gateway.Family]netip.Addr{gateway.V4: netip.MustParseAddr("9.9.9.9"), gateway.V6: netip.MustParseAddr("2620:fe::fe")}
+
+// destinations returns addresses that the rule is about and that are not local.
+func (q passage) destinations() []netip.Addr {
+	all := []netip.Addr{somewhere[q.family]}
+	if q.rule.Dst != nil && !q.rule.Invert {
+		p, ok := prefixOf(netlink.Route{Dst: q.rule.Dst}, q.family)
+		if !ok {
+			return nil
+		}
+		all = []netip.Addr{inside(p)}
+	} else if q.rule.Table == mainTable && q.rule.SuppressPrefixlen >= 0 && q.route.Name != gateway.WAN {
+		for _, n := range q.in.Local.Others { // what such a rule does not hide
+			if gateway.FamilyOf(n.Prefix.Addr()) == q.family {
+				all = append(all, inside(n.Prefix))
+			}
+		}
+	}
+	local := q.in.Local.Prefixes()
+	return slices.DeleteFunc(all, func(a netip.Addr) bool {
+		return slices.ContainsFunc(local, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
+}
+
+// inside returns an address of a network, not its first one.
+func inside(p netip.Prefix) netip.Addr {
+	if a := p.Addr().Next(); p.Contains(a) {
+		return a
+	}
+	return p.Addr()
+}
+
+// source is where packets come from: the box itself, or a link.
+type source struct {
+	iif  string
+	addr netip.Addr
+}
+
+// sources returns the box and a client on each lan link, as far as the rule is about them.
+func (q passage) sources() (all []source) {
+	var of netip.Prefix
+	if q.rule.Src != nil && !q.rule.Invert {
+		of, _ = prefixOf(netlink.Route{Dst: q.rule.Src}, q.family)
+	}
+	iif := q.rule.IifName
+	if q.rule.Invert {
+		iif = ""
+	}
+	if !of.IsValid() && (iif == "" || iif == "lo") {
+		all = append(all, source{})
+	}
+	for _, l := range q.in.Links {
+		if iif == "lo" || iif != "" && l.Name != iif || iif == "" && !slices.Contains(q.cfg.LAN, l.Name) {
+			continue
+		}
+		for _, p := range l.networks {
+			if gateway.FamilyOf(p.Addr()) != q.family || p.Addr().IsLinkLocalUnicast() || p.IsSingleIP() || of.IsValid() && !of.Overlaps(p) {
+				continue
+			}
+			at := p
+			if of.IsValid() && of.Bits() > p.Bits() {
+				at = of
+			}
+			all = append(all, source{l.Name, client(at, q.in.Local.Own)})
+			break
+		}
+	}
+	return all
+}
+
+// client returns an address of a network that is not the box's.
+func client(p netip.Prefix, own []netip.Prefix) netip.Addr {
+	a := inside(p)
+	for slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.IsSingleIP() && o.Addr() == a }) && p.Contains(a.Next()) {
+		a = a.Next()
+	}
+	return a
+}
+
+// up reports whether the route's table has a default of the family.
+func (q passage) up() bool {
+	dump, err := q.dump(q.family, &netlink.Route{Table: q.route.Table}, netlink.RT_FILTER_TABLE)
+	return err == nil && slices.ContainsFunc(dump, func(n netlink.Route) bool { return isDefault(n) && n.Type == unix.RTN_UNICAST })
+}
+
+// RuleText returns a policy rule as ip(8) prints it.
+func RuleText(rule netlink.Rule) string {
+	var words []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	add(rule.Invert, "not")
+	add(rule.Src != nil, "from %s", rule.Src)
+	add(rule.Dst != nil, "to %s", rule.Dst)
+	add(rule.IifName != "", "iif %s", rule.IifName)
+	add(rule.OifName != "", "oif %s", rule.OifName)
+	switch {
+	case rule.Mask != nil && *rule.Mask != 0xffffffff:
+		add(true, "fwmark %#x/%#x", rule.Mark, *rule.Mask)
+	default:
+		add(rule.Mark != 0 || rule.Mask != nil, "fwmark %#x", rule.Mark)
+	}
+	switch {
+	case rule.Goto >= 0:
+		add(true, "goto %d", rule.Goto)
+	case rule.Table == unix.RT_TABLE_UNSPEC:
+		add(true, "unreachable, prohibit or blackhole")
+	default:
+		add(true, "lookup %d", rule.Table)
+	}
+	add(rule.SuppressPrefixlen >= 0, "suppress_prefixlength %d", rule.SuppressPrefixlen)
+	return strings.Join(words, " ")
+}
