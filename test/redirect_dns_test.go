@@ -29,6 +29,11 @@ func TestRedirect(t *testing.T) {
 	g.Reset()
 
 	g.wantRedirected("first", hard)
+	// A client's own resolver is often the router before this box.
+	g.wantRedirected("uplink", g.Plan.ISP.All())
+	for _, a := range g.Plan.ISP.All() {
+		g.wantDoT(a, false)
+	}
 	g.wantAskedAt(g.Client, "client", excepted)
 	g.wantAskedAt(own, "own", hard)
 	for _, at := range []string{"192.168.77.5", "fd77::5"} {

@@ -54,9 +54,9 @@ func (c *Controller) resetRedirectedFlows(s firewall.Spec) error {
 	if err != nil {
 		return err
 	}
-	excluded := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
+	local := ranges{s.DNSLocal(gateway.V4), s.DNSLocal(gateway.V6)}
 	_, err = c.system.DeleteFlows(gateway.Mark{}, func(f conntrack.Flow) bool {
-		return f.Port == firewall.PortDNS && !own[f.Src] && !excluded.has(f.Dst)
+		return f.Port == firewall.PortDNS && !own[f.Src] && !local.has(f.Dst)
 	})
 	if err == nil {
 		c.redirected = s.Config.Redirect

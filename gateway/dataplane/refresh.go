@@ -37,7 +37,7 @@ func (c *Controller) refresh(ctx context.Context) error {
 	}
 	features := c.kernel.Features()
 	spec.NoLabels, spec.NoSockets, spec.NoFIB = !features.Labels, !features.Sockets, !features.FIB
-	spec.Local = local.Prefixes()
+	spec.Local, spec.LAN = local.Prefixes(), local.LAN()
 	table := wantsTable(required)
 	c.reportProblems(spec, table)
 	if !table {

@@ -15,6 +15,7 @@ type Spec struct {
 	Egress    map[string]Egress         // by route name; a route without an entry has no links yet
 	WANLinks  []string                  // interfaces of the WAN's default kernel routes
 	Local     []netip.Prefix            // the box's own addresses and connected networks
+	LAN       []netip.Prefix            // the part of Local that is the box itself or behind lan links
 	Prefixes  map[string][]netip.Prefix // from the lists, by route name
 	Listeners []Listener                // sockets that only lan and the box itself may reach
 	Removed   []gateway.Mark            // of routes whose flows have not been deleted yet

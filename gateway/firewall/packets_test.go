@@ -20,6 +20,7 @@ func labSpec() firewall.Spec {
 		Config:   config(route("vpn", 1)),
 		Egress:   map[string]firewall.Egress{"vpn": {Links: []string{"tun0"}, Inbound: true, SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00:a::2"), MTU: 1420}},
 		WANLinks: []string{"wan0"},
+		LAN:      prefixes("192.168.1.0/24", "192.168.2.1/32", "fd00:1::/64"),
 		Local:    prefixes("192.168.1.0/24", "192.168.2.0/24", "5.5.5.0/24", "10.2.0.0/24", "fd00:1::/64", "fd00:2::/64", "fd00:5::/64", "fd00:a::/64"),
 	}
 }

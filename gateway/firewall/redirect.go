@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -19,6 +20,7 @@ const (
 	chainDoTReject    = "dot_reject"   // rejects it
 	chainDNSExempt    = "dns_exempt"   // accepts what is exempt, which ends the base chain
 	setDNSExempt      = "dns_exempt"   // clients and resolvers that the user exempts
+	setDNSLocal       = "dns_local"    // resolvers that are behind lan, or the box itself
 	commentRedirected = "redirected"   // redirected queries, by family and protocol
 	commentRejected   = "rejected"     // rejected packets, by protocol
 )
@@ -59,13 +61,14 @@ func (d *builder) fromLAN(port uint16, to string) []rule.Rule {
 
 var protocols = [...]string{"udp", "tcp"}
 
-// dnsExempt accepts queries to excluded addresses, which are not on the internet (of a
-// resolver on lan they cross the box where bridges are filtered), and those of exempt
-// clients or to exempt resolvers.
+// dnsExempt accepts queries to resolvers behind lan (they cross the box where bridges are
+// filtered, or between two lan links) and to the box itself, and those of exempt clients or
+// to exempt resolvers. What else is local is not exempt: the router before this box, or a
+// resolver in the uplink's network, is what a client most often has as its own.
 func (d *builder) dnsExempt() []rule.Rule {
 	var rules []rule.Rule
 	for _, f := range gateway.Families {
-		rules = append(rules, rule.New("excluded", rule.DaddrIn(f, familySet(setExclude, f)), rule.Accept()))
+		rules = append(rules, rule.New("behind lan, or excluded", rule.DaddrIn(f, familySet(setDNSLocal, f)), rule.Accept()))
 	}
 	for _, f := range gateway.Families {
 		if len(nft.Merge(d.Config.Redirect.Except, f)) == 0 {
@@ -149,11 +152,21 @@ func rejectDoT() []rule.Rule {
 	return []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt)), tcp, udp}
 }
 
-// dnsExemptSets returns the sets of exempt prefixes, none for a family without any.
+// DNSLocal returns the resolvers of one family that lan reaches without `redirect_dns`
+// and that no `except` names.
+func (s Spec) DNSLocal(f gateway.Family) []nft.Range {
+	return nft.Merge(slices.Concat(s.Config.Exclude, s.LAN, gateway.LinkScoped()), f)
+}
+
+// dnsExemptSets returns the sets of exempt prefixes; of those that the user exempts none for a
+// family without any.
 func (d *builder) dnsExemptSets() []nft.Set {
 	var sets []nft.Set
 	if !d.Config.Redirect.On {
 		return nil
+	}
+	for _, f := range gateway.Families {
+		sets = append(sets, nft.Set{Name: familySet(setDNSLocal, f), Family: f, Ranges: d.DNSLocal(f), Required: true})
 	}
 	for _, f := range gateway.Families {
 		if ranges := nft.Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {

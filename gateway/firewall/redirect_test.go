@@ -111,13 +111,18 @@ func TestPacketsRedirected(t *testing.T) {
 			expect(t, "", at(f.listed, 53), "vpn "+f.tunnel)       // the box's own
 			expect(t, "", at(f.listed, 853), "vpn "+f.tunnel)      //
 		}
-		expect(t, "client", "192.168.2.10:53", "guest 192.168.1.10") // a connected network
-		expect(t, "client", "192.168.2.10:853", "guest 192.168.1.10")
+		// Connected networks that are not behind lan: another one, and the uplink's.
+		for _, resolver := range []string{"192.168.2.10", "5.5.5.1"} {
+			expect(t, "client", resolver+":53", "192.168.1.10")
+			wantRefused(t, "client", resolver+":853")
+		}
+		expect(t, "client", "[fd00:5::1]:53", "fd00:1::10")
+		wantRefused(t, "client", "[fd00:5::1]:853")
 		expect(t, "client", "192.168.1.5:53", "vpnbox 192.168.1.10")
 		sh(t, "ip -n vpnbox addr del 8.8.8.8/32 dev lo; ip -n vpnbox route add default via 192.168.1.1")
 		expect(t, "vpnbox", "8.8.8.8:53", "vpn 10.2.0.2") // exempt client
 		c, err := firewall.ReadCounts()
-		if err != nil || c.Redirected.Packets != 8 || c.Refused.Packets != 8 || c.Dropped["vpn"].Packets != 0 {
+		if err != nil || c.Redirected.Packets != 14 || c.Refused.Packets != 14 || c.Dropped["vpn"].Packets != 0 {
 			t.Errorf("counted %+v, %v", c, err)
 		}
 

@@ -29,6 +29,7 @@ type Local struct {
 	TooMany  int            // local networks behind gateways that are not local because there are more than maxLocal; 0: none
 
 	carved []netip.Prefix            // what Networks cover without the more specific kernel routes that are not local
+	onLAN  []netip.Prefix            // the part of carved that lan links lead to
 	behind map[string][]netip.Prefix // networks that a route's own interface is connected to, by interface
 }
 
@@ -67,6 +68,11 @@ var publicResolvers = []netip.Addr{
 // included.
 func (l Local) Prefixes() []netip.Prefix {
 	return withoutCovered(slices.Concat(l.Own, l.carved))
+}
+
+// LAN returns the part of Prefixes that is the box itself or that lan links lead to.
+func (l Local) LAN() []netip.Prefix {
+	return withoutCovered(slices.Concat(l.Own, l.onLAN))
 }
 
 // thrown returns what a route's table leaves to table main: what is local, and the

@@ -71,6 +71,9 @@ ip route add 51.0.0.0/16 via 192.168.1.9 table 100`)
 	}
 	wantCovered(t, got, "127.0.0.9 ::1 31.0.1.2 31.0.1.255 10.8.0.2 fd00:8::2 31.0.1.1 192.168.1.7 10.1.2.3 45.1.127.255 2a0e:5::1 45.9.1.1 50.0.1.1 47.0.3.3 100.64.7.7 fe80::1",
 		"1.1.1.1 130.0.0.7 45.1.128.0 2a0e:5:0:80::1 2a0f::7 46.0.0.1 48.0.0.1 10.8.0.3 fd00:8::3 10.77.1.1 10.98.0.1 49.0.0.1 51.0.0.1 64.0.0.1 47.1.0.1")
+	// Of these, what is behind lan links or the box itself.
+	wantIn(t, got.LAN(), "127.0.0.9 31.0.1.2 2a0e:1::2 192.168.1.7 fd00:1::7 10.1.2.3 fd00:77::7 45.1.127.255 45.9.1.1 2a0e:9::1 172.20.0.1",
+		"31.0.1.1 2a0e:1::1 172.20.0.9 100.64.7.7 fd99::7 47.0.3.3 45.1.128.0 50.0.1.1 10.77.1.1 8.8.8.8")
 }
 
 func lines(m map[string]string) string {
@@ -82,11 +85,13 @@ func lines(m map[string]string) string {
 	return strings.Join(out, "\n")
 }
 
-func wantCovered(t *testing.T, l Local, in, out string) {
+func wantCovered(t *testing.T, l Local, in, out string) { t.Helper(); wantIn(t, l.Prefixes(), in, out) }
+
+func wantIn(t *testing.T, prefixes []netip.Prefix, in, out string) {
 	t.Helper()
 	covered := func(s string) bool {
 		a := netip.MustParseAddr(s)
-		return slices.ContainsFunc(l.Prefixes(), func(p netip.Prefix) bool { return p.Contains(a) })
+		return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 	for s := range strings.FieldsSeq(in) {
 		if !covered(s) {
