@@ -148,7 +148,8 @@ uninstall:
 	sh packaging/install uninstall '$(DESTDIR)' '$(PREFIX)'
 
 # bin/nameroute_VERSION_ARCH.deb. Debian's versions begin with a digit.
-DEB_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(patsubst v%,%,$(VERSION)),0~$(VERSION))
+# Of a commit without a tag before it, the time sorts, and not the hash.
+DEB_VERSION ?= $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(patsubst v%,%,$(VERSION)),0~git$(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y%m%d%H%M%S).$(subst -,.,$(VERSION)))
 DEB_ARCH ?= $(shell $(AS_OWNER) $(GOCMD) env GOARCH)
 
 deb: build man completion

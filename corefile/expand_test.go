@@ -130,3 +130,39 @@ func TestVerifyNoticesAChange(t *testing.T) {
 		t.Error("the change is not noticed")
 	}
 }
+
+// Whatever a Corefile and a file that it imports contain, the expansion ends within its
+// bounds, and each of its lines is one of the two files.
+func FuzzExpand(f *testing.F) {
+	f.Add(". {\n import other\n}\n", "errors\nlog")
+	f.Add("import other*\nimport other\n", "(s) {\n bind 127.0.0.1\n}\n")
+	f.Add("import s\n(s) {\n import other\n}\n", "import other\n")
+	f.Add("import \"other\" a b\n. { import other }\n", "\xef\xbb\xbfimport\n")
+	f.Fuzz(func(t *testing.T, text, other string) {
+		if strings.ContainsAny(text+other, "/$%") {
+			t.Skip("it could read files or variables of this machine")
+		}
+		dir := t.TempDir()
+		name := filepath.Join(dir, "Corefile")
+		if err := os.WriteFile(filepath.Join(dir, "other"), []byte(other), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := Expand(name, []byte(text))
+		if err != nil {
+			return
+		}
+		if len(e.Body) > 2*maxBytes || len(e.Files) > maxImports {
+			t.Errorf("%d bytes of %d files", len(e.Body), len(e.Files))
+		}
+		for _, file := range e.Files {
+			if file != filepath.Join(dir, "other") {
+				t.Errorf("imported %s", file)
+			}
+		}
+		for _, at := range e.lines {
+			if n := strings.Count(map[string]string{name: text, filepath.Join(dir, "other"): other}[at.File], "\n") + 1; at.Line < 1 || at.Line > n {
+				t.Errorf("%s has no line %d", at.File, at.Line)
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +128,42 @@ func TestSocketIsBounded(t *testing.T) {
 			t.Fatal("a connection stays open")
 		}
 	}
+}
+
+// Whatever comes by a control socket, the connection ends, nothing but a whole request for a
+// verb does something, and the next command is answered.
+func FuzzServer(f *testing.F) {
+	f.Add([]byte("GET /status HTTP/1.1\r\nHost: x\r\n\r\n"))
+	f.Add([]byte("POST /down HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"))
+	f.Add([]byte("POST /down HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\n"))
+	f.Add([]byte("GET /down HTTP/1.0\r\n\r\n"))
+	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		name := filepath.Join(t.TempDir(), "s")
+		var downs atomic.Int32
+		s, err := Serve(name, map[string]func(context.Context) error{"down": func(context.Context) error { downs.Add(1); return nil }}, func() any { return 1 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		c, err := net.Dial("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		go func() {
+			c.Write(text)
+			c.(*net.UnixConn).CloseWrite()
+		}()
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the connection stays open")
+		}
+		if downs.Load() > 0 && !bytes.Contains(text, []byte("POST ")) {
+			t.Errorf("down without a POST: %q", text)
+		}
+		if _, err := Get(name, "status"); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
 }

@@ -83,7 +83,7 @@ func routeName(sets []string) string {
 	var words []string
 	for _, s := range sets {
 		s = strings.TrimRight(strings.ToLower(s[strings.LastIndexByte(s, '#')+1:]), "46")
-		if s = strings.TrimRight(validName(s), "-_"); !slices.Contains(words, s) {
+		if s = validName(strings.TrimRight(validName(s), "-_")); !slices.Contains(words, s) {
 			words = append(words, s)
 		}
 	}

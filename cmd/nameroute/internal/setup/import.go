@@ -189,7 +189,7 @@ func (i *imported) via(device string, routes map[string]string) string {
 	if route, ok := routes[device]; ok {
 		return route
 	}
-	name := strings.TrimRight(validName(strings.ToLower(device)), "-_")
+	name := validName(strings.TrimRight(validName(strings.ToLower(device)), "-_"))
 	name = name[:min(len(name), gateway.MaxNameLen-3)]
 	for _, taken := range routes {
 		if taken == name {
