@@ -41,7 +41,7 @@ func ParseResolver(text string) (r Resolver, ok bool) {
 	if r.Kind != "dns" && r.Kind != "tcp" { // of a certificate's name, which has a port behind it
 		host, name, _ := strings.Cut(rest, "%")
 		name, number, hasPort := strings.Cut(name, ":")
-		if r.Name, rest = name, host; hasPort {
+		if r.Name, rest = strings.TrimSuffix(name, "]"), host; hasPort {
 			bare := strings.Trim(host, "[]")
 			if rest = bare + ":" + number; strings.Contains(bare, ":") {
 				rest = "[" + bare + "]:" + number
