@@ -20,7 +20,7 @@ func (d *builder) refuseInbound(r gateway.Route) []rule.Rule {
 	}
 	var rules []rule.Rule
 	for _, link := range d.links(r) {
-		refuse := rule.New(r.Name+inboundSuffix, rule.Iifname(link), rule.CtInvalidOrNew(), rule.Count(), rule.Drop())
+		refuse := rule.New(r.Name+inboundSuffix, rule.Iifname(link), rule.CtNotOpened(), rule.Count(), rule.Drop())
 		refuse.KeepCounter = true
 		rules = append(rules, refuse)
 	}

@@ -1,17 +1,22 @@
 package firewall_test
 
 import (
-	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway/learned"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // TestPacketsIptablesMarks: guarantee 4, kill switch. iptables writes whole marks and
 // saves them in the ct mark, loaded before and after us.
 func TestPacketsIptablesMarks(t *testing.T) {
+	if os.Getenv("NAMEROUTE_VM") != "" {
+		t.Skip("test/vm has no iptables")
+	}
+	netlab.Need(t, "iptables-nft", "ip6tables-nft")
 	lab(t)
 	rules := func() {
 		for _, program := range []string{"iptables-nft", "ip6tables-nft"} {
@@ -79,6 +84,19 @@ END`)
 		expect(t, "", f.listed, "vpn "+f.tunnel)
 		expect(t, "client", f.other, "isp "+f.wan)
 	}
+	// One of the same priority that is loaded later is first. What it translates is dropped.
+	sh(t, `nft -f - <<'END'
+table inet first {
+	chain post { type nat hook postrouting priority -199
+		ip saddr 192.168.1.0/24 snat ip to 5.5.5.2
+		ip6 saddr fd00:1::/64 snat ip6 to fd00:5::2
+	}
+}
+END`)
+	for _, f := range families {
+		expect(t, "client", f.listed, "")
+		expect(t, "client", f.other, "isp "+f.wan)
+	}
 	// A flow that was translated for the WAN and is moved keeps that source, and ends.
 	sh(t, "conntrack -U -f ipv4 -d 8.8.8.8 -m 0x01000000 >/dev/null 2>&1; conntrack -U -f ipv6 -d 2606:4700::1 -m 0x01000000 >/dev/null 2>&1")
 	for who, c := range old {
@@ -88,6 +106,36 @@ END`)
 	}
 	if out := sh(t, "ip netns exec vpn nft list table inet seen"); strings.Count(out, "packets 0 ") != 2 {
 		t.Errorf("foreign sources in the tunnel:\n%s", out)
+	}
+}
+
+// TestPacketsTranslatedDestination: guarantee 4, kill switch. Where another program
+// translates the destination, the packet takes the way of where it goes.
+func TestPacketsTranslatedDestination(t *testing.T) {
+	lab(t)
+	k := open(t, learned.Options{})
+	apply(t, k, labSpec())
+	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
+	sh(t, `nft -f - <<'END'
+table inet theirs {
+	chain pre { type nat hook prerouting priority -100
+		ip daddr 9.9.9.9 dnat ip to 8.8.8.8
+		ip6 daddr 2620:fe::9 dnat ip6 to 2606:4700::1
+	}
+	chain out { type nat hook output priority -100
+		ip daddr 9.9.9.9 dnat ip to 8.8.8.8
+		ip6 daddr 2620:fe::9 dnat ip6 to 2606:4700::1
+	}
+}
+END`)
+	for _, f := range families {
+		for _, ns := range []string{"client", ""} {
+			expect(t, ns, f.other, "vpn "+f.tunnel)
+		}
+	}
+	sh(t, `nft 'flush table inet theirs; add rule inet theirs pre ip daddr 8.8.8.8 dnat ip to 9.9.9.9; add rule inet theirs pre ip6 daddr 2606:4700::1 dnat ip6 to 2620:fe::9'`)
+	for _, f := range families {
+		expect(t, "client", f.listed, "isp "+f.client)
 	}
 }
 
@@ -151,15 +199,19 @@ END`, ns)
 		expect(t, "client", f.listed, "")
 		expect(t, "", f.listed, "")
 	}
-	for _, table := range []string{"with routes", "without"} {
+	for _, routes := range []string{"with routes", "without routes"} {
 		for _, ns := range []string{"isp", "vpn"} {
 			if out := sh(t, "ip netns exec %s nft list table inet seen", ns); strings.Count(out, "packets 0 ") != 2 {
-				t.Errorf("%s: %s saw\n%s", table, ns, out)
+				t.Errorf("%s, %s saw\n%s", routes, ns, out)
 			}
 		}
 		sh(t, "ip route flush table 7201; ip -6 route flush table 7201")
 		for _, f := range families {
-			_ = fmt.Sprint(who(t, "client", "udp", f.listed), who(t, "", "udp", f.listed))
+			for _, ns := range []string{"client", ""} {
+				if got := who(t, ns, "udp", f.listed); got != "" {
+					t.Errorf("without routes, from %q: answered by %q", ns, got)
+				}
+			}
 		}
 	}
 }

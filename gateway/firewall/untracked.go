@@ -43,7 +43,7 @@ func (d *builder) untracked() []rule.Rule {
 	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
 		for _, f := range gateway.Families {
-			rules = append(rules, rule.New("unknown to conntrack, would leave untranslated", rule.Oifname(link), rule.SaddrIn(f, familySet(setSpecial, f)), rule.CtInvalid(), rule.Drop()))
+			rules = append(rules, rule.New("unknown to conntrack, would leave untranslated", rule.Oifname(link), rule.CtInvalid(), rule.SaddrIn(f, familySet(setSpecial, f)), rule.Drop()))
 		}
 	}
 	return rules

@@ -117,6 +117,11 @@ func CtInvalid() Part { return ctState("invalid", expr.CtStateBitINVALID) }
 // of one makes a new one of it (nf_conntrack_tcp_loose), or none.
 func CtInvalidOrNew() Part { return ctState("invalid,new", expr.CtStateBitNEW|expr.CtStateBitINVALID) }
 
+// CtNotOpened matches packets of no connection that is known already.
+func CtNotOpened() Part {
+	return ctState("invalid,new,untracked", expr.CtStateBitNEW|expr.CtStateBitINVALID|expr.CtStateBitUNTRACKED)
+}
+
 // CtRelated matches packets about another connection, such as ICMP errors.
 func CtRelated() Part { return ctState("related", expr.CtStateBitRELATED) }
 
