@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -187,6 +188,7 @@ func TestPrefixesOfEverything(t *testing.T) {
 		return nil
 	})
 	g.wantVia(g.Client, netlab.ViaWAN, g.Plan.ISP.All()...)
+	g.renewLeases()
 	g.Tunnel.Silence(true)
 	netlab.Eventually(t, 2*backWithin, func() error {
 		send()
@@ -194,4 +196,32 @@ func TestPrefixesOfEverything(t *testing.T) {
 	})
 	send()
 	g.wantNoneClear(far...)
+}
+
+// renewLeases sends as DHCP clients do that renew a lease. The box's renewal leaves by the WAN,
+// that of a LAN host, to a server on the internet, does not.
+func (g *gate) renewLeases() {
+	g.t.Helper()
+	for _, c := range []struct {
+		from     *netlab.Host
+		server   string
+		src, dst uint16
+		clear    bool
+	}{
+		{g.Box.Host, "30.7.7.1", 68, 67, true}, {g.Box.Host, "2a0f:7::1", 546, 547, true},
+		{g.Client, "30.7.7.2", 68, 67, false}, {g.Client, "2a0f:7::2", 546, 547, false},
+		{g.Box.Host, "30.7.7.3", 0, 67, false}, {g.Box.Host, "2a0f:7::3", 0, 547, false},
+	} {
+		to := netip.MustParseAddr(c.server)
+		conn, err := c.from.DialWith(net.Dialer{LocalAddr: &net.UDPAddr{Port: int(c.src)}}, "udp", netip.AddrPortFrom(to, c.dst).String())
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		conn.Write([]byte("renew"))
+		conn.Close()
+		netlab.Eventually(g.t, backWithin, func() error {
+			byWAN, byVPN := len(g.ISP.Clear(wire.To(to))), len(g.Tunnel.Inside(wire.To(to)))
+			return netlab.Check(byWAN+byVPN > 0 && (byWAN > 0) == c.clear, "%s to %s: %d by the WAN, %d by the tunnel", c.from.Name, to, byWAN, byVPN)
+		})
+	}
 }

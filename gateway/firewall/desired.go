@@ -222,9 +222,13 @@ func (d *builder) outputFirst() []rule.Rule {
 	return append(d.chosen(ofPacket), d.chosen(ofSocket)...)
 }
 
-// output classifies the box's own packets, unless their sockets chose.
+// output classifies the box's own packets, unless their sockets chose. The lease of an
+// uplink is renewed at the server that gave it, whatever its address: RFC 2131, RFC 8415.
 func (d *builder) output() []rule.Rule {
 	rules := d.chosen(ofPacket)
+	for _, ports := range [][2]uint16{{68, 67}, {546, 547}} {
+		rules = append(rules, rule.New("the box's DHCP client", append(append([]rule.Part{rule.UDPPorts(ports[0], ports[1])}, d.store(d.wan)...), rule.Accept())...))
+	}
 	if !d.labels {
 		rules = append(rules, rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()))
 	}

@@ -263,6 +263,14 @@ func Dport(proto string, port uint16) Part {
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, compare(big16(port)))}
 }
 
+// UDPPorts matches UDP from one port to another.
+func UDPPorts(from, to uint16) Part {
+	port := func(offset uint32, port uint16) []expr.Any {
+		return []expr.Any{&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2}, compare(big16(port))}
+	}
+	return Part{fmt.Sprintf("udp sport %d udp dport %d", from, to), slices.Concat(l4proto("udp"), port(0, from), port(2, to))}
+}
+
 // TCPSYN matches the packets that open a connection, in both directions: SYN without RST.
 func TCPSYN() Part { return Part{"tcp flags syn / syn,rst", tcpFlags(0x02, 0x02|0x04)} }
 
