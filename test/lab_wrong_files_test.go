@@ -85,8 +85,11 @@ var wrong = []struct {
 		"list mine: open mine.txt: no such file or directory",
 	},
 	{
-		"list without an entry", map[string]string{"mine.txt": "<html>\n<body>\nNot Found\n</body>\n"}, 5,
-		"list mine: mine.txt: no entry in 4 lines, read as plain; line 1: \"<html>\": not a domain name",
+		"list without an entry", map[string]string{"mine.txt": "404:\nNot Found\n"}, 5,
+		"list mine: mine.txt: no entry in 2 lines, read as plain; line 1: \"404:\": not a domain name",
+	}, {
+		"list that is a web page", map[string]string{"mine.txt": "<html>\n<body>\nlogin\nportal\n"}, 5,
+		"list mine: mine.txt: it is a web page, not a list",
 	},
 	{
 		"list in another format than it says", swap("gateway.yaml", "file: mine.txt", "file: mine.txt\n    format: dnsmasq"), 5,
