@@ -53,6 +53,8 @@ END`
 	wrongEgress = "ip netns exec client ping -c1 -W1 93.184.216.34"
 	ask         = "ip netns exec client dig +short +time=2 +tries=2 www.example.com @192.168.1.1"
 	learned     = "nft list set inet nameroute vpn4"
+	mainPID     = "systemctl show -P MainPID nameroute"
+	flush       = "nft flush ruleset; nft delete table inet nameroute"
 )
 
 // TestPackage installs the package that `make deb` made, in a Debian that boots, and
@@ -133,7 +135,7 @@ func (c *container) start(t *testing.T) {
 	c.want("nameroute check", "no errors")
 	c.run("systemctl start nameroute")
 	c.want("ps -o user:20= -C nameroute", "nameroute")
-	c.want("grep CapEff /proc/$(pidof nameroute)/status", "0000000000001404")
+	c.want("grep CapEff /proc/$("+mainPID+")/status", "0000000000001404")
 	c.want("wg show", "interface: wg0")
 	c.soon("! nft list table inet nameroute_early")
 	c.run(plain)
@@ -156,10 +158,11 @@ func (c *container) reload(t *testing.T) {
 
 func (c *container) crash(t *testing.T) {
 	defer c.in(t)()
-	before := c.run("pidof nameroute")
+	before := c.run(mainPID)
 	c.run("systemctl kill -s KILL nameroute")
+	c.refuses(flush)
 	c.refuses(wrongEgress)
-	c.soon("test \"$(pidof nameroute)\" != '" + strings.TrimSpace(before) + "' && systemctl is-active nameroute")
+	c.soon("test \"$(" + mainPID + ")\" != '" + strings.TrimSpace(before) + "' && systemctl is-active nameroute")
 	c.want(learned, "93.184.216.34")
 	c.refuses(wrongEgress)
 }
@@ -169,9 +172,9 @@ func (c *container) watchdog(t *testing.T) {
 	c.run("mkdir -p /run/systemd/system/nameroute.service.d && printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/nameroute.service.d/quick.conf")
 	c.run("systemctl daemon-reload && systemctl restart nameroute && sleep 5")
 	c.want("systemctl show -p NRestarts nameroute", "NRestarts=0") // it is fed
-	before := strings.TrimSpace(c.run("pidof nameroute"))
+	before := strings.TrimSpace(c.run(mainPID))
 	c.run("kill -STOP " + before)
-	c.soon("test \"$(pidof nameroute)\" != '" + before + "' && systemctl is-active nameroute")
+	c.soon("test \"$(" + mainPID + ")\" != '" + before + "' && systemctl is-active nameroute")
 	c.want("journalctl -u nameroute", "Watchdog timeout")
 	c.refuses(wrongEgress)
 	c.run("rm -r /run/systemd/system/nameroute.service.d && systemctl daemon-reload && systemctl restart nameroute")
@@ -182,8 +185,15 @@ func (c *container) byHand(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl stop nameroute")
 	c.refuses(wrongEgress) // a stop opens nothing
-	c.run("nameroute down")
+	c.refuses(flush)       // to nobody: the holder is a unit of its own
+	c.refuses(wrongEgress)
+	c.want("systemctl is-active nameroute-hold", "active")
+	c.run("systemctl start nameroute")
+	c.want("nameroute status || :", "keeps the nft table while nameroute is stopped")
+	c.want(learned, "93.184.216.34")
+	c.run("systemctl stop nameroute && nameroute down")
 	c.run(wrongEgress)
+	c.want("systemctl is-active nameroute-hold || :", "inactive")
 	c.refuses("nft list table inet nameroute")
 	c.run("rm -rf /run/nameroute /var/lib/nameroute; mkdir /run/nameroute; chown nameroute: /run/nameroute; nameroute down")
 	c.run("systemctl start nameroute")
@@ -218,9 +228,9 @@ func (c *container) parts(t *testing.T) {
 
 func (c *container) upgrade(t *testing.T) {
 	defer c.in(t)()
-	before := c.run("pidof nameroute")
+	before := c.run(mainPID)
 	c.run("dpkg -i /nameroute.deb")
-	if after := c.run("pidof nameroute"); after == before {
+	if after := c.run(mainPID); after == before {
 		t.Error("an upgrade leaves the old program running")
 	}
 	c.want("systemctl is-active nameroute", "active")
@@ -232,7 +242,8 @@ func (c *container) remove(t *testing.T) {
 	defer c.in(t)()
 	c.run("systemctl enable nameroute")
 	c.want("dpkg -r nameroute", "the kill switch stays active")
-	c.refuses("pidof nameroute")
+	c.want("tr '\\0' ' ' </proc/$(pidof nameroute)/cmdline", "nameroute hold")
+	c.refuses(flush)
 	c.want(learned, "93.184.216.34")
 	c.refuses(wrongEgress)
 	c.run("test -e /etc/nameroute/gateway.yaml && test -x /var/lib/nameroute-removed/nameroute")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/hold"
 )
 
 // errPlain is why nothing can hold an ordinary table.
@@ -40,7 +41,7 @@ func (c *Controller) watchHolder(ctx context.Context) {
 
 func (c *Controller) reportHolder() {
 	holder, err := c.holderState()
-	if errors.Is(err, errPlain) {
+	if errors.Is(err, errPlain) || errors.Is(err, hold.ErrStarting) {
 		return
 	}
 	if err != nil {

@@ -14,8 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoHolder is returned where no holder listens.
-var ErrNoHolder = errors.New("no holder runs")
+// Errors that callers tell apart.
+var (
+	// ErrNoHolder is returned where no holder listens.
+	ErrNoHolder = errors.New("no holder runs")
+	// ErrStarting is the state until a holder was tried to be started.
+	ErrStarting = errors.New("a holder is being started")
+)
 
 // spawnLimit is how long a holder that was started may take until it listens.
 const spawnLimit = 5 * time.Second
@@ -31,6 +36,7 @@ type Client struct {
 	fd     int // a copy of what was stored, while it is to be held; -1: nothing is
 	holder int // process; 0: none
 	err    error
+	ended  bool // by End
 	closed chan struct{}
 }
 
@@ -61,23 +67,34 @@ func (c *Client) Fetch() (fd int, err error) {
 	return ask(conn, fetch, -1)
 }
 
-// Store has a socket held from now on, in place of what was. When the holder ends, it is
-// stored again, in a new holder where one can be started.
+// Store has a socket held from now on, in place of what was. Where no holder runs, one is
+// started in the background; when one ends, another one takes its place.
 func (c *Client) Store(fd int) error {
-	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	copied, err := duplicate(fd)
 	if err != nil {
-		return fmt.Errorf("hold: %w", err)
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := c.fd < 0
 	c.forget()
-	c.fd = copied
-	c.holder, c.err = c.store()
+	c.fd, c.ended = copied, false
+	c.holder, c.err = c.tryStore(copied)
+	if c.Spawn != nil && errors.Is(c.err, ErrNoHolder) {
+		c.err = ErrStarting
+	}
 	if first {
 		go c.follow(c.closed)
 	}
 	return c.err
+}
+
+func duplicate(fd int) (int, error) {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("hold: %w", err)
+	}
+	return copied, nil
 }
 
 // forget closes our copy.
@@ -88,19 +105,9 @@ func (c *Client) forget() {
 	c.fd, c.holder = -1, 0
 }
 
-// store stores our copy, and starts a holder where none runs.
-func (c *Client) store() (holder int, err error) {
+// tryStore stores a socket with the holder that runs.
+func (c *Client) tryStore(fd int) (holder int, err error) {
 	conn, who, err := dial()
-	if errors.Is(err, ErrNoHolder) && c.Spawn != nil {
-		if err := c.Spawn(); err != nil {
-			return 0, fmt.Errorf("hold: start a holder: %w", err)
-		}
-		for began := time.Now(); time.Since(began) < spawnLimit; time.Sleep(5 * time.Millisecond) {
-			if conn, who, err = dial(); !errors.Is(err, ErrNoHolder) {
-				break
-			}
-		}
-	}
 	if err != nil {
 		return 0, err
 	}
@@ -108,7 +115,7 @@ func (c *Client) store() (holder int, err error) {
 	if !trusted(who, c.dir) {
 		return 0, fmt.Errorf("hold: process %d of user %d listens in place of the holder", who.Pid, who.Uid)
 	}
-	if _, err := ask(conn, store, c.fd); err != nil {
+	if _, err := ask(conn, store, fd); err != nil {
 		return 0, err
 	}
 	switch {
@@ -120,6 +127,22 @@ func (c *Client) store() (holder int, err error) {
 		return int(who.Pid), fmt.Errorf("hold: systemd ends the holder, process %d, with this service", who.Pid)
 	}
 	return int(who.Pid), nil
+}
+
+// store is tryStore that starts a holder where none runs.
+func (c *Client) store(fd int) (holder int, err error) {
+	holder, err = c.tryStore(fd)
+	if c.Spawn == nil || !errors.Is(err, ErrNoHolder) {
+		return holder, err
+	}
+	if err := c.Spawn(); err != nil {
+		return 0, fmt.Errorf("hold: start a holder: %w", err)
+	}
+	for began := time.Now(); errors.Is(err, ErrNoHolder) && time.Since(began) < spawnLimit; {
+		time.Sleep(5 * time.Millisecond)
+		holder, err = c.tryStore(fd)
+	}
+	return holder, err
 }
 
 // follow stores the socket again when the holder has ended, until Close or End.
@@ -136,16 +159,41 @@ func (c *Client) follow(closed <-chan struct{}) {
 			return
 		case <-time.After(wait):
 		}
-		c.mu.Lock()
-		select {
-		case <-closed:
-		default:
-			c.holder, c.err = c.store()
-		}
-		c.mu.Unlock()
+		c.storeAgain(closed)
 		select {
 		case c.changed <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// storeAgain stores what is to be held now. It takes as long as a holder takes to start.
+func (c *Client) storeAgain(closed <-chan struct{}) {
+	c.mu.Lock()
+	was := c.fd
+	fd, err := -1, error(nil)
+	if was >= 0 {
+		fd, err = duplicate(was)
+	}
+	c.mu.Unlock()
+	if fd < 0 {
+		return
+	}
+	holder := 0
+	if err == nil {
+		holder, err = c.store(fd)
+	}
+	_ = unix.Close(fd)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-closed:
+		if c.ended { // meanwhile: nothing is to be held
+			_ = endHolder()
+		}
+	default:
+		if c.holder, c.err = holder, err; c.fd != was {
+			c.holder = 0 // another one is to be held since
 		}
 	}
 }
@@ -190,7 +238,11 @@ func (c *Client) End() error {
 	c.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.err = ErrNoHolder
+	c.err, c.ended = ErrNoHolder, true
+	return endHolder()
+}
+
+func endHolder() error {
 	conn, _, err := dial()
 	if errors.Is(err, ErrNoHolder) {
 		return nil

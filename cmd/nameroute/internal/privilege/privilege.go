@@ -23,12 +23,14 @@ func Need() error {
 	return exit.With(exit.Denied, errors.New("missing privilege: CAP_NET_ADMIN (to change nftables, routes and interfaces and to mark sockets): run it as root, or give it the capability (systemd: AmbientCapabilities=, docker: --cap-add)"))
 }
 
-// Drop gives up all capabilities. A program built with cgo keeps them.
+// Drop gives up all capabilities. A program built with cgo keeps them, and so does one whose
+// unit forbids the system call (SystemCallFilter=~@privileged): there they are the unit's
+// business.
 func Drop() error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&none[0])), 0)
-	if errno != 0 && errno != syscall.ENOTSUP {
+	if errno != 0 && errno != syscall.ENOTSUP && errno != syscall.EPERM {
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
 	return nil
