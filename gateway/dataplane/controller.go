@@ -64,17 +64,18 @@ func (t *Timers) fill() {
 // Controller keeps the nft table as the configuration and the requirements say. Its
 // methods may be called concurrently.
 type Controller struct {
-	opts      Options
-	timers    Timers
-	log       *slog.Logger
-	config    atomic.Pointer[gateway.Config]
-	lists     *lists.Library
-	providers *provider.Store // the sidecar writes its copies
-	system    system
-	kernel    kernel
-	evict     *evictor
-	store     *keeper
-	edge      logonce.Edge // of messages that are not repeated
+	opts         Options
+	timers       Timers
+	log          *slog.Logger
+	config       atomic.Pointer[gateway.Config]
+	lists        *lists.Library
+	providers    *provider.Store // the sidecar writes its copies
+	system       system
+	kernel       kernel
+	evict        *evictor
+	destinations atomic.Pointer[destinations] // of the table in force; nil before
+	store        *keeper
+	edge         logonce.Edge // of messages that are not repeated
 
 	kick     chan struct{} // capacity 1; see Kick
 	prune    chan struct{} // capacity 1; see RequestPrune

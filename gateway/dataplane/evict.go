@@ -67,16 +67,15 @@ func (e *evictor) onLearn(route string, addrs []netip.Addr) {
 
 // onApply notes what the table in force covers. To a route that did not evict before, all
 // that it has joins now: at a start, flows may be older than all of it.
-func (e *evictor) onApply(s firewall.Spec) {
+func (e *evictor) onApply(s firewall.Spec, to *destinations) {
 	routes := map[string]*joining{}
 	for _, r := range s.Config.Routes {
-		routes[r.Name] = &joining{route: r, covered: ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}}
+		routes[r.Name] = &joining{route: r, covered: to.prefixes[r.Name]}
 	}
-	excluded := ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}
 	e.mu.Lock() // Admit blocks on this lock; keep the section short
 	defer e.mu.Unlock()
 	old := e.routes
-	e.routes, e.excluded = routes, excluded
+	e.routes, e.excluded = routes, to.excluded
 	for name, now := range routes {
 		was := old[name]
 		switch {

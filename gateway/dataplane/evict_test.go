@@ -89,9 +89,9 @@ func TestEvictPending(t *testing.T) {
 	a := []netip.Addr{netip.MustParseAddr("8.8.8.8")}
 	e.onLearn("vpn", a)
 	want("before a table is in force", 0)
-	e.onApply(s)
+	e.onApply(s, destinationsOf(s))
 	want("at the start", 1)
-	e.onApply(s)
+	e.onApply(s, destinationsOf(s))
 	want("applied twice", 0)
 	e.onLearn("office", a)
 	want("a route that leaves flows where they are", 0)
@@ -99,12 +99,12 @@ func TestEvictPending(t *testing.T) {
 	want("an address", 1)
 	want("an address that was looked at", 0)
 	s.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/7")}}
-	e.onApply(s)
+	e.onApply(s, destinationsOf(s))
 	want("a prefix", 1)
 	e.onGap()
 	want("a gap", 1)
 	s.Prefixes["office"] = []netip.Prefix{netip.MustParsePrefix("11.0.0.0/8")}
-	e.onApply(s)
+	e.onApply(s, destinationsOf(s))
 	want("a prefix of a route that leaves flows where they are", 0)
 	e.onGap()
 	want("a gap", 2)
@@ -132,7 +132,7 @@ func TestEvictMissed(t *testing.T) {
 					t.Fatal(err)
 				}
 				spec := firewall.Spec{Config: c.Config()}
-				c.evict.onApply(spec)
+				c.evict.onApply(spec, destinationsOf(spec))
 				ctx, cancel := context.WithCancel(t.Context())
 				go c.evict.run(ctx)
 				wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
@@ -143,7 +143,7 @@ func TestEvictMissed(t *testing.T) {
 				})
 				c.evict.onLearn("vpn", []netip.Addr{netip.MustParseAddr("8.8.8.8")})
 				spec.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}
-				c.evict.onApply(spec)
+				c.evict.onApply(spec, destinationsOf(spec))
 				flows := func() (n int) {
 					f.set(func() { n = len(f.flows) })
 					return n
@@ -168,7 +168,8 @@ func TestEvictMissed(t *testing.T) {
 func TestEvictAgain(t *testing.T) {
 	f := newFake()
 	c := f.controller(t, "routes:\n  vpn: {interface: tun0, evict: true}\n")
-	c.evict.onApply(firewall.Spec{Config: c.Config()})
+	spec := firewall.Spec{Config: c.Config()}
+	c.evict.onApply(spec, destinationsOf(spec))
 	joined, again := map[netip.Addr]time.Time{}, map[netip.Addr]time.Duration{}
 	began, walks := time.Now(), 0
 	for now := began; now.Before(began.Add(4 * time.Second)); now = now.Add(50 * time.Millisecond) {

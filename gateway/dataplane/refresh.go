@@ -51,7 +51,9 @@ func (c *Controller) refresh(ctx context.Context) error {
 	if err := c.settle(ctx, closing); err != nil {
 		return err
 	}
-	c.evict.onApply(spec)
+	to := destinationsOf(spec)
+	c.destinations.Store(to)
+	c.evict.onApply(spec, to)
 	return c.resetRedirectedFlows(spec)
 }
 

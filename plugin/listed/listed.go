@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type Listed struct {
 	view     string
 	source   source         // nil until the instance has started
 	aliases  *aliases.Store // as source
+	route    destination    // of the block; nil where that is the WAN
 	selected atomic.Pointer[selected]
 
 	limit    *limit.Limit // of new aliases; nil: none
@@ -51,6 +53,11 @@ type source interface {
 	Config() *gateway.Config
 	Index() *index.Index
 	Missing(lists []string) string
+}
+
+// destination tells whether packets to an address take a route.
+type destination interface {
+	Takes(netip.Addr) bool
 }
 
 // selected is the block's lists within one compiled index. It is made again when the index
@@ -74,6 +81,9 @@ func (l *Listed) Filter(_ context.Context, state *request.Request) bool {
 	// Weaker than any entry or exception: a name that is written down stays where it was
 	// put, whatever answer leads to it.
 	if l.aliases.Len() > 0 && l.aliases.Has(canonical(q), l.lists) {
+		return true
+	}
+	if l.reversed(q) {
 		return true
 	}
 	return l.missing(m, q) != "" // ServeDNS refuses it

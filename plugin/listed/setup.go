@@ -28,6 +28,9 @@ func setup(c *caddy.Controller) error {
 	block.Listed(d.at, l.lists, l.queries.Load)
 	c.OnStartup(func() error {
 		l.source, l.aliases = block.Dataplane(), block.Aliases()
+		if r := block.Route(); r != nil {
+			l.route = r
+		}
 		return nil
 	})
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {

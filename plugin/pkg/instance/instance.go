@@ -21,6 +21,7 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/dataplane"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
@@ -152,6 +153,23 @@ func (b *Block) Dataplane() *dataplane.Controller {
 		return bound.dataplane
 	}
 	return nil
+}
+
+// Route returns the route that the block learns for, or else queries resolvers via, once the
+// instance has started; nil where that is the WAN or there is none.
+func (b *Block) Route() *dataplane.Route {
+	d := b.Dataplane()
+	i := slices.IndexFunc(b.uses, func(u use) bool { return u.learns })
+	if i < 0 {
+		i = slices.IndexFunc(b.uses, func(u use) bool { return u.route != gateway.WAN })
+	}
+	switch {
+	case d == nil || i < 0:
+		return nil
+	case b.uses[i].sets != nil:
+		return d.Route(b.uses[i].route).Into(*b.uses[i].sets)
+	}
+	return d.Route(b.uses[i].route)
 }
 
 // Aliases returns the aliases once the instance has started, nil before.

@@ -1,0 +1,55 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/nft"
+)
+
+// destinations is what the nft table in force says of destinations besides what is learned.
+// It is immutable.
+type destinations struct {
+	excluded ranges            // never rerouted
+	prefixes map[string]ranges // of lists, by route
+}
+
+func destinationsOf(s firewall.Spec) *destinations {
+	d := &destinations{excluded: ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}, prefixes: map[string]ranges{}}
+	for _, r := range s.Config.Routes {
+		d.prefixes[r.Name] = ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}
+	}
+	return d
+}
+
+// Takes reports whether new packets to an address take this route: it is the first in
+// gateway.yaml that has learned the address or has a list with it. Local and special-use
+// addresses take none, unless the route learns private ones. It takes no lock.
+func (r *Route) Takes(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	if r.sets != nil {
+		st := r.state.Load()
+		return (st.Route.LearnPrivate || !gateway.IsSpecial(a)) && r.c.holds(r.sets, a)
+	}
+	d := r.c.destinations.Load()
+	if d == nil || d.excluded.has(a) {
+		return false
+	}
+	special := gateway.IsSpecial(a)
+	for _, route := range r.c.Config().Routes {
+		if special && !route.LearnPrivate {
+			continue
+		}
+		pair, prefixes := firewall.Pair(route), d.prefixes[route.Name]
+		if prefixes.has(a) || r.c.holds(&pair, a) {
+			return route.Name == r.name
+		}
+	}
+	return false
+}
+
+// holds reports whether an address is learned into a pair of sets.
+func (c *Controller) holds(pair *nft.SetPair, a netip.Addr) bool {
+	return len(c.kernel.Missing(pair, []netip.Addr{a}, 0)) == 0
+}
