@@ -124,6 +124,19 @@ func TestDesired(t *testing.T) {
 			has:  []string{`ip daddr @vpn4 meta mark set meta mark & 0x81ffffff | 0x01000000`},
 		},
 		{
+			name: "without labels in conntrack a flow is known by its ct mark",
+			spec: Spec{Config: config(vpn), NoLabels: true, NoSockets: true, NoFIB: true},
+			has: []string{`ct direction original ct mark & 0x7f000000 == 0x01000000 goto only_via_vpn`,
+				`meta mark & 0x7f000000 == 0x7f000000 accept comment "wan"`, `ip daddr @vpn4 goto only_via_vpn`},
+			lack: []string{"ct label", "socket mark", "fib "},
+		},
+		{
+			name: "a route whose number has no bit in the label",
+			spec: Spec{Config: config(vpn, route("far", 127))},
+			has:  []string{`ip daddr @far4 goto only_via_far`},
+			lack: []string{"ct label"},
+		},
+		{
 			name: "one interface for lan and the WAN is classified",
 			spec: Spec{Config: config(vpn), WANLinks: []string{"br-lan"}},
 			has:  []string{`ct direction original ct label 127`},

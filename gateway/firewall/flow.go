@@ -63,9 +63,20 @@ func direction(both bool) []rule.Part {
 	return []rule.Part{rule.CtOriginal()}
 }
 
-// leavingBy matches packets that leave through a route's link. On a link that lan or the
-// WAN shares, only those with the route's mark.
+// leavingBy matches the packets of flows that leave through a route's link. On a link that
+// lan or the WAN shares, only those of the route.
 func (d *builder) leavingBy(r gateway.Route, link string) []rule.Part {
+	switch {
+	case d.Egress[r.Name].Inbound:
+		return []rule.Part{rule.Oifname(link)}
+	case d.labels:
+		return []rule.Part{rule.CtOriginal(), rule.CtLabel(d.label(r.Mark)), rule.Oifname(link)}
+	}
+	return []rule.Part{rule.MarkIs(r.Mark), rule.Oifname(link)}
+}
+
+// leavingWithoutFlow is leavingBy for packets that conntrack knows no flow of.
+func (d *builder) leavingWithoutFlow(r gateway.Route, link string) []rule.Part {
 	if d.Egress[r.Name].Inbound {
 		return []rule.Part{rule.Oifname(link)}
 	}

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -136,26 +135,26 @@ func (d *builder) foreignSources() []rule.Rule {
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			drop := func(match ...rule.Part) {
-				match = append(d.leavingBy(r, link), match...)
-				rules = append(rules, rule.New(r.Name+": would leave untranslated", append(match, rule.Drop())...))
+			drop := func(leaving []rule.Part, match ...rule.Part) {
+				rules = append(rules, rule.New(r.Name+": would leave untranslated", slices.Concat(leaving, match, []rule.Part{rule.Drop()})...))
+			}
+			flow, none := d.leavingBy(r, link), append(d.leavingWithoutFlow(r, link), rule.CtUntracked())
+			if d.Egress[r.Name].Inbound || !d.labels {
+				flow = append(flow, rule.CtOriginal())
 			}
 			if e.Masquerade {
 				if !d.NoFIB {
-					drop(rule.CtOriginal(), rule.SourceNotOfLink())
+					drop(flow, rule.SourceNotOfLink())
 				}
 				continue
 			}
-			for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
-				if !a.IsValid() {
-					continue
-				}
-				drop(rule.CtOriginal(), rule.NotSaddr(a))
-				if a.Is4() {
-					drop(rule.CtUntracked(), rule.NotSaddr(a))
-				} else { // neighbour discovery is never tracked
-					drop(rule.CtUntracked(), rule.NotSaddr(a), rule.NotICMPv6())
-				}
+			if e.SNAT4.IsValid() {
+				drop(flow, rule.NotSaddr(e.SNAT4))
+				drop(none, rule.NotSaddr(e.SNAT4))
+			}
+			if e.SNAT6.IsValid() {
+				drop(flow, rule.NotSaddr(e.SNAT6))
+				drop(none, rule.NotSaddr(e.SNAT6), rule.NotICMPv6()) // neighbour discovery is never tracked
 			}
 		}
 	}

@@ -228,7 +228,15 @@ func TestPacketsInbound(t *testing.T) {
 // TestPacketsFallBack: while a route with on_down: wan is down, new flows go via the WAN
 // and its own flows stay closed; when it is up again, the WAN's flows stay there.
 func TestPacketsFallBack(t *testing.T) {
+	for _, rule := range []string{"", "meta mark set 0xffffffff ct mark set meta mark", "meta mark set 0x1 ct mark set 0"} {
+		t.Run("others: "+rule, func(t *testing.T) { packetsFallBack(t, rule) })
+	}
+}
+
+func packetsFallBack(t *testing.T, others string) {
 	lab(t)
+	addOther(t, "before")
+	fillOther(t, "before", -150, others)
 	k := open(t, learned.Options{})
 	s := labSpec()
 	s.Config.Routes[0].OnDown = gateway.FallBack
@@ -279,7 +287,15 @@ func TestPacketsFallBack(t *testing.T) {
 // TestPacketsSharedLink: the next hop is a host on lan. Replies come in by lan, too, and
 // must not be sent back out; other packets on that link must not be translated.
 func TestPacketsSharedLink(t *testing.T) {
+	for _, rule := range []string{"", "meta mark set 0xffffffff ct mark set meta mark", "meta mark set 0x1 ct mark set 0"} {
+		t.Run("others: "+rule, func(t *testing.T) { packetsSharedLink(t, rule) })
+	}
+}
+
+func packetsSharedLink(t *testing.T, others string) {
 	lab(t)
+	addOther(t, "before")
+	fillOther(t, "before", -150, others)
 	k := open(t, learned.Options{})
 	s := labSpec()
 	shared := route("shared", 3)

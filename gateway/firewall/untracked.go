@@ -19,7 +19,7 @@ func (d *builder) untranslated(r gateway.Route) []rule.Rule {
 	}
 	var rules []rule.Rule
 	for _, link := range d.links(r) {
-		match := d.leavingBy(r, link)
+		match := d.leavingWithoutFlow(r, link)
 		switch {
 		case !six:
 			match = append(match, rule.NFProto(gateway.V4))
