@@ -186,3 +186,31 @@ func TestEmptyListStopsTheStart(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// rewrite makes another name of the client's below, and may or may not have the answer
+// changed back: what belongs to it is passed on in each case, and what it leads to is an
+// alias.
+func TestRewrittenNames(t *testing.T) {
+	for _, rule := range []string{
+		"rewrite name exact www.one.example www.real.example",
+		"rewrite name suffix one.example real.example",
+		"rewrite name suffix one.example real.example answer auto",
+		"rewrite name regex (.*)\\.one\\.example {1}.real.example",
+		"rewrite name regex (.*)\\.one\\.example {1}.real.example answer name (.*)\\.real\\.example {1}.one.example",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			h := newHouse(t, "one.example\n", "two.example\n")
+			lead := rule + "\n template IN A real.example {\n answer \"{{ .Name }} 60 IN CNAME cdn.example.net.\"\n answer \"cdn.example.net. 60 IN A 30.0.0.1\"\n answer \"other.example. 60 IN A 30.0.0.2\"\n }"
+			if err := h.start(block("listed first {\n config CONFIG\n }", "first", lead) + block("listed second {\n config CONFIG\n }", "second", "") + block("", "rest", "")); err != nil {
+				t.Fatal(err)
+			}
+			r, err := dns.Exchange(new(dns.Msg).SetQuestion("www.one.example.", dns.TypeA), h.inst.Servers()[0].LocalAddr().String())
+			if err != nil || len(r.Answer) != 2 || strings.Contains(r.String(), "other.example") {
+				t.Errorf("%v\n%v", err, r)
+			}
+			if got := h.ask("cdn.example.net.", dns.TypeTXT); got != "first" {
+				t.Errorf("the alias is answered by %s", got)
+			}
+		})
+	}
+}

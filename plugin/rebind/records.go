@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -77,12 +78,12 @@ type rrset struct {
 // strip removes private addresses from a section of a copied message, with the signatures
 // of the RRsets that it changes. It reports whether there were any.
 func (b *Rebind) strip(section *[]dns.RR) bool {
-	var changed []rrset
+	changed := map[rrset]bool{}
 	*section = slices.DeleteFunc(*section, func(rr dns.RR) bool {
 		if !b.privateIn(rr).IsValid() {
 			return false
 		}
-		changed = append(changed, rrset{rr.Header().Name, rr.Header().Rrtype})
+		changed[rrset{strings.ToLower(rr.Header().Name), rr.Header().Rrtype}] = true
 		switch rr := rr.(type) {
 		case *dns.HTTPS:
 			rr.Value = b.withoutHints(rr.Value)
@@ -95,7 +96,7 @@ func (b *Rebind) strip(section *[]dns.RR) bool {
 	})
 	*section = slices.DeleteFunc(*section, func(rr dns.RR) bool {
 		sig, ok := rr.(*dns.RRSIG)
-		return ok && slices.Contains(changed, rrset{sig.Hdr.Name, sig.TypeCovered})
+		return ok && changed[rrset{strings.ToLower(sig.Hdr.Name), sig.TypeCovered}]
 	})
 	return len(changed) > 0
 }
@@ -109,7 +110,9 @@ func (b *Rebind) withoutHints(values []dns.SVCBKeyValue) []dns.SVCBKeyValue {
 		if !b.badHint(v).IsValid() {
 			return false
 		}
-		removed = append(removed, v.Key())
+		if !slices.Contains(removed, v.Key()) { // one of two, however often it is there
+			removed = append(removed, v.Key())
+		}
 		return true
 	})
 	return slices.DeleteFunc(values, func(v dns.SVCBKeyValue) bool {

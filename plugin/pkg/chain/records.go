@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -95,14 +94,15 @@ func Params(rr dns.RR) []dns.SVCBKeyValue {
 // must not stay mandatory (RFC 9460 section 8).
 func WithParams(rr dns.RR, params []dns.SVCBKeyValue) dns.RR {
 	out := make([]dns.SVCBKeyValue, 0, len(params))
-	has := func(k dns.SVCBKey) bool {
-		return slices.ContainsFunc(params, func(v dns.SVCBKeyValue) bool { return v.Key() == k })
+	has := map[dns.SVCBKey]bool{}
+	for _, v := range params {
+		has[v.Key()] = true
 	}
 	for _, v := range params {
 		if m, ok := v.(*dns.SVCBMandatory); ok {
 			kept := &dns.SVCBMandatory{}
 			for _, k := range m.Code {
-				if has(k) {
+				if has[k] {
 					kept.Code = append(kept.Code, k)
 				}
 			}
