@@ -182,6 +182,9 @@ func TestDnsmasqLosesNothing(t *testing.T) {
 		"set, no resolver": {
 			"ipset=/x.example/vpn\n", []string{"upstream vpn tls://9.9.9.9"}, nil, []string{"route vpn: dnsmasq queried its names by the WAN's resolvers"}, nil,
 		},
+		"set, the router is the resolver": {
+			"server=192.168.1.1\nipset=/x.example/vpn\n", []string{"upstream vpn tls://9.9.9.9", "upstream wan 192.168.1.1"}, nil, []string{"now public ones are queried"}, []string{"upstream vpn 192"},
+		},
 		"resolver behind an interface": {
 			"server=/x.example/10.64.0.1@wg0\nserver=10.9.9.9@tun1\n",
 			[]string{"upstream wg0 10.64.0.1\n", "upstream tun1 10.9.9.9\n"}, []string{"interface: wg0", "interface: tun1"}, []string{"route wg0: it is for resolvers"}, []string{"upstream wan"},

@@ -50,11 +50,3 @@ func (p *localPolicy) rebindDirectives() []directive {
 	}
 	return []directive{d}
 }
-
-// homeDirectives returns the line that keeps local names from being forwarded.
-func (p *localPolicy) homeDirectives() []directive {
-	if !p.local {
-		return nil
-	}
-	return []directive{{text: "home"}}
-}
