@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,15 +214,15 @@ func TestWatcher(t *testing.T) {
 		root := system(t, map[string]string{resolvConf: "nameserver 127.0.0.53\n"})
 		w := newWatcher(root)
 		write(t, root, name, "nameserver 192.0.2.53\n")
-		times := 0
+		var times atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go w.Run(ctx, func() { times++ })
+		go w.Run(ctx, func() { times.Add(1) })
 		want := func(what string, n int) {
 			t.Helper()
 			time.Sleep(interval + 2*settle)
 			synctest.Wait()
-			if times != n {
+			if times := int(times.Load()); times != n {
 				t.Errorf("%s: reported %d times, want %d", what, times, n)
 			}
 		}

@@ -35,7 +35,10 @@ var (
 
 // Reader returns a reader of the content of r: gzip, zstd and xz, recognized by their first
 // bytes, are decompressed once, and anything else is read as it is.
-func Reader(r io.Reader) (io.Reader, error) {
+func Reader(r io.Reader) (io.Reader, error) { return reader(r, MaxSize) }
+
+// reader is Reader for content of at most so many bytes.
+func reader(r io.Reader, most int64) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	head, err := br.Peek(len(magicXZ))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -51,7 +54,7 @@ func Reader(r io.Reader) (io.Reader, error) {
 		in = z
 	case bytes.HasPrefix(head, magicZstd):
 		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(MaxSize))
+			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(uint64(most)))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
@@ -61,7 +64,7 @@ func Reader(r io.Reader) (io.Reader, error) {
 	default:
 		return br, nil
 	}
-	return Limit(in), nil
+	return &limited{in: in, left: most}, nil
 }
 
 // Limit returns a reader of what a decompressor returns that fails with ErrTooLarge after
