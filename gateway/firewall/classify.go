@@ -29,7 +29,7 @@ import (
 // addresses, which only `private: learn` routes take, and those whose prefixes are all of a
 // family, then the routes in the order of gateway.yaml.
 func (d *builder) classify() []rule.Rule {
-	rules := d.aboutFlows()
+	rules := append(d.aboutFlows(), d.replyByUplink()...)
 	if d.labels {
 		for _, r := range d.Config.Routes {
 			rules = append(rules, rule.New(r.Name+": flow keeps its route", slices.Concat(d.flowOf(r),

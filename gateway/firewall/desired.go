@@ -172,8 +172,13 @@ func (d *builder) arrivals() []arrival {
 		}
 	}
 	if d.wanInbound() {
+		uplinks := d.uplinks()
 		for _, link := range sortedLinks(d.WANLinks) {
-			all = append(all, arrival{link, gateway.WAN, d.wan})
+			mark := d.wan
+			if i := slices.IndexFunc(uplinks, func(u gateway.Route) bool { return u.Name == link }); i >= 0 {
+				mark = uplinks[i].Mark
+			}
+			all = append(all, arrival{link, gateway.WAN, mark})
 		}
 	}
 	return all

@@ -64,6 +64,9 @@ func (d *builder) overwritten() []rule.Rule {
 	}
 	if !d.labels {
 		rules = append(rules, rule.New("wan", rule.MarkIs(d.wan), rule.Accept()))
+		for _, u := range d.uplinks() {
+			rules = append(rules, rule.New("wan: reply by "+u.Name, rule.CtReply(), rule.MarkIs(u.Mark), rule.Accept()))
+		}
 	}
 	rules = append(rules, rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
 	return append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {

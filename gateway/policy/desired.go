@@ -68,10 +68,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		s.Rules = append(s.Rules, mainRules(cfg, f)...)
 	}
 	for _, r := range cfg.AllRoutes() {
-		for _, f := range families {
-			s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
-			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
-		}
+		s.addBlocking(r, families)
 		s.Rules = append(s.Rules, tunnelRules(cfg, r, in)...)
 		defaults, reason := defaults(cfg, r, in)
 		if len(defaults) == 0 {
@@ -81,15 +78,37 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		if r.Name == gateway.WAN {
 			continue // its first rule is for all that table main has
 		}
-		for _, p := range in.Local.thrown(r.Egress) {
-			s.KernelRoutes = append(s.KernelRoutes, KernelRoute{
-				Family: gateway.FamilyOf(p.Addr()), Table: r.Table, Dst: p, Metric: gateway.DefaultMetric, Throw: true,
-			})
+		s.addThrown(r, in)
+	}
+	for _, r := range cfg.Uplinks(uplinks(cfg, in.Defaults)) {
+		s.addBlocking(r, families)
+		replies, _ := linkDefaults(r, in)
+		for i := range replies {
+			replies[i].Table = r.Table
 		}
+		s.KernelRoutes = append(s.KernelRoutes, replies...)
+		s.addThrown(r, in)
+		s.Uplinks = append(s.Uplinks, r.Mark)
 	}
 	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
 	s.sort()
 	return s
+}
+
+// addBlocking adds a route's policy rule and the end of its table.
+func (s *State) addBlocking(r gateway.Route, families []gateway.Family) {
+	for _, f := range families {
+		s.Rules = append(s.Rules, Rule{Family: f, Priority: r.Priority, Mark: r.Mark, Table: r.Table, Suppress: -1})
+		s.KernelRoutes = append(s.KernelRoutes, KernelRoute{Family: f, Table: r.Table, Metric: gateway.BackstopMetric, Unreachable: true})
+	}
+}
+
+func (s *State) addThrown(r gateway.Route, in Inputs) {
+	for _, p := range in.Local.thrown(r.Egress) {
+		s.KernelRoutes = append(s.KernelRoutes, KernelRoute{
+			Family: gateway.FamilyOf(p.Addr()), Table: r.Table, Dst: p, Metric: gateway.DefaultMetric, Throw: true,
+		})
+	}
 }
 
 // mainRules are the policy rules about table main.

@@ -34,6 +34,7 @@ ip route add 48.0.0.0/16 nexthop via 192.168.1.9 nexthop via 31.0.1.1
 ip route add 10.77.0.0/16 dev wg0; ip route add 49.0.0.0/16 dev wg0
 ip route add blackhole 50.0.0.0/16; ip -6 route add unreachable 2a0e:50::/48; ip route add throw 10.98.0.0/16
 ip route add 51.0.0.0/16 via 192.168.1.9 table 100`)
+	awaitOwn(t, "2a0e:1::2", "2a0e:5::1")
 	cfg := config(wireguard("vpn", "wg0"))
 	cfg.Exclude = []netip.Prefix{netip.MustParsePrefix("47.0.0.0/8")}
 	got, err := LocalNetworks(cfg)

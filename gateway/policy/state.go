@@ -24,6 +24,7 @@ type State struct {
 	KernelRoutes []KernelRoute
 	Sysctls      []Sysctl          // wanted only: Read leaves it empty
 	Waiting      map[string]string // routes without any default, and the reason; wanted only
+	Uplinks      []gateway.Mark    // of connections that come in through one of several uplinks; wanted only
 	NoMain       []gateway.Family  // families without a rule of the kernel's or of another program for table main; read only
 }
 

@@ -12,12 +12,18 @@ import (
 // deleteFlowsOfRemoved deletes the conntrack entries of routes that have a policy rule in
 // the kernel and none in the desired state: they were removed or renumbered, maybe while
 // nothing ran. Their flows would go on with a mark that means nothing, or another route.
+// Those of an uplink that has lost its default may go on when it is back.
 func (r *reconciler) deleteFlowsOfRemoved(have, want policy.State) error {
+	for _, m := range want.Uplinks {
+		if !slices.Contains(r.uplinks, m) {
+			r.uplinks = append(r.uplinks, m)
+		}
+	}
 	var removed []gateway.Mark
 	for _, rule := range have.Rules {
 		kept := slices.ContainsFunc(want.Rules, func(w policy.Rule) bool { return w.Mark == rule.Mark })
 		wan := rule.Mark.Value == rule.Mark.Mask // flows via the WAN go on via the WAN
-		if rule.Mark.Value != 0 && !kept && !wan && !slices.Contains(removed, rule.Mark) {
+		if rule.Mark.Value != 0 && !slices.Contains(r.uplinks, rule.Mark) && !kept && !wan && !slices.Contains(removed, rule.Mark) {
 			removed = append(removed, rule.Mark)
 		}
 	}

@@ -33,6 +33,7 @@ type reconciler struct {
 	flaps     flapDetector
 	diverted  diversions
 	wan       string // the WAN's defaults as applied
+	uplinks   []gateway.Mark
 	status    Status
 }
 
