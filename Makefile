@@ -42,7 +42,7 @@ PROGRAM ?= bin/nameroute
 
 PREFIX ?= /usr/local
 
-.PHONY: build demo test test-packages test-e2e test-race race format vet staticcheck bench bench-lists peers-test fuzz soak clean install-tools need-go \
+.PHONY: build demo test test-packages test-e2e test-race race format vet staticcheck bench bench-lists peers-test conform fuzz soak clean install-tools need-go \
 	man completion install uninstall deb package-test vm-test help
 
 build: need-go
@@ -58,6 +58,7 @@ help:
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
 	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
 	@echo "peers-test    the lists' readers and matcher beside mihomo and sing-box"
+	@echo "conform       answers beside unbound, dnsmasq, smartdns and plain CoreDNS: a table of faults (root)"
 	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
 	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
 	@echo "package-test  the package and its units in a Debian of their own (root)"
@@ -114,6 +115,12 @@ PEERS ?= $(or $(XDG_CACHE_HOME),$(shell $(AS_OWNER) sh -c 'echo $$HOME')/.cache)
 peers-test: need-go
 	$(AS_OWNER) env GO='$(GOCMD)' sh .ci/build-peers '$(PEERS)'
 	NAMEROUTE_PEERS='$(PEERS)' $(GO_USER) test -count=1 -v -run '^TestPeer' ./lists
+
+# Queries in all modes to nameroute and to others, on one scripted upstream. It fails if
+# nameroute differs from the upstream where it must not; what others do is only shown.
+conform: need-go
+	@sh .ci/install-tools iproute2 nftables wireguard-tools wireguard-go dnsutils unbound dnsmasq-base smartdns
+	NAMEROUTE_CONFORM=1 $(GO_ROOT) test -count=1 -timeout 10m -v -run '^TestConform$$' ./test
 
 # Every fuzz target for FUZZTIME. A crasher lands in the package's testdata/fuzz.
 fuzz: need-go
