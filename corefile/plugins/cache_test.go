@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func (r *resolver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		return
 	}
 	var ttl uint32
-	fmt.Sscanf(q.Question[0].Name, "ttl%d.", &ttl)
+	fmt.Sscanf(strings.ToLower(q.Question[0].Name), "ttl%d.", &ttl)
 	m := new(dns.Msg).SetReply(q)
 	m.Answer = []dns.RR{&dns.A{
 		Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl},

@@ -122,6 +122,7 @@ func (l *lane) hold(m *dns.Msg, reason string, using wire.Features) {
 // accept ends the lane with an answer.
 func (l *lane) accept(f *flight, m *dns.Msg, size int) {
 	l.used, l.missed = worked(f, m, size, l.missed)
+	l.size = size
 	if !f.pool.datagram && f.lane.held != nil {
 		l.r.cookies.Forget() // what TCP brought needs no cookie; the next datagram asks for one anew
 	}
@@ -167,15 +168,25 @@ func (l *lane) learn() {
 	if l.used == 0 && l.held == nil {
 		return
 	}
+	l.r.learn(l.used, l.missed|l.unheard(), time.Now())
+}
+
+// unheard returns what all queries have in common that were met with silence. Silence tells
+// nothing of the case of names, and of large datagrams only where the answer is large.
+func (l *lane) unheard() wire.Features {
+	if !l.late || !l.flying() {
+		return 0
+	}
+	common := wire.EveryFeature &^ wire.Case
+	if l.size <= dns.MinMsgSize || l.used&wire.TCP == 0 {
+		common &^= wire.Large
+	}
 	for _, f := range l.flights {
-		if f.open && l.late {
-			l.missed |= f.using &^ (wire.Case | wire.Large)
-			if l.used&wire.TCP != 0 && l.missed&wire.Large == 0 {
-				l.missed |= f.using & wire.Large
-			}
+		if f.open {
+			common &= f.using
 		}
 	}
-	l.r.learn(l.used, l.missed, time.Now())
+	return common
 }
 
 // odd handles a message that may be the resolver's own way of answering, or a forged one.

@@ -23,11 +23,10 @@ const (
 
 var (
 	// errBroken: the socket ended before the reply came.
-	errBroken     = errors.New("connection closed by the resolver")
-	errTimeout    = errors.New("no reply")
-	errDeadStream = errors.New("connection is dead: nothing received")
-	errFull       = errors.New("too many queries in flight on one socket")
-	errIdle       = errors.New("socket was idle")
+	errBroken  = errors.New("connection closed by the resolver")
+	errTimeout = errors.New("no reply")
+	errFull    = errors.New("too many queries in flight on one socket")
+	errIdle    = errors.New("socket was idle")
 )
 
 // send gives the query a random id and sends it; the caller has reserved a place. An error
@@ -83,17 +82,15 @@ func (s *socket) unregister(f *flight) {
 
 // silent retires a socket on which nothing was received since the query was sent, so that it
 // may be the reason. A datagram socket may be bound to an address that the box no longer
-// has, and a stream is dead.
-func (s *socket) silent(since time.Time) {
+// has, and a stream may be dead.
+func (s *socket) silent(since time.Time) bool {
 	s.mu.Lock()
-	dead := s.lastRead.Before(since)
+	silent := s.lastRead.Before(since)
 	s.mu.Unlock()
-	switch {
-	case dead && s.datagram:
+	if silent {
 		s.retire()
-	case dead:
-		s.fail(errDeadStream)
 	}
+	return silent
 }
 
 // deliver hands a message to the query that it answers.

@@ -24,6 +24,7 @@ type lane struct {
 	first   *flight
 	missed  wire.Features // no usable reply came to queries that relied on these
 	used    wire.Features // by the query that was answered
+	size    int           // of the answer
 	held    *dns.Msg      // truncated, or not trusted: what there is if TCP brings nothing
 	partial time.Time
 	replied bool // the resolver is there
@@ -110,8 +111,9 @@ func (l *lane) advance(now time.Time) time.Time {
 // that are dropped on the way (RFC 6891, section 6.2.6; RFC 8906), UDP that is.
 func (l *lane) step(now time.Time) {
 	for _, f := range l.flights {
-		if f.open && f.socket != nil && !f.pool.datagram && now.Sub(f.sent) >= l.race.opts.timeout {
-			f.socket.silent(f.sent) // whose end, if it is dead, has the query sent again
+		if f.open && f.socket != nil && !f.pool.datagram && !f.alone && now.Sub(f.sent) >= l.race.opts.timeout && f.socket.silent(f.sent) {
+			f.alone = true // once: it may still be answered here
+			l.launch(f.pool, f.using, true)
 		}
 	}
 	f := l.first

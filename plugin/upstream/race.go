@@ -178,7 +178,7 @@ func (r *race) expire(now time.Time) {
 			r.answered(l.r, part)
 		} else if !l.replied {
 			given := now.Sub(l.begun)
-			err := fmt.Errorf("%w in %s", errTimeout, given.Round(time.Millisecond))
+			err := fmt.Errorf("%w in %s", errTimeout, given.Round(10*time.Millisecond))
 			// A resolver that was given only the rest of the budget has not failed by silence.
 			l.fail(err, i == 0 || given >= r.opts.timeout/2)
 		}

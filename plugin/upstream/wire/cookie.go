@@ -42,6 +42,13 @@ func (j *Jar) Of(local netip.Addr) Cookie {
 	return Cookie{j.client, j.server}
 }
 
+// Local returns the address that the cookie is for.
+func (j *Jar) Local() netip.Addr {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.local
+}
+
 // Keep stores what the server gave for the client's cookie.
 func (j *Jar) Keep(client [ClientCookieLen]byte, server []byte) {
 	j.mu.Lock()
