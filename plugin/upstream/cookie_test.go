@@ -156,6 +156,7 @@ func TestForgedCookies(t *testing.T) {
 
 // A resolver that stops giving cookies, and has no TCP, is believed once TCP has failed.
 func TestCookiesEnd(t *testing.T) {
+	t.Parallel()
 	for _, tcp := range []bool{true, false} {
 		var over atomic.Bool
 		o := &oddResolver{udp: func(r *dns.Msg) *dns.Msg {

@@ -225,6 +225,22 @@ func TestEntropy(t *testing.T) {
 	}
 }
 
+// At the pace of a house each query has a port, an id and a case of its own.
+func TestEachQueryHasItsOwnPort(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, s.String())
+	cases := map[string]bool{}
+	const n = ownPortsBurst / 2
+	for range n {
+		l.mustAsk(t, "the-same-name.example.org.", "192.0.2.1")
+		cases[s.last().Question[0].Name] = true
+	}
+	if s.ports() != n || len(cases) != n {
+		t.Errorf("%d queries from %d ports with %d cases", n, s.ports(), len(cases))
+	}
+	within(t, 30*time.Second, "none is left open", func() bool { return ours() == "" })
+}
+
 func TestFailover(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

@@ -36,6 +36,10 @@ func (l *lane) lost(f *flight, err error) {
 			l.settleForPart()
 			return
 		}
+		if l.caseOdd && !l.caseTried {
+			l.anyCase()
+			return
+		}
 		if l.first == f && l.r.transport == overUDP && !l.r.opts.forceTCP { // UDP was left out for what is known
 			l.instead(f, l.r.udp, l.datagram(wire.EveryFeature), false)
 			return
@@ -189,14 +193,23 @@ func (l *lane) unheard() wire.Features {
 	return common
 }
 
+// anyCase asks again from another port with another id, and lets the resolver change the
+// case: who wants to forge has to guess both twice.
+func (l *lane) anyCase() {
+	l.caseTried = true
+	l.again(l.first.using)
+}
+
 // odd handles a message that may be the resolver's own way of answering, or a forged one.
 func (l *lane) odd(f *flight, v wire.Verdict, msg []byte) {
 	switch {
 	case v == wire.WrongCase && !l.caseTried:
-		// It is asked again from another port with another id, and may then change the case:
-		// who wants to forge has to guess both twice.
-		l.caseTried = true
-		l.again(f.using)
+		l.caseOdd = true
+		if l.r.capabilities().Seen&wire.Case != 0 && !l.tcp { // it does know better
+			l.overTCP("case", f.using)
+			return
+		}
+		l.anyCase()
 	case v == wire.WithoutCookie:
 		l.race.q.OwnCase(msg)
 		if m := new(dns.Msg); m.Unpack(msg) == nil {

@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"strings"
-
 	"github.com/miekg/dns"
 
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
@@ -25,7 +23,7 @@ func toClient(m, r *dns.Msg) *dns.Msg {
 		m.Question = make([]dns.Question, 1)
 	}
 	m.Question[0] = r.Question[0]
-	repeatCase(m, r.Question[0].Name)
+	wire.RepeatCase(m, r.Question[0].Name)
 	from, to := m.IsEdns0(), r.IsEdns0()
 	if from != nil {
 		extra := m.Extra[:0]
@@ -52,18 +50,6 @@ func toClient(m, r *dns.Msg) *dns.Msg {
 	}
 	m.Extra = append(m.Extra, opt)
 	return m
-}
-
-// repeatCase gives the owner names that are the client's name the case that it used: those
-// of an answer that is shared, or that a resolver wrote out.
-func repeatCase(m *dns.Msg, name string) {
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			if h := rr.Header(); h.Name != name && len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
-				h.Name = name
-			}
-		}
-	}
 }
 
 func newOPT(do bool) *dns.OPT {

@@ -75,7 +75,7 @@ func TestForgedRepliesAreDropped(t *testing.T) {
 	}
 }
 
-// A thousand guesses change nothing, and cost nothing but their counting.
+// A thousand guesses change nothing, where the resolver has no TCP either.
 func TestFloodOfGuesses(t *testing.T) {
 	addr := forger(t, func(reply []byte, send func([]byte)) {
 		id := binary.BigEndian.Uint16(reply)
@@ -86,6 +86,45 @@ func TestFloodOfGuesses(t *testing.T) {
 		}
 	})
 	forwarder(t, nil, addr).mustAsk(t, "Victim.example.org.", "192.0.2.1")
+}
+
+// Guesses of ids and of the case that arrive at the query's own port, as many as a forger likes:
+// none is taken, also where one is right at last, and the query goes by TCP.
+func TestFloodOfGuessesHasTheQueryGoByTCP(t *testing.T) {
+	for _, tc := range []struct {
+		what, reason string
+		forge        func(reply []byte, i int)
+	}{
+		{"id", "mismatch", func(b []byte, i int) { binary.BigEndian.PutUint16(b, binary.BigEndian.Uint16(b)+uint16(i)) }},
+		{"case", "case", func(b []byte, i int) { b[13+i%6] ^= 0x20 }},
+		{"name", "mismatch", func(b []byte, i int) { b[13] ^= 1 }},
+	} {
+		for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+			s := serveOn(t, addr, func(w dns.ResponseWriter, r *dns.Msg) {
+				if w.RemoteAddr().Network() == "tcp" {
+					w.WriteMsg(replyTo(r, "192.0.2.1"))
+					return
+				}
+				if strings.EqualFold(r.Question[0].Name, "warm.example.org.") {
+					w.WriteMsg(replyTo(r, "192.0.2.1"))
+					return
+				}
+				forged, _ := replyTo(r, "203.0.113.66").Pack()
+				for i := range 200 {
+					guess := bytes.Clone(forged)
+					tc.forge(guess, i+1)
+					w.Write(guess)
+				}
+				w.Write(forged)
+			})
+			l := forwarder(t, nil, s.String())
+			l.mustAsk(t, "warm.example.org.", "192.0.2.1")
+			l.mustAsk(t, "Victim.example.org.", "192.0.2.1")
+			if n := valueOf(t, tcpRetryCount.WithLabelValues("vpn", s.String(), tc.reason)); n != 1 || s.tcp.Load() != 1 {
+				t.Errorf("%s at %s: %v of %d queries over TCP because of the flood", tc.what, addr, n, s.tcp.Load())
+			}
+		}
+	}
 }
 
 // The socket is connected: the kernel drops what comes from anywhere else, even

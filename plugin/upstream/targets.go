@@ -5,7 +5,12 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/dataplane"
 )
+
+// Status is what a forwarder must know about its route. It is immutable: a change
+// is a new value, so that two equal pointers mean that nothing happened.
+type Status = dataplane.State
 
 // targets is the set of resolvers that may be queried at the moment, with their marks.
 type targets struct {

@@ -82,9 +82,9 @@ func TestLatency(t *testing.T) {
 		l.Add(10*time.Millisecond, time.Now())
 		patience(minPatience)
 		for range 100 {
-			l.Add(300*time.Millisecond, time.Now())
+			l.Add(400*time.Millisecond, time.Now())
 		}
-		patience(300 * time.Millisecond)
+		patience(400 * time.Millisecond)
 		l.Add(500*time.Millisecond, time.Now()) // it varies
 		if got := l.Patience(limit); got <= 500*time.Millisecond {
 			t.Errorf("patience %v after a reply that took longer", got)

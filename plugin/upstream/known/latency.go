@@ -11,7 +11,7 @@ const (
 	// once in that case.
 	newPatience = 100 * time.Millisecond
 	// minPatience spares the next resolver the names that take the first one somewhat longer.
-	minPatience = 200 * time.Millisecond
+	minPatience = 300 * time.Millisecond
 	// slowFor is how long a slow resolver is asked after the others, before it is tried again.
 	slowFor = time.Minute
 	// weight is the reciprocal of that of a new sample (RFC 6298, section 2.3).

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -106,6 +107,18 @@ func randomCase(name []byte) {
 func (q Query) OwnCase(reply []byte) {
 	if len(reply) > HeaderLen && reply[4] == 0 && reply[5] == 1 {
 		dns.PackDomainName(q.Name, reply, HeaderLen, nil, false) // as long as the name that matched
+	}
+}
+
+// RepeatCase gives the owner names that are the client's name the case that it used: those
+// of an answer that is shared, or that a resolver wrote out.
+func RepeatCase(m *dns.Msg, name string) {
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if h := rr.Header(); h.Name != name && len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
+				h.Name = name
+			}
+		}
 	}
 }
 
