@@ -139,7 +139,7 @@ func (d *builder) foreignSources() []rule.Rule {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
 			drop := func(leaving []rule.Part, match ...rule.Part) {
-				rules = append(rules, rule.New(r.Name+": would leave untranslated", slices.Concat(leaving, match, []rule.Part{rule.Drop()})...))
+				rules = append(rules, rule.New(r.Name+": would leave untranslated", slices.Concat(leaving, match, []rule.Part{rule.Count(), rule.Drop()})...))
 			}
 			flow, none := d.leavingBy(r, link), append(d.leavingWithoutFlow(r, link), rule.CtUntracked())
 			if d.Egress[r.Name].Inbound || !d.labels {
