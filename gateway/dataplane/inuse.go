@@ -17,8 +17,10 @@ const (
 	inUseShare = 60 // looks in the time that an element is given
 	inUseLeast = 250 * time.Millisecond
 	inUseMost  = time.Minute
-	// inUseCost is the least pause after a look, as a multiple of how long it took.
-	inUseCost = 50
+	// inUseCost is the least pause after a look, as a multiple of how long it took. But
+	// there are always inUseFewest looks before an element lapses.
+	inUseCost   = 50
+	inUseFewest = 4
 )
 
 // usedFor returns for how long an element with a flow is prolonged. That is done when half
@@ -29,8 +31,9 @@ func usedFor(l gateway.Lifetime) time.Duration { return max(l.Floor, 2*l.Grace) 
 func (c *Controller) prolongLoop(ctx context.Context) {
 	var took time.Duration
 	for {
-		pace := min(max(usedFor(c.Config().Lifetime)/inUseShare, inUseLeast), inUseMost)
-		sleep(ctx, max(pace, inUseCost*took))
+		life := usedFor(c.Config().Lifetime)
+		pace := min(max(life/inUseShare, inUseLeast), inUseMost)
+		sleep(ctx, max(pace, min(inUseCost*took, life/2/inUseFewest)))
 		if ctx.Err() != nil {
 			return
 		}
