@@ -146,6 +146,11 @@ func TestReloadOfImports(t *testing.T) {
 	if !strings.Contains(g.p.Output(), "running the last good configuration") || !strings.Contains(g.p.Output(), "conf.d/b.conf:2") {
 		t.Errorf("the log does not say why the last good configuration is in use:\n%s", g.p.Output())
 	}
+	g.stop(g.p)
+	if !strings.Contains(g.p.Output(), "the files as they are were not in use to the end") {
+		t.Errorf("the end of the log does not say that the last good configuration was in use:\n%s", g.p.Output())
+	}
+	g.start()
 	chaos("b.conf", "four")
 	await("four")
 	g.wantVia(g.Client, netlab.ViaVPN, addrs...)
