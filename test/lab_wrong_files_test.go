@@ -63,6 +63,10 @@ var wrong = []struct {
 		`plugin/route: Corefile:4 - Error during parsing: unknown property "onerror": want config, set, on_error or new_addresses`,
 	},
 	{
+		"forward past the route", swap("Corefile", "    upstream vpn 192.0.2.53", "    forward . 192.0.2.53"), 4,
+		"Corefile:5 - Error during parsing: forward would query the names of route vpn by the default route, past the route: want upstream vpn ADDRESS..., or forward in a block of its own without route",
+	},
+	{
 		"not an address", swap("Corefile", "192.0.2.53", "192.0.2.533"), 4,
 		`plugin/upstream: Corefile:5 - Error during parsing: address 192.0.2.533: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org`,
 	},
