@@ -177,7 +177,7 @@ func fuzzFormat(f *testing.F, format string, lines ...string) {
 }
 
 func FuzzPlain(f *testing.F) {
-	fuzzFormat(f, "plain", "example.com # c", "full:a.test", "keyword:k", `regexp:^a\.b$`, "*.x.test", "192.0.2.0/24", "中国", "a*b.c*", "listed.example # demo")
+	fuzzFormat(f, "plain", "example.com # c", "full:a.test", "keyword:k", `regexp:^a\.b$`, "*.x.test", "192.0.2.0/24", "中国", "a*b.c*", "listed.example # demo", "0 localhost.localdomain", "a.example, b.example // c", "- \"a.example\",", "full:a.example:@cn,@ads", "https://a.example/", "a.example:1")
 }
 
 func FuzzHosts(f *testing.F) {
@@ -208,6 +208,10 @@ func FuzzClash(f *testing.F) {
 
 func FuzzNFTSet(f *testing.F) {
 	fuzzFormat(f, "nftset", "add element inet t s { 192.0.2.0/24, 2001:db8::1-2001:db8::9 timeout 1h }", "elements = { 192.0.2.1,", "}", "add chn 192.0.2.0/24", "add set inet t s { type ipv4_addr; }", "elements = { ::-ffff::, 0.0.0.0-255.255.255.254 }")
+}
+
+func FuzzDLCYAML(f *testing.F) {
+	fuzzFormat(f, "dlcyaml", "lists:\n  - name: a\n    rules:\n      - \"domain:a.example:@cn,@ads\"\n      - full:b.example\n", "- name: 'x\n- \n- :@\nrules:")
 }
 
 func FuzzDLC(f *testing.F) {

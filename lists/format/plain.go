@@ -83,7 +83,10 @@ func plainRule(line string, s *Sink) {
 func plainWords(line string, s *Sink) {
 	words := pastedWords(line)
 	if len(words) > 1 && isHostsAddress(words[0]) && areRules(words[1:]) && !isPrefix(words[1]) {
-		hostsLine(line, s)
+		before := s.Size() + s.Skipped
+		if hostsLine(line, s); s.Size()+s.Skipped == before {
+			s.Lines-- // the names of the machine itself
+		}
 		return
 	}
 	if len(words) != 1 && !areRules(words) {

@@ -52,6 +52,7 @@ func TestPlain(t *testing.T) {
 		{"- example.com", "suffix:example.com"},
 		{"0.0.0.0 a.example b.example", "full:a.example full:b.example"},
 		{"0 a.example", "full:a.example"},
+		{"127.0.0.1 localhost.localdomain", ""},
 		{"192.0.2.1 192.0.2.2", "192.0.2.1/32 192.0.2.2/32"},
 		{"see a.example", "! " + reasonWords},
 		{"a.example 192.0.2.1", "! " + reasonWords},
