@@ -84,6 +84,33 @@ func (g *gate) wantMainIsTheWANs() {
 	}
 }
 
+// Guarantee 4: kill switch.
+// A WAN whose DHCP server says that the internet is its own network (TunnelCrack's LocalNet) gets
+// no packet to a listed name, of clients and of the box; its router stays local, and it is told.
+func TestWANClaimsTheInternet(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, netlab.Setup{})
+	addrs := g.resolve("www.listed.example")
+	g.Box.IP("addr add 30.200.0.2/8 dev wan0", "addr add 2a0f:200::2/16 dev wan0 nodad")
+	g.p.WaitOutput("networks are not taken as local", backWithin)
+	g.Reset()
+	more := g.resolve("more.listed.example")
+	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
+		g.wantVia(from, netlab.ViaVPN, append(addrs, more...)...)
+		g.wantVia(from, netlab.ViaWAN, g.Plan.ISP.All()...)
+	}
+	g.wantNoneClear(append(addrs, more...)...)
+	g.wantNoQueryByWAN("listed.example")
+	out, _ := g.Box.Exec(append([]string{binary, "check"}, g.Box.Flags()...)...)
+	for _, network := range []string{"30.0.0.0/8 dev wan0", "2a0f::/16 dev wan0"} {
+		if !strings.Contains(out, network+" is not taken for a local network: larger than any uplink's network") {
+			t.Errorf("check does not tell of %s:\n%s", network, out)
+		}
+	}
+	g.Box.IP("addr del 30.200.0.2/8 dev wan0", "addr del 2a0f:200::2/16 dev wan0")
+	g.p.WaitOutput("all networks of the box are taken as local again", backWithin)
+}
+
 // vpnMark is the mark of route vpn, as `ip route get` takes it.
 func (g *gate) vpnMark() string { return fmt.Sprintf("%#x", uint32(g.vpnTable()-7200)<<24) }
 

@@ -104,6 +104,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 		return
 	}
 	r.report("policy rules", missingMainRule(now.State))
+	r.reportLocal(now.Inputs.Local)
 	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)

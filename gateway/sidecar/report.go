@@ -2,7 +2,11 @@ package sidecar
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
+
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // maxLogged is how many changes of one apply are logged one by one. More of them are a
@@ -18,6 +22,26 @@ func (r *reconciler) logChanges(changes []string, attrs ...any) {
 	}
 	for _, change := range changes {
 		r.log.Log(context.Background(), level, "changed", append([]any{"what", change}, attrs...)...)
+	}
+}
+
+// reportLocal logs when a network that the box is connected to is too suspicious to be local,
+// or there are too many that would be, and when that is over.
+func (r *reconciler) reportLocal(l policy.Local) {
+	var odd []string
+	for _, n := range l.Others {
+		if n.Suspect {
+			odd = append(odd, n.String()+" ("+n.Because+")")
+		}
+	}
+	if l.TooMany > 0 {
+		odd = append(odd, fmt.Sprintf("%d networks behind gateways: too many", l.TooMany))
+	}
+	switch changed, ended := r.problems.Set("local networks", strings.Join(odd, ", ")); {
+	case changed:
+		r.log.Warn("networks are not taken as local", "networks", odd)
+	case ended:
+		r.log.Info("all networks of the box are taken as local again")
 	}
 }
 
