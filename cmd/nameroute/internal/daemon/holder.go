@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
@@ -18,6 +19,9 @@ func newHolder(o Options) *hold.Client {
 func startHolder(dir string) error {
 	self, err := os.Executable()
 	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil { // it runs in /
 		return err
 	}
 	c := exec.Command(self, "hold", "--run-dir", dir)
