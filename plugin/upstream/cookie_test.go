@@ -38,7 +38,7 @@ type baker struct {
 	letter   atomic.Pointer[string]
 	strict   atomic.Bool
 	addr     string
-	forge    func(w dns.ResponseWriter, r *dns.Msg) // before the reply
+	forge    atomic.Pointer[dns.HandlerFunc] // before the reply
 	udp, tcp atomic.Int64
 }
 
@@ -52,8 +52,8 @@ func bake(t *testing.T) *baker {
 			return
 		}
 		b.udp.Add(1)
-		if b.forge != nil {
-			b.forge(w, r)
+		if forge := b.forge.Load(); forge != nil {
+			(*forge)(w, r)
 		}
 		got := cookieOf(r)
 		if got == "" {
@@ -75,6 +75,8 @@ func bake(t *testing.T) *baker {
 }
 
 func (b *baker) change(letter string) { b.letter.Store(&letter) }
+
+func (b *baker) before(forge dns.HandlerFunc) { b.forge.Store(&forge) }
 
 func (b *baker) count() string {
 	return fmt.Sprintf("%d by udp, %d by tcp", b.udp.Swap(0), b.tcp.Swap(0))
@@ -105,7 +107,7 @@ func TestCookies(t *testing.T) {
 		t.Errorf("with the new cookie: %s", got)
 	}
 	// One that is never content is asked over TCP (RFC 7873, section 5.3).
-	b.forge = func(dns.ResponseWriter, *dns.Msg) { b.change(fmt.Sprintf("%02x", b.udp.Load())) }
+	b.before(func(dns.ResponseWriter, *dns.Msg) { b.change(fmt.Sprintf("%02x", b.udp.Load())) })
 	l.mustAsk(t, "f.example.org.", "192.0.2.1")
 	if got := b.count(); got != "2 by udp, 1 by tcp" {
 		t.Errorf("BADCOOKIE twice: %s", got)
@@ -143,7 +145,7 @@ func TestForgedCookies(t *testing.T) {
 		l.mustAsk(t, "a.example.org.", "192.0.2.1")
 		l.mustAsk(t, "b.example.org.", "192.0.2.1")
 		b.count()
-		b.forge = func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(tc.forge(r)) }
+		b.before(func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(tc.forge(r)) })
 		l.mustAsk(t, "c.example.org.", "192.0.2.1")
 		if got := b.count(); tc.want != "" && got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.reason, got, tc.want)

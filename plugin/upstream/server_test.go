@@ -175,7 +175,8 @@ func TestReload(t *testing.T) {
 	within(t, 2*time.Second, "all goroutines have ended", func() bool { return ours() == "" })
 }
 
-// Debian's resolvers keep the case, know EDNS and truncate, each in its own way.
+// Debian's resolvers keep the case, know EDNS and truncate, each in its own way, and Knot
+// gives cookies.
 func TestResolversOfDebian(t *testing.T) {
 	netlab.Need(t, "ip", "dnsmasq", "knotd")
 	dir := t.TempDir()
@@ -187,7 +188,7 @@ func TestResolversOfDebian(t *testing.T) {
 	write(t, dir, "example.org.zone", zone)
 	hosts = write(t, dir, "hosts", hosts+byVPN+" which.example.org\n")
 	knot := write(t, dir, "knot.conf", fmt.Sprintf("server:\n  listen: 127.0.0.1@5301\n  rundir: %[1]s\n"+
-		"database:\n  storage: %[1]s\ntemplate:\n  - id: default\n    storage: %[1]s\n    zonefile-load: whole\nzone:\n  - domain: example.org\n", dir))
+		"database:\n  storage: %[1]s\nmod-cookies:\n  - id: given\ntemplate:\n  - id: default\n    storage: %[1]s\n    zonefile-load: whole\n    global-module: mod-cookies/given\nzone:\n  - domain: example.org\n", dir))
 	background(t, "knotd", "-c", knot)
 	background(t, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--addn-hosts="+hosts,
 		"--listen-address=127.0.0.1", "--bind-interfaces", "--port=5302", "--user=root", "--pid-file=", "--log-facility=-")
@@ -207,5 +208,12 @@ func TestResolversOfDebian(t *testing.T) {
 			wg.Go(func() { l.wantAddr(t, "which.example.org.", byVPN) })
 		}
 		wg.Wait()
+		known := l.targets().resolvers[0].capabilities()
+		if want := wire.Case | wire.EDNS; l.opts.addresses[0].transport == overUDP && (known.Lacks != 0 || known.Seen&want != want) {
+			t.Errorf("%s: seen %s, lacking %s", addr, known.Seen, known.Lacks)
+		}
+		if cookies := known.Seen&wire.Cookies != 0; cookies != (addr == "127.0.0.1:5301") {
+			t.Errorf("%s: it gives cookies: %v", addr, cookies)
+		}
 	}
 }
