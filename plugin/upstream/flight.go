@@ -22,6 +22,7 @@ type flight struct {
 	id     uint16
 	sent   time.Time
 	open   bool // a reply may still come
+	given  bool // the reply had a server's cookie
 	kept   bool // the reply's name had the case of the query's; set before the reply is posted
 	asked  bool // guarded by the socket: an odd reply was reported
 }

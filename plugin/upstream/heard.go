@@ -94,6 +94,7 @@ func (l *lane) read(f *flight, msg []byte) (*dns.Msg, error) {
 		}
 		if got := wire.CookieIn(msg, from); len(got) > wire.ClientCookieLen {
 			l.r.cookies.Keep(c, got[wire.ClientCookieLen:])
+			f.given = true
 		}
 	}
 	l.race.q.OwnCase(msg)
@@ -142,8 +143,11 @@ func (l *lane) accept(f *flight, m *dns.Msg, size int) {
 // worked returns the features that the answered flight used, and what remains missed.
 func worked(f *flight, m *dns.Msg, size int, missed wire.Features) (used, still wire.Features) {
 	used = f.using &^ (wire.Large | wire.Cookies)
-	if f.using&wire.Cookies != 0 && m.IsEdns0() != nil && f.cookie.Server != nil {
+	switch {
+	case f.given:
 		used |= wire.Cookies
+	case f.using&wire.Cookies != 0 && m.IsEdns0() != nil: // it gives none
+		missed |= wire.Cookies
 	}
 	switch {
 	case size <= dns.MinMsgSize:
