@@ -107,7 +107,7 @@ func TestCachedNamesAfterTheSetsWereEmptied(t *testing.T) {
 }
 
 // Guarantee 1: set before answer.
-// Fifty clients send the same query at once: one leaves the box, all are answered, and none
+// Fifty clients send the same query at once: one leaves the box, and is repeated if need be, all are answered, and none
 // is answered before the address is in the set.
 func TestCoalescedAnswers(t *testing.T) {
 	t.Parallel()
@@ -125,8 +125,10 @@ func TestCoalescedAnswers(t *testing.T) {
 	g.wantNoneClear(addrs...)
 	asked := g.World.Queries("slow.listed.example")
 	g.wantAsked(netlab.ViaVPN, asked)
-	if len(asked) != 2 {
-		t.Errorf("asked upstream %d times, want once for each type: %v", len(asked), asked)
+	// A resolver that takes its time is asked again, up to four times in these 300 ms on a
+	// busy machine. A query for each client would be a hundred.
+	if len(asked) < 2 || len(asked) > 10 {
+		t.Errorf("asked upstream %d times, want once for each type, and a few times more: %v", len(asked), asked)
 	}
 }
 
