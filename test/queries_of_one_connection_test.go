@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -90,6 +91,11 @@ func TestQueriesOfOneConnection(t *testing.T) {
 	out, err := g.Client.Exec("dig", "+short", "+https", "@"+g.BoxLAN.V4.String(), "www.other.example")
 	if err != nil || strings.TrimSpace(out) == "" {
 		t.Errorf("over HTTPS: %s, %v", out, err)
+	}
+	// RFC 7830 section 4, RFC 8467 section 4.1.
+	out, err = g.Client.Exec("kdig", "+tls", "+padding", "+bufsize=1232", "@"+g.BoxLAN.V4.String(), "www.other.example")
+	if m := regexp.MustCompile(`Received (\d+) B`).FindStringSubmatch(out); err != nil || m == nil || m[1] != "468" || !strings.Contains(out, "PADDING: ") {
+		t.Errorf("an answer over TLS is not padded to 468 bytes: %s, %v", out, err)
 	}
 	g.stop(g.p)
 	if log := g.p.Output(); strings.Contains(log, "Server closed") {

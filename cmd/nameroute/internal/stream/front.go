@@ -91,8 +91,8 @@ func (f *Front) Close() {
 	f.listener.Close()
 }
 
-// Wait returns when the last connection has ended. When ctx ends it ends those that are
-// left.
+// Wait returns when the last connection has ended. When ctx ends it closes those that are
+// left and returns.
 func (f *Front) Wait(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
@@ -109,7 +109,6 @@ func (f *Front) Wait(ctx context.Context) {
 		c.net.Close()
 	}
 	f.mu.Unlock()
-	<-ended
 }
 
 // add remembers a connection for Close. It reports false after that.
