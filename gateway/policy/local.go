@@ -28,9 +28,10 @@ type Local struct {
 	More     int            // and how many there are besides Others
 	TooMany  int            // local networks behind gateways that are not local because there are more than maxLocal; 0: none
 
-	carved []netip.Prefix            // what Networks cover without the more specific kernel routes that are not local
-	onLAN  []netip.Prefix            // the part of carved that lan links lead to
-	behind map[string][]netip.Prefix // networks that a route's own interface is connected to, by interface
+	carved  []netip.Prefix            // what Networks cover without the more specific kernel routes that are not local
+	reached []netip.Prefix            // the part of carved that links lead to
+	onLAN   []netip.Prefix            // the part of reached that lan links lead to
+	behind  map[string][]netip.Prefix // networks that a route's own interface is connected to, by interface
 }
 
 // Network is a network that table main has a kernel route to.
@@ -65,9 +66,10 @@ var publicResolvers = []netip.Addr{
 }
 
 // Prefixes returns what is never rerouted because it is local, the box's own addresses
-// included.
+// included. What table main refuses is not in it: a route's table leaves that to main, so
+// it is refused, and when main refuses it no longer, nothing leaves by main's default.
 func (l Local) Prefixes() []netip.Prefix {
-	return withoutCovered(slices.Concat(l.Own, l.carved))
+	return withoutCovered(slices.Concat(l.Own, l.reached))
 }
 
 // LAN returns the part of Prefixes that is the box itself or that lan links lead to.

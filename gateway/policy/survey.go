@@ -99,14 +99,18 @@ func (s *survey) finish(l *Local) {
 	}
 	l.More += s.more - len(s.others)
 	l.carved = append(l.carved, carve(local, s.holes)...)
-	onLAN, others := map[netip.Prefix]candidate{}, slices.Clone(s.holes)
+	reached, onLAN, others := map[netip.Prefix]candidate{}, map[netip.Prefix]candidate{}, slices.Clone(s.holes)
 	for p, c := range local {
+		if len(c.Links) > 0 {
+			reached[p] = c
+		}
 		if c.allOn(s.lan) {
 			onLAN[p] = c
 		} else {
 			others = append(others, hole{p, c.metric})
 		}
 	}
+	l.reached = append(l.reached, carve(reached, s.holes)...)
 	l.onLAN = append(l.onLAN, carve(onLAN, others)...)
 	for _, c := range local { // carve has removed those that the kernel does not prefer
 		l.Networks = append(l.Networks, c.Network)
