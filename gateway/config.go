@@ -26,6 +26,7 @@ const (
 	DefaultCeiling       = 24 * time.Hour
 	TableName            = "nameroute" // the nft table, family inet
 	Protocol             = 110         // rule and route protocol number of all that is ours
+	RefusingGroup        = 110         // of the interfaces of tunnels that let no new connections in
 	WAN                  = "wan"       // name of the route that always exists
 	DefaultCheckInterval = time.Minute
 	FallbackMaxTTL       = 10         // seconds; TTL served while a route falls back to the WAN

@@ -81,6 +81,65 @@ func TestInboundRefused(t *testing.T) {
 	}
 }
 
+// Whatever comes and goes, the far end never reaches the LAN: while nameroute starts and
+// ends, and while an interface gets another name or its route is removed.
+func TestInboundRefusedMeanwhile(t *testing.T) {
+	t.Parallel()
+	g := bareGate(t, netlab.Options{GoResolvers: true})
+	g.Box.WriteFiles(netlab.Setup{})
+	g.Tunnel.RouteLAN(g.Plan.Client.All()...)
+	tap := netlab.NewTap(g.Box.Namespace, "br-lan")
+	flood := g.floodFrom([]*netlab.Host{g.Tunnel.Host}, "", g.Plan.Client.All()...)
+	gatewayYAML, corefile := g.read("gateway.yaml"), g.read("Corefile")
+	g.Box.Write("wgx.conf", g.read("wg0.conf"))
+	reload := func(yaml, corefile string) {
+		g.Box.Write("Corefile", corefile)
+		g.Box.Write("gateway.yaml", yaml)
+		g.hangUp("reload complete")
+	}
+	awaitNoLink := func(link string) {
+		netlab.Eventually(t, 30*time.Second, func() error {
+			_, err := g.Box.Exec("ip", "link", "show", link)
+			return netlab.Check(err != nil, "%s is still there", link)
+		})
+	}
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"started", func() { g.start() }},
+		{"another interface", func() {
+			reload(strings.ReplaceAll(gatewayYAML, "wg0.conf", "wgx.conf"), corefile)
+			awaitNoLink("wg0")
+			g.Box.AwaitNames("renamed.listed.example", 30*time.Second)
+		}},
+		{"route removed", func() {
+			before, rest, _ := strings.Cut(gatewayYAML, "routes:")
+			_, lists, _ := strings.Cut(rest, "lists:")
+			reload(before+"lists:"+lists, ". {\n upstream wan "+g.Plan.ISP.V4.String()+"\n}\n")
+			awaitNoLink("wgx")
+		}},
+		{"route added", func() {
+			reload(gatewayYAML, corefile)
+			g.Box.AwaitNames("again.listed.example", 30*time.Second)
+		}},
+		{"down", func() { g.nameroute("down"); awaitNoLink("wg0") }},
+	} {
+		step.do()
+		g.Settle()
+		for _, from := range g.Tunnel.Far.All() {
+			if sent := tap.Packets(wire.From(from)); len(sent) > 0 {
+				t.Errorf("%s: %d packets of the far end reached the LAN, the first: %s", step.name, len(sent), sent[0])
+			}
+		}
+		tap.Reset()
+	}
+	flood.end()
+	if n := flood.sent.Load(); n < 50 {
+		t.Errorf("only %d flows were tried: that proves nothing", n)
+	}
+}
+
 // farEndDial connects from the far end of the tunnel, through it.
 func (g *gate) farEndDial(proto string, to netip.AddrPort) net.Conn {
 	g.t.Helper()

@@ -143,6 +143,7 @@ func (d *builder) prerouting() []rule.Rule {
 			rules = append(rules, d.refuseInbound(r)...)
 		}
 	}
+	rules = append(rules, d.refuseOfGroup())
 	for _, a := range d.arrivals() {
 		opens := append([]rule.Part{rule.Iifname(a.link), rule.CtNew()}, d.storeInFlow(a.mark)...)
 		rules = append(rules,

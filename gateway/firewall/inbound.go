@@ -9,6 +9,12 @@ import (
 // connections from its tunnel.
 const inboundSuffix = ": inbound refused"
 
+// refuseOfGroup drops it from every tunnel that nameroute has made, whichever route it is
+// of: one that has just been made, or that a route has left and that is not deleted yet.
+func (d *builder) refuseOfGroup() rule.Rule {
+	return rule.New("a tunnel: inbound refused", rule.Iifgroup(gateway.RefusingGroup), rule.CtNotOpened(), rule.Drop())
+}
+
 // refuseInbound drops what comes in through a tunnel that nameroute made and belongs to no
 // flow that began on this side. The box's firewall was written without that interface, and
 // its operator is not the owner of the network behind the box: without this rule he could

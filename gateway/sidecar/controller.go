@@ -4,7 +4,7 @@
 //
 // An apply fails closed because of its order: policy rules and unreachable defaults
 // first, then the tunnels (their firewall mark before anything else), then the
-// routes' defaults, and forwarding last, when the nft table is there.
+// routes' defaults. Tunnels come up when the nft table is there, and forwarding last.
 package sidecar
 
 import (
@@ -220,7 +220,7 @@ func (c *Controller) awaitTable(ctx context.Context) {
 			return
 		}
 		if ctx.Err() == nil {
-			c.log.Warn("nft table is missing, forwarding stays off", "error", err)
+			c.log.Warn("nft table is missing, new tunnels and forwarding stay off", "error", err)
 		}
 		sleep(ctx, pause)
 	}

@@ -94,7 +94,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	}
 	touched := r.removeTunnels(cfg)
 	for _, t := range r.tunnels {
-		touched = t.apply(cfg) || touched
+		touched = t.apply(cfg, table) || touched
 	}
 	if touched || len(early) > 0 {
 		now, err = r.routing.Read(cfg)

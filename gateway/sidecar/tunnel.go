@@ -145,14 +145,14 @@ func literalEndpoints(c *provider.Conf) map[wgtypes.Key]netip.AddrPort {
 
 // apply opens the tunnel if need be and brings its device to what the file says. It
 // reports whether the kernel may have changed.
-func (t *tunnel) apply(cfg *gateway.Config) (changed bool) {
+func (t *tunnel) apply(cfg *gateway.Config, table bool) (changed bool) {
 	now := time.Now()
 	// A foreign interface in its place is looked for at every event: it may be gone.
 	if t.conf == nil || t.dev == nil && now.Before(t.retry.at) && !errors.Is(t.failure, wg.ErrForeign) {
 		return false
 	}
 	held := t.dev != nil
-	changed, t.failure = t.bringUp(cfg)
+	changed, t.failure = t.bringUp(cfg, table)
 	reopened := held && errors.Is(t.failure, wg.ErrGone) // logged already, and its pause is set
 	if !reopened {
 		t.report("cannot set up the tunnel", t.failure)
@@ -165,7 +165,9 @@ func (t *tunnel) apply(cfg *gateway.Config) (changed bool) {
 	return changed || t.failure != nil
 }
 
-func (t *tunnel) bringUp(cfg *gateway.Config) (changed bool, err error) {
+// bringUp sets the device up. An interface whose far end is to open no connections comes up
+// when the nft table is there, which refuses them.
+func (t *tunnel) bringUp(cfg *gateway.Config, table bool) (changed bool, err error) {
 	if t.dev == nil {
 		dev, err := t.r.devices.Open(t.route.Egress.Link, t.r.deviceOptions(t.route))
 		if err != nil {
@@ -178,7 +180,11 @@ func (t *tunnel) bringUp(cfg *gateway.Config) (changed bool, err error) {
 		}()
 	}
 	mark := cfg.WANRoute().Mark.Value
-	changes, err := t.dev.Apply(wg.Desired(t.conf, t.endpoints, mark))
+	want := wg.Desired(t.conf, t.endpoints, mark)
+	if !t.route.AcceptInbound {
+		want.Group, want.Unready = gateway.RefusingGroup, !table
+	}
+	changes, err := t.dev.Apply(want)
 	t.r.logChanges(changes, "route", t.route.Name, "link", t.route.Egress.Link)
 	switch {
 	case errors.Is(err, wg.ErrGone):

@@ -200,10 +200,16 @@ func dropPooledAddresses() {
 }
 
 func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err error) {
+	if link.Attrs().Group != want.Group {
+		if err := t.nl.LinkSetGroup(link, int(want.Group)); err != nil {
+			return nil, fmt.Errorf("interface %s: set group %d: %w", t.name, want.Group, err)
+		}
+		changes = append(changes, fmt.Sprintf("group %d", want.Group))
+	}
 	mtu := t.mtu(want)
 	if link.Attrs().MTU != mtu {
 		if err := t.nl.LinkSetMTU(link, mtu); err != nil {
-			return nil, fmt.Errorf("interface %s: set MTU %d: %w", t.name, mtu, err)
+			return changes, fmt.Errorf("interface %s: set MTU %d: %w", t.name, mtu, err)
 		}
 		changes = append(changes, fmt.Sprintf("mtu %d", mtu))
 	}
@@ -213,7 +219,7 @@ func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err 
 	}
 	words, addrErr := t.applyAddresses(link, addrs)
 	changes = append(changes, words...)
-	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
+	if link.Attrs().RawFlags&unix.IFF_UP == 0 && !want.Unready {
 		if err := t.nl.LinkSetUp(link); err != nil {
 			return changes, errors.Join(addrErr, fmt.Errorf("interface %s: set up: %w", t.name, err))
 		}

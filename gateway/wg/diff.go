@@ -19,7 +19,9 @@ type Want struct {
 	ListenPort   int    // 0 leaves the port that the device has
 	FirewallMark uint32 // carried by the tunnel's own packets
 	Addresses    []netip.Prefix
-	MTU          int // bytes; 0 lets Apply choose one that fits the path to the endpoints
+	MTU          int    // bytes; 0 lets Apply choose one that fits the path to the endpoints
+	Group        uint32 // of the interface
+	Unready      bool   // the interface does not come up yet; one that is up stays so
 	Peers        []WantPeer
 }
 

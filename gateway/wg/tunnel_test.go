@@ -21,6 +21,22 @@ func TestTunnel(t *testing.T) {
 func testTunnel(t *testing.T, userspace bool) {
 	f := newFar(t, "fa", 11, "MTU = 1380")
 	tun := openWith(t, "wga", Options{Alias: Alias("vpn"), Log: quiet(t), Userspace: userspace})
+	unready := f.want(t)
+	unready.Unready, unready.Group = true, 110
+	mustApply(t, tun, unready)
+	if s, out := mustStatus(t, tun), run(t, "ip link show wga"); s.LinkUp || !strings.Contains(out, " group 110 ") {
+		t.Errorf("not ready yet: up %v: %s", s.LinkUp, out)
+	}
+	if changes := mustApply(t, tun, f.want(t)); !slices.Equal(changes, []string{"group 0", "up"}) {
+		t.Errorf("changes %q", changes)
+	}
+	if mustApply(t, tun, unready); !mustStatus(t, tun).LinkUp {
+		t.Error("what is up went down")
+	}
+	mustApply(t, tun, f.want(t))
+	run(t, "ip link del wga")
+	tun.Close()
+	tun = openWith(t, "wga", Options{Alias: Alias("vpn"), Log: quiet(t), Userspace: userspace})
 	changes := mustApply(t, tun, f.want(t))
 	want := []string{"fwmark 0x7f000000", "private key", "peer " + f.key.String()[:8] + " added",
 		"mtu 1380", "addresses +10.9.11.2/32 +fd09:11::2/128", "up"}

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"net/netip"
@@ -15,6 +16,12 @@ import (
 func Iifname(link string) Part {
 	return Part{fmt.Sprintf("iifname %q", link),
 		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, compare(linkName(link))}}
+}
+
+// Iifgroup matches packets that came in by an interface of a group.
+func Iifgroup(group uint32) Part {
+	return Part{fmt.Sprintf("iifgroup %d", group),
+		[]expr.Any{&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: reg}, compare(binary.NativeEndian.AppendUint32(nil, group))}}
 }
 
 // Oifname matches packets that leave by an interface.
