@@ -4,7 +4,7 @@
 //
 // An apply fails closed because of its order: policy rules and unreachable defaults
 // first, then the tunnels (their firewall mark before anything else), then the
-// routes' defaults. Tunnels come up when the nft table is there, and forwarding last.
+// routes' defaults. Tunnels get peers when the nft table is there, and forwarding is last.
 package sidecar
 
 import (

@@ -24,6 +24,7 @@ type tunnel struct {
 	dev     device // nil: not open
 	trying  bool   // it sends handshakes until one is answered
 	applied bool   // its device is as desired, above all its firewall mark
+	held    bool   // it gets its peers when the nft table is there
 	opened  time.Time
 	failure error // why it is not open or not applied
 	retry   backoff
@@ -95,6 +96,9 @@ func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 		return false
 	}
 	t.status = status
+	if t.held && status.LinkUp && len(status.Peers) == 0 {
+		return status.Drifted
+	}
 	seen := t.health.Observe(now, status)
 	t.keepTrying(seen)
 	if seen.State == t.seen.State {
@@ -165,8 +169,8 @@ func (t *tunnel) apply(cfg *gateway.Config, table bool) (changed bool) {
 	return changed || t.failure != nil
 }
 
-// bringUp sets the device up. An interface whose far end is to open no connections comes up
-// when the nft table is there, which refuses them.
+// bringUp sets the device up. A tunnel whose far end is to open no connections gets its peers
+// when the nft table is there, which refuses them; until then packets wait for them.
 func (t *tunnel) bringUp(cfg *gateway.Config, table bool) (changed bool, err error) {
 	if t.dev == nil {
 		dev, err := t.r.devices.Open(t.route.Egress.Link, t.r.deviceOptions(t.route))
@@ -181,8 +185,9 @@ func (t *tunnel) bringUp(cfg *gateway.Config, table bool) (changed bool, err err
 	}
 	mark := cfg.WANRoute().Mark.Value
 	want := wg.Desired(t.conf, t.endpoints, mark)
-	if !t.route.AcceptInbound {
-		want.Group, want.Unready = gateway.RefusingGroup, !table
+	t.held = !table && !t.route.AcceptInbound
+	if want.Unready = t.held; !t.route.AcceptInbound {
+		want.Group = gateway.RefusingGroup
 	}
 	changes, err := t.dev.Apply(want)
 	t.r.logChanges(changes, "route", t.route.Name, "link", t.route.Egress.Link)

@@ -66,6 +66,11 @@ func (t *Tunnel) applyDevice(want Want) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read wireguard device %s: %w", t.name, err)
 	}
+	if want.Unready {
+		want.Peers = slices.DeleteFunc(slices.Clone(want.Peers), func(w WantPeer) bool {
+			return !slices.ContainsFunc(dev.Peers, func(p wgtypes.Peer) bool { return p.PublicKey == w.PublicKey })
+		})
+	}
 	effective := t.effective(want)
 	cfg, changes := Diff(dev, effective, t.set)
 	if cfg.FirewallMark != nil {
@@ -219,7 +224,7 @@ func (t *Tunnel) applyLink(link netlink.Link, want Want) (changes []string, err 
 	}
 	words, addrErr := t.applyAddresses(link, addrs)
 	changes = append(changes, words...)
-	if link.Attrs().RawFlags&unix.IFF_UP == 0 && !want.Unready {
+	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
 		if err := t.nl.LinkSetUp(link); err != nil {
 			return changes, errors.Join(addrErr, fmt.Errorf("interface %s: set up: %w", t.name, err))
 		}

@@ -21,7 +21,7 @@ type Want struct {
 	Addresses    []netip.Prefix
 	MTU          int    // bytes; 0 lets Apply choose one that fits the path to the endpoints
 	Group        uint32 // of the interface
-	Unready      bool   // the interface does not come up yet; one that is up stays so
+	Unready      bool   // no peer is added yet, so that nothing comes in; those that there are stay
 	Peers        []WantPeer
 }
 

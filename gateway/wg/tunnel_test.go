@@ -24,14 +24,14 @@ func testTunnel(t *testing.T, userspace bool) {
 	unready := f.want(t)
 	unready.Unready, unready.Group = true, 110
 	mustApply(t, tun, unready)
-	if s, out := mustStatus(t, tun), run(t, "ip link show wga"); s.LinkUp || !strings.Contains(out, " group 110 ") {
-		t.Errorf("not ready yet: up %v: %s", s.LinkUp, out)
+	if s, out := mustStatus(t, tun), run(t, "ip link show wga"); !s.LinkUp || s.Drifted || len(s.Peers) > 0 || !strings.Contains(out, " group 110 ") {
+		t.Errorf("not ready yet: %+v: %s", s, out)
 	}
-	if changes := mustApply(t, tun, f.want(t)); !slices.Equal(changes, []string{"group 0", "up"}) {
+	if changes := mustApply(t, tun, f.want(t)); !slices.Equal(changes, []string{"peer " + f.key.String()[:8] + " added", "group 0"}) {
 		t.Errorf("changes %q", changes)
 	}
-	if mustApply(t, tun, unready); !mustStatus(t, tun).LinkUp {
-		t.Error("what is up went down")
+	if mustApply(t, tun, unready); len(mustStatus(t, tun).Peers) != 1 {
+		t.Error("a peer that was there is gone")
 	}
 	mustApply(t, tun, f.want(t))
 	run(t, "ip link del wga")
