@@ -143,10 +143,9 @@ func (l *lane) accept(f *flight, m *dns.Msg, size int) {
 // worked returns the features that the answered flight used, and what remains missed.
 func worked(f *flight, m *dns.Msg, size int, missed wire.Features) (used, still wire.Features) {
 	used = f.using &^ (wire.Large | wire.Cookies)
-	switch {
-	case f.given:
+	if f.given {
 		used |= wire.Cookies
-	case f.using&wire.Cookies != 0 && m.IsEdns0() != nil: // it gives none
+	} else if f.using&wire.Cookies != 0 && m.IsEdns0() != nil { // it gives none
 		missed |= wire.Cookies
 	}
 	switch {
