@@ -31,10 +31,11 @@ func TestHealth(t *testing.T) {
 	}
 	l.mustAsk(t, "b.example.org.", "192.0.2.2")
 	within(t, 5*time.Second, "unhealthy after two failures", func() bool { return r.health.unhealthy.Load() && valueOf(t, r.metrics.healthy) == 0 })
-	start := time.Now()
 	l.mustAsk(t, "c.example.org.", "192.0.2.2")
-	if d := time.Since(start); d > 50*time.Millisecond {
-		t.Errorf("took %s: the unhealthy one was asked first", d)
+	for _, q := range first.all() {
+		if strings.EqualFold(q.Question[0].Name, "c.example.org.") {
+			t.Error("the unhealthy one was asked first")
+		}
 	}
 	within(t, time.Second, "a probe has failed", func() bool { return valueOf(t, r.metrics.healthcheckFailures) > 0 })
 	if q := first.last().Question[0]; !strings.EqualFold(q.Name, "probe.example.org.") || q.Qtype != dns.TypeNS {

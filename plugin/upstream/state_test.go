@@ -39,7 +39,7 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 	if m != nil || code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" {
 		t.Errorf("with EDNS: %v, %d, %v", m, code, err)
 	}
-	if d := time.Since(start); d > 50*time.Millisecond {
+	if d := time.Since(start); d > 2*time.Second { // the budget is 4.5 s
 		t.Errorf("took %s", d)
 	}
 	if s.hits() != 0 || s.probes.Load() != 0 {

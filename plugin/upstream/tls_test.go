@@ -194,7 +194,7 @@ func TestTLSHandshakeThatHangs(t *testing.T) {
 	l := forwarder(t, func(o *options) { o.timeout = 150 * time.Millisecond }, tlsAddr(s.ln.Addr().String(), "dns.example.org"), good.String())
 	start := time.Now()
 	l.mustAsk(t, "a.example.org.", "192.0.2.1")
-	if d := time.Since(start); d > 400*time.Millisecond {
+	if d := time.Since(start); d > 3*time.Second { // the budget is 4.5 s
 		t.Errorf("took %s", d)
 	}
 }
