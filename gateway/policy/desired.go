@@ -131,12 +131,15 @@ func mainRules(cfg *gateway.Config, f gateway.Family) []Rule {
 }
 
 // tunnelRules send packets to a tunnel's own networks into the tunnel, in place of kernel
-// routes in table main: the route's table throws what is local.
+// routes in table main: the route's table throws what is local. A network that is implausibly
+// large would take what is on no list there, too.
 func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule) {
 	var networks []netip.Prefix
 	for _, p := range in.Networks[r.Name] {
-		if !p.IsSingleIP() && slices.Contains(in.kernelFamilies(), gateway.FamilyOf(p.Addr())) {
-			networks = append(networks, p.Masked())
+		p = p.Masked()
+		plausible := gateway.IsSpecialPrefix(p) || implausible(p, false) == ""
+		if plausible && !p.IsSingleIP() && slices.Contains(in.kernelFamilies(), gateway.FamilyOf(p.Addr())) {
+			networks = append(networks, p)
 		}
 	}
 	for _, p := range withoutCovered(networks) {

@@ -50,6 +50,9 @@ func TestTunnelNetworks(t *testing.T) {
 	if again := set("10.8.0.2/24 10.8.0.3/24 10.9.0.2/32 192.168.1.200/24 192.0.2.77/23 fd00:8::2/64 fd00:1::200/64"); len(again) > 0 {
 		t.Errorf("a second apply changed: %q", again)
 	}
+	set("10.8.0.2/0 45.0.0.2/17 8.8.8.2/24 fd00:8::2/0 2a0e::2/47 10.9.0.2/8 fd00:9::2/48")
+	wantEgress(t, none, "wan0", "203.0.113.7", "45.0.0.9", "8.8.8.9", "2001:db8:ffff::7", "2a0e::9")
+	wantEgress(t, none, "wg0", "10.9.0.9", "fd00:9::9")
 	run(t, "ip link set wg0 down")
 	set("10.8.0.2/24 fd00:8::2/64")
 	wantEgress(t, none, "no route to host", "10.8.0.9", "fd00:8::9")
