@@ -131,7 +131,8 @@ func mainRules(cfg *gateway.Config, f gateway.Family) []Rule {
 }
 
 // tunnelRules send packets to a tunnel's own networks into the tunnel, in place of kernel
-// routes in table main: the route's table throws what is local. A network that is implausibly
+// routes in table main, which comes first: a link that has just got its address may be asked
+// for a gateway before the route's table throws its network. A network that is implausibly
 // large would take what is on no list there, too.
 func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule) {
 	var networks []netip.Prefix
@@ -143,10 +144,10 @@ func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule)
 		}
 	}
 	for _, p := range withoutCovered(networks) {
-		rules = append(rules, Rule{
-			Family: gateway.FamilyOf(p.Addr()), Priority: r.Priority, Dst: p,
-			Mark: gateway.Mark{Mask: uint32(cfg.Mask)}, Table: r.Table, Suppress: -1,
-		})
+		f, unmarked := gateway.FamilyOf(p.Addr()), gateway.Mark{Mask: uint32(cfg.Mask)}
+		rules = append(rules,
+			Rule{Family: f, Priority: cfg.Priority, Dst: p, Mark: unmarked, Table: mainTable, Suppress: suppressed(f)},
+			Rule{Family: f, Priority: r.Priority, Dst: p, Mark: unmarked, Table: r.Table, Suppress: -1})
 	}
 	return rules
 }

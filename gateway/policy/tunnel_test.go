@@ -53,6 +53,9 @@ func TestTunnelNetworks(t *testing.T) {
 	set("10.8.0.2/0 45.0.0.2/17 8.8.8.2/24 fd00:8::2/0 2a0e::2/47 10.9.0.2/8 fd00:9::2/48")
 	wantEgress(t, none, "wan0", "203.0.113.7", "45.0.0.9", "8.8.8.9", "2001:db8:ffff::7", "2a0e::9")
 	wantEgress(t, none, "wg0", "10.9.0.9", "fd00:9::9")
+	// A link gets its address and its gateway at once.
+	run(t, "ip addr add 10.9.7.2/24 dev wan0; ip route add 203.0.113.0/24 via 10.9.7.1; ip route del 203.0.113.0/24; ip addr del 10.9.7.2/24 dev wan0")
+	run(t, "ip addr add 10.9.7.2/24 dev wan0; ip route get 10.9.7.1 | grep -q 'dev wan0'; ip addr del 10.9.7.2/24 dev wan0")
 	run(t, "ip link set wg0 down")
 	set("10.8.0.2/24 fd00:8::2/64")
 	wantEgress(t, none, "no route to host", "10.8.0.9", "fd00:8::9")
