@@ -82,7 +82,11 @@ func TestTheSoakCanFail(t *testing.T) {
 	expect("an orphan that is flushed", "in the clear", soakEvent{"orphan", 20 * time.Second, func() {
 		s.p.Kill()
 		s.killHolder()
-		s.flush() // no process is there to keep the table, or to put it back
+		netlab.Eventually(t, 10*time.Second, func() error { // until the kernel has closed the holder's files
+			s.flush() // no process is there to put the table back
+			tables := s.Box.Run("nft", "list", "tables")
+			return netlab.Check(!strings.Contains(tables, "inet nameroute"), "the table is still owned: %s", tables)
+		})
 		time.Sleep(300 * time.Millisecond)
 		s.relaunch()
 	}})
