@@ -22,7 +22,10 @@ func TestTunnelNetworkOverlaps(t *testing.T) {
 	conf = strings.Replace(conf, near.V6.String()+"/128", near.V6.String()+"/64, fd77::200/64, 2a0e:1::200/64", 1)
 	g.Box.WriteFiles(netlab.Setup{Conf: conf})
 	g.start(quickDown...)
-	g.nameroute("status")
+	netlab.Eventually(t, backWithin, func() error { // the handshake is seen a moment after it
+		_, err := g.Box.Exec(append([]string{binary, "status"}, g.Box.Flags()...)...)
+		return err
+	})
 	g.Box.Sh(`ip link set br-lan down; ip link set br-lan up; ip addr replace fd77::1/64 dev br-lan nodad
 		ip link set wan0 down; ip link set wan0 up; ip addr replace 2a0e:1::2/64 dev wan0 nodad
 		ip route replace default via 31.0.1.1 dev wan0; ip -6 route replace default via 2a0e:1::1 dev wan0`)
