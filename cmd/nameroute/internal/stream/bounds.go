@@ -28,7 +28,7 @@ const (
 type Bounds struct {
 	Total, PerNet, PerClient int
 
-	// Evicted is told of each connection that a bound ends, with its client.
+	// Evicted is called for each connection that a bound ends, in a goroutine of its own.
 	Evicted func(client netip.Addr)
 
 	mu      sync.Mutex
@@ -112,10 +112,12 @@ func (b *Bounds) evict(in func(*place) bool) bool {
 		return false
 	}
 	b.remove(idlest)
-	go idlest.end() // TLS may take its time
-	if b.Evicted != nil {
-		b.Evicted(idlest.addr)
-	}
+	go func() { // b is locked; TLS and a log may take their time
+		_ = idlest.end() // it may have ended by itself
+		if b.Evicted != nil {
+			b.Evicted(idlest.addr)
+		}
+	}()
 	return true
 }
 
