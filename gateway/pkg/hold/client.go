@@ -59,12 +59,20 @@ func (c *Client) State() (holder int, err error) {
 // Fetch returns the socket that is held; negative: none is. The caller owns it, and it is
 // held all the same.
 func (c *Client) Fetch() (fd int, err error) {
-	conn, _, err := dial()
+	conn, who, err := dial()
 	if err != nil {
 		return -1, err
 	}
 	defer conn.Close()
+	if !trusted(who, c.dir) {
+		return -1, impostor(who)
+	}
 	return ask(conn, fetch, -1)
+}
+
+// impostor is the error of a holder that is not trusted.
+func impostor(who *unix.Ucred) error {
+	return fmt.Errorf("hold: process %d of user %d listens in place of the holder", who.Pid, who.Uid)
 }
 
 // Store has a socket held from now on, in place of what was. Where no holder runs, one is
@@ -113,7 +121,7 @@ func (c *Client) tryStore(fd int) (holder int, err error) {
 	}
 	defer conn.Close()
 	if !trusted(who, c.dir) {
-		return 0, fmt.Errorf("hold: process %d of user %d listens in place of the holder", who.Pid, who.Uid)
+		return 0, impostor(who)
 	}
 	if _, err := ask(conn, store, fd); err != nil {
 		return 0, err
@@ -281,6 +289,9 @@ func ask(c *net.UnixConn, request byte, fd int) (int, error) {
 	reply, got, err := receive(c)
 	if err == nil && reply != request {
 		err = errors.New("the holder refuses")
+		if got >= 0 {
+			_ = unix.Close(got)
+		}
 	}
 	if err != nil {
 		return -1, fmt.Errorf("hold: %w", err)

@@ -188,7 +188,8 @@ func asUser(t *testing.T, uid uintptr, f func()) {
 	}
 }
 
-// A process of another user that listens in place of the holder gets nothing.
+// A process of another user that listens in place of the holder gets nothing, and what it
+// gives is not taken.
 func TestImpostor(t *testing.T) {
 	var l *net.UnixListener
 	asUser(t, 65534, func() {
@@ -199,14 +200,18 @@ func TestImpostor(t *testing.T) {
 	})
 	defer l.Close()
 	got := make(chan int, 1)
+	given := socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
 	go func() {
 		for {
 			c, err := l.AcceptUnix()
 			if err != nil {
 				return
 			}
-			if _, fd, err := receive(c); err == nil && fd >= 0 {
+			switch request, fd, err := receive(c); {
+			case err == nil && fd >= 0:
 				got <- fd
+			case request == fetch:
+				_ = send(c, fetch, given)
 			}
 			_ = c.Close()
 		}
@@ -215,6 +220,10 @@ func TestImpostor(t *testing.T) {
 	defer c.Close()
 	if err := c.Store(socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)); err == nil {
 		t.Error("the socket was stored with another user's process")
+	}
+	if fd, err := c.Fetch(); err == nil {
+		_ = unix.Close(fd)
+		t.Error("a socket of another user's process was taken")
 	}
 	time.Sleep(200 * time.Millisecond)
 	select {
