@@ -127,8 +127,8 @@ func (l *lane) step(now time.Time) {
 		}
 	}
 	f := l.first
-	if !f.pool.datagram || !f.open || l.held != nil {
-		return
+	if !f.pool.datagram || !f.open || f.socket == nil || l.held != nil {
+		return // without a socket, the error of opening one is in the mailbox
 	}
 	known := l.r.capabilities()
 	switch l.steps {

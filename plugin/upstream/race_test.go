@@ -209,3 +209,17 @@ func TestLargeDatagramsAreLost(t *testing.T) {
 		within(t, 30*time.Second, "it is remembered", func() bool { return r.capabilities().Lacks&^wire.Cookies == wire.Large })
 	}
 }
+
+// A step that is due before the race has read that no socket could be opened does nothing.
+func TestStepWithoutSocket(t *testing.T) {
+	l := &lane{race: &race{opts: &options{}}, r: &resolver{}}
+	l.first = &flight{lane: l, pool: &pool{datagram: true}, open: true}
+	l.flights = []*flight{l.first}
+	for range 4 {
+		l.steps++
+		l.step(time.Now())
+	}
+	if len(l.flights) != 1 {
+		t.Errorf("%d flights began", len(l.flights)-1)
+	}
+}
