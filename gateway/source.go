@@ -9,36 +9,36 @@ import (
 
 // Defaults and bounds of the keys of a fetched list.
 const (
-	DefaultEvery     = 24 * time.Hour
-	MinEvery         = time.Minute
-	MaxEvery         = 90 * 24 * time.Hour
-	DefaultTimeout   = 2 * time.Minute
-	MaxTimeout       = time.Hour
-	DefaultMaxSize   = 64 << 20 // bytes
-	MaxMaxSize       = 4 << 30  // bytes
-	DefaultMinRules  = 1
-	DefaultMaxShrink = 40 // percent
-	MaxMirrors       = 8
-	fetchedDir       = "lists-fetched"
+	DefaultEvery      = 24 * time.Hour
+	MinEvery          = time.Minute
+	MaxEvery          = 90 * 24 * time.Hour
+	DefaultTimeout    = 2 * time.Minute
+	MaxTimeout        = time.Hour
+	DefaultMaxSize    = 64 << 20 // bytes
+	MaxMaxSize        = 4 << 30  // bytes
+	DefaultMinEntries = 1
+	DefaultMaxShrink  = 40 // percent
+	MaxMirrors        = 8
+	fetchedDir        = "lists-fetched"
 )
 
 // Source says where a list with `url` is fetched and what its content must be like. The
 // List of the same name reads the file that the updater stores.
 type Source struct {
-	List      string
-	URLs      []string         // mirrors, http or https, tried in this order
-	Select    string           // the part of the file that is the list, such as a category; "" for all
-	Every     time.Duration    // time between two fetches
-	Via       string           // the route via which it is fetched
-	Resolvers []netip.AddrPort // queried via that route; empty: those of the route
-	SHA256URL string           // "" for none; never together with Signature
-	Signature Signature        // zero for none
-	Headers   []Header         // sent to the URLs' own hosts only, in the order of the file
-	Timeout   time.Duration    // for one fetch from one URL
-	MaxSize   int64            // bytes, compressed and decompressed
-	MinRules  int              // content with fewer is refused
-	MaxShrink int              // percent of the rules that an update may remove; 100 allows all
-	Missing   Missing
+	List       string
+	URLs       []string         // mirrors, http or https, tried in this order
+	Select     string           // the part of the file that is the list, such as a category; "" for all
+	Every      time.Duration    // time between two fetches
+	Via        string           // the route via which it is fetched
+	Resolvers  []netip.AddrPort // queried via that route; empty: those of the route
+	SHA256URL  string           // "" for none; never together with Signature
+	Signature  Signature        // zero for none
+	Headers    []Header         // sent to the URLs' own hosts only, in the order of the file
+	Timeout    time.Duration    // for one fetch from one URL
+	MaxSize    int64            // bytes, compressed and decompressed
+	MinEntries int              // content with fewer is refused
+	MaxShrink  int              // percent of the entries that an update may remove; 100 allows all
+	Missing    Missing
 }
 
 // Signature is the minisign(1) signature of a list: Ed25519.

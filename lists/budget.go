@@ -87,8 +87,8 @@ func (m *meter) check() error {
 		return fmt.Errorf("%w: the first %d of its keywords, regular expressions and names with a * inside a label take about %s, above the bound of %s: "+
 			"want whole names, *.name for the names below one, or fewer of them", ErrBudget, m.Patterns(), mebibytes(c.Patterns), mebibytes(m.limit.Patterns))
 	case c.Memory > m.limit.Memory:
-		return fmt.Errorf("%w: its first %d rules take about %s, above the bound of %s, which all lists together have on this machine: "+
-			"want fewer rules, or more memory", ErrBudget, m.entries, mebibytes(c.Memory), mebibytes(m.limit.Memory))
+		return fmt.Errorf("%w: its first %d entries take about %s, above the bound of %s, which all lists together have on this machine: "+
+			"want fewer entries, or more memory", ErrBudget, m.entries, mebibytes(c.Memory), mebibytes(m.limit.Memory))
 	}
 	return nil
 }

@@ -43,8 +43,8 @@ func TestBudget(t *testing.T) {
 		bound        func(*index.Cost) // by one less than the list needs
 		want         string
 	}{
-		{"memory", names, func(c *index.Cost) { c.Memory-- }, "list l: FILE: it costs too much: its first 100 rules take about"},
-		{"prefixes", "192.0.2.%d", func(c *index.Cost) { c.Memory-- }, "its first 100 rules take about"},
+		{"memory", names, func(c *index.Cost) { c.Memory-- }, "list l: FILE: it costs too much: its first 100 entries take about"},
+		{"prefixes", "192.0.2.%d", func(c *index.Cost) { c.Memory-- }, "its first 100 entries take about"},
 		{"wildcards", wild, func(c *index.Cost) { c.Patterns-- }, "the first 100 of its keywords, regular expressions and names with a * inside a label take about"},
 		{"keywords", "keyword:k%d", func(c *index.Cost) { c.Patterns-- }, "want whole names, *.name for the names below one"},
 		{"steps", expr, func(c *index.Cost) { c.Steps-- }, "steps for every query, above the bound of"},

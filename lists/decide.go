@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ErrShrunk is wrapped by the error of a file that has lost so many rules that it may have
+// ErrShrunk is wrapped by the error of a file that has lost so many entries that it may have
 // been cut short.
 var ErrShrunk = errors.New("it has shrunk")
 
@@ -25,12 +25,12 @@ type observed struct {
 	size int
 }
 
-// fewRules is how many rules a list has that may lose any part of them: it is edited by hand.
-const fewRules = 20
+// fewEntries is how many entries a list has that may lose any part of them: it is edited by hand.
+const fewEntries = 20
 
 // shrunk reports whether a file has lost more than it may lose by itself.
 func (k known) shrunk(size int) bool {
-	return k.current && k.keep > 0 && size < k.size && (size == 0 || k.size >= fewRules && size*100 < k.size*k.keep)
+	return k.current && k.keep > 0 && size < k.size && (size == 0 || k.size >= fewEntries && size*100 < k.size*k.keep)
 }
 
 // shrink is content of a list's file that has fewer entries than the content in use.

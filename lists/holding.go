@@ -52,7 +52,7 @@ func (h *holding) refresh(o refreshOptions) *index.Part {
 	next, h.shrink = decide(h.known(), observed{err: err, sum: found.sum, size: found.report.Size()}, h.shrink, o.rest, time.Now())
 	if k := h.known(); next == useContent && !o.requested && k.shrunk(found.report.Size()) {
 		next = keepLastGood
-		err = fmt.Errorf("list %s: %s: %w: it has %d rules where there were %d, above max_shrink %d%%: `nameroute reload` uses it all the same",
+		err = fmt.Errorf("list %s: %s: %w: it has %d entries where there were %d, above max_shrink %d%%: `nameroute reload` uses it all the same",
 			h.list.Name, h.list.File, ErrShrunk, found.report.Size(), k.size, 100-k.keep)
 	}
 	switch next {

@@ -102,14 +102,14 @@ func TestFileThatShrinks(t *testing.T) {
 	}{
 		{"page", "a.example\nb.example\n", page, "it is a web page, not a list"},
 		{"page of many", lines(100, "n%d.example"), page, "it is a web page, not a list"},
-		{"words", lines(100, "n%d.example"), "login\nportal\n", "it has shrunk: it has 2 rules where there were 100, above max_shrink 40%: `nameroute reload` uses it all the same"},
-		{"above", lines(100, "n%d.example"), lines(59, "n%d.example"), "it has 59 rules where there were 100"},
+		{"words", lines(100, "n%d.example"), "login\nportal\n", "it has shrunk: it has 2 entries where there were 100, above max_shrink 40%: `nameroute reload` uses it all the same"},
+		{"above", lines(100, "n%d.example"), lines(59, "n%d.example"), "it has 59 entries where there were 100"},
 		{"at", lines(100, "n%d.example"), lines(60, "n%d.example"), ""},
-		{"few above", lines(20, "n%d.example"), lines(11, "n%d.example"), "it has 11 rules where there were 20"},
+		{"few above", lines(20, "n%d.example"), lines(11, "n%d.example"), "it has 11 entries where there were 20"},
 		{"few", lines(19, "n%d.example"), "n1.example\n", ""},
-		{"empty", "a.example\n", "", "it has 0 rules where there was 1"},
-		{"comments", "a.example\n", "# a.example\n", "it has 0 rules"},
-		{"prefixes", lines(30, "192.0.2.%d"), "192.0.2.1\n", "it has 1 rules where there were 30"},
+		{"empty", "a.example\n", "", "it has 0 entries where there was 1"},
+		{"comments", "a.example\n", "# a.example\n", "it has 0 entries"},
+		{"prefixes", lines(30, "192.0.2.%d"), "192.0.2.1\n", "it has 1 entries where there were 30"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.why = strings.Replace(c.why, "there was 1", "there were 1", 1)

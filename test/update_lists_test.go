@@ -305,7 +305,7 @@ func TestListUpdateByWAN(t *testing.T) {
 	u := g.Box.StartEnv([]string{"SSL_CERT_FILE=" + p.dir + "/good.crt"}, binary, "update",
 		"--config", filepath.Join(g.Box.Dir, "lists.yaml"), "--state", filepath.Join(g.Dir, "fetched"))
 	g.logs(u)
-	if err := u.Wait(10 * time.Second); err != nil || u.Output() != "news: updated: 4 rules (0 before)\n" {
+	if err := u.Wait(10 * time.Second); err != nil || u.Output() != "news: updated: 4 entries (0 before)\n" {
 		t.Errorf("%v: %s", err, u.Output())
 	}
 	p.wantServed(netlab.ViaWAN, "200")

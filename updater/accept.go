@@ -82,7 +82,7 @@ func (u *Updater) acceptLocked(ctx context.Context, one *fetch, m meta, f Flags,
 		return r, m, fmt.Errorf("store: %w", err)
 	}
 	return r, meta{
-		SHA256: sum, Rules: countRules(r.Report), URL: one.url, Fetched: now, Checked: now, ETag: m.ETag, LastModified: m.LastModified,
+		SHA256: sum, Rules: countEntries(r.Report), URL: one.url, Fetched: now, Checked: now, ETag: m.ETag, LastModified: m.LastModified,
 	}, nil
 }
 

@@ -15,7 +15,7 @@ func TestShrinkingIsRefused(t *testing.T) {
 	s.answer(file(list(100, "example")))
 	b.update(Updated, "")
 	s.answer(file(list(59, "example")))
-	b.update(Refused, "it has 59 rules where there were 100: it shrinks by 41%, above max_shrink 40%")
+	b.update(Refused, "it has 59 entries where there were 100: it shrinks by 41%, above max_shrink 40%")
 	b.holds(list(100, "example"))
 	b.clean()
 	s.answer(file(list(60, "example")))
@@ -31,13 +31,13 @@ func TestShrinkingIsRefused(t *testing.T) {
 
 func TestMaxShrinkOf100Percent(t *testing.T) {
 	s := newSite(t)
-	b := newBox(t, s.URL, "max_shrink: 100%", "min_rules: 2")
+	b := newBox(t, s.URL, "max_shrink: 100%", "min_entries: 2")
 	s.answer(file(list(100, "example")))
 	b.update(Updated, "")
 	s.answer(file(list(2, "example")))
 	b.update(Updated, "")
 	s.answer(file(list(1, "example")))
-	b.update(Refused, "it has 1 rule, below min_rules 2")
+	b.update(Refused, "it has 1 entry, below min_entries 2")
 	b.holds(list(2, "example"))
 }
 
@@ -58,8 +58,8 @@ func TestListOfAnotherURLMayBeSmaller(t *testing.T) {
 
 func TestUselessContentIsRefused(t *testing.T) {
 	for text, why := range map[string]string{
-		"":                          "it has 0 rules, below min_rules 1",
-		"# nothing yet\n":           "it has 0 rules, below min_rules 1",
+		"":                          "it has 0 entries, below min_entries 1",
+		"# nothing yet\n":           "it has 0 entries, below min_entries 1",
 		"\x00\x01\x02\n":            "no entry in 1 lines",
 		"no such thing here\n":      "no entry in 1 lines",
 		"\ufeff \n<!doctype HTML>":  "it is a web page, not a list",
@@ -98,7 +98,7 @@ func TestSelectedPartIsChecked(t *testing.T) {
 		t.Skipf("no real list: %v", err)
 	}
 	s := newSite(t)
-	b := newBox(t, s.URL+"/geosite.dat", "select: netflix", "min_rules: 10")
+	b := newBox(t, s.URL+"/geosite.dat", "select: netflix", "min_entries: 10")
 	s.answer(file(string(data)))
 	r := b.update(Updated, "")
 	if r.Report.Format != "geosite" || r.Report.Suffix < 10 || r.Report.Entries() > 100 {

@@ -12,32 +12,32 @@ type refusal struct{ why string }
 
 func (r *refusal) Error() string { return r.why }
 
-// countRules returns the number of names and prefixes of a list.
-func countRules(r lists.Report) int { return r.Entries() + r.Prefixes }
+// countEntries returns the number of names and prefixes of a list.
+func countEntries(r lists.Report) int { return r.Entries() + r.Prefixes }
 
-// ruleCount prints a number of rules.
-func ruleCount(n int) string {
+// entryCount prints a number of entries.
+func entryCount(n int) string {
 	if n == 1 {
-		return "1 rule"
+		return "1 entry"
 	}
-	return fmt.Sprintf("%d rules", n)
+	return fmt.Sprintf("%d entries", n)
 }
 
 // checkContent reads content as the gateway will, and refuses what would do harm.
-// before is the number of rules of the content in use, 0 where there is none to compare
+// before is the number of entries of the content in use, 0 where there is none to compare
 // with.
 func checkContent(s gateway.Source, file, format string, before int) (lists.Report, error) {
 	r, err := lists.CheckGently(gateway.List{Name: s.List, File: selected(s, file), Format: format})
 	if err != nil {
 		return r, err
 	}
-	n := countRules(r)
+	n := countEntries(r)
 	switch {
-	case n < s.MinRules:
-		return r, &refusal{fmt.Sprintf("it has %s, below min_rules %d", ruleCount(n), s.MinRules)}
+	case n < s.MinEntries:
+		return r, &refusal{fmt.Sprintf("it has %s, below min_entries %d", entryCount(n), s.MinEntries)}
 	case n < before && (before-n)*100 > before*s.MaxShrink:
 		return r, &refusal{fmt.Sprintf("it has %s where there were %d: it shrinks by %d%%, above max_shrink %d%%",
-			ruleCount(n), before, (before-n)*100/before, s.MaxShrink)}
+			entryCount(n), before, (before-n)*100/before, s.MaxShrink)}
 	}
 	return r, nil
 }

@@ -184,8 +184,8 @@ func (b *box) holds(want string) {
 		b.t.Fatalf("stored is the sum %s, the content has %s (%v)", m.SHA256, sum, err)
 	}
 	r, err := lists.Check(gateway.List{Name: "l", File: b.store.content("l")})
-	if err != nil || m.Rules != countRules(r) {
-		b.t.Fatalf("stored are %d rules, the content has %d (%v)", m.Rules, countRules(r), err)
+	if err != nil || m.Rules != countEntries(r) {
+		b.t.Fatalf("stored are %d entries, the content has %d (%v)", m.Rules, countEntries(r), err)
 	}
 }
 

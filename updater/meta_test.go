@@ -62,7 +62,7 @@ func TestLostMetaCostsOneFetch(t *testing.T) {
 	}
 	s.answer(file(list(4, "example")))
 	if r := b.update(Updated, ""); r.Before != 3 {
-		t.Errorf("before: %d rules", r.Before)
+		t.Errorf("before: %d entries", r.Before)
 	}
 	b.holds(list(4, "example"))
 	if !strings.Contains(b.log.String(), "stored state of a list is unusable") {

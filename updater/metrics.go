@@ -21,9 +21,9 @@ var (
 		Help: "Counter of fetches of a list by outcome: updated, unchanged, refused or failed.",
 	}, []string{"list", "outcome"})
 
-	rulesGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Subsystem: subsystem, Name: "fetched_rules",
-		Help: "Gauge of the rules of a fetched list.",
+	entriesGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "fetched_entries",
+		Help: "Gauge of the entries of a fetched list.",
 	}, []string{"list"})
 
 	missingGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
@@ -74,7 +74,7 @@ func publishMetrics(list string, m meta) {
 		missing = 1
 	}
 	missingGauge.WithLabelValues(list).Set(missing)
-	rulesGauge.WithLabelValues(list).Set(float64(m.Rules))
+	entriesGauge.WithLabelValues(list).Set(float64(m.Rules))
 	failuresGauge.WithLabelValues(list).Set(float64(m.Failures))
 	ages.mu.Lock()
 	defer ages.mu.Unlock()
@@ -95,7 +95,7 @@ func dropMetrics(cfg *gateway.Config) {
 	for list := range ages.at {
 		if _, ok := cfg.Source(list); !ok {
 			delete(ages.at, list)
-			for _, g := range []*prometheus.GaugeVec{rulesGauge, missingGauge, failuresGauge} {
+			for _, g := range []*prometheus.GaugeVec{entriesGauge, missingGauge, failuresGauge} {
 				g.DeleteLabelValues(list)
 			}
 		}

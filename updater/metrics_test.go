@@ -27,7 +27,7 @@ func TestMetrics(t *testing.T) {
 	if v, ok := values["coredns_lists_age_seconds"]; !ok || v < 0 || v > 60 {
 		t.Errorf("age %v", values)
 	}
-	if values["coredns_lists_fetched_rules"] != 3 || values["coredns_lists_missing"] != 0 || values["coredns_lists_failures"] != 0 {
+	if values["coredns_lists_fetched_entries"] != 3 || values["coredns_lists_missing"] != 0 || values["coredns_lists_failures"] != 0 {
 		t.Errorf("metrics %v", values)
 	}
 }

@@ -223,7 +223,7 @@ func TestRunRecovers(t *testing.T) {
 	if n := strings.Count(log, "503 Service Unavailable"); n != 1 {
 		t.Errorf("the same trouble is logged %d times", n)
 	}
-	if !strings.Contains(log, "list fetched again") || !strings.Contains(log, `rules=4 before=3`) {
+	if !strings.Contains(log, "list fetched again") || !strings.Contains(log, `entries=4 before=3`) {
 		t.Errorf("log:\n%s", log)
 	}
 }

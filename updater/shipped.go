@@ -81,11 +81,11 @@ func (u *Updater) installShippedLocked(s gateway.Source, m meta) (meta, error) {
 	if m.SHA256, err = sumFile(u.store.content(s.List)); err != nil {
 		return m, err
 	}
-	m.Rules, m.Shipped = countRules(r), true
+	m.Rules, m.Shipped = countEntries(r), true
 	if info, err := in.Stat(); err == nil {
 		m.Fetched = info.ModTime()
 	}
-	u.log.Warn("list uses the copy from the package until it is fetched", "list", s.List, "rules", m.Rules)
+	u.log.Warn("list uses the copy from the package until it is fetched", "list", s.List, "entries", m.Rules)
 	return m, u.saveMeta(s, m)
 }
 

@@ -32,7 +32,7 @@ func TestShippedCopyIsUsedUntilTheFirstFetch(t *testing.T) {
 	}
 	// It counts as content: what is fetched may not be much smaller.
 	s.answer(file(list(2, "example")))
-	b.update(Refused, "it has 2 rules where there were 9")
+	b.update(Refused, "it has 2 entries where there were 9")
 	b.holds(list(9, "example"))
 	s.answer(file(list(8, "example")))
 	b.update(Updated, "")

@@ -46,7 +46,7 @@ func (u *Updater) rollbackLocked(ctx context.Context, s gateway.Source) error {
 	}
 	back.URL, back.ETag, back.LastModified = m.URL, m.ETag, m.LastModified
 	back.Rejected, back.Checked = m.SHA256, m.Checked
-	u.log.Info("list rolled back", "list", s.List, "rules", back.Rules)
+	u.log.Info("list rolled back", "list", s.List, "entries", back.Rules)
 	return u.saveMeta(s, back)
 }
 
@@ -71,7 +71,7 @@ func (u *Updater) loadMetaLocked(s gateway.Source) (meta, error) {
 		m.Fetched = info.ModTime()
 	}
 	if r, err := lists.CheckGently(u.listLocked(s)); err == nil {
-		m.Rules = countRules(r)
+		m.Rules = countEntries(r)
 	}
 	return m, nil
 }

@@ -145,7 +145,7 @@ type Result struct {
 	Outcome Outcome
 	URL     string       // where it was fetched; "" where nothing was
 	Report  lists.Report // of what was fetched
-	Before  int          // rules of the content that was in use
+	Before  int          // entries of the content that was in use
 	Added   []string     // with Flags.Diff, sorted
 	Removed []string
 	Err     error // why it was refused or failed
@@ -277,6 +277,6 @@ func (u *Updater) logResultLocked(s gateway.Source, r Result) {
 		u.log.Info("list fetched again", "list", s.List)
 	}
 	if r.Err == nil && r.Outcome == Updated {
-		u.log.Info("list updated", "list", s.List, "rules", countRules(r.Report), "before", r.Before, "from", redact(r.URL))
+		u.log.Info("list updated", "list", s.List, "entries", countEntries(r.Report), "before", r.Before, "from", redact(r.URL))
 	}
 }

@@ -67,7 +67,7 @@ NAME' fetches it.`,
 				return exit.With(exit.List, err)
 			}
 			if s, ok := u.Status().List(args[0]); ok {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, fetched %s\n", s.Name, s.Rules, s.Fetched.Format(time.DateTime))
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d entries, fetched %s\n", s.Name, s.Rules, s.Fetched.Format(time.DateTime))
 			}
 			return nil
 		},

@@ -79,21 +79,21 @@ func TestUpdateCommand(t *testing.T) {
 	s.want(exit.List, "news: failed: list news: http://SITE/news.txt: the server answered 410 Gone\n"+
 		"1 list of 1 not fetched, keeping the current content", "update")
 	s.text = "one.example\ntwo.example\nthree.example\n"
-	s.want(exit.OK, "news: would be updated: 3 rules (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
-	s.want(exit.OK, "news: updated: 3 rules (0 before)", "update")
-	s.want(exit.OK, "news: unchanged: 3 rules", "update", "news")
+	s.want(exit.OK, "news: would be updated: 3 entries (0 before)\n+ one.example\n+ three.example\n+ two.example", "update", "--dry-run", "--diff", "news")
+	s.want(exit.OK, "news: updated: 3 entries (0 before)", "update")
+	s.want(exit.OK, "news: unchanged: 3 entries", "update", "news")
 	s.text = "one.example\nthree.example\n"
-	s.want(exit.OK, "news: updated: 2 rules (3 before)\n- two.example", "update", "--diff")
+	s.want(exit.OK, "news: updated: 2 entries (3 before)\n- two.example", "update", "--diff")
 	s.text = "one.example\n"
-	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 rule where there were 2: it shrinks by 50%, above max_shrink 40%\n"+
+	s.want(exit.List, "news: refused: list news: http://SITE/news.txt: it has 1 entry where there were 2: it shrinks by 50%, above max_shrink 40%\n"+
 		"1 list of 1 not fetched, keeping the current content", "update")
-	s.want(exit.OK, "news: updated: 1 rules (2 before)", "update", "--force")
+	s.want(exit.OK, "news: updated: 1 entries (2 before)", "update", "--force")
 
 	out, code := s.run("lists", "rollback", "news")
-	if code != exit.OK || !strings.HasPrefix(out, "news: 2 rules, fetched 2") {
+	if code != exit.OK || !strings.HasPrefix(out, "news: 2 entries, fetched 2") {
 		t.Errorf("rollback: %d, %s", code, out)
 	}
-	s.want(exit.OK, "news: unchanged: 2 rules", "update")
+	s.want(exit.OK, "news: unchanged: 2 entries", "update")
 
 	s.want(exit.Usage, `list "mine": `+filepath.Join(s.dir, "gateway.yaml")+" has no list of this name with url", "update", "mine")
 	s.want(exit.Usage, "--daemon fetches every list when it is due: give no names and none of --dry-run, --force, --diff", "update", "--daemon", "news")

@@ -16,7 +16,7 @@ func TestDefaultsOfAFetchedList(t *testing.T) {
 	}
 	want := gateway.Source{
 		List: "l", URLs: []string{"https://lists.example/l.txt"}, Every: 24 * time.Hour, Via: gateway.WAN, Timeout: 2 * time.Minute,
-		MaxSize: 64 << 20, MinRules: 1, MaxShrink: 40, Missing: gateway.MissingEmpty,
+		MaxSize: 64 << 20, MinEntries: 1, MaxShrink: 40, Missing: gateway.MissingEmpty,
 	}
 	got, ok := c.Source("l")
 	if diff := cmp.Diff(want, got, equal); !ok || diff != "" {
@@ -92,7 +92,7 @@ lists:
     timeout: 2h
     max_size: big
     max_shrink: 40
-    min_rules: -1
+    min_entries: -1
     missing: ignore
     sha256_url: lists.example/sum
     signature: {key: abc}
@@ -122,7 +122,7 @@ gateway.yaml:11:10: lists.wrong.via: vpm: unknown route: want wan or tun
 gateway.yaml:12:14: lists.wrong.timeout: 2h: out of range: want at most 1h
 gateway.yaml:13:15: lists.wrong.max_size: big: not a size: want a number of bytes, or one with its unit, such as 512K, 64M or 1G
 gateway.yaml:14:17: lists.wrong.max_shrink: 40: not a percentage: want a percentage such as 40%, from 0% to 100%
-gateway.yaml:15:16: lists.wrong.min_rules: -1: out of range: want 0 to 2147483647
+gateway.yaml:15:18: lists.wrong.min_entries: -1: out of range: want 0 to 2147483647
 gateway.yaml:16:14: lists.wrong.missing: ignore: unknown value: want empty or fail
 gateway.yaml:17:17: lists.wrong.sha256_url: lists.example/sum: not an http or https URL: want for example https://lists.example.org/list.txt
 gateway.yaml:17:17: lists.wrong.sha256_url: the list has a signature already: want one of the two

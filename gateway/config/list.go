@@ -30,7 +30,7 @@ func (c *builder) readLists(v value) {
 	v.named("names of lists, each with its keys", func(name string, v value) {
 		lr := &listReader{r: v.r, key: v.key, List: gateway.List{Name: name}, Source: gateway.Source{
 			List: name, Every: gateway.DefaultEvery, Via: gateway.WAN, Timeout: gateway.DefaultTimeout, MaxSize: gateway.DefaultMaxSize,
-			MinRules: gateway.DefaultMinRules, MaxShrink: gateway.DefaultMaxShrink, Missing: gateway.MissingEmpty,
+			MinEntries: gateway.DefaultMinEntries, MaxShrink: gateway.DefaultMaxShrink, Missing: gateway.MissingEmpty,
 		}}
 		v.fields(lr.fields())
 		if v.isMapping() {
@@ -66,7 +66,8 @@ func (lr *listReader) updateFields() []field {
 		{key: "headers", read: lr.readHeaders},
 		{key: "timeout", read: func(v value) { set(&lr.Timeout)(v.durationIn(0, gateway.MaxTimeout)) }},
 		{key: "max_size", read: func(v value) { set(&lr.MaxSize)(v.size()) }},
-		{key: "min_rules", read: func(v value) { set(&lr.MinRules)(v.number(0, maxTable)) }},
+		{key: "min_entries", read: func(v value) { set(&lr.MinEntries)(v.number(0, maxTable)) }},
+		{key: "min_rules", renamed: "min_entries"},
 		{key: "max_shrink", read: func(v value) { set(&lr.MaxShrink)(v.percent()) }},
 		{key: "missing", read: func(v value) {
 			word, ok := v.word(string(gateway.MissingEmpty), string(gateway.MissingFail))

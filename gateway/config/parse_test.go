@@ -60,7 +60,7 @@ lists:
     headers: {Authorization: Bearer x, X-Box: "1"}
     timeout: 90s
     max_size: 8M
-    min_rules: 1000
+    min_entries: 1000
     max_shrink: 25%
     missing: fail
 `
@@ -123,7 +123,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Select: "cn@!ads", Every: 6 * time.Hour, Via: "vpn", Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
 			Signature: gateway.Signature{Key: "RWQAAQIDBAUGBwABAgMEBQYHAAECAwQFBgcAAQIDBAUGBwABAgMEBQYH", URL: "https://lists.example/china.sig"},
 			Headers:   []gateway.Header{{Name: "Authorization", Value: "Bearer x"}, {Name: "X-Box", Value: "1"}},
-			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinRules: 1000, MaxShrink: 25, Missing: gateway.MissingFail,
+			Timeout:   90 * time.Second, MaxSize: 8 << 20, MinEntries: 1000, MaxShrink: 25, Missing: gateway.MissingFail,
 		}},
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {

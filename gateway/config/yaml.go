@@ -129,7 +129,7 @@ func sourcePairs(s gateway.Source) []any {
 		}
 		pairs = append(pairs, "headers", mapping(lines...))
 	}
-	return append(pairs, "timeout", shortDuration(s.Timeout), "max_size", int(s.MaxSize), "min_rules", s.MinRules,
+	return append(pairs, "timeout", shortDuration(s.Timeout), "max_size", int(s.MaxSize), "min_entries", s.MinEntries,
 		"max_shrink", fmt.Sprintf("%d%%", s.MaxShrink), "missing", string(s.Missing))
 }
 

@@ -58,9 +58,9 @@ func PrintResult(out io.Writer, r updater.Result, dry bool) {
 	case r.Err != nil:
 		fmt.Fprintf(out, "%s: %s: %v\n", r.List, what, r.Err)
 	case r.Outcome == updater.Updated:
-		fmt.Fprintf(out, "%s: %s: %d rules (%d before)\n", r.List, what, r.Report.Entries()+r.Report.Prefixes, r.Before)
+		fmt.Fprintf(out, "%s: %s: %d entries (%d before)\n", r.List, what, r.Report.Entries()+r.Report.Prefixes, r.Before)
 	default:
-		fmt.Fprintf(out, "%s: %s: %d rules\n", r.List, what, r.Before)
+		fmt.Fprintf(out, "%s: %s: %d entries\n", r.List, what, r.Before)
 	}
 	if r.SaveErr != nil {
 		fmt.Fprintf(out, "%s: it will be fetched again: %v\n", r.List, r.SaveErr)
