@@ -171,7 +171,7 @@ func hostScope(host string, scopeOf func(netip.Addr) scope) scope {
 	switch {
 	case top == "localhost":
 		return scopeBox
-	case top == host, top[0] >= '0' && top[0] <= '9', top == "local", top == "internal", top == "lan", strings.HasSuffix(host, ".home.arpa"):
+	case top == host, top == "", top[0] >= '0' && top[0] <= '9', top == "local", top == "internal", top == "lan", strings.HasSuffix(host, ".home.arpa"):
 		return scopePrivate
 	}
 	return scopePublic

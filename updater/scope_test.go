@@ -30,7 +30,7 @@ func TestScopes(t *testing.T) {
 	}
 	for s, hosts := range map[scope]string{
 		scopePublic:  "lists.example.org cdn.example.net. 1.1.1.1",
-		scopePrivate: "router 2130706433 0x7f.1 127.1 fritz.box.lan nas.local a.home.arpa 10.0.0.1 metadata.google.internal",
+		scopePrivate: "router 2130706433 0x7f.1 127.1 fritz.box.lan nas.local a.home.arpa 10.0.0.1 metadata.google.internal a.. ..",
 		scopeBox:     "localhost LocalHost. a.localhost 127.0.0.1 ::1",
 	} {
 		for _, h := range strings.Fields(hosts) {
