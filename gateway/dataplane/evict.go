@@ -134,12 +134,19 @@ func (e *evictor) run(ctx context.Context) {
 		spent = max(0, spent-began.Sub(last)/evictShare)
 		wait := evictPause
 		w := e.pending(began)
-		if err := e.evict(ctx, w); err != nil {
-			if ctx.Err() == nil {
-				e.c.log.Warn("flows to newly routed addresses are not reset yet, trying again", "error", err)
-			}
+		err := e.evict(ctx, w)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			e.onError(w)
 			wait = e.c.timers.Retry
+		}
+		switch began, ended := e.c.edge.Failing("reset flows", err); {
+		case began:
+			e.c.log.Warn("flows to newly routed addresses are not reset yet, trying again", "error", err)
+		case ended:
+			e.c.log.Info("flows to newly routed addresses are reset again")
 		}
 		last = time.Now()
 		spent += last.Sub(began)

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -195,4 +196,31 @@ func TestEvictAgain(t *testing.T) {
 			t.Errorf("%s was looked at once more after %v", a, d)
 		}
 	}
+}
+
+// While connections cannot be read that is logged once, and once that they can be again.
+func TestEvictFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := f.controller(t, "routes:\n  vpn: {interface: tun0, evict: true}\n")
+		if err := c.Require(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.set(func() { f.flowsErr = errors.New("no connections") })
+		spec := firewall.Spec{Config: c.Config()}
+		spec.Prefixes = map[string][]netip.Prefix{"vpn": {netip.MustParsePrefix("9.0.0.0/8")}}
+		c.evict.onApply(spec, destinationsOf(spec))
+		ctx, cancel := context.WithCancel(t.Context())
+		go c.evict.run(ctx)
+		time.Sleep(time.Minute)
+		f.set(func() { f.flowsErr = nil })
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		for _, line := range []string{"are not reset yet", "are reset again"} {
+			if n := f.log.count(line); n != 1 {
+				t.Errorf("%q is logged %d times", line, n)
+			}
+		}
+	})
 }

@@ -22,7 +22,8 @@ import (
 
 // fake is the system and the kernel of a box, so that a controller needs no privileges.
 type fake struct {
-	log logBuffer
+	flowsErr error // of Flows
+	log      logBuffer
 
 	mu           sync.Mutex
 	routes       map[string]policy.RouteState // all routes of the configuration are up but these
@@ -106,6 +107,9 @@ func (f *fake) Flows(_ gateway.Mark, do func(conntrack.Flow)) error {
 	defer f.mu.Unlock()
 	if f.walks++; f.walks <= f.missed {
 		return nil
+	}
+	if f.flowsErr != nil {
+		return f.flowsErr
 	}
 	for _, flow := range f.flows {
 		do(flow)
