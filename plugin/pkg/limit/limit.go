@@ -91,8 +91,9 @@ func New(r Rate) *Limit {
 // answer with more of them than are ever allowed at once counts as a full bucket. crowded
 // says that what all share is nearly full. The box itself has no limit: see Client.
 //
-// Where the client is not over its own limit, the kernel is asked for its host. All for whom
-// no host answers count as one of their link.
+// The kernel is asked for the client's host: always with IPv6, where a /64 may have many, and
+// with IPv4 only for a client that is not over its own limit. All for whom no host answers
+// count as one of their link.
 func (l *Limit) Allow(from net.Addr, n int, crowded bool) bool {
 	client := Client(from)
 	if l == nil || !client.IsValid() || n == 0 {
