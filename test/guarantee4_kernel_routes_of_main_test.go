@@ -68,7 +68,7 @@ func (g *gate) wantMainIsTheWANs() {
 	g.wantQueriesBy("listed.example", netlab.ViaVPN)
 
 	// A network behind a router on lan, with public addresses, in which a part is the WAN's.
-	g.Client.IP("addr add 30.77.0.1/32 dev lo", "addr add 2a0f:77::1/128 dev lo")
+	g.Client.IP("addr add 30.77.0.1/32 dev lo", "addr add 2a0f:77::1/128 dev lo nodad")
 	g.Box.IP("route add 30.77.0.0/16 via 192.168.77.2", "route add 2a0f:77::/32 via fd77::2")
 	g.byWAN("30.77.128.0/17", "2a0f:77:8000::/33")
 	g.awaitLocal("30.77.0.0/16 via 192.168.77.2 dev br-lan: kernel route in main, on lan")

@@ -95,7 +95,7 @@ func TestPrivateAddressesOfAnOffice(t *testing.T) {
 	g := newGate(t, netlab.Setup{Route: "private: learn"})
 	office := parse("10.200.0.5", "172.20.1.1", "192.168.200.9", "fd99::5")
 	for i, a := range office {
-		g.Tunnel.IP(fmt.Sprintf("addr add %s dev lo", netip.PrefixFrom(a, a.BitLen())))
+		g.Tunnel.IP(fmt.Sprintf("addr add %s dev lo nodad", netip.PrefixFrom(a, a.BitLen())))
 		g.World.Add(record(fmt.Sprintf("intranet%d.listed.example", i), a))
 	}
 	kept := parse("192.168.77.2", "192.168.77.1", "fd77::1", "fd77::2", "127.0.0.1", "::1", "224.0.0.251", "fe80::1")

@@ -19,8 +19,9 @@ import (
 
 // closing is such a route.
 type closing struct {
-	route gateway.Route
-	since time.Time
+	route   gateway.Route
+	unnamed time.Time // since when no block names it; zero: one does
+	settled bool      // its addresses were moved since then
 }
 
 // noteClosing notes routes that a new configuration no longer has.
@@ -29,8 +30,7 @@ func (c *Controller) noteClosing(old, cfg *gateway.Config) {
 	defer c.mu.Unlock()
 	for _, r := range old.Routes {
 		if _, ok := cfg.Route(r.Name); !ok {
-			c.closings[r.Name] = closing{r, time.Now()}
-			time.AfterFunc(c.timers.Removed, c.Kick)
+			c.closings[r.Name] = closing{route: r}
 		}
 	}
 }
@@ -46,8 +46,8 @@ func (c *Controller) noteStored(names []string) {
 	c.noteClosing(&missing, cfg)
 }
 
-// closingRoutes returns the routes that are still to be closed: while a block names one, and
-// for a moment.
+// closingRoutes returns the routes that are still to be closed: while a block names one, until
+// its addresses have been moved after that, and for a moment.
 func (c *Controller) closingRoutes(cfg *gateway.Config, required []Requirements) []gateway.Route {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,10 +57,17 @@ func (c *Controller) closingRoutes(cfg *gateway.Config, required []Requirements)
 		named := slices.ContainsFunc(required, func(r Requirements) bool {
 			return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Route == name })
 		})
-		if back || !named && time.Since(r.since) >= c.timers.Removed {
+		switch {
+		case back, r.settled && !named && time.Since(r.unnamed) >= c.timers.Removed:
 			delete(c.closings, name)
 			continue
+		case named:
+			r.unnamed, r.settled = time.Time{}, false
+		case r.unnamed.IsZero():
+			r.unnamed = time.Now()
+			time.AfterFunc(c.timers.Removed, c.Kick)
 		}
+		c.closings[name] = r
 		routes = append(routes, r.route)
 	}
 	slices.SortFunc(routes, func(a, b gateway.Route) int { return a.Number - b.Number })
@@ -109,7 +116,18 @@ func (c *Controller) settle(ctx context.Context, routes []gateway.Route) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range routes {
+		if now, ok := c.closings[r.Name]; ok && !now.unnamed.IsZero() {
+			now.settled = true
+			c.closings[r.Name] = now
+		}
+	}
+	return nil
 }
 
 func (c *Controller) logMoved(route string, n int) {

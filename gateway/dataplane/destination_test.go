@@ -12,8 +12,8 @@ func TestTakes(t *testing.T) {
 	b.start()
 	routes := b.c.Config().Routes
 	first, second := routes[0].Name, routes[1].Name
-	b.learn(second, "a.example.", time.Hour, "8.8.8.8", "2606:4700::1")
-	b.learn(second, "b.example.", time.Hour, "8.8.4.4")
+	b.learn(second, "work.example.", time.Hour, "8.8.8.8", "2606:4700::1")
+	b.learn(second, "work.example.", time.Hour, "8.8.4.4")
 	b.learn(first, "b.example.", time.Hour, "8.8.4.4")
 	for a, want := range map[string]string{"8.8.8.8": second, "2606:4700::1": second, "::ffff:8.8.8.8": second, "8.8.4.4": first, "9.9.9.9": "", "192.168.1.1": "", "127.0.0.1": "", "fe80::1": ""} {
 		for _, r := range []string{first, second, "wan", "none"} {

@@ -44,7 +44,7 @@ for n in client guest; do
   ip -n $n route add default via $(ip -n $n -4 -o addr show dev eth0 | sed 's/.*inet \(.*\)\.10\/.*/\1.1/')
   ip -n $n route add default via $(ip -n $n -6 -o addr show dev eth0 scope global | sed 's/.*inet6 \(.*\)::10\/.*/\1::1/'); done
 for n in isp vpn vpnbox; do
-  for a in 8.8.8.8/32 9.9.9.9/32 198.19.0.9/32 2606:4700::1/128 2620:fe::9/128 2001:db8::9/128; do ip -n $n addr add $a dev lo; done; done
+  for a in 8.8.8.8/32 9.9.9.9/32 198.19.0.9/32 2606:4700::1/128 2620:fe::9/128 2001:db8::9/128; do ip -n $n addr add $a dev lo $(case $a in *:*) echo nodad;; esac); done; done
 ip -n isp route add 192.168.0.0/16 via 5.5.5.2; ip -n isp route add fd00::/30 via fd00:5::2
 ip -n vpn route add 192.168.0.0/16 via 10.2.0.2; ip -n vpn route add fd00::/30 via fd00:a::2
 ip route add default via 5.5.5.1; ip route add default via fd00:5::1
