@@ -130,6 +130,9 @@ const maxLife = 31 * 24 * time.Hour
 
 func parseAlias(line string) (alias, error) {
 	f := strings.Fields(line)
+	if len(f) == 3 { // of an earlier version
+		f = append(f, f[1])
+	}
 	if len(f) != 4 || !strings.HasSuffix(f[1], ".") || !strings.HasSuffix(f[3], ".") {
 		return alias{}, fmt.Errorf("%q: want seconds, name, lists and domain", line)
 	}
