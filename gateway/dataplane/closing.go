@@ -24,10 +24,8 @@ type closing struct {
 	settled bool      // its addresses were moved since then
 }
 
-// noteClosing notes routes that a new configuration no longer has.
+// noteClosing notes routes that a new configuration no longer has. c.mu is held.
 func (c *Controller) noteClosing(old, cfg *gateway.Config) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, r := range old.Routes {
 		if _, ok := cfg.Route(r.Name); !ok {
 			c.closings[r.Name] = closing{route: r}
@@ -43,6 +41,8 @@ func (c *Controller) noteStored(names []string) {
 		n := gateway.HashNumber(name, cfg.Mask)
 		missing.Routes = append(missing.Routes, gateway.Route{Name: name, Number: n, Mark: cfg.Mask.Mark(n), OnDown: gateway.Block})
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.noteClosing(&missing, cfg)
 }
 
@@ -52,8 +52,12 @@ func (c *Controller) closingRoutes(cfg *gateway.Config, required []Requirements)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var routes []gateway.Route
+	current := c.Config() // cfg may be the one before
 	for name, r := range c.closings {
-		_, back := cfg.Route(name)
+		_, back := current.Route(name)
+		if _, there := cfg.Route(name); there && !back {
+			continue
+		}
 		named := slices.ContainsFunc(required, func(r Requirements) bool {
 			return slices.ContainsFunc(r.Uses, func(u Use) bool { return u.Route == name })
 		})

@@ -164,9 +164,11 @@ func (c *Controller) Config() *gateway.Config { return c.config.Load() }
 func (c *Controller) SetConfig(cfg *gateway.Config) {
 	c.settingMu.Lock()
 	defer c.settingMu.Unlock()
+	c.mu.Lock() // a refresh that sees the new configuration sees what is noted of the old one
 	old := c.config.Swap(cfg)
 	c.markRemoved(old, cfg)
 	c.noteClosing(old, cfg)
+	c.mu.Unlock()
 	c.pressure.setGrace(cfg)
 	_, c.listErrs = c.lists.SetLists(cfg.Lists)
 	c.reportLists()

@@ -10,10 +10,9 @@ import (
 )
 
 // markRemoved keeps the kill switch of routes that a new configuration no longer has
-// active for a moment: the sidecar deletes their flows within a fraction of a second.
+// active for a moment: the sidecar deletes their flows within a fraction of a second. c.mu is
+// held.
 func (c *Controller) markRemoved(old, cfg *gateway.Config) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, r := range old.Routes {
 		if !hasMark(cfg, r.Mark) {
 			c.removed[r.Mark] = time.Now()
@@ -27,10 +26,18 @@ func (c *Controller) markRemoved(old, cfg *gateway.Config) {
 func (c *Controller) removedMarks(cfg *gateway.Config, now time.Time) []gateway.Mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	current := c.Config() // cfg may be the one before
 	maps.DeleteFunc(c.removed, func(m gateway.Mark, at time.Time) bool {
-		return now.Sub(at) >= c.timers.Removed || hasMark(cfg, m)
+		return now.Sub(at) >= c.timers.Removed || hasMark(current, m)
 	})
-	return slices.SortedFunc(maps.Keys(c.removed), func(a, b gateway.Mark) int { return cmp.Compare(a.Value, b.Value) })
+	var marks []gateway.Mark
+	for m := range c.removed {
+		if !hasMark(cfg, m) {
+			marks = append(marks, m)
+		}
+	}
+	slices.SortFunc(marks, func(a, b gateway.Mark) int { return cmp.Compare(a.Value, b.Value) })
+	return marks
 }
 
 func hasMark(cfg *gateway.Config, m gateway.Mark) bool {
