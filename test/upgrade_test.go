@@ -131,6 +131,11 @@ func (g *gate) upgrade(old, owner, end string) {
 	} else {
 		client.close()
 		box.close()
+		// A machine that boots has no sockets. These would repeat their FIN.
+		netlab.Eventually(g.t, 10*time.Second, func() error {
+			left := g.Box.Run("ss", "-Htn", "state", "fin-wait-1", "state", "closing", "state", "last-ack")
+			return netlab.Check(left == "", "sockets that are not closed:\n%s", left)
+		})
 	}
 
 	if end == "killed" {
