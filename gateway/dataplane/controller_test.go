@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -390,8 +391,16 @@ func TestAdmitKnown(t *testing.T) {
 	admit()
 	ctx := t.Context()
 	r := b.route["vpn"]
-	if n := testing.AllocsPerRun(100, func() { _, _ = r.Admit(ctx, a, nil) }); n > 0 {
-		t.Errorf("%v allocations", n)
+	// What other goroutines allocate meanwhile is counted too, so one quiet moment will do.
+	fewest := math.Inf(1)
+	for range 50 {
+		if fewest = min(fewest, testing.AllocsPerRun(100, func() { _, _ = r.Admit(ctx, a, nil) })); fewest == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if fewest > 0 {
+		t.Errorf("%v allocations", fewest)
 	}
 	const rounds = 100_000
 	began := time.Now()
