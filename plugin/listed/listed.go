@@ -152,18 +152,7 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What cannot
 // be parsed may lead anywhere, so it is not passed on.
 func (w *writer) Write(b []byte) (int, error) {
-	m := new(dns.Msg)
-	if err := m.Unpack(b); err != nil {
-		return 0, fmt.Errorf("answer for %s cannot be parsed: %w", w.name, err)
-	}
-	out, err := w.admit(m).Pack()
-	if err != nil {
-		return 0, err
-	}
-	if _, err := w.ResponseWriter.Write(out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return reply.WriteWire(w.ResponseWriter, b, "answer for "+w.name, w.admit)
 }
 
 // admit adds the targets in an answer to the aliases and returns what is to be written: the

@@ -105,18 +105,7 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What cannot
 // be parsed cannot be learned, so it is not passed on.
 func (w *writer) Write(b []byte) (int, error) {
-	m := new(dns.Msg)
-	if err := m.Unpack(b); err != nil {
-		return 0, fmt.Errorf("answer of route %s cannot be parsed: %w", w.route.route, err)
-	}
-	out, err := w.admit(m).Pack()
-	if err != nil {
-		return 0, err
-	}
-	if _, err := w.ResponseWriter.Write(out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return reply.WriteWire(w.ResponseWriter, b, "answer of route "+w.route.route, w.admit)
 }
 
 // admit has an answer's addresses learned and returns what is to be written: the answer, a
