@@ -49,21 +49,14 @@ func (s *presence) serve() (err error) {
 // them nothing seems to run, and `down` and a second start would fight this process. It
 // returns when ctx ends.
 func (s *presence) keep(ctx context.Context) {
-	poll := time.NewTicker(presencePoll)
-	defer poll.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-poll.C:
-		}
+	every(ctx, presencePoll, func() {
 		restored, err := s.restore()
 		if changed, _ := s.p.problems.Error("run directory", err); changed {
 			s.p.log.Error("the run directory was emptied and cannot be restored", "dir", s.p.o.Run, "error", err)
 		} else if restored && err == nil {
 			s.p.log.Warn("the run directory was emptied, restored the locks and the control socket", "dir", s.p.o.Run)
 		}
-	}
+	})
 }
 
 // restore takes the locks that are lost, and opens the socket again if it is.

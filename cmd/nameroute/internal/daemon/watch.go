@@ -69,16 +69,23 @@ func importsOf(t *corefile.Text) []string {
 // retryFailed retries files that failed: what they name, such as a list, may exist by
 // now.
 func (p *process) retryFailed(ctx context.Context) {
-	poll := time.NewTicker(watchPoll)
-	defer poll.Stop()
+	every(ctx, watchPoll, func() {
+		if p.failing.Load() != nil {
+			p.reloads.retry()
+		}
+	})
+}
+
+// every calls f at an interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-poll.C:
-			if p.failing.Load() != nil {
-				p.reloads.retry()
-			}
+		case <-tick.C:
+			f()
 		}
 	}
 }
