@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,12 +136,22 @@ func (n *Namespace) close() {
 	for _, p := range processes {
 		<-p.done
 	}
-	for _, pid := range n.Pids() {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-			n.t.Logf("netlab: %s: kill %d: %v", n.Name, pid, err)
-		}
+	if err := Poll(10*time.Second, n.killAll); err != nil {
+		n.t.Logf("%v", err)
 	}
 	close(n.jobs)
 	n.net.Close()
 	n.mnt.Close()
+}
+
+// killAll kills every process that lives in the namespace. One of them may have started
+// another in that moment, so it returns an error until none is left.
+func (n *Namespace) killAll() error {
+	pids := n.Pids()
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+			n.t.Logf("netlab: %s: kill %d: %v", n.Name, pid, err)
+		}
+	}
+	return Check(len(pids) == 0, "netlab: %s: processes %v have not ended", n.Name, pids)
 }
