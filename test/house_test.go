@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
 	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "lists/format", "updater"},
 	"test/netlab":              {"test/netlab/*"},
+	"test/netlab/child":        {"test/netlab"},
 	"test/bench-peers":         {"gateway", "lists"}, // a module of its own
 	"test":                     {"corefile", "corefile/*", "gateway", "gateway/*", "plugin/pkg/*", "test/netlab", "test/netlab/*"},
 }
@@ -81,8 +82,8 @@ var testsMayImport = map[string][]string{
 	"lists/format":         {"lists/format/ruleset/rulesettest"},
 	"lists/format/ruleset": {"lists/format/ruleset/rulesettest"},
 	"lists/index":          {"lists/internal/synthetic"},
-	"gateway/firewall":     {"gateway/learned", "test/netlab", "test/netlab/nftset"},  // what packets meet
-	"gateway/learned":      {"gateway/firewall", "test/netlab", "test/netlab/nftset"}, // whole tables
+	"gateway/firewall":     {"gateway/learned", "test/netlab", "test/netlab/child", "test/netlab/nftset"},  // what packets meet
+	"gateway/learned":      {"gateway/firewall", "test/netlab", "test/netlab/child", "test/netlab/nftset"}, // whole tables
 	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
 	"gateway/dataplane":    {"gateway/config", "test/netlab"},
 

@@ -1,12 +1,10 @@
 package firewall_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +16,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
-	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/child"
 	"github.com/nameroute/nameroute/test/netlab/nftset"
 )
 
@@ -56,7 +54,7 @@ func TestLossUnderTraffic(t *testing.T) {
 			for _, ns := range []string{"isp", "vpn"} {
 				sh(t, `ip netns exec %s nft 'add table inet count; add chain inet count in { type filter hook input priority 0; }; add rule inet count in ip daddr 8.8.8.8 counter; add rule inet count in ip6 daddr 2606:4700::1 counter'`, ns)
 			}
-			p := child(t, "hold", string(m))
+			p := child.Start(t, "hold", string(m))
 			long, err := connect(t, "client", "tcp", "", families[0].listed)
 			if err != nil {
 				t.Fatal(err)
@@ -69,10 +67,10 @@ func TestLossUnderTraffic(t *testing.T) {
 					sh(t, "nft flush ruleset")
 					back = append(back, awaitRestored(t, families[0].listed, families[1].listed))
 				}
-				p.kill()
+				p.Kill()
 				time.Sleep(20 * time.Millisecond) // traffic, while there is no process to restore anything
-				if p = child(t, "hold", string(m)); p.output != "ready 2" {
-					t.Errorf("of 2 addresses adopted: %s", p.output)
+				if p = child.Start(t, "hold", string(m)); p.Output != "ready 2" {
+					t.Errorf("of 2 addresses adopted: %s", p.Output)
 				}
 				if got := long.ask(); got != "vpn 10.2.0.2" {
 					t.Errorf("the long flow is answered by %q", got)
@@ -183,65 +181,7 @@ func childHolds(t *testing.T, mode string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// childEnv tells a copy of the test binary what to do; see TestChild.
-const childEnv = "FIREWALL_TEST_CHILD"
-
-// childTasks are what processes of their own do in tests that kill them.
-var childTasks = map[string]func(t *testing.T, arg string){
-	"hold": childHolds,
-}
-
-// TestChild is not a test: it is the main function of the processes that child starts.
+// TestChild is not a test: it is the main function of the processes that others kill.
 func TestChild(t *testing.T) {
-	task, arg, _ := strings.Cut(os.Getenv(childEnv), " ")
-	if task == "" {
-		t.Skip("only for processes that other tests start")
-	}
-	childTasks[task](t, arg)
-}
-
-// process is a child that has printed that it is ready.
-type process struct {
-	cmd    *exec.Cmd
-	output string
-}
-
-// child starts a copy of the test binary in this namespace and waits for its first
-// line that begins with "ready".
-func child(t *testing.T, task, arg string) process {
-	t.Helper()
-	netlab.Need(t, "nft")
-	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
-	cmd.Env = append(os.Environ(), childEnv+"="+task+" "+arg)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if _, err := cmd.StdinPipe(); err != nil { // kept open until the child ends
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := process{cmd: cmd}
-	t.Cleanup(p.kill)
-	var all strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "ready") {
-			p.output = lines.Text()
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return p
-		}
-		fmt.Fprintln(&all, lines.Text())
-	}
-	t.Fatalf("child %s %s ended:\n%s", task, arg, &all)
-	return p
-}
-
-// kill ends the process as a crash would, and waits until the kernel has closed its sockets.
-func (p process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
-	_ = p.cmd.Wait()
+	child.Main(t, map[string]func(t *testing.T, arg string){"hold": childHolds})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/test/netlab/child"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,8 +20,8 @@ import (
 func TestOutOfFiles(t *testing.T) {
 	modes(t, func(t *testing.T, m nft.Mode) {
 		open(t, Options{Force: m}) // skips what this kernel cannot, and cleans up
-		if p := child(t, "starve", string(m)); p.output != "ready" {
-			t.Error(p.output)
+		if p := child.Start(t, "starve", string(m)); p.Output != "ready" {
+			t.Error(p.Output)
 		}
 	})
 }
@@ -146,4 +147,9 @@ func TestSocketIsReplaced(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestChild is not a test: it is the main function of the processes that are starved.
+func TestChild(t *testing.T) {
+	child.Main(t, map[string]func(t *testing.T, arg string){"starve": childStarves})
 }
