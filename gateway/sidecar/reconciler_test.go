@@ -72,15 +72,15 @@ func TestFailedKillSwitchOpensNothing(t *testing.T) {
 	})
 }
 
-// An apply that fails is repeated without any event, after a pause that doubles each time;
-// everything is read every 30 s anyway. The start and the first event of the kernel are
-// two failures, so the pauses are 2, 4, 8 and 16 s.
+// An apply that fails is repeated without any event, after a pause of 1, 2, 4, 8 and 16 s,
+// at the next probe; everything is read every 30 s anyway.
 func TestFailedApplyIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := runFake(t, func(f *fakeRun, _ *Options) {
-			f.cfg.Routes = nil
-			f.fail("route", errors.New("operation not permitted"))
-		})
+		r := runFake(t, func(f *fakeRun, _ *Options) { f.cfg.Routes = nil })
+		synctest.Wait() // also the event with which watching begins has been applied
+		r.want("start", "route: 7327 via wan0", forwarded)
+		r.fail("route", errors.New("operation not permitted"))
+		r.events <- policy.Defaults
 		synctest.Wait()
 		began, before := time.Now(), r.readCount()
 		var at []int
@@ -91,12 +91,15 @@ func TestFailedApplyIsRepeated(t *testing.T) {
 				at, before = append(at, int(time.Since(began).Seconds())), n
 			}
 		}
-		if want := []int{2, 6, 14, 30, 60, 90}; !slices.Equal(at, want) {
+		if want := []int{2, 4, 8, 16, 32, 62}; !slices.Equal(at, want) {
 			t.Errorf("repeated in seconds %v, want %v", at, want)
 		}
 		r.fail("route", nil)
+		r.fakeSystem.mu.Lock()
+		r.inputs.Defaults = nil
+		r.fakeSystem.mu.Unlock()
 		time.Sleep(30 * time.Second)
-		r.want("works again", "route: 7327 via wan0", forwarded)
+		r.want("works again", "route: 7327 blocked")
 	})
 }
 
