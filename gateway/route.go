@@ -24,6 +24,7 @@ type Route struct {
 	Evict         bool     // reset flows to an address that joins the route
 	AcceptInbound bool     // accept new connections that come in through the tunnel (`inbound: accept`)
 	Handshake     Handshake
+	Group         *Group // of a route whose egress is other routes; nil: it has one of its own
 }
 
 // Handshake says what the handshakes of a WireGuard tunnel tell about it. A zero Timeout or
@@ -72,6 +73,7 @@ const (
 	EgressInterface EgressKind = "interface"
 	EgressNextHop   EgressKind = "next_hop"
 	EgressWAN       EgressKind = "wan"
+	EgressGroup     EgressKind = "group" // other routes: see Group
 )
 
 // OnDown says what happens to a route's packets while it is down.
