@@ -219,7 +219,7 @@ func TestSecondRun(t *testing.T) {
 }
 
 // `check` prints all problems of both files at once, each with its place; of the
-// Corefile, one of each block.
+// Corefile, all unknown names and directives of each block.
 func TestCheckPrintsAllProblems(t *testing.T) {
 	t.Parallel()
 	files := swap("Corefile", "listed mine", "listed mien")

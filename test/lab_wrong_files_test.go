@@ -39,6 +39,27 @@ var wrong = []struct {
 		`gateway.yaml:8:12: routes.two.table: 7300: is also the table of route vpn on line 3: want another table`,
 	},
 	{
+		"both files",
+		map[string]string{
+			"gateway.yaml": strings.Replace(rightFiles["gateway.yaml"], "lan: [lan0]", "lna: [lan0]\nset_size: lots", 1),
+			"Corefile":     strings.NewReplacer("mine\n    route vpn\n    cache", "mine\n    rout vpn\n    cahce", "192.0.2.54", "192.0.2.544").Replace(rightFiles["Corefile"]),
+		}, 3,
+		"gateway.yaml:1:1: lna: unknown key: did you mean lan?\ngateway.yaml:2:11: set_size: lots: not a whole number: want a whole number from 1 to 16777216\n" +
+			"Corefile:3 - Error during parsing: Unknown directive 'rout': did you mean route?\n" +
+			"Corefile:4 - Error during parsing: Unknown directive 'cahce': did you mean cache?\n" +
+			"plugin/upstream: Corefile:9 - Error during parsing: address 192.0.2.544: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org",
+	},
+	{
+		"neither file", map[string]string{"gateway.yaml": "", "Corefile": ""}, 3,
+		"gateway.yaml: no gateway.yaml: `nameroute init` writes one, --config names another\nCorefile: no Corefile: `nameroute init` writes one, --corefile names another",
+	},
+	{
+		"Corefile and list", map[string]string{"mine.txt": "", "Corefile": strings.Replace(rightFiles["Corefile"], "route vpn", "route vpm\n    cahce", 1)}, 4,
+		"Corefile:4 - Error during parsing: Unknown directive 'cahce': did you mean cache?\n" +
+			"plugin/route: Corefile:3 - Error during parsing: unknown route \"vpm\": did you mean \"vpn\"? (gateway.yaml has: wan, vpn)\n" +
+			"gateway.yaml:7:11: lists.mine.file: list mine: open mine.txt: no such file or directory: create the file, or correct its name",
+	},
+	{
 		"no Corefile", map[string]string{"Corefile": ""}, 4,
 		"Corefile: no Corefile: `nameroute init` writes one, --corefile names another",
 	},

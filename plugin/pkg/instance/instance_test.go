@@ -266,7 +266,7 @@ func TestCheckNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = CheckNames(f.Blocks[0], cfg)
+		err = errors.Join(CheckNames(f.Blocks[0], cfg)...)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s:\ngot  %v\nwant %s", c.block, err, c.want)
 		}

@@ -25,22 +25,21 @@ type name struct {
 func (i *instance) check(cfg *gateway.Config) error {
 	var errs []error
 	for _, b := range i.blocks {
-		errs = append(errs, checkNames(b.names, cfg))
+		errs = append(errs, checkNames(b.names, cfg)...)
 	}
 	return errors.Join(errs...)
 }
 
-// CheckNames finds the first route or list that a parsed block names and a gateway.yaml
-// lacks, as a start would. A directive with a gateway.yaml of its own is checked against
-// that.
-func CheckNames(b corefile.Block, cfg *gateway.Config) error {
-	var errs []error
+// CheckNames finds the routes and lists that a parsed block names and a gateway.yaml lacks,
+// as a start would. A directive with a gateway.yaml of its own is checked against that.
+func CheckNames(b corefile.Block, cfg *gateway.Config) (errs []error) {
 	check := func(file string, names ...name) {
 		of, err := configOf(b, file, cfg)
-		if err == nil {
-			err = checkNames(names, of)
+		if err != nil {
+			errs = append(errs, err)
+			return
 		}
-		errs = append(errs, err)
+		errs = append(errs, checkNames(names, of)...)
 	}
 	if l := b.Listed; l != nil {
 		var names []name
@@ -55,12 +54,7 @@ func CheckNames(b corefile.Block, cfg *gateway.Config) error {
 	if u := b.Upstream; u != nil {
 		check(u.Config, name{"upstream", "route", u.Route, u.Position})
 	}
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errs
 }
 
 // configOf returns the gateway.yaml that a directive of a block names, or the default one.
@@ -81,7 +75,7 @@ func configOf(b corefile.Block, file string, standard *gateway.Config) (*gateway
 	return config.Load(file)
 }
 
-func checkNames(names []name, cfg *gateway.Config) error {
+func checkNames(names []name, cfg *gateway.Config) (errs []error) {
 	var routes, lists []string
 	for _, r := range cfg.Routes {
 		routes = append(routes, r.Name)
@@ -95,10 +89,10 @@ func checkNames(names []name, cfg *gateway.Config) error {
 			known = append([]string{gateway.WAN}, routes...)
 		}
 		if !slices.Contains(known, n.name) {
-			return fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File)))
+			errs = append(errs, fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File))))
 		}
 	}
-	return nil
+	return errs
 }
 
 // unknown returns an error that names the nearest known name.

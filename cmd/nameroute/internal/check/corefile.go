@@ -15,7 +15,7 @@ import (
 )
 
 // checkCorefile checks the Corefile and returns it parsed, nil where that fails. Without a
-// valid gateway.yaml only its form is checked.
+// valid gateway.yaml nothing is said about the routes and lists that it names.
 func checkCorefile(o Options, cfg *gateway.Config, r *report) *corefile.File {
 	raw, err := statefile.ReadFile(o.Corefile)
 	if err != nil {

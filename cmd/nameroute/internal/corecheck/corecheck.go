@@ -18,8 +18,9 @@ import (
 
 // Check runs the setup of every directive with a configuration, without starting
 // anything, and returns what is wrong, with its place in the files that the user wrote.
-// CoreDNS stops at the first error, so the blocks are then set up one by one, and one
-// problem of each is returned. Without a configuration only the form is checked.
+// CoreDNS stops at the first error, so the blocks are then set up one by one, and the first
+// wrong argument of each is returned, or all directives that do not exist. Without a configuration nothing is said about the routes
+// and lists that the blocks name.
 func Check(t *corefile.Text, cfg *gateway.Config) []error {
 	f, err := t.Parse()
 	switch {
@@ -57,7 +58,7 @@ func explainBraces(err error) error {
 // checkBlocks sets up all blocks at once, and where that fails each block alone. What the
 // blocks name must be in the configuration.
 func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []error {
-	all := setUp(t, cfg)
+	all := setUp(t)
 	var problems []error
 	add := func(err error) {
 		// Blocks that import one snippet have its problem in common.
@@ -67,14 +68,19 @@ func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []erro
 	}
 	found := false // what is wrong with all
 	for i, b := range f.Blocks {
-		err := unknownDirective(b)
-		if alone, ok := f.Alone(i); err == nil && all != nil && ok {
-			err = setUp(alone, cfg)
+		errs := unknownDirectives(b)
+		if alone, ok := f.Alone(i); len(errs) == 0 && all != nil && ok {
+			if err := setUp(alone); err != nil {
+				errs = append(errs, err)
+			}
 		}
-		if found = found || err != nil; err == nil && cfg != nil {
-			err = instance.CheckNames(b, cfg)
+		found = found || len(errs) > 0
+		if cfg != nil {
+			errs = append(errs, instance.CheckNames(b, cfg)...)
 		}
-		add(err)
+		for _, err := range errs {
+			add(err)
+		}
 	}
 	if !found {
 		add(all) // it is in how the blocks relate
@@ -82,18 +88,15 @@ func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []erro
 	return problems
 }
 
-// setUp runs the setups of a text's directives. Without a configuration it does nothing.
-func setUp(t *corefile.Text, cfg *gateway.Config) error {
-	if cfg == nil {
-		return nil
-	}
+// setUp runs the setups of a text's directives.
+func setUp(t *corefile.Text) error {
 	in := caddy.CaddyfileInput{Contents: t.Body, Filepath: t.Name(), ServerTypeName: "dns"}
 	return t.Explain(caddy.ValidateAndExecuteDirectives(in, nil, true))
 }
 
-// unknownDirective returns an error for the first directive of a block that does not
-// exist, with the one that was probably meant.
-func unknownDirective(b corefile.Block) error {
+// unknownDirectives returns an error for each directive of a block that does not exist,
+// with the one that was probably meant.
+func unknownDirectives(b corefile.Block) (errs []error) {
 	// Of equally similar ones nameroute's own is meant: rout is route, not root.
 	all := append([]string{"listed", "route", "upstream"}, corefile.Directives()...)
 	for _, d := range b.Directives {
@@ -101,11 +104,12 @@ func unknownDirective(b corefile.Block) error {
 			continue
 		}
 		if n := problem.Nearest(d.Name, all); n != "" {
-			return d.Errorf("Unknown directive '%s': did you mean %s?", d.Name, n)
+			errs = append(errs, d.Errorf("Unknown directive '%s': did you mean %s?", d.Name, n))
+		} else {
+			errs = append(errs, d.Errorf("Unknown directive '%s'", d.Name))
 		}
-		return d.Errorf("Unknown directive '%s'", d.Name)
 	}
-	return nil
+	return errs
 }
 
 // Describe returns a line about each server block.

@@ -128,7 +128,8 @@ func TestQueriesPastTheRoute(t *testing.T) {
 	}
 }
 
-// CoreDNS stops at the first error; each block has its own reported.
+// CoreDNS stops at the first error; each block has its own reported, and all names that
+// gateway.yaml lacks.
 func TestEachBlockHasItsProblem(t *testing.T) {
 	text := `(up) {
     upstream wna 192.0.2.1
@@ -154,6 +155,7 @@ e.example {
 	cfg := parsed(t, "routes:\n  vpn: {interface: tun0}\nlists:\n  mine: {file: mine.txt}\n")
 	want := []string{
 		`plugin/listed: Corefile:5 - Error during parsing: unknown list "mien": did you mean "mine"? (/etc/nameroute/gateway.yaml has: mine)`,
+		`plugin/route: Corefile:6 - Error during parsing: unknown route "vpm": did you mean "vpn"? (/etc/nameroute/gateway.yaml has: wan, vpn)`,
 		"Corefile:9 - Error during parsing: Unknown directive 'cahce': did you mean cache?",
 		`plugin/upstream: Corefile:2 - Error during parsing: unknown route "wna": did you mean "wan"? (/etc/nameroute/gateway.yaml has: wan, vpn)`,
 		"Corefile: zone a.example. on dns://*:53: names on no list would be refused: add a last block without listed on this listener",

@@ -122,37 +122,46 @@ func (l loader) snapshot() rawFiles {
 
 // parse checks what the files hold, and reports everything that is wrong with both.
 func (l loader) parse(r rawFiles) (*files, error) {
-	if r.config.err != nil {
-		return nil, exit.With(exit.Config, r.config.err)
-	}
-	f := &files{configText: r.config.data, read: r.hash()}
-	// A copy is parsed under the name of the original, which its paths are relative to.
-	var err error
-	if f.config, err = config.Parse(l.Config, f.configText); err != nil {
-		err = exit.With(exit.Config, err)
-	} else {
-		f.config = f.config.WithState(l.State)
-	}
-	if !l.resolver {
-		return f, err
-	}
-	if coreErr := errors.Join(r.corefile.err, r.expanded.err); coreErr != nil {
-		return nil, errors.Join(err, exit.With(exit.Corefile, coreErr))
+	cfg, err := l.parseConfig(r.config)
+	f := &files{config: cfg, configText: r.config.data, read: r.hash()}
+	if l.resolver {
+		f.corefile, f.text = r.expanded.data, r.text
+		err = errors.Join(err, l.checkCorefile(r, cfg))
 	}
 	if err != nil {
-		return nil, err // the Corefile can only be checked against a valid gateway.yaml
-	}
-	if err := r.text.Verify(r.corefile.data); err != nil {
-		return nil, exit.With(exit.Corefile, err)
-	}
-	f.corefile, f.text = r.text.Body, r.text
-	if problems := corecheck.Check(f.text, f.config); len(problems) > 0 {
-		return nil, exit.With(exit.Corefile, errors.Join(problems...))
-	}
-	if err := corecheck.NewLists(f.config, f.text, l.State); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// parseConfig parses gateway.yaml. A copy is parsed under the name of the original, which
+// its paths are relative to.
+func (l loader) parseConfig(s source) (*gateway.Config, error) {
+	if s.err != nil {
+		return nil, exit.With(exit.Config, s.err)
+	}
+	cfg, err := config.Parse(l.Config, s.data)
+	if err != nil {
+		return nil, exit.With(exit.Config, err)
+	}
+	return cfg.WithState(l.State), nil
+}
+
+// checkCorefile returns what is wrong with the Corefile and with the lists that it names.
+// Without a valid gateway.yaml it cannot know what that has.
+func (l loader) checkCorefile(r rawFiles, cfg *gateway.Config) error {
+	err := errors.Join(r.corefile.err, r.expanded.err)
+	if err == nil {
+		err = r.text.Verify(r.corefile.data)
+	}
+	if err != nil {
+		return exit.With(exit.Corefile, err)
+	}
+	err = exit.With(exit.Corefile, errors.Join(corecheck.Check(r.text, cfg)...))
+	if _, parseErr := r.text.Parse(); parseErr == nil && cfg != nil {
+		err = errors.Join(err, corecheck.NewLists(cfg, r.text, l.State))
+	}
+	return err
 }
 
 // load reads both files. Where one is wrong and an earlier start worked, it returns
