@@ -42,6 +42,7 @@ type options struct {
 	maxFails      int           // 0: never unhealthy
 	maxConcurrent int64         // 0: no limit
 	forceTCP      bool
+	trustAD       bool
 	tls           *tls.Config // nil: the system's authorities, no client certificate
 	tlsName       string
 }
@@ -121,6 +122,11 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 		if len(args) > 0 {
 			err = errors.New("takes no value: want force_tcp")
 		}
+	case "trust_ad":
+		o.trustAD = true
+		if len(args) > 0 {
+			err = errors.New("takes no value: want trust_ad")
+		}
 	case "tls_servername":
 		o.tlsName, err = one(args, "tls_servername NAME")
 		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
@@ -129,7 +135,7 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 	case "tls":
 		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent or force_tcp")
+		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent, force_tcp or trust_ad")
 	}
 	return err
 }

@@ -160,6 +160,7 @@ func (r *race) handle(e event) {
 
 // answered takes the reply of a resolver.
 func (r *race) answered(from *resolver, m *dns.Msg) {
+	m.AuthenticatedData = m.AuthenticatedData && from.authentic()
 	a := &answer{m, from.name, r.targets != nil && r.targets.fallback}
 	if m.Truncated || unhelpful(m) {
 		r.lastResort = a

@@ -64,12 +64,13 @@ func TestParse(t *testing.T) {
 			tls_servername dns.example.org
 			max_concurrent 100
 			force_tcp
+			trust_ad
 			tls
 		}`, func(o *options) {
 			*o = options{
 				route: "vpn", config: "/etc/other/gateway.yaml", addresses: []address{at(overTLS, "192.0.2.53:853", "")},
 				policy: roundRobin, timeout: time.Second, budget: 3 * time.Second, expire: 30 * time.Second,
-				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, tlsName: "dns.example.org",
+				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, trustAD: true, tlsName: "dns.example.org",
 				tls: &tls.Config{MinVersion: tls.VersionTLS12},
 			}
 		}},
@@ -119,7 +120,7 @@ func TestParseErrors(t *testing.T) {
 		{"upstream vpn tls://[2001:db8::53%dns.example.org", 1, "address tls://[2001:db8::53%dns.example.org: unclosed bracket: want tls://[ADDRESS%NAME]:PORT"},
 		{"upstream vpn 192.0.2.53 dns://192.0.2.53:53", 1, "duplicate address dns://192.0.2.53:53"},
 
-		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent or force_tcp"},
+		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent, force_tcp or trust_ad"},
 		{block("timeout 1s\ntimeout 2s"), 3, "duplicate property timeout"},
 		{block("timeout"), 2, "timeout: want timeout 2s"},
 		{block("timeout 2"), 2, `timeout: "2" is not a positive duration: want timeout 2s`},

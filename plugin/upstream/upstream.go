@@ -21,6 +21,7 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
+	"github.com/nameroute/nameroute/plugin/upstream/client"
 	"github.com/nameroute/nameroute/plugin/upstream/coalesce"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
@@ -98,7 +99,7 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	}
 	if q.Qtype == dns.TypeAAAA && q.Qclass == dns.ClassINET && sharedquery.WithoutIPv6(ctx) {
 		u.metrics.withoutIPv6.Inc()
-		return dns.RcodeSuccess, w.WriteMsg(noData(r))
+		return dns.RcodeSuccess, client.Write(ctx, w, client.NoData(r, u.opts.route))
 	}
 	n := u.asking.Add(1)
 	defer u.asking.Add(-1)
@@ -137,7 +138,7 @@ func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		u.metrics.fallbacks.Inc()
 		m = sharedreply.CapTTL(m, gateway.FallbackMaxTTL)
 	}
-	return dns.RcodeSuccess, w.WriteMsg(toClient(m, r))
+	return dns.RcodeSuccess, client.Write(ctx, w, client.Answer(m, r))
 }
 
 // fail answers SERVFAIL and returns the error for the errors plugin. A client that speaks

@@ -26,6 +26,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 	"github.com/nameroute/nameroute/plugin/pkg/datagram"
+	"github.com/nameroute/nameroute/plugin/pkg/explain"
 )
 
 var log = clog.NewWithPlugin("nameroute")
@@ -86,20 +87,20 @@ func Attach(c *caddy.Controller, file string) *Block {
 		return i.blocks[n]
 	}
 	b := &Block{instance: i, id: id, config: cfg}
-	addDatagram(c, cfg)
+	addFirst(c, cfg)
 	i.blocks = append(i.blocks, b)
 	return b
 }
 
-// addDatagram makes a datagram.Handler the first one of a block.
-func addDatagram(c *caddy.Controller, cfg *dnsserver.Config) {
+// addFirst adds the handlers that come first in a block.
+func addFirst(c *caddy.Controller, cfg *dnsserver.Config) {
 	h := &datagram.Handler{}
 	c.OnStartup(func() error {
 		h.Bufsize = cfg.Handler("bufsize") != nil
 		return nil
 	})
 	cfg.Plugin = slices.Insert(cfg.Plugin, 0, plugin.Plugin(func(next plugin.Handler) plugin.Handler {
-		h.Next = next
+		h.Next = &explain.Handler{Next: next}
 		return h
 	}))
 }

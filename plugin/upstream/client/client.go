@@ -1,9 +1,13 @@
-package upstream
+// Package client makes the answers of *upstream* to its clients.
+package client
 
 import (
+	"context"
+
 	"github.com/miekg/dns"
 
-	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
+	"github.com/nameroute/nameroute/plugin/pkg/explain"
+	"github.com/nameroute/nameroute/plugin/pkg/reply"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -11,12 +15,12 @@ import (
 // the route may get IPv6.
 const negativeTTL = 60
 
-// toClient turns a resolver's reply into the answer to a client's message: its id, its
+// Answer turns a resolver's reply into the answer to a client's message: its id, its
 // question section and name in its own case, and EDNS only where the client sent it (RFC 6891,
 // section 6.1.1). EDNS options are between two neighbours and are removed, except for
 // extended errors (RFC 8914, section 3). CoreDNS's writer truncates the answer to the
 // client's size.
-func toClient(m, r *dns.Msg) *dns.Msg {
+func Answer(m, r *dns.Msg) *dns.Msg {
 	m.Id, m.Opcode, m.Response = r.Id, dns.OpcodeQuery, true
 	m.RecursionDesired, m.CheckingDisabled = r.RecursionDesired, r.CheckingDisabled
 	if len(m.Question) != 1 { // an error without a question section
@@ -61,14 +65,22 @@ func newOPT(do bool) *dns.OPT {
 	return opt
 }
 
-// noData returns the answer that the name has no AAAA: guarantee 6. Without an SOA record
-// it could not be cached (RFC 2308, section 5).
-func noData(r *dns.Msg) *dns.Msg {
+// NoData returns the answer that the name has no AAAA: guarantee 6. Without an SOA record
+// it could not be cached (RFC 2308, section 5). A client that validates refuses it where the
+// name is signed, and is told why (RFC 8914, section 4.5).
+func NoData(r *dns.Msg, route string) *dns.Msg {
 	m := new(dns.Msg).SetReply(r)
 	m.RecursionAvailable = true
-	m.Ns = []dns.RR{sharedreply.SOA(r.Question[0].Name, negativeTTL)}
+	m.Ns = []dns.RR{reply.SOA(r.Question[0].Name, negativeTTL)}
 	if opt := r.IsEdns0(); opt != nil {
 		m.Extra = []dns.RR{newOPT(opt.Do())}
 	}
+	reply.AddError(r, m, dns.ExtendedErrorCodeForgedAnswer, "route "+route+" has no IPv6")
 	return m
+}
+
+// Write writes an answer. Its extended errors go by the context, too, because a cache drops them.
+func Write(ctx context.Context, w dns.ResponseWriter, m *dns.Msg) error {
+	explain.Leave(ctx, m)
+	return w.WriteMsg(m)
 }
