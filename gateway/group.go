@@ -13,12 +13,18 @@ import (
 type Group struct {
 	Members []Member // in the order of preference; no groups, none twice
 	Policy  GroupPolicy
-	Probes  []Probe       // sent through each member; all must succeed
-	Every   time.Duration // between two rounds of probes
-	Fails   int           // so many failed rounds in a row end a member
-	Good    int           // so many good rounds in a row bring it back
+	Probing               // through each member
 	Hold    time.Duration // a member must have been good for this long before it replaces a good one
 	Move    GroupMove
+}
+
+// Probing is how it is found out whether a route works. Without probes only its link and
+// its tunnel tell.
+type Probing struct {
+	Probes []Probe       // all must succeed for a round to be good
+	Every  time.Duration // between two rounds of probes
+	Fails  int           // so many failed rounds in a row end a route
+	Good   int           // so many good rounds in a row bring it back
 }
 
 // Member is a route in a group.
@@ -42,7 +48,7 @@ const (
 // it has failed.
 type GroupMove string
 
-// MoveCut ends them, so that the clients connect anew by another member. MoveKeep leaves
+// MoveCut ends them, so that the clients connect again by another member. MoveKeep leaves
 // them waiting, blocked, until the member works again.
 const (
 	MoveCut  GroupMove = "cut"
@@ -62,7 +68,7 @@ const (
 	ProbeDNS       ProbeKind = "dns"
 )
 
-// Probe tells whether a member works. It is sent through the member.
+// Probe tells whether a route works. It is sent through the route.
 type Probe struct {
 	Kind ProbeKind
 	Addr netip.Addr // Ping, TCP: what is asked; DNS: the resolver, invalid: those of the member

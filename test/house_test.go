@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"gateway/nft/rule":         {"gateway"},
 	"gateway/firewall":         {"gateway", "gateway/nft", "gateway/nft/rule"},
 	"gateway/learned":          {"gateway", "gateway/nft"},
+	"gateway/group":            {"gateway"},
 	"gateway/policy":           {"gateway"},
 	"gateway/provider":         {"gateway"},
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
@@ -94,7 +95,7 @@ var testsMayImport = map[string][]string{
 // noNetwork are the packages that hold values and must reach neither the network
 // nor the kernel, and noNetworkImports what would let them.
 var (
-	noNetwork        = []string{"gateway", "gateway/config", "gateway/pkg/problem", "lists", "lists/entry", "lists/format", "lists/format/decompress", "lists/format/ruleset", "lists/index"}
+	noNetwork        = []string{"gateway", "gateway/config", "gateway/group", "gateway/pkg/problem", "lists", "lists/entry", "lists/format", "lists/format/decompress", "lists/format/ruleset", "lists/index"}
 	noNetworkImports = regexp.MustCompile(`^(net|net/http.*|net/rpc|net/smtp|os/exec|crypto/tls|` +
 		`golang\.org/x/(sys/.*|net/(icmp|ipv4|ipv6|proxy|http2?.*))|golang\.zx2c4\.com/.*|` +
 		`github\.com/(vishvananda|mdlayher|google/nftables|coredns|miekg)(/.*)?)$`)
