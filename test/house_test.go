@@ -80,7 +80,7 @@ var testsMayImport = map[string][]string{
 	"*":                    {"test/netlab", "gateway/config"},
 	"*/*":                  {"test/netlab"},
 	"*/pkg/*":              {"test/netlab"},
-	"lists":                {"lists/format/ruleset/rulesettest", "lists/internal/synthetic"},
+	"lists":                {"lists/format/ruleset/rulesettest", "lists/internal/synthetic", "test/netlab"},
 	"lists/format":         {"lists/format/ruleset/rulesettest"},
 	"lists/format/ruleset": {"lists/format/ruleset/rulesettest"},
 	"lists/index":          {"lists/internal/synthetic"},

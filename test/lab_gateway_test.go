@@ -127,16 +127,10 @@ func (g *gate) awaitVia(from *netlab.Host, want netlab.Egress, limit time.Durati
 	began := time.Now()
 	for _, a := range addrs {
 		for _, try := range []func(netip.Addr, time.Duration) (netlab.Egress, error){from.ConnectWithin, from.AskWithin} {
-			for {
+			netlab.Eventually(g.t, limit, func() error {
 				egress, err := try(a, patience)
-				if err == nil && egress == want {
-					break
-				}
-				if time.Since(began) > limit {
-					g.t.Fatalf("%s to %s: by %q, %v, still after %v; want %s", from.Name, a, egress, err, limit, want)
-				}
-				time.Sleep(5 * time.Millisecond)
-			}
+				return netlab.Check(err == nil && egress == want, "%s to %s: by %q, %v; want %s", from.Name, a, egress, err, want)
+			})
 		}
 	}
 	return time.Since(began)

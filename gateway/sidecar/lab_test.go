@@ -107,8 +107,7 @@ func (f *far) echo(network, addr string) {
 
 func (f *far) serve() {
 	f.t.Helper()
-	f.Start("wireguard-go", "-f", "wgfar")
-	soon(f.t, "wireguard-go starts", func() bool { _, err := f.Exec("wg", "show", "wgfar"); return err == nil })
+	f.Start("wireguard-go", "-f", "wgfar").AwaitWireGuard("wgfar")
 	file := filepath.Join(f.dir, "far.key")
 	if err := os.WriteFile(file, []byte(f.theirs.String()), 0o600); err != nil {
 		f.t.Fatal(err)

@@ -141,9 +141,13 @@ func newFar(t testing.TB, id string, n int, extra string) *far {
 func (f *far) serve(t testing.TB, ours, theirs wgtypes.Key, n int) {
 	t.Helper()
 	f.cmd = start(t, "ip netns exec %s wireguard-go -f f-%s", f.id, f.id)
-	eventually(t, 5*time.Second, "wireguard-go starts", func() bool {
-		_, err := try("ip netns exec %s wg show f-%s", f.id, f.id)
-		return err == nil
+	eventually(t, 5*time.Second, "wireguard-go starts", func() bool { // wg(8) would delete a socket that is not listened on yet
+		conn, err := net.Dial("unix", "/var/run/wireguard/f-"+f.id+".sock")
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
 	})
 	file := t.TempDir() + "/key"
 	if err := os.WriteFile(file, []byte(theirs.String()), 0o600); err != nil {

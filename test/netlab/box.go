@@ -114,11 +114,11 @@ func (b *Box) Launch(binary string, args ...string) *Process {
 func (b *Box) Env() []string { return []string{"SSL_CERT_FILE=" + b.lab.ca.File} }
 
 // StartProduct is Launch, and waits until it answers the client's queries over UDP;
-// if that takes over 15 s, or it ends before, the test ends.
+// if that takes over 30 s, or it ends before, the test ends.
 func (b *Box) StartProduct(binary string, args ...string) *Process {
 	b.t.Helper()
 	p := b.Launch(binary, args...)
-	b.AwaitDNS(p, 15*time.Second)
+	b.AwaitDNS(p, patience)
 	return p
 }
 

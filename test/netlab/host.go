@@ -62,11 +62,11 @@ func (n *Namespace) exchange(network string, server netip.AddrPort, m *dns.Msg, 
 		return nil, err
 	}
 	defer closeQuietly(conn)
-	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
-		return nil, err
-	}
 	c := &dns.Conn{Conn: conn, UDPSize: dns.MaxMsgSize}
 	if err := c.WriteMsg(m); err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil { // of what has been sent
 		return nil, err
 	}
 	for {
@@ -110,7 +110,7 @@ func (h *Host) Resolve(name string) ([]netip.Addr, error) {
 }
 
 // Connect opens a TCP connection to a host of the lab and asks by which egress it came;
-// it gives up after 2 s.
+// it gives up after 10 s.
 func (h *Host) Connect(to netip.Addr) (Egress, error) { return h.ConnectWithin(to, dialLimit) }
 
 // ConnectWithin is Connect with a limit of one's own.
@@ -148,7 +148,7 @@ func (h *Host) openEcho(to netip.Addr, limit time.Duration) (net.Conn, netip.Add
 	return conn, source, nil
 }
 
-// Ask sends one UDP datagram to a host of the lab, waits at most 2 s for the answer
+// Ask sends one UDP datagram to a host of the lab, waits at most 10 s for the answer
 // and tells which way the datagram came.
 func (h *Host) Ask(to netip.Addr) (Egress, error) { return h.AskWithin(to, dialLimit) }
 
@@ -159,10 +159,10 @@ func (h *Host) AskWithin(to netip.Addr, limit time.Duration) (Egress, error) {
 		return "", err
 	}
 	defer closeQuietly(conn)
-	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
+	if _, err := conn.Write([]byte("ask")); err != nil {
 		return "", err
 	}
-	if _, err := conn.Write([]byte("ask")); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil { // of what has been sent
 		return "", err
 	}
 	buf := make([]byte, 512)
@@ -208,7 +208,7 @@ func (h *Host) Flood(to netip.Addr, count, size int, pause time.Duration) (int, 
 func (h *Host) Curl(url string, args ...string) (Egress, error) {
 	h.t.Helper()
 	Need(h.t, "curl")
-	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "4", "--cacert", h.lab.ca.File}, args...)
+	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "10", "--cacert", h.lab.ca.File}, args...)
 	out, err := h.Exec(append(command, url)...)
 	if err != nil {
 		return "", err
@@ -229,7 +229,7 @@ func (h *Host) resolveBy(servers ...netip.Addr) {
 	for _, s := range servers {
 		fmt.Fprintf(&text, "nameserver %s\n", s)
 	}
-	text.WriteString("options timeout:2 attempts:1\n")
+	text.WriteString("options timeout:5 attempts:2\n")
 	file := h.lab.write(h.Name+"/resolv.conf", text.String())
 	const path = "/etc/resolv.conf"
 	var err error

@@ -78,11 +78,7 @@ func TestNotRouting(t *testing.T) {
 // of the product.
 func connectByHand(t *testing.T, l *Lab, v *Tunnel, link string, mark int) {
 	t.Helper()
-	l.Box.Start("wireguard-go", "--foreground", link)
-	Eventually(t, 5*time.Second, func() error {
-		_, err := l.Box.Exec("wg", "show", link)
-		return err
-	})
+	l.Box.Start("wireguard-go", "--foreground", link).AwaitWireGuard(link)
 	conf := v.Conf(ConfOptions{DNS: "none"})
 	var stripped strings.Builder
 	for line := range strings.Lines(conf) {

@@ -82,6 +82,7 @@ type Process struct {
 	Pid int
 
 	t    TB
+	n    *Namespace
 	name string
 	proc *os.Process
 	out  output
@@ -97,7 +98,7 @@ func (n *Namespace) StartEnv(env []string, args ...string) *Process {
 	n.t.Helper()
 	cmd := n.command(context.Background(), args)
 	cmd.Env = append(os.Environ(), env...)
-	p := &Process{t: n.t, name: n.Name + ": " + filepath.Base(args[0]), done: make(chan struct{})}
+	p := &Process{t: n.t, n: n, name: n.Name + ": " + filepath.Base(args[0]), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	var err error
 	n.on(func() { err = cmd.Start() })
@@ -140,9 +141,10 @@ func (p *Process) Ended() bool {
 }
 
 // Wait waits for the program's end and returns how it ended (nil or
-// *exec.ExitError); if it still runs after limit the test ends.
+// *exec.ExitError); if it still runs after limit, or 30 s, the test ends.
 func (p *Process) Wait(limit time.Duration) error {
 	p.t.Helper()
+	limit = max(limit, patience) * Slack()
 	select {
 	case <-p.done:
 		return p.err
@@ -152,11 +154,11 @@ func (p *Process) Wait(limit time.Duration) error {
 	}
 }
 
-// Stop sends SIGTERM and returns how the program ended; it has 10 s for it.
+// Stop sends SIGTERM and returns how the program ended; it has 30 s for it.
 func (p *Process) Stop() error {
 	p.t.Helper()
 	p.Signal(unix.SIGTERM)
-	return p.Wait(10 * time.Second)
+	return p.Wait(patience)
 }
 
 // Kill ends the program by SIGKILL, as a crash does, and waits until it is gone.
@@ -173,7 +175,7 @@ func (p *Process) kill() {
 }
 
 // WaitOutput waits until the program has written text; if that does not happen
-// within limit, or the program ends first, the test ends.
+// within limit, as of Eventually, or the program ends first, the test ends.
 func (p *Process) WaitOutput(text string, limit time.Duration) {
 	p.t.Helper()
 	Eventually(p.t, limit, func() error {

@@ -10,13 +10,13 @@ import (
 )
 
 // dialLimit is what Dial waits for an answer: long for a lab, short for a person.
-const dialLimit = 2 * time.Second
+const dialLimit = 10 * time.Second
 
 // A socket belongs for good to the namespace of the thread that made it, so what
 // these helpers return can be used from any goroutine. Addresses are literal: a
 // name would be looked up outside the namespace.
 
-// Dial connects from inside the namespace and gives up after 2 s.
+// Dial connects from inside the namespace and gives up after 10 s.
 func (n *Namespace) Dial(network, address string) (net.Conn, error) {
 	return n.DialWith(net.Dialer{Timeout: dialLimit}, network, address)
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
-	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -100,28 +99,27 @@ PublicKey = %s
 PresharedKey = %s
 AllowedIPs = %s/32, %s/128
 `, v.private, v.Port, v.boxPrivate.PublicKey(), v.shared, v.Near.V4, v.Near.V6))
-	v.awaitDevice(p)
+	if p != nil {
+		p.AwaitWireGuard("wg0")
+	}
 	v.Run("wg", "setconf", "wg0", conf)
 	v.IP(fmt.Sprintf("addr add %s/24 dev wg0", v.Far.V4), fmt.Sprintf("addr add %s/64 dev wg0 nodad", v.Far.V6),
 		"link set wg0 mtu 1420 up")
 }
 
-// awaitDevice waits until wireguard-go answers on its control socket, which is there
-// a moment before.
-func (v *Tunnel) awaitDevice(p *Process) {
-	v.t.Helper()
-	if p == nil {
-		return
-	}
-	Eventually(v.t, 10*time.Second, func() error {
+// AwaitWireGuard waits until the program, which is wireguard-go, answers on the control
+// socket of a link. It is there a moment before, in which wg(8) would delete it.
+func (p *Process) AwaitWireGuard(link string) {
+	p.t.Helper()
+	Eventually(p.t, patience, func() error {
 		var err error
-		v.on(func() {
+		p.n.on(func() {
 			var conn net.Conn
-			if conn, err = net.Dial("unix", "/var/run/wireguard/wg0.sock"); err == nil {
+			if conn, err = net.Dial("unix", "/var/run/wireguard/"+link+".sock"); err == nil {
 				closeQuietly(conn)
 			}
 		})
-		return Check(err == nil, "netlab: %s: wireguard-go is not ready: %v\n%s", v.Name, err, p.Output())
+		return Check(err == nil, "netlab: %s: wireguard-go is not ready: %v\n%s", p.name, err, p.Output())
 	})
 }
 

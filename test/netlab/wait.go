@@ -10,11 +10,16 @@ import (
 // pollEvery is how often Eventually looks.
 const pollEvery = 5 * time.Millisecond
 
+// patience is the least time that tests wait for what must come: a processor that is busy
+// with other things delays anything by seconds, and what comes is waited for no longer.
+const patience = 30 * time.Second
+
 // Eventually calls check until it returns nil. If that takes longer than limit, which
-// Slack stretches, the test ends with what check returned last. A check that runs t.Fatal
-// must do so in the test's own goroutine, as anywhere else.
+// Slack stretches and which is 30 s at least, the test ends with what check returned last.
+// A check that runs t.Fatal must do so in the test's own goroutine, as anywhere else.
 func Eventually(t TB, limit time.Duration, check func() error) {
 	t.Helper()
+	limit = max(limit, patience)
 	if err := Poll(limit, check); err != nil {
 		t.Fatalf("not within %v: %v", limit*Slack(), err)
 	}

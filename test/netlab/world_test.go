@@ -97,7 +97,7 @@ func TestResolvers(t *testing.T) {
 	l := New(t, Options{})
 	l.World.Behave("many.example", Behavior{Addresses: 120})
 	l.World.Behave("silent.example", Behavior{Silent: true})
-	l.World.Behave("slow.example", Behavior{Delay: 150 * time.Millisecond})
+	l.World.Behave("slow.example", Behavior{Delay: time.Second})
 	for _, at := range []Pair{l.Plan.World, l.World2, l.Plan.Unbound, l.Plan.ISP} {
 		for _, addr := range at.All() {
 			for _, proto := range []string{"udp", "tcp"} {
