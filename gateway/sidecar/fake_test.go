@@ -23,6 +23,7 @@ import (
 // fakeSystem is an operating system in memory. It writes down what is done to it.
 type fakeSystem struct {
 	t      *testing.T
+	begun  <-chan struct{}  // closed after the first apply; the kernel is watched from then on
 	events chan policy.Kind // another program has changed something
 
 	mu         sync.Mutex
@@ -57,6 +58,7 @@ func (f *fakeSystem) system() system {
 	return system{
 		routing: (*fakeRouting)(f), devices: (*fakeDevices)(f),
 		watch: func(ctx context.Context, changed func(policy.Kind)) error {
+			<-f.begun
 			changed(policy.Lost)
 			for {
 				select {
@@ -100,11 +102,18 @@ func (f *fakeSystem) readCount() int {
 	return f.reads
 }
 
-// fail has an operation fail from now on; nil ends that.
-func (f *fakeSystem) fail(operation string, err error) {
+// change changes the system when all that is due now has been done: what is due at the same
+// moment would see it, or not.
+func (f *fakeSystem) change(do func()) {
+	synctest.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failures[operation] = err
+	do()
+}
+
+// fail has an operation fail from now on; nil ends that.
+func (f *fakeSystem) fail(operation string, err error) {
+	f.change(func() { f.failures[operation] = err })
 }
 
 func (f *fakeSystem) want(what string, steps ...string) {
@@ -245,11 +254,7 @@ func (d *fakeDevice) Status() (wg.Status, error) {
 }
 
 // set changes the device's counters.
-func (d *fakeDevice) set(change func(*wg.Status)) {
-	d.f.mu.Lock()
-	defer d.f.mu.Unlock()
-	change(&d.status)
-}
+func (d *fakeDevice) set(change func(*wg.Status)) { d.f.change(func() { change(&d.status) }) }
 
 func (d *fakeDevice) KeepTrying(on bool) error {
 	d.f.step("keep %s trying: %v", d.link, on)
@@ -305,6 +310,7 @@ func runFake(t *testing.T, change func(f *fakeRun, o *Options)) *fakeRun {
 		change(r, &o)
 	}
 	r.Controller = newController(o, r.fakeSystem.system())
+	r.begun = r.Ready()
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = sync.OnceFunc(func() {
 		cancel()

@@ -68,7 +68,7 @@ func TestNoHandshake(t *testing.T) {
 			r := runFake(t, func(f *fakeRun, _ *Options) {
 				f.peers = c.peers
 				f.provide(c.conf)
-				f.cfg.WANResolvers = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}
+				f.cfg.WANResolvers = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")} // where nothing can listen
 			})
 			time.Sleep(10 * time.Second)
 			s := r.route("vpn")

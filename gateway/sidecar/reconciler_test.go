@@ -77,7 +77,6 @@ func TestFailedKillSwitchOpensNothing(t *testing.T) {
 func TestFailedApplyIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := runFake(t, func(f *fakeRun, _ *Options) { f.cfg.Routes = nil })
-		synctest.Wait() // also the event with which watching begins has been applied
 		r.want("start", "route: 7327 via wan0", forwarded)
 		r.fail("route", errors.New("operation not permitted"))
 		r.events <- policy.Defaults
@@ -95,9 +94,7 @@ func TestFailedApplyIsRepeated(t *testing.T) {
 			t.Errorf("repeated in seconds %v, want %v", at, want)
 		}
 		r.fail("route", nil)
-		r.fakeSystem.mu.Lock()
-		r.inputs.Defaults = nil
-		r.fakeSystem.mu.Unlock()
+		r.change(func() { r.inputs.Defaults = nil })
 		time.Sleep(30 * time.Second)
 		r.want("works again", "route: 7327 blocked")
 	})
@@ -109,9 +106,7 @@ func TestFailureBehindTheKillSwitch(t *testing.T) {
 		r := runFake(t, nil)
 		r.want("start", blocked, opened, marked, routed, forwarded)
 		r.fail("route", errors.New("file exists"))
-		r.fakeSystem.mu.Lock()
-		r.inputs.Defaults = nil // the WAN is gone, and that cannot be applied
-		r.fakeSystem.mu.Unlock()
+		r.change(func() { r.inputs.Defaults = nil }) // the WAN is gone, and that cannot be applied
 		r.events <- policy.Defaults
 		synctest.Wait()
 		if log := r.log.String(); strings.Contains(log, "kill switch") || !strings.Contains(log, `msg="policy routing" error="file exists"`) {
@@ -165,9 +160,7 @@ func TestBackoff(t *testing.T) {
 		if s := r.route("vpn"); s.Up || s.Reason != "no tun" {
 			t.Errorf("vpn: %+v", s)
 		}
-		r.fakeSystem.mu.Lock()
-		r.peers[0].LastHandshake = time.Now()
-		r.fakeSystem.mu.Unlock()
+		r.change(func() { r.peers[0].LastHandshake = time.Now() })
 		r.fail("open", nil)
 		time.Sleep(time.Minute)
 		if s := r.route("vpn"); !s.Up {
@@ -282,9 +275,7 @@ func TestChangesThatDoNotLast(t *testing.T) {
 		if n := strings.Count(r.log.String(), `level=ERROR msg="changes do not last"`); n != 1 {
 			t.Errorf("reported %d times, want once:\n%s", n, r.log)
 		}
-		r.fakeSystem.mu.Lock()
-		r.applied = nil
-		r.fakeSystem.mu.Unlock()
+		r.change(func() { r.applied = nil })
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if s := r.route("vpn"); !s.Up {
