@@ -17,6 +17,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists/entry"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // answerer runs a resolver on loopback that answers every query with one address.
@@ -94,16 +95,10 @@ func sentToListed(t *testing.T, addr string, names []string) map[string]bool {
 	}
 	defer conn.Close()
 	listed := map[string]bool{}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	netlab.Eventually(t, 20*time.Second, func() error {
 		m, err := ask(conn, "up.test")
-		if err == nil && len(m.Answer) == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("dnsmasq does not answer: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return netlab.Check(err == nil && len(m.Answer) == 1, "dnsmasq does not answer: %v", err)
+	})
 	for _, name := range names {
 		var m *dns.Msg
 		for range 3 {

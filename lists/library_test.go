@@ -19,6 +19,7 @@ import (
 	"github.com/nameroute/nameroute/lists/entry"
 	"github.com/nameroute/nameroute/lists/format"
 	"github.com/nameroute/nameroute/lists/index"
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 func write(t testing.TB, file, text string) {
@@ -314,7 +315,7 @@ func (b *lockedBuffer) String() string {
 func watch(t *testing.T, cfg []gateway.List) *watching {
 	t.Helper()
 	log := &lockedBuffer{}
-	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: time.Hour, Rest: testRest, Log: slog.New(slog.NewTextHandler(log, nil))})
+	l, errs := Open(cfg, Options{Settle: 25 * time.Millisecond, Poll: time.Hour, Rest: time.Hour, Log: slog.New(slog.NewTextHandler(log, nil))})
 	wantErrors(t, errs)
 	x := &watching{Library: l, log: log}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -330,23 +331,18 @@ func watch(t *testing.T, cfg []gateway.List) *watching {
 // becomes waits until the wanted lists hold a name.
 func (w *watching) becomes(t *testing.T, name, want string) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if which(w.Index(), name) == want {
-			return
-		}
-	}
-	t.Fatalf("%s: held by %q, want %q; log:\n%s", name, which(w.Index(), name), want, w.log)
+	netlab.Eventually(t, 5*time.Second, func() error {
+		got := which(w.Index(), name)
+		return netlab.Check(got == want, "%s: held by %q, want %q; log:\n%s", name, got, want, w.log)
+	})
 }
 
 // logs waits until a text is in the log so many times.
 func (w *watching) logs(t *testing.T, text string, times int) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if strings.Count(w.log.String(), text) == times {
-			return
-		}
-	}
-	t.Fatalf("%q is not in the log %d times:\n%s", text, times, w.log)
+	netlab.Eventually(t, 5*time.Second, func() error {
+		return netlab.Check(strings.Count(w.log.String(), text) == times, "%q is not in the log %d times:\n%s", text, times, w.log)
+	})
 }
 
 // TestWatch: what filewatch notices is reloaded, a list whose file is gone stays, and the
@@ -375,12 +371,10 @@ func TestWatch(t *testing.T) {
 	w.becomes(t, "c.test", "b")
 
 	// onSwap is called after the swap that becomes has seen.
-	for end := time.Now().Add(time.Second); w.swaps.Load() < 3 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
-	if n := w.swaps.Load(); n != 3 {
-		t.Errorf("onSwap was called %d times, want 3", n)
-	}
+	netlab.Eventually(t, time.Second, func() error {
+		n := w.swaps.Load()
+		return netlab.Check(n == 3, "onSwap was called %d times, want 3", n)
+	})
 }
 
 // TestSwapUnderLoad swaps while many goroutines ask; the race detector looks on.

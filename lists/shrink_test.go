@@ -9,11 +9,8 @@ import (
 	"time"
 )
 
-// testRest is Options.Rest of libraries that watch.
-const testRest = 400 * time.Millisecond
-
 // TestHalfWritten: a file that is overwritten in place is empty first, and incomplete for a
-// while. No name of the list is lost meanwhile.
+// while, which is less than Rest. No name of the list is lost meanwhile.
 func TestHalfWritten(t *testing.T) {
 	cfg := lists(t.TempDir(), "a")
 	file := cfg[0].File
@@ -27,7 +24,7 @@ func TestHalfWritten(t *testing.T) {
 	}
 	defer f.Close()
 	for _, line := range []string{"four.test\n", "one.test\n", "two.test\n"} {
-		for end := time.Now().Add(testRest / 2); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			wantHeld(t, w.Library, "three.test", "a")
 		}
 		if _, err := f.WriteString(line); err != nil {

@@ -10,7 +10,7 @@ import (
 // SetConfig does not wait for a download in progress.
 func TestSetConfigDoesNotWaitForAFetch(t *testing.T) {
 	s := newSite(t)
-	b := newBox(t, s.URL, "timeout: 5s")
+	b := newBox(t, s.URL, "timeout: 1h")
 	began, release := make(chan struct{}), make(chan struct{})
 	s.answer(func(http.ResponseWriter, *http.Request) { close(began); <-release })
 	done := make(chan Result)
@@ -19,11 +19,7 @@ func TestSetConfigDoesNotWaitForAFetch(t *testing.T) {
 		done <- results[0]
 	}()
 	<-began
-	from := time.Now()
-	b.SetConfig(configOf(t, s.URL+"/other"))
-	if took := time.Since(from); took > 500*time.Millisecond {
-		t.Errorf("SetConfig waited %v", took)
-	}
+	b.SetConfig(configOf(t, s.URL+"/other")) // would not return
 	close(release)
 	<-done
 	s.answer(file(list(3, "example")))

@@ -166,17 +166,20 @@ func killed(dir string) {
 	os.Exit(1)
 }
 
-// begin sends the first n bytes and then nothing until the client gives up.
-func begin(text string, n int) http.HandlerFunc {
+// begin sends half of the first n bytes, the rest of them when the first are to be synced
+// unless it is early, and then nothing until the client gives up.
+func begin(text string, n int, early bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"whole"`)
 		w.Header().Set("Accept-Ranges", "bytes")
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 		io.WriteString(w, text[:n/2])
 		w.(http.Flusher).Flush()
-		time.Sleep(syncEvery + 100*time.Millisecond)
-		io.WriteString(w, text[n/2:n])
-		w.(http.Flusher).Flush()
+		for n /= 2; !early && r.Context().Err() == nil; n++ { // until that is noticed
+			time.Sleep(syncEvery / 10)
+			io.WriteString(w, text[n:n+1])
+			w.(http.Flusher).Flush()
+		}
 		<-r.Context().Done()
 	}
 }
@@ -197,7 +200,7 @@ func TestKilledDownloadIsResumed(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			b := newBox(t, s.URL)
-			s.answer(begin(text, 20_000))
+			s.answer(begin(text, 20_000, !c.wait))
 			child := exec.Command(self)
 			child.Env = append(os.Environ(), killedDir+"="+b.state, "UPDATER_KILLED_URL="+s.URL)
 			if err := child.Start(); err != nil {
@@ -250,10 +253,11 @@ func TestPartHasOneContent(t *testing.T) {
 	second.answer(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, other[:2000])
 		w.(http.Flusher).Flush()
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-			if data, _ := os.ReadFile(b.store.part("l")); strings.HasPrefix(string(data), other[:2000]) {
-				break
-			}
+		if err := netlab.Poll(30*time.Second, func() error {
+			data, _ := os.ReadFile(b.store.part("l"))
+			return netlab.Check(strings.HasPrefix(string(data), other[:2000]), "the other mirror's content is not in the file")
+		}); err != nil {
+			t.Error(err)
 		}
 		if m, err := readMeta(b.store.meta("l")); err != nil || m.Part != nil {
 			t.Errorf("while the other mirror's content is in the file, the stored part is %+v, %v", m.Part, err)

@@ -216,7 +216,7 @@ func TestRunRecovers(t *testing.T) {
 	cancel()
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("Run does not end")
 	}
 	log := b.log.String()
