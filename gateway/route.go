@@ -51,7 +51,7 @@ const (
 
 // reserved names are those of sets that do not belong to a route, and those with which
 // nft(8) cannot name a set: ip6 and icmpv6 are keywords of its grammar.
-var reserved = []string{WAN, "exclude", "special", "dns_exempt", "dns_local", "evicted", "ip", "icmpv"}
+var reserved = []string{WAN, "exclude", "always_excluded", "special", "dns_exempt", "dns_local", "evicted", "ip", "icmpv"}
 
 // Reserved reports whether no route of gateway.yaml can have this name.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }

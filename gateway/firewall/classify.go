@@ -25,7 +25,7 @@ import (
 // be classified.
 //
 // An established flow without a route predates its address's listing and is left alone.
-// New ones are classified by destination: excluded addresses first, then special-use
+// New ones are classified by destination: excluded addresses first (local.go), then special-use
 // addresses, which only `private: learn` routes take, and those whose prefixes are all of a
 // family, then the routes in the order of gateway.yaml.
 func (d *builder) classify() []rule.Rule {
@@ -49,9 +49,9 @@ func (d *builder) classify() []rule.Rule {
 	if d.labels {
 		byMark = append([]rule.Part{rule.CtEstablished()}, byMark...)
 	}
-	rules = append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...),
-		rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
-	return append(rules, d.byDestination(d.routeNewFlows)...)
+	rules = append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...))
+	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
+	return slices.Concat(rules, d.toLocal(), d.byDestination(d.routeNewFlows))
 }
 
 // aboutFlows accepts ICMP errors to local hosts.
@@ -63,22 +63,18 @@ func (d *builder) aboutFlows() []rule.Rule {
 	return rules
 }
 
-// byDestination decides about destinations. What a route's sets hold, within another set
-// where that is named, is the route's.
+// byDestination decides about destinations that are not excluded. What a route's sets
+// hold, within another set where that is named, is the route's.
 func (d *builder) byDestination(ofRoute func(r gateway.Route, within string) []rule.Rule) []rule.Rule {
 	var rules []rule.Rule
-	accept := func(comment, set string) {
-		for _, f := range gateway.Families {
-			rules = append(rules, rule.New(comment, rule.DaddrIn(f, familySet(set, f)), rule.Accept()))
-		}
-	}
-	accept("excluded", setExclude)
 	for _, r := range d.Config.Routes {
 		if r.LearnPrivate || d.claimsAll(r) {
 			rules = append(rules, ofRoute(r, setSpecial)...)
 		}
 	}
-	accept("special-use addresses", setSpecial)
+	for _, f := range gateway.Families {
+		rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), rule.Accept()))
+	}
 	for _, r := range d.Config.Routes {
 		rules = append(rules, ofRoute(r, "")...)
 	}

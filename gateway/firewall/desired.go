@@ -84,7 +84,7 @@ func Desired(s Spec) *nft.Table {
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, slices.Concat(d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
+		}, slices.Concat(d.localChain(), d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
 	}
 }
 
@@ -117,7 +117,7 @@ func (d *builder) sets() []nft.Set {
 	for _, f := range gateway.Families {
 		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(gateway.SpecialUse(), f), Required: true})
 	}
-	sets = append(append(sets, d.dnsExemptSets()...), d.evictedSets()...)
+	sets = slices.Concat(sets, d.alwaysExcludedSets(), d.dnsExemptSets(), d.evictedSets())
 	for _, r := range d.Config.Routes {
 		for _, f := range gateway.Families {
 			sets = append(sets, nft.Set{Name: r.Set(f), Family: f, Timeout: true, Size: d.Config.SetSize})

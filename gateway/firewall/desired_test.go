@@ -101,7 +101,7 @@ func TestDesired(t *testing.T) {
 			has: []string{`meta mark & 0x7f000000 == 0x01000000 counter packets 0 bytes 0 drop comment "vpn: kill switch"`,
 				`ct direction original ct label 1 meta mark set`,
 				"chain only_via_vpn {\n\t\tct state related ip daddr @exclude4 accept"},
-			lack: []string{"ct state new", "snat ", "masquerade"},
+			lack: []string{"ct state new ct mark set", "snat ", "masquerade"},
 		},
 		{
 			name: "down with on_down: block keeps the route's mark",

@@ -26,7 +26,7 @@ func (d *builder) killSwitch() []rule.Rule {
 	for _, r := range d.Config.Routes {
 		rules = append(append(rules, d.untranslated(r)...), d.notForwarded(r)...)
 	}
-	rules = slices.Concat(rules, d.untracked(), d.removedRoutes(), d.arrived())
+	rules = slices.Concat(rules, d.untracked(), d.removedRoutes(), d.arrived(), d.leavesLocally())
 	for _, r := range d.Config.Routes {
 		parts := []rule.Part{rule.MarkIs(r.Mark)}
 		for _, link := range d.links(r) {
@@ -68,7 +68,11 @@ func (d *builder) overwritten() []rule.Rule {
 			rules = append(rules, rule.New("wan: reply by "+u.Name, rule.CtReply(), rule.MarkIs(u.Mark), rule.Accept()))
 		}
 	}
-	rules = append(rules, rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
+	excluded := setExclude
+	if d.labels {
+		excluded = setAlwaysExcluded // the rest has left already
+	}
+	rules = append(append(rules, rule.New("flow predates its listing", append(d.olderThanListing(), rule.Accept())...)), d.excluded(excluded)...)
 	return append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {
 		if d.fallsBack(r) {
 			return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
@@ -101,6 +105,12 @@ func onlyVia(r gateway.Route) string { return "only_via_" + r.Name }
 
 func (d *builder) onlyViaChains() []nft.Chain {
 	var chains []nft.Chain
+	var notByWAN []rule.Part // where its links are no local host's
+	if d.wanInbound() {
+		for _, link := range sortedLinks(d.WANLinks) {
+			notByWAN = append(notByWAN, rule.NotOifname(link))
+		}
+	}
 	for _, r := range d.Config.Routes {
 		var rules []rule.Rule
 		for _, link := range d.links(r) {
@@ -108,7 +118,10 @@ func (d *builder) onlyViaChains() []nft.Chain {
 		}
 		drop := rule.New(r.Name+overwrittenSuffix, rule.Count(), rule.Drop())
 		drop.KeepCounter = true
-		rules = append(append(rules, d.aboutFlows()...), drop)
+		for _, about := range d.aboutFlows() {
+			rules = append(rules, rule.New(about.Comment, append(notByWAN, about.Parts...)...))
+		}
+		rules = append(rules, drop)
 		chains = append(chains, nft.Chain{Name: onlyVia(r), Rules: rules})
 	}
 	return chains

@@ -41,7 +41,7 @@ func TestApplyTwice(t *testing.T) {
 // restores exactly what is wanted, and learned elements stay.
 func TestApplyRepairs(t *testing.T) {
 	for _, c := range []struct{ name, by string }{
-		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*excluded.*handle //p' | head -1)`},
+		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*special-use.*handle //p' | head -1)`},
 		{"rule altered, comment kept", `nft replace rule inet nameroute kill_switch handle $(nft -a list chain inet nameroute kill_switch | sed -n 's/.*handle //p' | tail -1) 'counter accept comment "vpn: kill switch"'`},
 		{"rule inserted", `nft insert rule inet nameroute output accept`},
 		{"rule added", `nft add rule inet nameroute input counter`},
@@ -55,8 +55,8 @@ func TestApplyRepairs(t *testing.T) {
 		{"keep emptied", `nft flush set inet nameroute exclude4`},
 		{"prefix widened", `nft delete element inet nameroute exclude4 '{ 192.168.1.0/24 }'; nft add element inet nameroute exclude4 '{ 192.168.0.0/16, 1.0.0.0/8 }'`},
 		{"prefix inside a prefix", `nft delete element inet nameroute special4 '{ 10.0.0.0/8 }'; nft add element inet nameroute special4 '{ 10.1.0.0/16, 10.3.0.0/16 }'`},
-		{"set of another type", `nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn4p; nft add set inet nameroute vpn4p '{ type ether_addr; }'`},
-		{"learned set of another size", `nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn6; nft add set inet nameroute vpn6 '{ type ipv6_addr; flags timeout; size 7; }'`},
+		{"set of another type", `nft flush chain inet nameroute local; nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn4p; nft add set inet nameroute vpn4p '{ type ether_addr; }'`},
+		{"learned set of another size", `nft flush chain inet nameroute local; nft flush chain inet nameroute classify; nft flush chain inet nameroute kill_switch; nft delete set inet nameroute vpn6; nft add set inet nameroute vpn6 '{ type ipv6_addr; flags timeout; size 7; }'`},
 		{"dormant", `nft add table inet nameroute '{ flags dormant; }'`},
 		{"table deleted", `nft delete table inet nameroute`},
 		{"ruleset flushed", `nft flush ruleset`},

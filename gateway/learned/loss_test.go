@@ -44,8 +44,8 @@ func TestLoss(t *testing.T) {
 		{"ruleset flushed", "nft flush ruleset"},
 		{"table deleted", "nft delete table inet nameroute"},
 		{"table deleted and made again, in one transaction", `nft list table inet nameroute > /tmp/saved.nft; (echo delete table inet nameroute; sed 's/elements = { [28][.:6].*/elements = { 1.1.1.1 timeout 1h }/; /counter packets/d' /tmp/saved.nft | sed '/set vpn6 {/,/}/ { /elements/d }') | nft -f -; rm /tmp/saved.nft`},
-		{"set deleted with the rules", "nft 'flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; delete set inet nameroute vpn6'"},
-		{"sets emptied and made again", "nft 'flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }; delete set inet nameroute vpn6; add set inet nameroute vpn6 { type ipv6_addr; flags timeout; size 65536; }'"},
+		{"set deleted with the rules", "nft 'flush chain inet nameroute local; flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; delete set inet nameroute vpn6'"},
+		{"sets emptied and made again", "nft 'flush chain inet nameroute local; flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }; delete set inet nameroute vpn6; add set inet nameroute vpn6 { type ipv6_addr; flags timeout; size 65536; }'"},
 		{"rule deleted", `nft delete rule inet nameroute classify handle $(nft -a list chain inet nameroute classify | sed -n 's/.*handle //p' | tail -1)`},
 		{"chain flushed", "nft flush chain inet nameroute kill_switch"},
 		{"policy changed", "nft 'add chain inet nameroute input { policy drop; }'"},
@@ -155,7 +155,7 @@ func TestElementsByOthers(t *testing.T) {
 func TestLossOfPermanent(t *testing.T) {
 	for name, by := range map[string]string{
 		"table deleted": "delete table inet nameroute",
-		"set emptied":   "flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }",
+		"set emptied":   "flush chain inet nameroute local; flush chain inet nameroute classify; flush chain inet nameroute kill_switch; delete set inet nameroute vpn4; add set inet nameroute vpn4 { type ipv4_addr; flags timeout; size 65536; }",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told losses
@@ -305,7 +305,7 @@ func TestMissedEvents(t *testing.T) {
 	if err := k.do(t.Context(), func() error { k.stopWatch(); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, `nft 'flush chain inet nameroute kill_switch; flush chain inet nameroute classify; delete set inet nameroute vpn4; delete element inet nameroute vpn6 { 2606:4700::1 }'`)
+	sh(t, `nft 'flush chain inet nameroute kill_switch; flush chain inet nameroute local; flush chain inet nameroute classify; delete set inet nameroute vpn4; delete element inet nameroute vpn6 { 2606:4700::1 }'`)
 	k.notices <- nft.Notice{Missed: true}
 	eventually(t, time.Second*slack, func() bool { return len(told.seen()) > 0 })
 	if what := told.seen()[0].What; !slices.Equal(what, []string{"events were lost"}) {

@@ -28,6 +28,13 @@ func CtLabel(bit int) Part {
 		[]expr.Any{&expr.Ct{Key: expr.CtKeyLABELS, Register: reg}, and(label(bit), none), differ(none)}}
 }
 
+// NotCtLabel matches connections whose label has not the bit.
+func NotCtLabel(bit int) Part {
+	none := make([]byte, 16)
+	return Part{fmt.Sprintf("ct label ! %d", bit),
+		[]expr.Any{&expr.Ct{Key: expr.CtKeyLABELS, Register: reg}, and(label(bit), none), compare(none)}}
+}
+
 // SetCtLabel sets a bit of the connection's label. The kernel clears none
 // (nf_connlabels_replace as nft_ct_set_eval calls it), and does nothing for a connection
 // that began when no rule set labels.
@@ -35,6 +42,11 @@ func SetCtLabel(bit int) Part {
 	return Part{fmt.Sprintf("ct label set %d", bit), []expr.Any{
 		&expr.Immediate{Register: reg, Data: label(bit)},
 		&expr.Ct{Key: expr.CtKeyLABELS, SourceRegister: true, Register: reg}}}
+}
+
+// CtNone matches packets that conntrack has no connection of.
+func CtNone() Part {
+	return ctState("invalid,untracked", expr.CtStateBitINVALID|expr.CtStateBitUNTRACKED)
 }
 
 // CtUntracked matches packets that conntrack was told not to follow.
@@ -64,6 +76,11 @@ func NoInput() Part {
 	return Part{"iif 0", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: reg}, compare(native32(0))}}
 }
 
+// Forwarded matches packets that came in by an interface.
+func Forwarded() Part {
+	return Part{"iif != 0", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: reg}, differ(native32(0))}}
+}
+
 const metaOIFKIND expr.MetaKey = 27 // NFT_META_OIFKIND
 
 // ByBridge matches packets that leave by a bridge.
@@ -75,6 +92,12 @@ func ByBridge() Part {
 func SourceNotLocal() Part {
 	return Part{"fib saddr type != local", []expr.Any{
 		&expr.Fib{Register: reg, FlagSADDR: true, ResultADDRTYPE: true}, differ(native32(unix.RTN_LOCAL))}}
+}
+
+// DestinationLocal matches packets whose destination is an address of the box.
+func DestinationLocal() Part {
+	return Part{"fib daddr type local", []expr.Any{
+		&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, compare(native32(unix.RTN_LOCAL))}}
 }
 
 // SourceNotOfLink matches packets whose source is no address of the interface that they leave by.
