@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -73,8 +75,33 @@ type Probe struct {
 	Kind ProbeKind
 	Addr netip.Addr // Ping, TCP: what is asked; DNS: the resolver, invalid: those of the member
 	Port uint16     // TCP, DNS
-	URL  string     // HTTP: any answer with a status below 400 is good
+	URL  string     // HTTP: any answer with a status below 400 is good, but a redirect to another host
+	Code int        // HTTP: the status that alone is good; 0: see URL
 	Name string     // DNS: the name that is asked for; any answer but SERVFAIL and REFUSED is good
+}
+
+// String returns the probe as gateway.yaml has it.
+func (p Probe) String() string {
+	words := []string{string(p.Kind)}
+	switch p.Kind {
+	case ProbePing:
+		words = append(words, p.Addr.String())
+	case ProbeTCP:
+		words = append(words, netip.AddrPortFrom(p.Addr, p.Port).String())
+	case ProbeHTTP:
+		words = append(words, p.URL)
+		if p.Code != 0 {
+			words = append(words, strconv.Itoa(p.Code))
+		}
+	case ProbeDNS:
+		words = append(words, p.Name)
+		if p.Addr.IsValid() && p.Port == 53 {
+			words = append(words, p.Addr.String())
+		} else if p.Addr.IsValid() {
+			words = append(words, netip.AddrPortFrom(p.Addr, p.Port).String())
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // Defaults and bounds of Group. With the defaults a silent member is noticed within 3 s.

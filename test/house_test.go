@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"gateway/firewall":         {"gateway", "gateway/nft", "gateway/nft/rule"},
 	"gateway/learned":          {"gateway", "gateway/nft"},
 	"gateway/group":            {"gateway"},
+	"gateway/probe":            {"gateway", "gateway/group"},
 	"gateway/policy":           {"gateway"},
 	"gateway/provider":         {"gateway"},
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
@@ -86,6 +87,7 @@ var testsMayImport = map[string][]string{
 	"lists/index":          {"lists/internal/synthetic"},
 	"gateway/firewall":     {"gateway/learned", "test/netlab", "test/netlab/child", "test/netlab/nftset"},  // what packets meet
 	"gateway/learned":      {"gateway/firewall", "test/netlab", "test/netlab/child", "test/netlab/nftset"}, // whole tables
+	"gateway/probe":        {"test/netlab", "test/netlab/wire"},
 	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
 	"gateway/dataplane":    {"gateway/config", "test/netlab"},
 

@@ -22,10 +22,11 @@ const (
 
 // Result is what one round of probes through a member found.
 type Result struct {
-	Member string
-	OK     bool
-	Time   time.Duration // the round trip; 0: none was measured
-	Reason string        // why the round is not OK
+	Member  string
+	OK      bool
+	Unknown bool          // it could not be found out whether the member works
+	Time    time.Duration // the round trip; 0: none was measured
+	Reason  string        // why the round is not OK, or unknown
 }
 
 // Active is a member that is in force.

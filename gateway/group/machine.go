@@ -72,6 +72,12 @@ func (m *Machine) Observe(now time.Time, r Result) (changed bool) {
 	if x == nil {
 		return false // it has left the group meanwhile
 	}
+	if r.Unknown {
+		if x.state == Unknown {
+			x.reason = r.Reason
+		}
+		return false
+	}
 	x.probed = now
 	if !r.OK {
 		x.goods, x.reason = 0, r.Reason

@@ -86,7 +86,7 @@ func (m *Machine) better(now time.Time, current *member) (*member, string) {
 		if x == current {
 			break
 		}
-		if good := now.Sub(x.ready); !x.ready.IsZero() && good >= m.group.Hold {
+		if good := now.Sub(x.ready); !x.ready.IsZero() && x.clean() && good >= m.group.Hold {
 			return x, fmt.Sprintf("%s is preferred, and has been good for %v", x.Route, good.Round(time.Second))
 		}
 	}
@@ -97,7 +97,7 @@ func (m *Machine) fastest(now time.Time, current *member) (best *member, reason 
 	for _, x := range m.members {
 		ahead := current.time - x.time
 		switch {
-		case x == current || x.ready.IsZero() || x.time == 0 || ahead < max(current.time/fasterShare, fasterLeast):
+		case x == current || x.ready.IsZero() || !x.clean() || x.time == 0 || ahead < max(current.time/fasterShare, fasterLeast):
 			x.faster = time.Time{}
 			continue
 		case x.faster.IsZero():

@@ -20,6 +20,7 @@ import (
 type Client struct {
 	Servers []netip.AddrPort // queried in this order
 	Mark    gateway.Mark
+	Link    string        // the sockets are bound to it; "": to none
 	Timeout time.Duration // of one attempt; 0 is 2 s
 }
 
@@ -104,7 +105,7 @@ func (c Client) exchange(ctx context.Context, server netip.AddrPort, name string
 	}
 	var m *dns.Msg
 	for _, network := range []string{"udp", "tcp"} {
-		transport := dns.Client{Net: network, Timeout: timeout, UDPSize: maxUDP, Dialer: Dialer(c.Mark, timeout)}
+		transport := dns.Client{Net: network, Timeout: timeout, UDPSize: maxUDP, Dialer: BoundDialer(c.Mark, c.Link, timeout)}
 		var err error
 		if m, _, err = transport.ExchangeContext(ctx, q, server.String()); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@
 package markdial
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
@@ -18,22 +19,43 @@ import (
 // it, so a packet that must enter a tunnel never has the WAN's address. Dialing fails
 // where the socket cannot be marked: nothing is ever sent unmarked. A timeout of 0 is
 // none.
-func Dialer(m gateway.Mark, timeout time.Duration) *net.Dialer {
+func Dialer(m gateway.Mark, timeout time.Duration) *net.Dialer { return BoundDialer(m, "", timeout) }
+
+// BoundDialer is Dialer for sockets that are bound to an interface besides: see Prepare.
+func BoundDialer(m gateway.Mark, link string, timeout time.Duration) *net.Dialer {
 	return &net.Dialer{Timeout: timeout, Control: func(network, _ string, raw syscall.RawConn) error {
 		var err error
-		if e := raw.Control(func(fd uintptr) { err = prepare(int(fd), network, m) }); e != nil {
+		if e := raw.Control(func(fd uintptr) {
+			if err = Prepare(int(fd), m, link); err == nil {
+				err = receiveErrors(int(fd), network)
+			}
+		}); e != nil {
 			return e
 		}
 		return err
 	}}
 }
 
-func prepare(fd int, network string, m gateway.Mark) error {
+// Prepare marks a socket that is not connected yet and, where a link is given, binds it to
+// that interface: even without policy rules and nft table nothing leaves by another one.
+// Kernels before 5.7 let only CAP_NET_RAW bind; there the mark alone decides.
+func Prepare(fd int, m gateway.Mark, link string) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(m.Value)); err != nil {
 		return fmt.Errorf("set mark %#x on socket: %w", m.Value, err)
 	}
-	// Without IP_RECVERR the kernel hides "host unreachable" from a connected UDP
-	// socket (udp(7)), and a query to an unreachable network waits for its timeout.
+	if link == "" {
+		return nil
+	}
+	if err := unix.BindToDevice(fd, link); err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("bind socket to %s: %w", link, err)
+	}
+	return nil
+}
+
+// receiveErrors makes network errors reach a connected UDP socket: without IP_RECVERR the
+// kernel hides "host unreachable" (udp(7)), and a query to an unreachable network waits for
+// its timeout.
+func receiveErrors(fd int, network string) error {
 	var err error
 	switch network {
 	case "udp4":
