@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -93,6 +94,34 @@ func (f *File) Lists() []string {
 		for _, l := range b.Listed.Lists {
 			if !slices.Contains(names, l) {
 				names = append(names, l)
+			}
+		}
+	}
+	return names
+}
+
+// Certificates returns the files that the tls directives name, certificates and keys, each
+// once.
+func (f *File) Certificates() []string {
+	var names []string
+	for _, b := range f.Blocks {
+		root := ""
+		for _, d := range b.Directives {
+			if d.Name == "root" && len(d.Args) > 0 {
+				root = d.Args[0]
+			}
+		}
+		for _, d := range b.Directives {
+			if d.Name != "tls" {
+				continue
+			}
+			for _, name := range d.Args {
+				if !filepath.IsAbs(name) && root != "" {
+					name = filepath.Join(root, name)
+				}
+				if !slices.Contains(names, name) {
+					names = append(names, name)
+				}
 			}
 		}
 	}

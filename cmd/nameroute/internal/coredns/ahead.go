@@ -37,10 +37,15 @@ func mayListenAhead(m caddy.Server, err error) bool {
 	}
 	switch m.(type) {
 	case *dnsserver.Server, *dnsserver.ServerTLS, *dnsserver.ServerHTTPS:
-		policy := reflect.ValueOf(m).Elem().FieldByName("connPolicy")
-		return policy.IsValid() && policy.Kind() == reflect.Func && policy.IsNil()
+		return isDirect(m)
 	}
 	return false
+}
+
+// isDirect reports whether clients reach a server without PROXY protocol.
+func isDirect(m caddy.Server) bool {
+	policy := reflect.ValueOf(m).Elem().FieldByName("connPolicy")
+	return policy.IsValid() && policy.Kind() == reflect.Func && policy.IsNil()
 }
 
 // listenAhead listens at a server's address, dns://192.168.1.1:53.

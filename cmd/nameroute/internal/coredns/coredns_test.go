@@ -36,6 +36,7 @@ const patience = 30 * time.Second
 var (
 	events  []string
 	release chan struct{}
+	entered chan struct{} // one for each slow query
 )
 
 func init() {
@@ -61,7 +62,7 @@ func init() {
 		dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return says(name) })
 		return nil
 	})
-	if err := dnsserver.SetDirectives([]string{"timeouts", "reload", "bind", "tls", "says"}); err != nil {
+	if err := dnsserver.SetDirectives([]string{"quic", "https", "timeouts", "reload", "bind", "tls", "says"}); err != nil {
 		panic(err)
 	}
 	dnsserver.Quiet = true
@@ -72,10 +73,20 @@ type says string
 func (s says) Name() string { return "says" }
 func (s says) ServeDNS(_ context.Context, w dns.ResponseWriter, q *dns.Msg) (int, error) {
 	if strings.HasPrefix(q.Question[0].Name, "slow") {
+		select {
+		case entered <- struct{}{}:
+		default:
+		}
 		<-release
 	}
 	m := new(dns.Msg).SetReply(q)
-	m.Answer = []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{string(s)}}}
+	n := 1
+	if strings.HasPrefix(q.Question[0].Name, "many") {
+		n = 20
+	}
+	for i := range n {
+		m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{string(s), fmt.Sprint(i)}})
+	}
 	return 0, w.WriteMsg(m)
 }
 
@@ -88,7 +99,7 @@ type box struct {
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	events, release = nil, make(chan struct{})
+	events, release, entered = nil, make(chan struct{}), make(chan struct{}, 100)
 	b := &box{t: t, dir: t.TempDir()}
 	for _, p := range []*int{&b.dns, &b.dot, &b.doh} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,11 +109,18 @@ func newBox(t *testing.T) *box {
 		defer l.Close()
 		*p = l.Addr().(*net.TCPAddr).Port
 	}
+	b.certificate(t, 1)
+	return b
+}
+
+// certificate makes a certificate.
+func (b *box) certificate(t *testing.T, serial int64) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	c := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +134,6 @@ func newBox(t *testing.T) *box {
 			t.Fatal(err)
 		}
 	}
-	return b
 }
 
 // corefile returns one whose server says a name on all transports.

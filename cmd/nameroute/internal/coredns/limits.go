@@ -15,11 +15,11 @@ import (
 // limits are those of clients' connections.
 type limits struct {
 	streams *stream.Bounds // of DNS over TCP and TLS
-	others  *stream.Bounds // of HTTPS and gRPC
+	others  *stream.Bounds // of gRPC, and of HTTPS with PROXY protocol before it
 }
 
 // maxPerClientOfOthers leaves room for other clients in the 200 connections that CoreDNS
-// accepts for HTTPS and for gRPC, if not told otherwise.
+// accepts for gRPC, if not told otherwise.
 const maxPerClientOfOthers = 50
 
 func newLimits() limits {

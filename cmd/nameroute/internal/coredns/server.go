@@ -2,15 +2,12 @@ package coredns
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"reflect"
 	"sync"
 
 	"github.com/coredns/caddy"
@@ -24,14 +21,20 @@ type server struct {
 	listener net.Listener   // nil: none of TCP
 	packets  net.PacketConn // nil: none of UDP
 
-	front   *stream.Front // of plain TCP and TLS, else nil
-	began   bool          // the front was opened for this server, not taken over
-	options stream.Options
-	handler caddy.TCPServer // what serves the front's queries
-	queries net.Listener    // where it gets them
-	limits  limits
+	kind     kind
+	front    front // nil where CoreDNS's own server has the connections
+	began    bool  // the front was opened for this server, not taken over
+	options  stream.Options
+	plain    *dnsserver.Server // what answers the front's queries
+	queries  net.Listener      // where it gets those of TCP and TLS
+	attached *stream.Server    // or what stands for it at the front
+	bounds   *stream.Bounds    // of the front
 
-	taken bool // by the next instance
+	maxConnections int // of HTTPS and QUIC; 0: no limit of their own
+	limits         limits
+
+	taken    bool // by the next instance
+	handedOn bool // with its front
 }
 
 // listen opens what the servers listen on, or takes it over from an old instance.
@@ -45,7 +48,7 @@ func listen(made []caddy.Server, old *Instance, l limits) (all []*server, err er
 		}
 		if old != nil {
 			for _, s := range old.servers {
-				s.taken = false
+				s.taken, s.handedOn = false, false
 			}
 		}
 	}()
@@ -60,60 +63,37 @@ func listen(made []caddy.Server, old *Instance, l limits) (all []*server, err er
 				return all, err
 			}
 		}
-		if s.listener == nil {
-			if s.listener, err = m.Listen(); mayListenAhead(m, err) {
-				s.listener, err = listenAhead(s.address())
-			}
-			if err != nil {
-				return all, err
-			}
-		}
-		if s.packets == nil {
-			if s.packets, err = m.ListenPacket(); mayListenAhead(m, err) {
-				s.packets, err = listenPacketAhead(s.address())
-			}
-			if err != nil {
-				return all, err
-			}
-		}
-		widen(s.packets)
-		if s.handler != nil && s.front == nil {
-			s.front, s.began = stream.New(s.listener, l.streams), true
+		if err := s.open(); err != nil {
+			return all, err
 		}
 	}
 	return all, nil
 }
 
-// frontOf finds out whether the server's queries come through a front.
-func (s *server) frontOf(m caddy.Server) error {
-	var plain *dnsserver.Server
-	switch m := m.(type) {
-	case *dnsserver.Server:
-		plain = m
-	case *dnsserver.ServerTLS:
-		// The front does TLS, so the queries go to the plain server within.
-		c, err := tlsConfig(m)
+// open opens what the server listens on and has not taken over.
+func (s *server) open() (err error) {
+	m := s.caddy
+	if s.listener == nil {
+		if s.listener, err = m.Listen(); mayListenAhead(m, err) {
+			s.listener, err = listenAhead(s.address())
+		}
 		if err != nil {
 			return err
 		}
-		plain, s.options.TLS = m.Server, c
-	default:
-		return nil
 	}
-	s.handler = plain
-	s.options.ReadTimeout, s.options.WriteTimeout = plain.ReadTimeout, plain.WriteTimeout
-	s.options.IdleTimeout, s.options.MaxQueries = plain.IdleTimeout, plain.MaxTCPQueries
+	if s.packets == nil {
+		if s.kind.overQUIC() { // CoreDNS would read the socket at once
+			s.packets, err = listenPacketAhead(s.address())
+		} else if s.packets, err = m.ListenPacket(); mayListenAhead(m, err) {
+			s.packets, err = listenPacketAhead(s.address())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	widen(s.packets)
+	s.openFront()
 	return nil
-}
-
-// tlsConfig returns what a server has from *tls*. It has no method for it; a test fails
-// when a new version of CoreDNS keeps it elsewhere.
-func tlsConfig(s *dnsserver.ServerTLS) (*tls.Config, error) {
-	f := reflect.ValueOf(s).Elem().FieldByName("tlsConfig")
-	if !f.IsValid() || f.Type() != reflect.TypeFor[*tls.Config]() {
-		return nil, errors.New("this version of CoreDNS keeps its servers' TLS elsewhere than v1.15")
-	}
-	return (*tls.Config)(f.UnsafePointer()), nil
 }
 
 // takeOver gets what an old server of the same address listens on. A listener with PROXY
@@ -126,13 +106,15 @@ func (s *server) takeOver(old []*server) error {
 		o.taken = true
 		var err error
 		if l, ok := o.listener.(caddy.Listener); ok {
-			if o.front != nil {
-				s.front, s.listener = o.front, o.listener
+			if o.front != nil && o.kind == s.kind && (s.kind != overHTTPS || o.options.SameHTTP(s.options)) {
+				s.front, s.bounds, s.listener, o.handedOn = o.front, o.bounds, o.listener, true
 			} else if s.listener, err = copyOf(l, net.FileListener); err != nil {
 				return err
 			}
 		}
-		if p, ok := o.packets.(caddy.PacketConn); ok {
+		if o.kind.overQUIC() && o.kind == s.kind {
+			s.front, s.bounds, s.packets, o.handedOn = o.front, o.bounds, o.packets, true
+		} else if p, ok := o.packets.(caddy.PacketConn); ok {
 			s.packets, err = copyOf(p, net.FilePacketConn)
 		}
 		return err
@@ -160,7 +142,13 @@ func copyOf[T any](of interface{ File() (*os.File, error) }, open func(*os.File)
 
 // abandon closes what was opened for a server that is not started.
 func (s *server) abandon() {
-	if s.listener != nil && (s.front == nil || s.began) {
+	if s.front != nil && !s.began {
+		s.listener = nil // the old instance goes on with it
+		if s.kind.overQUIC() {
+			s.packets = nil
+		}
+	}
+	if s.listener != nil {
 		s.listener.Close()
 	}
 	if s.packets != nil {
@@ -170,18 +158,19 @@ func (s *server) abandon() {
 
 // serve starts the server.
 func (s *server) serve(running *sync.WaitGroup) {
-	l, handler := s.listener, caddy.TCPServer(s.caddy)
 	if s.front != nil {
-		s.queries = s.front.Attach(s.options)
-		l, handler = s.queries, s.handler
-		if s.began {
-			running.Go(func() { s.log(s.front.Serve()) })
-		}
-	} else if _, ok := l.(caddy.Listener); ok {
-		l = s.limits.others.Limit(l)
+		s.attach(running)
 	}
-	running.Go(func() { s.log(handler.Serve(l)) })
-	running.Go(func() { s.log(s.caddy.ServePacket(s.packets)) })
+	if s.front == nil || s.kind == overStream {
+		l, handler := s.listener, caddy.TCPServer(s.caddy)
+		if s.queries != nil {
+			l, handler = s.queries, s.plain
+		} else if _, ok := l.(caddy.Listener); ok {
+			l = s.limits.others.Limit(l)
+		}
+		running.Go(func() { s.log(handler.Serve(l)) })
+		running.Go(func() { s.log(s.caddy.ServePacket(s.packets)) })
+	}
 }
 
 // log logs why a server ended by itself.
@@ -194,28 +183,25 @@ func (s *server) log(err error) {
 // stop ends the server when its queries are answered, and its front unless the next
 // instance has it.
 func (s *server) stop(ctx context.Context) {
-	mine := s.front != nil && !s.handedOn()
+	mine := s.front != nil && !s.handedOn
 	if mine {
 		s.front.Close()
 	}
-	if g, ok := s.caddy.(caddy.Stopper); ok {
+	if s.attached != nil {
+		s.attached.Wait(ctx)
+	} else if g, ok := s.caddy.(caddy.Stopper); ok {
 		if err := g.Stop(); err != nil {
 			slog.Warn("stopped a listener before its last queries were answered", "part", "resolver", "listener", s.address(), "error", err)
 		}
 	}
 	// A server that is stopped before it has begun does not close what it would serve.
-	for _, l := range []io.Closer{s.queries, s.packets} {
-		if l != nil {
-			l.Close()
-		}
+	if s.queries != nil {
+		s.queries.Close()
+	}
+	if s.packets != nil && !s.kind.overQUIC() {
+		s.packets.Close()
 	}
 	if mine {
 		s.front.Wait(ctx)
 	}
-}
-
-// handedOn reports whether the next instance has the server's front.
-func (s *server) handedOn() bool {
-	_, ok := s.listener.(caddy.Listener)
-	return s.taken && ok
 }

@@ -25,6 +25,7 @@ type files struct {
 	configText []byte
 	corefile   []byte         // with the files that it imports in their places
 	text       *corefile.Text // knows where its lines come from
+	certs      digest         // of the certificates that the Corefile names
 	read       digest         // of the user's files when they were read
 	old        error          // why the last good state is used; nil: the files as they are
 }
@@ -48,6 +49,7 @@ type rawFiles struct {
 	corefile source         // as it is written
 	expanded source         // with what it imports
 	text     *corefile.Text // the same; nil with an error
+	certs    digest         // of the certificates that it names
 }
 
 // digest is a hash of files' content.
@@ -67,8 +69,31 @@ func (l loader) readRaw(config, core string) rawFiles {
 	r.expanded.name = core
 	if r.text, r.expanded.err = corefile.Expand(l.Corefile, r.corefile.data); r.expanded.err == nil {
 		r.expanded.data = r.text.Body
+		r.certs = readCertificates(r.text)
 	}
 	return r
+}
+
+// certificates returns the files with certificates and keys that a Corefile names.
+func certificates(t *corefile.Text) []string {
+	f, err := t.Parse()
+	if err != nil {
+		return nil // it is refused
+	}
+	return f.Certificates()
+}
+
+// readCertificates returns the digest of a Corefile's certificates. One that cannot be read is
+// refused by *tls*.
+func readCertificates(t *corefile.Text) digest {
+	h := sha256.New()
+	for _, name := range certificates(t) {
+		data, err := statefile.ReadFile(name)
+		sum := sha256.Sum256(data)
+		h.Write(sum[:])
+		fmt.Fprintln(h, err)
+	}
+	return digest(h.Sum(nil))
 }
 
 func readSource(name, what, flag string) source {
@@ -89,6 +114,7 @@ func (r rawFiles) hash() digest {
 			fmt.Fprintln(h, s.err)
 		}
 	}
+	h.Write(r.certs[:])
 	return digest(h.Sum(nil))
 }
 
@@ -125,7 +151,7 @@ func (l loader) parse(r rawFiles) (*files, error) {
 	cfg, err := l.parseConfig(r.config)
 	f := &files{config: cfg, configText: r.config.data, read: r.hash()}
 	if l.resolver {
-		f.corefile, f.text = r.expanded.data, r.text
+		f.corefile, f.text, f.certs = r.expanded.data, r.text, r.certs
 		err = errors.Join(err, l.checkCorefile(r, cfg))
 	}
 	if err != nil {

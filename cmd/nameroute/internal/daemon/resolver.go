@@ -32,6 +32,7 @@ type resolver struct {
 	plane  *dataplanePart // that the plugins use
 	inst   atomic.Pointer[coredns.Instance]
 	bound  atomic.Pointer[[]firewall.Listener] // what the instance's Corefile named when it started
+	certs  digest                              // of the certificates that the instance has
 	ready  chan struct{}
 	health listenerHealth
 
@@ -88,6 +89,7 @@ func (r *resolver) start(f *files) error {
 	inst, err := coredns.Start(r.paths.Input(f.corefile))
 	if err == nil {
 		r.inst.Store(inst)
+		r.certs = f.certs
 		return nil
 	}
 	err = f.text.Explain(err)
@@ -97,11 +99,11 @@ func (r *resolver) start(f *files) error {
 	return ports.Explain(err)
 }
 
-// Use applies a changed Corefile, which restarts CoreDNS's servers. What the new one names
+// Use applies a changed Corefile, or changed certificates, which restarts CoreDNS's servers. What the new one names
 // is in the new configuration, so the dataplane uses that from the new instance's start on.
 func (r *resolver) Use(f *files) error {
 	inst := r.inst.Load()
-	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) && !r.boundElsewhere() {
+	if bytes.Equal(inst.Caddyfile().Body(), f.corefile) && r.certs == f.certs && !r.boundElsewhere() {
 		return nil
 	}
 	plane := r.plane.running.Load()
@@ -131,6 +133,7 @@ func (r *resolver) restart(old *coredns.Instance, f *files) error {
 		return err
 	}
 	r.inst.Store(next)
+	r.certs = f.certs
 	return nil
 }
 

@@ -22,8 +22,8 @@ const (
 // markRead records what the files held when they were last read.
 func (p *process) markRead(d digest) { p.lastRead.Store(&d) }
 
-// checkChanges requests a reload if gateway.yaml, the Corefile or a file that it imports
-// has changed since they were last read, valid or not.
+// checkChanges requests a reload if gateway.yaml, the Corefile, a file that it imports or a
+// certificate has changed since they were last read, valid or not.
 func (p *process) checkChanges() {
 	raw := p.loader.now()
 	if last := p.lastRead.Load(); last != nil && raw.hash() != *last {
@@ -36,11 +36,11 @@ func (p *process) checkChanges() {
 func (p *process) watchFiles(ctx context.Context) {
 	go p.retryFailed(ctx)
 	go p.followAddresses(ctx)
-	var imports []string // of the last Corefile whose imports could be read
+	var imports []string // of the last Corefile whose imports could be read, and its certificates
 	files := func() []string {
 		raw := p.loader.now()
 		if raw.text != nil {
-			imports = importsOf(raw.text)
+			imports = append(importsOf(raw.text), certificates(raw.text)...)
 		}
 		all := append([]string{p.o.Config}, imports...)
 		if p.loader.resolver {

@@ -48,6 +48,18 @@ func NewBounds(evicted func(netip.Addr)) *Bounds {
 	return &Bounds{Total: total, PerNet: total / netShare, PerClient: total / clientShare, Evicted: evicted}
 }
 
+// Resize has at most total connections open, fewer where the process may not open as many
+// files; below 1 there is no other limit than that.
+func (b *Bounds) Resize(total int) {
+	all := NewBounds(nil)
+	if total > 0 {
+		all.Total = min(all.Total, total)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Total, b.PerNet, b.PerClient = all.Total, max(all.Total/netShare, 1), max(all.Total/clientShare, 1)
+}
+
 // client is what one address has open.
 type client struct {
 	places int
@@ -187,7 +199,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &limitedConn{Conn: raw}
+		c := &limitedConn{Conn: raw, tally: &tally{}}
 		c.touch()
 		if c.place = l.bounds.enter(raw.RemoteAddr(), c, raw.Close); c.place != nil {
 			return c, nil
@@ -199,8 +211,7 @@ func (l *limited) Accept() (net.Conn, error) {
 // limitedConn counts as active while it is read.
 type limitedConn struct {
 	net.Conn
-	place *place
-	last  atomic.Int64
+	*tally
 }
 
 func (c *limitedConn) Read(p []byte) (int, error) {
@@ -216,6 +227,26 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *limitedConn) touch()            { c.last.Store(time.Now().UnixNano()) }
-func (c *limitedConn) busy() bool        { return false }
-func (c *limitedConn) lastActive() int64 { return c.last.Load() }
+// tally is how busy a connection is that others read, and its place.
+type tally struct {
+	place      *place
+	last, open atomic.Int64 // when something came or went, in ns since 1970; queries
+}
+
+func (t *tally) touch()            { t.last.Store(time.Now().UnixNano()) }
+func (t *tally) busy() bool        { return t.open.Load() > 0 }
+func (t *tally) lastActive() int64 { return t.last.Load() }
+
+// begin waits until another query may be answered; finish is called after it.
+func (t *tally) begin() {
+	t.open.Add(1)
+	t.place.asked.Store(true)
+	t.touch()
+	t.place.take()
+}
+
+func (t *tally) finish() {
+	t.place.give()
+	t.touch()
+	t.open.Add(-1)
+}

@@ -1,10 +1,11 @@
-// Package stream answers the queries of a TCP or TLS connection side by side, in the order
-// in which their answers are ready (RFC 7766 section 6.2.1.1), in front of a server that
-// takes one query of a connection after the other, as miekg/dns does: each query is a
-// connection of its own to that server.
+// Package stream holds the clients' connections, of all transports but UDP and gRPC, and gives
+// their queries to a server. The connections outlive it: a reload of the configuration attaches
+// the next one, which gets the queries from then on, and no client has to connect again.
 //
-// The connections outlive the server: a reload of the configuration attaches the next one,
-// which gets the queries from then on, and no client has to connect again.
+// A Front answers the queries of a TCP or TLS connection side by side, in the order in which
+// their answers are ready (RFC 7766 section 6.2.1.1), in front of a server that takes one query
+// of a connection after the other, as miekg/dns does: each query is a connection of its own to
+// that server. HTTPS and QUIC, which have streams, call the server for each.
 package stream
 
 import (
@@ -23,6 +24,14 @@ type Options struct {
 	WriteTimeout time.Duration // of an answer; the connection ends after it
 	IdleTimeout  time.Duration // without a query that waits for its answer
 	MaxQueries   int           // of one connection; below 1: any number
+
+	// MaxStreams is how many queries of one connection over HTTPS or QUIC may wait for their
+	// answers, 64 at most; 0: as many.
+	MaxStreams int
+
+	// Ended is called with HTTP's status or DNS over QUIC's code for each query over these.
+	// It may be nil.
+	Ended func(code int)
 }
 
 // Front accepts the connections of one listener.
@@ -94,15 +103,8 @@ func (f *Front) Close() {
 // Wait returns when the last connection has ended. When ctx ends it closes those that are
 // left and returns.
 func (f *Front) Wait(ctx context.Context) {
-	ended := make(chan struct{})
-	go func() {
-		f.running.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
+	if waitFor(ctx, &f.running) {
 		return
-	case <-ctx.Done():
 	}
 	f.mu.Lock()
 	for c := range f.conns {
