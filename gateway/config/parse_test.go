@@ -44,7 +44,13 @@ routes:
     snat: [192.0.2.7, "2001:db8::7"]
     hooks: ignore
     inbound: accept
-  office: {interface: tun0, snat: masquerade}
+  office:
+    interface: tun0
+    snat: masquerade
+    probe: [ping 192.0.2.1, "tcp [2001:db8::1]:443", http https://cp.example/204 204, dns a.example., "dns a.example 192.0.2.53:5353"]
+    every: 2s
+    fails: 4
+    good: 1
   isp2: {next_hop: [192.0.2.254, "fe80::fe"], interface: eth2, snat: off, mark: 1342177280}
 lists:
   gfwlist: {file: /etc/nameroute/gfwlist.txt, format: autoproxy}
@@ -108,6 +114,13 @@ func TestEveryKeyIsRead(t *testing.T) {
 		}, {
 			Name: "office", Number: office, Mark: mark(uint32(office) << 24), Table: 7200 + office, Priority: 7100 + office,
 			Egress: gateway.Egress{Kind: gateway.EgressInterface, Link: "tun0"}, OnDown: gateway.Block, SNAT: gateway.SNAT{Mode: gateway.SNATMasquerade},
+			Probing: gateway.Probing{Every: 2 * time.Second, Fails: 4, Good: 1, Probes: []gateway.Probe{
+				{Kind: gateway.ProbePing, Addr: netip.MustParseAddr("192.0.2.1")},
+				{Kind: gateway.ProbeTCP, Addr: netip.MustParseAddr("2001:db8::1"), Port: 443},
+				{Kind: gateway.ProbeHTTP, URL: "https://cp.example/204", Code: 204},
+				{Kind: gateway.ProbeDNS, Name: "a.example"},
+				{Kind: gateway.ProbeDNS, Name: "a.example", Addr: netip.MustParseAddr("192.0.2.53"), Port: 5353},
+			}},
 		}, {
 			Name: "isp2", Number: 0x50, Mark: mark(0x50000000), Table: 7280, Priority: 7180,
 			Egress: gateway.Egress{Kind: gateway.EgressNextHop, Link: "eth2", NextHops: addrs("192.0.2.254", "fe80::fe")},

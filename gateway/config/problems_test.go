@@ -360,4 +360,37 @@ lists: {b: {file: "a\0b"}}
 `, `gateway.yaml:1:25: routes.a.wireguard: /etc/: not the path of a file: want the path of the provider's .conf file
 gateway.yaml:2:19: lists.b.file: "a\x00b": not the path of a file: want the path of the list
 `},
+	{"probes", `routes:
+  a: {interface: tun0, probe: [ping dns.example, "tcp 192.0.2.1", "tcp 2001:db8::1:80", "tcp 192.0.2.1:0", pong 192.0.2.1, "ping 192.0.2.1 192.0.2.2"]}
+  b: {interface: tun1, every: 1s, fails: 2, good: 2}
+  c: {interface: tun2, probe: [ping 192.0.2.1, ping 192.0.2.1, handshake], every: 10ms, fails: 0}
+  d: {interface: tun3, probe: []}
+  e: {interface: tun4, probe: }
+  f: {interface: tun5, probe: [http ftp://x/, http http://x/ 99, dns, "dns a..b", dns a.example x, ping 127.0.0.1, "handshake x", " "]}
+  g: {interface: tun6, probe: [a, b, c, d, e, f, g, h, i]}
+`, `gateway.yaml:2:32: routes.a.probe: dns.example: not an address: want ping ADDRESS
+gateway.yaml:2:50: routes.a.probe: "tcp 192.0.2.1": has no port: want tcp ADDRESS:PORT, with an IPv6 address in brackets
+gateway.yaml:2:67: routes.a.probe: "tcp 2001:db8::1:80": has no port: want tcp ADDRESS:PORT, with an IPv6 address in brackets
+gateway.yaml:2:89: routes.a.probe: "tcp 192.0.2.1:0": not a port: want 1 to 65535
+gateway.yaml:2:108: routes.a.probe: "pong 192.0.2.1": unknown probe: did you mean ping?
+gateway.yaml:2:124: routes.a.probe: "ping 192.0.2.1 192.0.2.2": not a probe: want ping ADDRESS
+gateway.yaml:3:31: routes.b.every: only valid with probe
+gateway.yaml:3:42: routes.b.fails: only valid with probe
+gateway.yaml:3:51: routes.b.good: only valid with probe
+gateway.yaml:4:31: routes.c.probe: handshake: only valid with wireguard: want ping, tcp, http or dns
+gateway.yaml:4:48: routes.c.probe: "ping 192.0.2.1": duplicate
+gateway.yaml:4:83: routes.c.every: 10ms: out of range: want at least 200ms
+gateway.yaml:4:96: routes.c.fails: 0: out of range: want 1 to 1000
+gateway.yaml:5:31: routes.d.probe: is an empty list: want probes such as [ping 192.0.2.1]
+gateway.yaml:6:31: routes.e.probe: has no value: want probes such as [ping 192.0.2.1]
+gateway.yaml:7:32: routes.f.probe: ftp://x/: not an http or https URL: want for example https://lists.example.org/list.txt
+gateway.yaml:7:47: routes.f.probe: 99: out of range: want 100 to 599
+gateway.yaml:7:66: routes.f.probe: dns: not a probe: want dns NAME, or dns NAME RESOLVER
+gateway.yaml:7:71: routes.f.probe: a..b: not a name: want dns NAME, or dns NAME RESOLVER
+gateway.yaml:7:83: routes.f.probe: x: not the address of a resolver: want an address, or address:port with an IPv6 address in brackets
+gateway.yaml:7:100: routes.f.probe: 127.0.0.1: is a loopback address: want ping ADDRESS
+gateway.yaml:7:116: routes.f.probe: "handshake x": not a probe: want handshake alone
+gateway.yaml:7:131: routes.f.probe: " ": is empty: want handshake, ping, tcp, http or dns, and what to ask
+gateway.yaml:8:31: routes.g.probe: 9 probes: want at most 8
+`},
 }

@@ -29,6 +29,7 @@ func (c *builder) readRoutes(v value) {
 		v.fields(rr.fields())
 		if v.isMapping() {
 			rr.egress()
+			rr.probing()
 		}
 		c.Routes = append(c.Routes, rr.Route)
 	})
@@ -60,7 +61,7 @@ const (
 )
 
 func (rr *routeReader) fields() []field {
-	return []field{
+	return append([]field{
 		{key: keyWireGuard, want: wantConf, read: func(v value) { set(&rr.Egress.File)(v.path(wantConf)) }},
 		{key: keyInterface, want: wantLink, read: func(v value) { set(&rr.via)(v.link()) }},
 		{key: keyNextHop, want: wantHops, read: func(v value) { rr.Egress.NextHops = v.pair(wantHops) }},
@@ -98,7 +99,7 @@ func (rr *routeReader) fields() []field {
 			word, ok := v.word("refuse", "ignore")
 			set(&rr.IgnoreHooks)(word == "ignore", ok)
 		}},
-	}
+	}, rr.probingFields()...)
 }
 
 // readMark stores the value: the mask may not have been read yet.
@@ -184,6 +185,11 @@ func (rr *routeReader) egress() {
 		}
 	}
 	if !wireguard {
+		for _, p := range rr.Probing.Probes {
+			if p.Kind == gateway.ProbeHandshake {
+				rr.r.problem(rr.key+"."+keyProbes, string(p.Kind), "only valid with wireguard", "want ping, tcp, http or dns")
+			}
+		}
 		rr.Handshake = gateway.Handshake{}
 		rr.Egress.Link = rr.via
 	}

@@ -97,7 +97,14 @@ func routePairs(r gateway.Route) []any {
 	add(tunnel, keyLimit, shortDuration(r.Handshake.Limit))
 	add(tunnel, keyProbe, intervalOrOff(r.Handshake.Probe))
 	add(tunnel, "hooks", choose(r.IgnoreHooks, "ignore", "refuse"))
+	if len(r.Probing.Probes) > 0 {
+		pairs = append(pairs, probingPairs(r.Probing)...)
+	}
 	return pairs
+}
+
+func probingPairs(p gateway.Probing) []any {
+	return []any{keyProbes, flow(words(p.Probes)), keyEvery, shortDuration(p.Every), keyFails, p.Fails, keyGood, p.Good}
 }
 
 // sourcePairs returns the keys and values of a fetched list in turn, in the order of the
