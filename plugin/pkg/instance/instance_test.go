@@ -135,6 +135,32 @@ func TestOwnDataplane(t *testing.T) {
 	}
 }
 
+// TestStartGivenUp: an instance that ends before it serves takes its configuration with it.
+func TestStartGivenUp(t *testing.T) {
+	dir := box(t)
+	file := filepath.Join(dir, "gateway.yaml")
+	SetDefaults(file, filepath.Join(dir, "state"))
+	inst := start(t, "uses vpn")
+	old := planes[0].Config()
+	if err := os.WriteFile(file, []byte("routes:\n  vpn: {interface: tun0}\n  office: {interface: tun1}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next := &instance{file: resolve(file)}
+	if _, err := acquire(next); err != nil {
+		t.Fatal(err)
+	}
+	if planes[0].Config() == old {
+		t.Error("the new instance has the old configuration")
+	}
+	if err := release(next); err != nil {
+		t.Error(err)
+	}
+	if planes[0].Config() != old {
+		t.Error("the configuration of an instance that was given up is in force")
+	}
+	stop(t, inst)
+}
+
 // TestProvidedDataplane: blocks use the dataplane that the program provides, with the
 // configuration that it has, and do not end it.
 func TestProvidedDataplane(t *testing.T) {

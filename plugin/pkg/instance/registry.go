@@ -207,7 +207,8 @@ func requirementsOf(all []*instance) []dataplane.Requirements {
 
 // release ends an instance's use of the dataplane. The last one ends a dataplane of our
 // own, which leaves the nft table in place. The last one's requirements stay in force until
-// others replace them: they say which sets there are to store.
+// others replace them: they say which sets there are to store. The newest one ends before the
+// others where its start was given up, and its configuration goes with it.
 func release(i *instance) error {
 	registry.Lock()
 	defer registry.Unlock()
@@ -216,8 +217,10 @@ func release(i *instance) error {
 		return nil
 	}
 	if len(b.living) > 1 {
-		b.living = slices.DeleteFunc(slices.Clone(b.living), func(o *instance) bool { return o == i })
-		b.dataplane.Relax(requirementsOf(b.living)...)
+		if i == b.living[len(b.living)-1] {
+			b.restoreConfig()
+		}
+		b.keep(slices.DeleteFunc(slices.Clone(b.living), func(o *instance) bool { return o == i })...)
 		return nil
 	}
 	b.living = nil
@@ -228,9 +231,9 @@ func release(i *instance) error {
 	return b.close()
 }
 
-// keepOnly ends the use of every instance but one. CoreDNS does not tell an instance whose
-// start was given up half way that it ends; the old one, which goes on, is told instead,
-// and goes on with the configuration that it had.
+// keepOnly ends the use of every instance but one. Caddy's own start does not tell an
+// instance that it gives up half way; the old one, which goes on, is told instead, and goes
+// on with the configuration that it had.
 func keepOnly(i *instance) {
 	registry.Lock()
 	defer registry.Unlock()
@@ -238,9 +241,19 @@ func keepOnly(i *instance) {
 	if b == nil || !slices.Contains(b.living, i) || len(b.living) == 1 {
 		return
 	}
+	b.restoreConfig()
+	b.keep(i)
+}
+
+// restoreConfig returns to the configuration from before the newest instance.
+func (b *binding) restoreConfig() {
 	if b.before != b.dataplane.Config() {
 		b.dataplane.SetConfig(b.before)
 	}
-	b.living = []*instance{i}
-	b.dataplane.Relax(requirementsOf(b.living)...)
+}
+
+// keep drops the requirements of all other instances.
+func (b *binding) keep(all ...*instance) {
+	b.living = all
+	b.dataplane.Relax(requirementsOf(all)...)
 }

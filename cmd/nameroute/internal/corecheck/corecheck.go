@@ -9,6 +9,7 @@ import (
 
 	"github.com/coredns/caddy"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/coredns"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
@@ -91,7 +92,7 @@ func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []erro
 // setUp runs the setups of a text's directives.
 func setUp(t *corefile.Text) error {
 	in := caddy.CaddyfileInput{Contents: t.Body, Filepath: t.Name(), ServerTypeName: "dns"}
-	return t.Explain(caddy.ValidateAndExecuteDirectives(in, nil, true))
+	return t.Explain(coredns.Try(in))
 }
 
 // unknownDirectives returns an error for each directive of a block that does not exist,

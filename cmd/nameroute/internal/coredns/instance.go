@@ -7,13 +7,15 @@ package coredns
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+	_ "unsafe" // for go:linkname
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/uniq"
+	_ "github.com/coredns/coredns/plugin/ready"
 )
 
 // Instance is CoreDNS with one Corefile.
@@ -42,46 +44,48 @@ func Start(in caddy.Input) (*Instance, error) {
 func (i *Instance) Restart(in caddy.Input) (*Instance, error) {
 	slog.Info("Reloading", "part", "resolver")
 	next := &Instance{running: i.running, limits: i.limits}
-	err := call(i.caddy.OnRestart)
-	if err == nil {
-		err = next.open(in, i)
-	}
-	if err != nil {
+	endAll(i.caddy.OnRestart)
+	if err := next.open(in, i); err != nil {
 		return nil, errors.Join(err, call(i.caddy.OnRestartFailed))
 	}
 	i.stopServers()
-	if err := call(i.caddy.OnShutdown); err != nil {
-		slog.Error("ending the old configuration failed", "part", "resolver", "error", err)
-	}
+	endAll(i.caddy.OnShutdown)
 	caddy.EmitEvent(caddy.InstanceStartupEvent, next.caddy)
 	slog.Info("Reloading complete", "part", "resolver")
 	return next, nil
 }
 
 // Stop ends CoreDNS when the queries that it has are answered.
-func (i *Instance) Stop() error {
-	var errs []error
-	for _, end := range append(i.caddy.OnShutdown, i.caddy.OnFinalShutdown...) {
-		errs = append(errs, end())
-	}
+func (i *Instance) Stop() {
+	endAll(i.caddy.OnShutdown)
+	endAll(i.caddy.OnFinalShutdown)
 	i.stopServers()
 	i.running.Wait()
-	return errors.Join(errs...)
 }
 
 // Caddyfile returns the Corefile.
 func (i *Instance) Caddyfile() caddy.Input { return i.caddy.Caddyfile() }
 
 // open makes the servers of a Corefile and starts them. From an old instance they take
-// over the listeners.
+// over the listeners. On an error nothing of it is left.
 func (i *Instance) open(in caddy.Input, old *Instance) (err error) {
+	if i.caddy, err = empty(in); err != nil {
+		return err
+	}
+	begun := 0
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("a plugin panicked: %v", r)
+		if err != nil {
+			abandon(i.caddy, begun)
 		}
 	}()
 	var made []caddy.Server
-	if i.caddy, made, err = build(in); err != nil {
+	if err := guard(func() error {
+		context, err := setUp(in, i.caddy)
+		if err == nil {
+			made, err = context.MakeServers()
+		}
+		return err
+	}); err != nil {
 		return err
 	}
 	if old == nil {
@@ -89,8 +93,11 @@ func (i *Instance) open(in caddy.Input, old *Instance) (err error) {
 			return err
 		}
 	}
-	if err := call(i.caddy.OnStartup); err != nil {
-		return err
+	for _, f := range i.caddy.OnStartup {
+		begun++
+		if err := guard(f); err != nil {
+			return err
+		}
 	}
 	if i.servers, err = listen(made, old, i.limits); err != nil {
 		return err
@@ -111,10 +118,29 @@ var building = struct {
 	context caddy.Context
 }{}
 
-// build sets up the directives of a Corefile and makes its servers.
-func build(in caddy.Input) (*caddy.Instance, []caddy.Server, error) {
+// readyAddresses is where *ready* notes the addresses that it listens on: in its setup, for
+// good, and again when it starts. Setups, which need not be followed by a start, get another.
+//
+//go:linkname readyAddresses github.com/coredns/coredns/plugin/ready.uniqAddr
+var readyAddresses *uniq.U
+
+// empty returns an instance without anything in it. Only caddy can make one that knows its
+// server type: it returns one with the error about an input that cannot be read.
+func empty(in caddy.Input) (*caddy.Instance, error) {
+	i, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte("{"), ServerTypeName: in.ServerType()})
+	if err == nil {
+		return nil, errors.New("this version of caddy reads an unclosed block")
+	}
+	return i, nil
+}
+
+// setUp sets up the directives of a Corefile in an empty instance, whose context it returns.
+func setUp(in caddy.Input, i *caddy.Instance) (caddy.Context, error) {
 	building.Lock()
 	defer building.Unlock()
+	defer func() { building.context = nil }()
+	defer func(r *uniq.U) { readyAddresses = r }(readyAddresses)
+	readyAddresses = uniq.New()
 	building.once.Do(func() {
 		last := dnsserver.Directives[len(dnsserver.Directives)-1]
 		caddy.RegisterParsingCallback(in.ServerType(), last, func(c caddy.Context) error {
@@ -122,17 +148,10 @@ func build(in caddy.Input) (*caddy.Instance, []caddy.Server, error) {
 			return nil
 		})
 	})
-	// Only caddy can make an instance that knows its server type. It returns one with the
-	// error about an input that cannot be read.
-	i, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte("{"), ServerTypeName: in.ServerType()})
-	if err == nil {
-		return nil, nil, errors.New("this version of caddy reads an unclosed block")
-	}
 	if err := caddy.ValidateAndExecuteDirectives(in, i, false); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	servers, err := building.context.MakeServers()
-	return i, servers, err
+	return building.context, nil
 }
 
 // stopServers ends all servers side by side.
@@ -144,14 +163,4 @@ func (i *Instance) stopServers() {
 		done.Go(func() { s.stop(ctx) })
 	}
 	done.Wait()
-}
-
-// call calls functions until one fails.
-func call(all []func() error) error {
-	for _, f := range all {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -81,7 +81,8 @@ func (r *resolver) Run(ctx context.Context) error {
 	}
 	close(r.ready)
 	<-ctx.Done()
-	return r.inst.Load().Stop()
+	r.inst.Load().Stop()
+	return nil
 }
 
 func (r *resolver) start(f *files) error {
