@@ -149,6 +149,11 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 	return w.ResponseWriter.WriteMsg(w.admit(m))
 }
 
+// WriteCleaned implements chain.Writer for *route*, which has the same query.
+func (w *writer) WriteCleaned(m *dns.Msg) error {
+	return w.ResponseWriter.WriteMsg(w.admitCleaned(m))
+}
+
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What cannot
 // be parsed may lead anywhere, so it is not passed on.
 func (w *writer) Write(b []byte) (int, error) {
@@ -159,7 +164,10 @@ func (w *writer) Write(b []byte) (int, error) {
 // answer with what belongs to the query, or SERVFAIL where the aliases are more than fit.
 // The client would query them via the WAN.
 func (w *writer) admit(m *dns.Msg) *dns.Msg {
-	m = chain.Clean(m, w.name, w.req.Question[0].Name)
+	return w.admitCleaned(chain.Clean(m, w.name, w.req.Question[0].Name))
+}
+
+func (w *writer) admitCleaned(m *dns.Msg) *dns.Msg {
 	if err := w.listed.addAliases(m, w.name, w.RemoteAddr()); err != nil {
 		w.listed.refuse(w.name, err)
 		return reply.Failure(m, dns.ExtendedErrorCodeOther, err.Error())

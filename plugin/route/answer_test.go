@@ -83,6 +83,32 @@ func TestForeignRecords(t *testing.T) {
 	}
 }
 
+// cleaning is a writer like that of *listed*.
+type cleaning struct {
+	dns.ResponseWriter
+	got *dns.Msg
+}
+
+func (c *cleaning) WriteCleaned(m *dns.Msg) error { c.got = m; return nil }
+
+// A writer above that would clean the answer again, for the same names, gets it cleaned.
+func TestAnswersAreCleanedOnce(t *testing.T) {
+	req := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+	for _, v6 := range []bool{true, false} {
+		above := &cleaning{ResponseWriter: &test.ResponseWriter{}}
+		m := message(t, dns.TypeA, "www.example.org. 300 IN CNAME a.example.", "a.example. 60 IN A 30.0.0.1", "a.example. 60 IN AAAA 2a0f:3000::1", "b.example. 60 IN A 30.0.0.2")
+		if _, err := (&Route{to: &fake{v6: v6}, Next: answering(m)}).ServeDNS(t.Context(), above, req); err != nil {
+			t.Fatal(err)
+		}
+		if above.got == nil {
+			t.Fatal("nothing was written as cleaned")
+		}
+		if again := chain.Clean(above.got, "www.example.org."); again != above.got {
+			t.Errorf("it was not clean:\n%s", above.got)
+		}
+	}
+}
+
 // rewrite makes another name of the client's, and has the answer for that.
 func TestRewrittenName(t *testing.T) {
 	f := &fake{v6: true}

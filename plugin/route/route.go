@@ -99,7 +99,7 @@ type writer struct {
 
 // WriteMsg passes an answer on once the kernel has its addresses. Guarantee 1.
 func (w *writer) WriteMsg(m *dns.Msg) error {
-	return w.ResponseWriter.WriteMsg(w.admit(m))
+	return chain.Write(w.ResponseWriter, w.admit(m))
 }
 
 // Write implements dns.ResponseWriter for handlers that answer in wire format. What cannot

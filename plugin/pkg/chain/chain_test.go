@@ -241,15 +241,20 @@ func FuzzClean(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(b, "")
+	f.Add(b, "c.example.")
+	f.Fuzz(func(t *testing.T, b []byte, second string) {
 		m := new(dns.Msg)
 		if m.Unpack(b) != nil || len(m.Question) == 0 {
 			return
 		}
 		name := m.Question[0].Name
-		out, _ := clean(m, []string{name})
-		reachable := reach(out.Answer, name)
+		names := []string{name}
+		if _, ok := dns.IsDomainName(second); ok {
+			names = append(names, dns.Fqdn(second))
+		}
+		out, _ := clean(m, names)
+		reachable := reach(out.Answer, names...)
 		var n []netip.Addr
 		for _, rr := range out.Answer {
 			owner := strings.ToLower(rr.Header().Name)
@@ -271,7 +276,7 @@ func FuzzClean(f *testing.F) {
 				t.Fatalf("cannot be packed any more: %v", err)
 			}
 		}
-		again, gone := clean(out, []string{name})
+		again, gone := clean(out, names)
 		if gone != (removed{}) || len(again.Answer) != len(out.Answer) || len(again.Ns) != len(out.Ns) {
 			t.Fatalf("a second time more is removed, %+v:\n%s\n%s", gone, out, again)
 		}
@@ -279,8 +284,11 @@ func FuzzClean(f *testing.F) {
 }
 
 // reach is every name that CNAMEs lead to, the simple and slow way.
-func reach(answer []dns.RR, from string) map[string]bool {
-	found := map[string]bool{strings.ToLower(from): true}
+func reach(answer []dns.RR, from ...string) map[string]bool {
+	found := map[string]bool{}
+	for _, name := range from {
+		found[strings.ToLower(name)] = true
+	}
 	for grown := true; grown; {
 		grown = false
 		for _, rr := range answer {
