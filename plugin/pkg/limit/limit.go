@@ -91,9 +91,8 @@ func New(r Rate) *Limit {
 // answer with more of them than are ever allowed at once counts as a full bucket. crowded
 // says that what all share is nearly full. The box itself has no limit: see Client.
 //
-// The kernel is asked for the client's host: always with IPv6, where a /64 may have many, and
-// with IPv4 only for a client that is not over its own limit. All for whom no host answers
-// count as one of their link.
+// The kernel is asked for the host only of an address that is not over its own limit. All for
+// whom no host answers count as one of their link.
 func (l *Limit) Allow(from net.Addr, n int, crowded bool) bool {
 	client := Client(from)
 	if l == nil || !client.IsValid() || n == 0 {
@@ -102,34 +101,34 @@ func (l *Limit) Allow(from net.Addr, n int, crowded bool) bool {
 	return l.allowAt(int64(time.Since(l.start)), client, address(from), n, crowded)
 }
 
-// member is what has a bucket: a client, with its host where that tells clients of a /64
-// apart, or a host alone.
+// member is what has a bucket: an address, a /64 of one host, or a host alone.
 type member struct {
 	client netip.Addr
 	host   neighbour.Host
 }
 
 func (l *Limit) allowAt(now int64, client, from netip.Addr, n int, crowded bool) bool {
-	cost := int64(n) * l.each
-	m := member{client: client}
-	var host neighbour.Host
-	if client.Is6() {
-		host = l.hostOf(from)
-		m.host = host
-	}
-	most := l.most
+	cost, most := int64(n)*l.each, l.most
 	if crowded {
 		most /= crowdedShare
 	}
-	bucket, taken, ok := l.take(now, m, cost, most)
+	own, taken, ok := l.take(now, member{client: from.Unmap().WithZone("")}, cost, most)
 	if !ok {
 		return false
 	}
-	if client.Is4() {
-		host = l.hostOf(from)
+	host := l.hostOf(from)
+	var network *atomic.Int64 // of an IPv6 host, which may have many addresses
+	if client.Is6() {
+		if network, _, ok = l.take(now, member{client, host}, cost, most); !ok {
+			own.Add(-taken)
+			return false
+		}
 	}
 	if _, _, ok := l.take(now, member{host: host}, cost, hostShare*most); !ok {
-		bucket.Add(-taken)
+		own.Add(-taken)
+		if network != nil {
+			network.Add(-taken)
+		}
 		return false
 	}
 	return true

@@ -71,6 +71,22 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// The kernel is not asked about an address that is over its own limit.
+func TestOwnLimitComesFirst(t *testing.T) {
+	for _, a := range []netip.Addr{netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("fd00:1::10"), netip.MustParseAddr("fe80::10%lan0")} {
+		l := New(Rate{60, 10})
+		asked := 0
+		l.hostOf = func(netip.Addr) neighbour.Host { asked++; return neighbour.Host{Link: 2} }
+		client := Client(net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 1)))
+		for range 100 {
+			l.allowAt(0, client, a, 1, false)
+		}
+		if asked != 10 {
+			t.Errorf("%s: the kernel was asked %d times for 10 that are allowed and 90 that are not", a, asked)
+		}
+	}
+}
+
 // Where what all share is nearly full, what is left is for those who add little.
 func TestCrowded(t *testing.T) {
 	l := New(Rate{600, 3000})
