@@ -25,6 +25,9 @@ var (
 // spawnLimit is how long a holder that was started may take until it listens.
 const spawnLimit = 5 * time.Second
 
+// answerLimit is how long Store, and with it the table, waits for a holder that may be stopped.
+const answerLimit = time.Second
+
 // Client is a process's end of the holder.
 type Client struct {
 	// Spawn starts a holder where none runs; nil: none is started.
@@ -59,7 +62,7 @@ func (c *Client) State() (holder int, err error) {
 // Fetch returns the socket that is held; negative: none is. The caller owns it, and it is
 // held all the same.
 func (c *Client) Fetch() (fd int, err error) {
-	conn, who, err := dial()
+	conn, who, err := dial(patience)
 	if err != nil {
 		return -1, err
 	}
@@ -87,7 +90,7 @@ func (c *Client) Store(fd int) error {
 	first := c.fd < 0
 	c.forget()
 	c.fd, c.ended = copied, false
-	c.holder, c.err = c.tryStore(copied)
+	c.holder, c.err = c.tryStore(copied, answerLimit)
 	if c.Spawn != nil && errors.Is(c.err, ErrNoHolder) {
 		c.err = ErrStarting
 	}
@@ -114,8 +117,8 @@ func (c *Client) forget() {
 }
 
 // tryStore stores a socket with the holder that runs.
-func (c *Client) tryStore(fd int) (holder int, err error) {
-	conn, who, err := dial()
+func (c *Client) tryStore(fd int, limit time.Duration) (holder int, err error) {
+	conn, who, err := dial(limit)
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +126,9 @@ func (c *Client) tryStore(fd int) (holder int, err error) {
 	if !trusted(who, c.dir) {
 		return 0, impostor(who)
 	}
-	if _, err := ask(conn, store, fd); err != nil {
+	if _, err := ask(conn, store, fd); errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, fmt.Errorf("hold: the holder, process %d, does not answer", who.Pid)
+	} else if err != nil {
 		return 0, err
 	}
 	switch {
@@ -139,7 +144,7 @@ func (c *Client) tryStore(fd int) (holder int, err error) {
 
 // store is tryStore that starts a holder where none runs.
 func (c *Client) store(fd int) (holder int, err error) {
-	holder, err = c.tryStore(fd)
+	holder, err = c.tryStore(fd, patience)
 	if c.Spawn == nil || !errors.Is(err, ErrNoHolder) {
 		return holder, err
 	}
@@ -148,7 +153,7 @@ func (c *Client) store(fd int) (holder int, err error) {
 	}
 	for began := time.Now(); errors.Is(err, ErrNoHolder) && time.Since(began) < spawnLimit; {
 		time.Sleep(5 * time.Millisecond)
-		holder, err = c.tryStore(fd)
+		holder, err = c.tryStore(fd, patience)
 	}
 	return holder, err
 }
@@ -208,7 +213,7 @@ func (c *Client) storeAgain(closed <-chan struct{}) {
 
 // awaitEnd returns when no holder runs, or the channel is closed.
 func awaitEnd(closed <-chan struct{}) {
-	conn, _, err := dial()
+	conn, _, err := dial(patience)
 	if err != nil {
 		return
 	}
@@ -251,7 +256,7 @@ func (c *Client) End() error {
 }
 
 func endHolder() error {
-	conn, _, err := dial()
+	conn, _, err := dial(patience)
 	if errors.Is(err, ErrNoHolder) {
 		return nil
 	}
@@ -263,7 +268,8 @@ func endHolder() error {
 	return err
 }
 
-func dial() (*net.UnixConn, *unix.Ucred, error) {
+// dial connects to the holder for one request, which may take as long as limit.
+func dial(limit time.Duration) (*net.UnixConn, *unix.Ucred, error) {
 	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: address, Net: "unixpacket"})
 	if errors.Is(err, unix.ECONNREFUSED) {
 		return nil, nil, ErrNoHolder
@@ -273,7 +279,7 @@ func dial() (*net.UnixConn, *unix.Ucred, error) {
 	}
 	who, err := peer(c)
 	if err == nil {
-		err = c.SetDeadline(time.Now().Add(patience))
+		err = c.SetDeadline(time.Now().Add(limit))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("hold: %w", err), c.Close())

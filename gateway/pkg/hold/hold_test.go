@@ -119,7 +119,7 @@ func TestRefuses(t *testing.T) {
 		"two":             {held, held},
 		"many":            {held, held, held, held, held, held, held, held},
 	} {
-		conn, _, err := dial()
+		conn, _, err := dial(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +244,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 	}()
 	for range maxConns {
-		c, _, err := dial()
+		c, _, err := dial(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,4 +285,37 @@ func TestIdle(t *testing.T) {
 			t.Errorf("%s: ends: %v, want %v", name, err != nil, c.ends)
 		}
 	}
+}
+
+// Changes of the table wait for Store. It gives up a holder that is stopped long before that
+// one's own limit, and what it gave is not held in place of something newer when the holder
+// goes on; the client stores it again by itself.
+func TestHolderIsStopped(t *testing.T) {
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: address, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, newer := socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER), socketOf(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
+	c := NewClient("", nil)
+	defer c.Close()
+	began := time.Now()
+	if err := c.Store(older); err == nil {
+		t.Error("stored with a holder that is stopped")
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("gave up after %v", took)
+	}
+	late, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{fd: -1, idle: time.NewTimer(time.Hour)}
+	s.keep(newer)
+	s.serve(late)
+	if s.fd != newer {
+		t.Errorf("%d is held in place of %d", s.fd, newer)
+	}
+	_, _ = late.Close(), l.Close()
+	defer serve(t)()
+	wantHeld(t, older)
 }

@@ -87,10 +87,27 @@ func (s *server) shutdown() {
 	}
 }
 
+// store keeps what a client gave, unless the client is gone: it has given up waiting while
+// this process was stopped, and a newer one may be held since.
+func (s *server) store(c *net.UnixConn, fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := send(c, store, -1); err != nil {
+		_ = unix.Close(fd)
+		return
+	}
+	s.replace(fd)
+}
+
 // keep replaces what is held.
 func (s *server) keep(fd int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.replace(fd)
+}
+
+// replace is keep for those that have the lock.
+func (s *server) replace(fd int) {
 	if s.fd >= 0 {
 		_ = unix.Close(s.fd) // nothing can be done about an error
 	}
@@ -137,8 +154,7 @@ func (s *server) serve(c *net.UnixConn) {
 	switch request {
 	case store:
 		if fd >= 0 {
-			s.keep(fd)
-			_ = send(c, store, -1) // the client sees that nothing came
+			s.store(c, fd)
 		}
 		return
 	case fetch:
