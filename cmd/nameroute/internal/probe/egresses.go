@@ -3,8 +3,10 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -39,12 +41,10 @@ func Egresses(cfg *gateway.Config) []status.Finding {
 
 // egressOf asks for one route.
 func egressOf(cfg *gateway.Config, route gateway.Route, s policy.RouteState) status.Finding {
-	ruled, err := hasRule(route)
-	switch {
-	case err != nil:
+	if missing, err := missingRule(route, gateway.Families[:]...); err != nil {
 		return status.Found(status.LevelUnknown, "route %s: %v", route.Name, err)
-	case !ruled:
-		return status.Found(status.LevelUnknown, "route %s: no policy rule leads to it, so which way its packets take is not known: nameroute run", route.Name)
+	} else if missing != "" {
+		return status.Found(status.LevelUnknown, "route %s: %s, so which way its packets take is not known: nameroute run", route.Name, missing)
 	}
 	var from []string
 	for _, f := range gateway.Families {
@@ -84,15 +84,34 @@ func none(links []string) string {
 	return strings.Join(links, ", ")
 }
 
-// hasRule reports whether a policy rule leads packets with a route's mark to its table.
-func hasRule(route gateway.Route) (bool, error) {
-	rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(netlink.FAMILY_V4) })
-	if err != nil {
-		return false, fmt.Errorf("ip rule: %w", err)
+// missingRule says of which of the families no policy rule leads packets with a route's mark
+// to its table; "" if of none. A family that the kernel does not have needs none.
+func missingRule(route gateway.Route, families ...gateway.Family) (string, error) {
+	const missing = "no policy rule leads to it"
+	var of []string
+	for _, f := range families {
+		number := netlink.FAMILY_V4
+		if f == gateway.V6 {
+			number = netlink.FAMILY_V6
+			if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		rules, err := nlretry.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(number) })
+		if err != nil {
+			return "", fmt.Errorf("ip -%d rule: %w", f, err)
+		}
+		if !slices.ContainsFunc(rules, func(r netlink.Rule) bool { return r.Mark == route.Mark.Value && r.Table == route.Table }) {
+			of = append(of, fmt.Sprintf("over IPv%d", f))
+		}
 	}
-	return slices.ContainsFunc(rules, func(r netlink.Rule) bool {
-		return r.Mark == route.Mark.Value && r.Table == route.Table
-	}), nil
+	switch len(of) {
+	case 0:
+		return "", nil
+	case len(families):
+		return missing, nil
+	}
+	return missing + " " + strings.Join(of, ", "), nil
 }
 
 // lookUp returns the link by which a packet leaves that has a mark, and that a client sent

@@ -136,11 +136,11 @@ func closed(cfg *gateway.Config, route gateway.Route, to netip.Addr) string {
 	if err != nil {
 		return err.Error()
 	}
-	ruled, err := hasRule(route)
+	missing, err := missingRule(route, gateway.FamilyOf(to))
 	switch {
 	case err != nil:
 		return err.Error()
-	case !ruled:
+	case missing != "":
 		return "no policy rule leads to the route: nameroute run"
 	case !states[route.Name].Up():
 		return "the route is down"
