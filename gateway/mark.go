@@ -49,5 +49,11 @@ func (m Mark) String() string { return fmt.Sprintf("%#x/%#x", m.Value, m.Mask) }
 // Apply sets the mark's bits in a fwmark and returns the result.
 func (m Mark) Apply(old uint32) uint32 { return old&^m.Mask | m.Value }
 
+// Labels of conntrack: the bit of a flow is the number of its route.
+const (
+	LocalLabel = 0   // of flows to local networks, see package firewall
+	WANLabel   = 127 // of the WAN's flows, whatever the mask
+)
+
 // Matches reports whether a fwmark has this value in the mark's bits.
 func (m Mark) Matches(fwmark uint32) bool { return fwmark&m.Mask == m.Value }

@@ -25,6 +25,24 @@ type Flow struct {
 	To   netip.Addr // its destination after translation; Dst where there is none
 	Port uint16     // at Dst; 0 where the protocol has none
 	Seen bool       // a packet of the other direction was seen
+
+	label [16]byte // in the kernel's order; none in zones, which Open vSwitch has with labels of its own
+}
+
+// Labelled reports whether a bit of the flow's label is set.
+func (f Flow) Labelled(bit int) bool {
+	if bit < 0 || bit >= 8*len(f.label) {
+		return false
+	}
+	word := binary.NativeEndian.Uint64(f.label[bit/64*8:])
+	return word>>(bit%64)&1 != 0
+}
+
+// Routed reports whether the label says that the flow has a route, or is the WAN's.
+func (f Flow) Routed() bool {
+	none := Flow{}
+	binary.NativeEndian.PutUint64(none.label[:], 1<<gateway.LocalLabel)
+	return f.label != [16]byte{} && f.label != none.label
 }
 
 // Walk calls do for each entry with a mark, in no order; the zero Mark selects all. The

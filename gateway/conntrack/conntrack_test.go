@@ -3,6 +3,7 @@ package conntrack
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -164,4 +165,61 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%+v %x %v", flow, name, ok)
 		}
 	})
+}
+
+// TestLabels reads the labels that nft rules write.
+func TestLabels(t *testing.T) {
+	netlab.Need(t, "conntrack", "nft")
+	t.Cleanup(func() { run(t, "nft delete table inet labels; conntrack -F 2>/dev/null") })
+	run(t, `ip link set lo up; conntrack -F 2>/dev/null; nft -f - <<'END'
+table inet labels { chain out { type filter hook output priority 0
+	udp dport 9001 ct label set 0
+	udp dport 9002 ct label set 81 ct label set 0 ct mark set 7
+	udp dport 9003 ct label set 127
+	udp dport 9004 ct mark set 0x01000000
+}
+chain zone { type filter hook output priority -300
+	udp dport 9005 ct zone set 5
+}
+chain zoned { type filter hook output priority 1
+	udp dport 9005 ct label set 3
+}
+}
+END`)
+	for _, to := range []string{"127.0.0.1", "[::1]"} {
+		for port := 9001; port <= 9005; port++ {
+			c, err := net.Dial("udp", fmt.Sprintf("%s:%d", to, port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Write([]byte("x")) // the second one of a pair is refused
+			_ = c.Close()
+		}
+	}
+	want := map[uint16]string{9001: "0", 9002: "0 81 routed", 9003: "127 routed", 9004: "", 9005: ""}
+	seen := 0
+	if err := Walk(gateway.Mark{}, func(f Flow) {
+		wanted, ok := want[f.Port]
+		if !ok {
+			return
+		}
+		seen++
+		var got []string
+		for bit := -1; bit < 200; bit++ {
+			if f.Labelled(bit) {
+				got = append(got, fmt.Sprint(bit))
+			}
+		}
+		if f.Routed() {
+			got = append(got, "routed")
+		}
+		if s := strings.Join(got, " "); s != wanted {
+			t.Errorf("%s, port %d: labels %q, want %q", f.Dst, f.Port, s, wanted)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if seen != 2*len(want) {
+		t.Errorf("%d flows", seen)
+	}
 }

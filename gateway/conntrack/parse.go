@@ -18,6 +18,7 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 	if len(msg) < nl.SizeofNfgenmsg {
 		return f, nil, false
 	}
+	zone := false
 	attributes(msg[nl.SizeofNfgenmsg:], func(typ uint16, data, attr []byte) {
 		switch typ {
 		case nl.CTA_TUPLE_ORIG:
@@ -26,6 +27,10 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 			f.To, _, _ = tuple(data)
 		case nl.CTA_STATUS:
 			f.Seen = len(data) == 4 && binary.BigEndian.Uint32(data)&seenReply != 0
+		case nl.CTA_LABELS:
+			copy(f.label[:], data)
+		case nl.CTA_ZONE:
+			zone = zone || len(data) == 2 && binary.BigEndian.Uint16(data) != 0
 		case nl.CTA_MARK:
 			if len(data) == 4 {
 				f.Mark = binary.BigEndian.Uint32(data)
@@ -36,6 +41,9 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 			id = append(id, attr...)
 		}
 	})
+	if zone {
+		f.label = [16]byte{}
+	}
 	return f, id, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
 }
 

@@ -9,7 +9,7 @@ import (
 
 // wanLabel is the bit of the WAN's flows in their conntrack label. Those of other flows
 // have the bit of their route's number.
-const wanLabel = 127
+const wanLabel = gateway.WANLabel
 
 // hasLabels reports whether each route has a bit in the label.
 func (s Spec) hasLabels() bool {

@@ -20,7 +20,7 @@ import (
 const (
 	setAlwaysExcluded = "always_excluded" // regardless of table main
 	chainLocal        = "local"
-	localLabel        = 0 // no route has this number
+	localLabel        = gateway.LocalLabel // no route has this number
 )
 
 // alwaysExcluded returns what of Excluded does not depend on table main.

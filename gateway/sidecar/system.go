@@ -15,7 +15,7 @@ type system struct {
 	routing     routing
 	devices     devices
 	watch       func(context.Context, func(policy.Kind)) error // policy.Watch
-	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries with this mark
+	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries of the route with this mark
 }
 
 // routing is the kernel's policy routing: *policy.Kernel.
@@ -68,7 +68,11 @@ func (wireguard) Links() ([]wg.Link, error) { return wg.Links() }
 
 func (wireguard) Remove(link string) error { return wg.Remove(link) }
 
+// deleteFlows deletes a route's flows. Other programs write ct marks, and no labels.
 func deleteFlows(m gateway.Mark) (int, error) {
-	deleted, err := conntrack.Delete(m, func(conntrack.Flow) bool { return true })
+	number := gateway.Mask(m.Mask).Number(m.Value)
+	deleted, err := conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
+		return m.Matches(f.Mark) || number != gateway.WANLabel && f.Labelled(number)
+	})
 	return len(deleted), err
 }
