@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -82,9 +83,9 @@ func (e *evictor) onApply(s firewall.Spec, to *destinations) {
 		case !now.route.Evict:
 			now.looked = now.covered
 		case was != nil && was.route.Evict:
-			now.looked, now.learned = was.looked, was.learned
+			now.looked, now.learned, now.all = was.looked, was.learned, was.all
 		default:
-			now.learned = e.everything(now.route)
+			now.learned, now.all = map[netip.Addr]bool{}, true
 		}
 		if now.fresh() {
 			wake(e.kick)
@@ -169,22 +170,59 @@ func (e *evictor) recheckDue() <-chan time.Time {
 	return time.After(time.Until(e.again.at))
 }
 
+// begin returns which routes are looked at from the beginning, whether after a gap, and what
+// those have learned of which all joins. That may be a whole set, which is read without the
+// lock that Admit needs.
+func (e *evictor) begin() (again map[string]bool, gap bool, learned map[string]map[netip.Addr]bool) {
+	again, learned = map[string]bool{}, map[string]map[netip.Addr]bool{}
+	var read []gateway.Route
+	e.mu.Lock()
+	for name, r := range e.routes {
+		again[name] = e.gap || e.all && r.route.Evict
+		if again[name] || r.all {
+			read = append(read, r.route)
+		}
+		r.all = false
+	}
+	gap = e.gap
+	e.all, e.gap = false, e.gap && len(e.routes) == 0
+	e.mu.Unlock()
+	for _, r := range read {
+		learned[r.Name] = e.everything(r)
+	}
+	return again, gap, learned
+}
+
+// merged returns all of two sets, of which it may change the first.
+func merged(a, b map[netip.Addr]bool) map[netip.Addr]bool {
+	switch {
+	case len(b) == 0:
+		return a
+	case len(a) == 0:
+		return b
+	}
+	maps.Copy(a, b)
+	return a
+}
+
 // pending returns what has joined, which counts as looked at from here on but for one
 // more time, and what is due for that.
 func (e *evictor) pending(now time.Time) eviction {
+	again, gap, learned := e.begin()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := eviction{excluded: e.excluded, gap: e.gap}
+	w := eviction{excluded: e.excluded, gap: gap}
 	for name, j := range e.again.take(now) {
 		if r := e.routes[name]; r != nil { // else it has left gateway.yaml
 			j.route, j.covered = r.route, r.covered
 			w.routes = append(w.routes, j)
 		}
 	}
-	for _, r := range e.routes {
-		if e.gap || e.all && r.route.Evict {
-			r.looked, r.learned = ranges{}, e.everything(r.route)
+	for name, r := range e.routes {
+		if again[name] {
+			r.looked = ranges{}
 		}
+		r.learned = merged(r.learned, learned[name])
 		if !r.fresh() {
 			continue
 		}
@@ -192,7 +230,6 @@ func (e *evictor) pending(now time.Time) eviction {
 		e.again.add(*r, now)
 		r.looked, r.learned = r.covered, map[netip.Addr]bool{}
 	}
-	e.all, e.gap = false, e.gap && len(e.routes) == 0
 	w.routes = slices.DeleteFunc(w.routes, func(r joining) bool { return e.c.fallsBack(r.route.Name) })
 	return w
 }

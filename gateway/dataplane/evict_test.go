@@ -121,6 +121,35 @@ func TestEvictPending(t *testing.T) {
 	want("while new flows take the WAN", 0)
 }
 
+// Answers do not wait while all that a route has learned is read, and what they bring
+// meanwhile joins, too.
+func TestEvictReadsWithoutLock(t *testing.T) {
+	f := newFake()
+	c := f.controller(t, "routes:\n  vpn: {interface: tun0, evict: true}\n")
+	e := c.evict
+	spec := firewall.Spec{Config: c.Config()}
+	read := 0
+	f.learned = func(ref nft.SetRef) []nft.Element {
+		read++
+		e.onLearn("vpn", []netip.Addr{netip.MustParseAddr("8.8.8.8")})
+		if ref.Name == "vpn4" {
+			return []nft.Element{{Addr: netip.MustParseAddr("9.9.9.9")}}
+		}
+		return nil
+	}
+	e.onApply(spec, destinationsOf(spec))
+	for i, begin := range []func(){func() {}, e.onGap} {
+		begin()
+		w := e.pending(time.Time{})
+		if len(w.routes) != 1 || len(w.routes[0].learned) != 2 {
+			t.Errorf("%d: pending: %+v", i, w)
+		}
+		if read != 2*(i+1) {
+			t.Errorf("%d: %d sets read", i, read)
+		}
+	}
+}
+
 // A dump of a changing table misses flows: what has joined is looked at once more within a
 // second, by an address and by a prefix, and then no more.
 func TestEvictMissed(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 // fake is the system and the kernel of a box, so that a controller needs no privileges.
 type fake struct {
 	flowsErr error // of Flows
+	learned  func(nft.SetRef) []nft.Element
 	log      logBuffer
 
 	mu           sync.Mutex
@@ -228,7 +229,12 @@ func (f *fake) Prolong(_ context.Context, _ nft.SetPair, addrs []netip.Addr, wan
 	return nil
 }
 
-func (f *fake) Learned(nft.SetRef) []nft.Element { return nil }
+func (f *fake) Learned(ref nft.SetRef) []nft.Element {
+	if f.learned == nil {
+		return nil
+	}
+	return f.learned(ref)
+}
 func (f *fake) Move(context.Context, nft.SetPair, func([]string) *nft.SetPair) (int, error) {
 	return 0, nil
 }

@@ -68,11 +68,12 @@ type joining struct {
 	covered ranges              // by its lists
 	looked  ranges              // covered when connections were last looked at
 	learned map[netip.Addr]bool // since then
+	all     bool                // and all that the route has learned before
 }
 
 // fresh reports whether anything has joined since connections were last looked at.
 func (j *joining) fresh() bool {
-	return len(j.learned) > 0 || !slices.Equal(j.covered[0], j.looked[0]) || !slices.Equal(j.covered[1], j.looked[1])
+	return j.all || len(j.learned) > 0 || !slices.Equal(j.covered[0], j.looked[0]) || !slices.Equal(j.covered[1], j.looked[1])
 }
 
 // claims reports whether an address has joined.
@@ -93,7 +94,7 @@ type eviction struct {
 // route returns the route that a flow has to take, nil to leave it alone. A destination
 // that a NAT rule translates counts as well as what it is translated to.
 func (w *eviction) route(f conntrack.Flow) *joining {
-	if w.excluded.has(f.Dst) || w.excluded.has(f.To) {
+	if f.Routed() || w.excluded.has(f.Dst) || w.excluded.has(f.To) {
 		return nil
 	}
 	for i := range w.routes {
