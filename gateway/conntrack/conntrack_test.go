@@ -186,9 +186,9 @@ chain zoned { type filter hook output priority 1
 }
 }
 END`)
-	for _, to := range []string{"127.0.0.1", "[::1]"} {
+	for _, to := range []string{"127.0.0.1", "::1"} {
 		for port := 9001; port <= 9005; port++ {
-			c, err := net.Dial("udp", fmt.Sprintf("%s:%d", to, port))
+			c, err := net.Dial("udp", net.JoinHostPort(to, fmt.Sprint(port)))
 			if err != nil {
 				t.Fatal(err)
 			}
