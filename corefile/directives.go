@@ -16,6 +16,8 @@ var Shipped []byte
 //     template, hosts, file), so every answer passes through them;
 //   - listed is above route: the aliases in an answer are known before the client has it,
 //     and no earlier than the kernel has its addresses;
+//   - ddr is above cache and all local data: what it says depends on the address that the
+//     client asked;
 //   - leases is below hosts, file, auto and secondary: the name that a client gives itself
 //     never hides a configured one;
 //   - home is below all local data: it denies only names that none of it has;
@@ -28,7 +30,7 @@ func Directives() []string {
 		"timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "ready",
 		"health", "pprof", "shed", "prometheus", "errors", "log", "dnstap",
 		"listed", "route",
-		"local", "dns64", "siit", "any", "chaos", "loadbalance", "tsig", "rewrite", "acl",
+		"local", "dns64", "siit", "any", "chaos", "loadbalance", "tsig", "rewrite", "acl", "ddr",
 		"cache", "header", "dnssec", "tls", "minimal", "template", "transfer", "dynupdate",
 		"hosts", "file", "auto", "secondary", "leases", "home", "loop",
 		"rebind", "upstream", "forward", "grpc", "erratic", "whoami", "sign", "view",

@@ -31,6 +31,7 @@ const encryptedBlocks = `. tls://. https://. https3://. quic://. {
 }
 . tls://. https://. https3://. quic://. {
     tls %[1]s/box.crt %[1]s/box.key
+    ddr box.home.example
     cache
     upstream wan %[3]s
 }
@@ -41,7 +42,8 @@ const encryptedBlocks = `. tls://. https://. https3://. quic://. {
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
 // Clients ask over TLS, HTTPS and QUIC: what they connect to at once is routed, cached or not.
 // A certificate that was renewed on disk is served without a restart, while connections made
-// before go on and not one query is lost. From outside none of the listeners answers.
+// before go on and not one query is lost. Clients discover the listeners by themselves. From
+// outside none of them answers.
 func TestClientsAskEncrypted(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
@@ -89,6 +91,7 @@ func TestClientsAskEncrypted(t *testing.T) {
 	g.wantAsked(netlab.ViaVPN, g.World.Queries("listed.example"))
 	g.wantAsked(netlab.ViaWAN, g.World.Queries("other.example"))
 
+	g.wantDesignated()
 	g.renewCertificate(pool)
 
 	for _, over := range encryptions {
@@ -107,6 +110,40 @@ func TestClientsAskEncrypted(t *testing.T) {
 		if err != nil || !strings.Contains(out, ".") {
 			t.Errorf("kdig %v: %s, %v", args, out, err)
 		}
+	}
+}
+
+// wantDesignated discovers the box's listeners as a client does that asks in the clear (RFC
+// 9462): those that it asks above, by name, port and address. No other resolver is asked for
+// them.
+func (g *gate) wantDesignated() {
+	g.t.Helper()
+	for _, at := range g.BoxLAN.All() {
+		reply, err := g.Client.QueryAt(netip.AddrPortFrom(at, 53), new(dns.Msg).SetQuestion("_dns.resolver.arpa.", dns.TypeSVCB), "udp")
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		var found []string
+		for _, rr := range reply.Answer {
+			s := rr.(*dns.SVCB)
+			params := map[dns.SVCBKey]string{}
+			for _, v := range s.Value {
+				params[v.Key()] = v.String()
+			}
+			hints := params[dns.SVCB_IPV4HINT] + "," + params[dns.SVCB_IPV6HINT]
+			if s.Target != boxName+"." || !strings.Contains(hints, g.BoxLAN.V4.String()) || !strings.Contains(hints, g.BoxLAN.V6.String()) {
+				g.t.Errorf("at %s: %s", at, s)
+			}
+			for alpn := range strings.SplitSeq(params[dns.SVCB_ALPN], ",") {
+				found = append(found, alpn+" "+params[dns.SVCB_PORT]+params[dns.SVCB_DOHPATH])
+			}
+		}
+		if got, want := strings.Join(found, ", "), "h3 443/dns-query{?dns}, h2 443/dns-query{?dns}, doq 853, dot 853"; got != want {
+			g.t.Errorf("at %s: told of %s, want %s", at, got, want)
+		}
+	}
+	if asked := g.World.Queries("resolver.arpa"); len(asked) > 0 {
+		g.t.Errorf("another resolver was asked: %s", asked[0])
 	}
 }
 

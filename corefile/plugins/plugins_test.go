@@ -70,7 +70,7 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 func TestEveryDirectiveIsKnownToFetchOrNot(t *testing.T) {
 	local := strings.Fields(`root metadata cancel proxyproto quic grpc_server https https3 timeouts multisocket reload nsid
 		bufsize bind debug ready health pprof shed prometheus errors log dnstap listed route local dns64 siit any chaos loadbalance
-		tsig rewrite acl cache header dnssec tls minimal template transfer dynupdate hosts file auto leases home loop rebind
+		tsig rewrite acl ddr cache header dnssec tls minimal template transfer dynupdate hosts file auto leases home loop rebind
 		upstream erratic whoami sign view`)
 	for _, name := range corefile.Directives() {
 		if slices.Contains(local, name) == slices.Contains(corefile.Fetching(), name) {
@@ -86,15 +86,15 @@ func TestOrderOfOurDirectives(t *testing.T) {
 	if at("listed") > at("route") {
 		t.Error("route is above listed")
 	}
-	for _, answers := range []string{"local", "dns64", "siit", "any", "chaos", "rewrite", "acl", "cache", "template", "hosts", "file", "auto",
+	for _, answers := range []string{"local", "dns64", "siit", "any", "chaos", "rewrite", "acl", "ddr", "cache", "template", "hosts", "file", "auto",
 		"secondary", "leases", "home", "rebind", "upstream", "forward", "grpc", "erratic", "whoami"} {
 		if at(answers) < at("route") {
 			t.Errorf("%s is above route, which does not see its answers", answers)
 		}
 	}
 	ours := []string{"template", "hosts", "file", "auto", "secondary", "leases", "home", "rebind", "upstream"}
-	if !slices.IsSortedFunc(ours, func(a, b string) int { return at(a) - at(b) }) || at("cache") > at("hosts") {
-		t.Errorf("want cache, then %q, in this order", ours)
+	if !slices.IsSortedFunc(ours, func(a, b string) int { return at(a) - at(b) }) || at("cache") > at("hosts") || at("ddr") > at("cache") {
+		t.Errorf("want ddr, cache, then %q, in this order", ours)
 	}
 	for _, below := range []string{"upstream", "forward", "grpc"} {
 		if at(below) < at("rebind") {
@@ -212,7 +212,7 @@ func certificate(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"dns.home.example"}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

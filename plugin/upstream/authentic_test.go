@@ -91,6 +91,21 @@ func TestBogusIsExplained(t *testing.T) {
 	}
 }
 
+// Who this resolver is is no other resolver's to say (RFC 9462, section 6.4).
+func TestResolverArpaIsNotForwarded(t *testing.T) {
+	s := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, s.String())
+	for _, name := range []string{"_dns.resolver.arpa.", "RESOLVER.arpa."} {
+		m, _, err := l.client(context.Background(), ask(name, dns.TypeSVCB))
+		if err != nil || m.Rcode != dns.RcodeSuccess || len(m.Answer) > 0 || len(m.Ns) != 1 {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	if n := s.udp.Load(); n != 0 {
+		t.Errorf("%d queries were forwarded", n)
+	}
+}
+
 // withoutOptions drops EDNS, as CoreDNS's cache does.
 type withoutOptions struct{ dns.ResponseWriter }
 

@@ -97,6 +97,9 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	if r.Opcode != dns.OpcodeQuery || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
 		return dns.RcodeNotImplemented, fmt.Errorf("%s %s is not forwarded", dns.OpcodeToString[r.Opcode], dns.TypeToString[q.Qtype])
 	}
+	if client.IsOfResolver(q) {
+		return dns.RcodeSuccess, client.Write(ctx, w, client.NoResolver(r))
+	}
 	if q.Qtype == dns.TypeAAAA && q.Qclass == dns.ClassINET && sharedquery.WithoutIPv6(ctx) {
 		u.metrics.withoutIPv6.Inc()
 		return dns.RcodeSuccess, client.Write(ctx, w, client.NoData(r, u.opts.route))

@@ -79,6 +79,22 @@ func NoData(r *dns.Msg, route string) *dns.Msg {
 	return m
 }
 
+// IsOfResolver reports whether a query is about the resolver that is asked. It is never forwarded:
+// the client would turn to that one, and not be routed (RFC 9462, section 6.4). The DS of
+// resolver.arpa is public.
+func IsOfResolver(q dns.Question) bool {
+	return dns.IsSubDomain(resolverZone, q.Name) && q.Qtype != dns.TypeDS
+}
+
+const resolverZone = "resolver.arpa."
+
+// NoResolver returns the answer that there is no other resolver to turn to.
+func NoResolver(r *dns.Msg) *dns.Msg {
+	m := reply.Authoritative(r)
+	m.Ns = []dns.RR{reply.SOA(resolverZone, negativeTTL)}
+	return m
+}
+
 // Write writes an answer. Its extended errors go by the context, too, because a cache drops them.
 func Write(ctx context.Context, w dns.ResponseWriter, m *dns.Msg) error {
 	explain.Leave(ctx, m)
