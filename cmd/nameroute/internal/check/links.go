@@ -117,6 +117,7 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 			lines = append(lines, d.String())
 		}
 		r.ok("WAN: %s", strings.Join(lines, ", "))
+		checkOtherUplinks(cfg, all, r)
 		return
 	}
 	if cfg.WANLink != "" && all.find(cfg.WANLink) == nil {
@@ -140,6 +141,28 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 		r.warn("wan: table main has no default route via %s, but via %s: names on no list have no way out until it has one", cfg.WANLink, strings.Join(by, ", "))
 	default:
 		r.warn("the WAN has no default route; it is used as soon as it appears")
+	}
+}
+
+// checkOtherUplinks says that an uplink is not followed because gateway.yaml names another
+// one. The default of a tunnel is another program's business.
+func checkOtherUplinks(cfg *gateway.Config, all links, r *report) {
+	if cfg.WANLink == "" {
+		return
+	}
+	free := *cfg
+	free.WANLink = ""
+	defaults, err := policy.WANDefaults(&free)
+	if err != nil {
+		return // the one that is followed could be read
+	}
+	for _, name := range policy.LinksOf(defaults) {
+		l := all.find(name)
+		if name == cfg.WANLink || l != nil && (l.Type() == "tun" || l.Type() == "tuntap" || l.Type() == "wireguard") {
+			continue
+		}
+		r.warn("wan: table main has a default route via %s, too, which is not followed: tunnels and the WAN's queries do not use it when %s fails, and connections that come in by it are answered via %s: write wan: [%s, %s], or make it a route: interface: %s",
+			name, cfg.WANLink, cfg.WANLink, cfg.WANLink, name, name)
 	}
 }
 
