@@ -20,8 +20,9 @@ import (
 // Check runs the setup of every directive with a configuration, without starting
 // anything, and returns what is wrong, with its place in the files that the user wrote.
 // CoreDNS stops at the first error, so the blocks are then set up one by one, and the first
-// wrong argument of each is returned, or all directives that do not exist. Without a configuration nothing is said about the routes
-// and lists that the blocks name.
+// wrong argument of each is returned, or all directives that do not exist and all files that
+// cannot be read. Without a configuration nothing is said about the routes and lists that
+// the blocks name.
 func Check(t *corefile.Text, cfg *gateway.Config) []error {
 	f, err := t.Parse()
 	switch {
@@ -59,7 +60,10 @@ func explainBraces(err error) error {
 // checkBlocks sets up all blocks at once, and where that fails each block alone. What the
 // blocks name must be in the configuration.
 func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []error {
-	all := setUp(t)
+	var all error
+	if !slices.ContainsFunc(f.Blocks, func(b corefile.Block) bool { return len(unreadable(b)) > 0 }) {
+		all = setUp(t)
+	}
 	var problems []error
 	add := func(err error) {
 		// Blocks that import one snippet have its problem in common.
@@ -69,7 +73,7 @@ func checkBlocks(t *corefile.Text, f *corefile.File, cfg *gateway.Config) []erro
 	}
 	found := false // what is wrong with all
 	for i, b := range f.Blocks {
-		errs := unknownDirectives(b)
+		errs := append(unknownDirectives(b), unreadable(b)...)
 		if alone, ok := f.Alone(i); len(errs) == 0 && all != nil && ok {
 			if err := setUp(alone); err != nil {
 				errs = append(errs, err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nameroute/nameroute/corefile"
@@ -186,5 +187,41 @@ func TestDescribeNamesWhatABlockDoes(t *testing.T) {
 	want := []string{". tls://., listed a b, route vpn, upstream vpn 192.0.2.1", "lan, forward . 192.0.2.2"}
 	if got := Describe(f); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What a directive could not read to its end is told with its line, before anything reads it:
+// a start and a reload would wait for it.
+func TestFilesThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "right"), []byte("192.0.2.1 a\n"), 0o600), os.WriteFile(filepath.Join(dir, "huge"), nil, 0o600),
+		os.Truncate(filepath.Join(dir, "huge"), maxFile+1), os.Mkdir(filepath.Join(dir, "zones"), 0o700),
+		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600), syscall.Mkfifo(filepath.Join(dir, "zones", "db.example.org"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cfg := parsed(t, "")
+	const pipe = "is a pipe, which waits for a writer: want a regular file"
+	for _, c := range []struct{ directive, file, why string }{
+		{"hosts DIR/pipe", "pipe", pipe},
+		{"hosts /dev/zero", "", "/dev/zero is a device: want a regular file"},
+		{"hosts DIR/huge", "huge", "is larger than 64 MiB"},
+		{"file DIR/pipe example.org", "pipe", pipe},
+		{"root DIR\n    file pipe example.org", "pipe", pipe},
+		{"tls DIR/pipe DIR/right", "pipe", pipe},
+		{"dnssec {\n  key file DIR/pipe\n }", "pipe", pipe},
+		{"forward . tls://192.0.2.1 {\n  tls DIR/right DIR/pipe\n }", "pipe", pipe},
+		{"loadbalance weighted_round_robin DIR/pipe", "pipe", pipe},
+		{"auto example.org {\n  directory DIR/zones\n }", "zones/db.example.org", pipe},
+		{"hosts DIR/right", "", ""}, {"hosts /dev/null", "", ""}, {"hosts DIR/none", "", ""},
+	} {
+		text := "a.example {\n    DIRECTIVE\n}\nb.example {\n    whoami\n}\n"
+		text = strings.ReplaceAll(strings.Replace(text, "DIRECTIVE", c.directive, 1), "DIR", dir)
+		got := problems(t, "Corefile", text, cfg)
+		switch {
+		case c.why == "" && len(got) > 0:
+			t.Errorf("%s: %q", c.directive, got)
+		case c.why != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "Corefile:") || !strings.Contains(got[0], c.why) || !strings.Contains(got[0], filepath.Join(dir, c.file)) && c.file != ""):
+			t.Errorf("%s: %q, want %s", c.directive, got, c.why)
+		}
 	}
 }
