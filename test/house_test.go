@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"gateway/provider":         {"gateway"},
 	"gateway/resolvers":        {"gateway", "gateway/policy"},
 	"gateway/wg":               {"gateway", "gateway/provider"},
-	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/policy", "gateway/provider", "gateway/resolvers", "gateway/wg"},
+	"gateway/sidecar":          {"gateway", "gateway/conntrack", "gateway/group", "gateway/policy", "gateway/probe", "gateway/provider", "gateway/resolvers", "gateway/wg"},
 	"updater":                  {"gateway", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/format"},
 	"gateway/dataplane":        {"gateway", "gateway/conntrack", "gateway/firewall", "gateway/learned", "gateway/nft", "gateway/policy", "gateway/provider", "gateway/resolvers", "lists", "lists/index"},
 	"plugin/pkg/*":             {},

@@ -10,7 +10,7 @@ import (
 )
 
 // Inputs is what the desired state depends on besides the configuration. Read fills in
-// all but Closed, Networks and Families.
+// all but Closed, Failing, Networks and Families.
 type Inputs struct {
 	Links          []Link                // of the box
 	Local          Local                 // what takes precedence over the routes
@@ -19,8 +19,16 @@ type Inputs struct {
 	KernelFamilies []gateway.Family      // that the kernel has; nil: both
 
 	Closed   map[string]string           // routes whose defaults are withdrawn, and the reason
+	Failing  map[string]Failing          // routes whose probes fail
 	Networks map[string][]netip.Prefix   // of a route's tunnel: unmarked packets to them take it, too
 	Families map[string][]gateway.Family // families that a route's tunnel carries, of those that its link has addresses of; no entry: all
+}
+
+// Failing says of a route that its defaults are withdrawn because its probes fail, and what
+// these ask, which can still be reached: else it would never come back.
+type Failing struct {
+	Reason  string
+	Targets []netip.Addr
 }
 
 func (in Inputs) kernelFamilies() []gateway.Family {
@@ -71,7 +79,10 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		s.addBlocking(r, families)
 		s.Rules = append(s.Rules, tunnelRules(cfg, r, in)...)
 		defaults, reason := defaults(cfg, r, in)
-		if len(defaults) == 0 {
+		if failing, ok := in.Failing[r.Name]; ok && len(defaults) > 0 {
+			s.Waiting[r.Name] = failing.Reason
+			defaults = failing.only(defaults, in.Local.thrown(r.Egress))
+		} else if len(defaults) == 0 {
 			s.Waiting[r.Name] = reason
 		}
 		s.KernelRoutes = append(s.KernelRoutes, defaults...)
@@ -177,6 +188,20 @@ func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelR
 		routes[i].Table = r.Table
 	}
 	return routes, reason
+}
+
+// only returns the kernel routes of a route's defaults to what its probes ask. What is local
+// is none of the route's.
+func (f Failing) only(defaults []KernelRoute, local []netip.Prefix) (routes []KernelRoute) {
+	for _, a := range f.Targets {
+		for _, d := range defaults {
+			d.Dst = netip.PrefixFrom(a.WithZone(""), a.BitLen())
+			if gateway.FamilyOf(a) == d.Family && !slices.Contains(local, d.Dst) {
+				routes = append(routes, d)
+			}
+		}
+	}
+	return routes
 }
 
 // linkDefaults returns the defaults of a route to an interface: via the gateway that

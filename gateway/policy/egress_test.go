@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -112,5 +113,51 @@ func TestDesiredWithoutAnything(t *testing.T) {
 	}
 	if len(s.Waiting) != 3 {
 		t.Errorf("waiting: %v", s.Waiting)
+	}
+}
+
+// Of a route whose probes fail only what these ask is left, with the hop that its defaults had:
+// it is down, and can come back.
+func TestFailingProbes(t *testing.T) {
+	asked := []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8:ffff::7"), netip.MustParseAddr("192.168.1.1")}
+	for _, route := range []gateway.Route{byInterface("vpn", "wg0"), byNextHop("vpn", "", "192.168.1.9", "fd00:1::9")} {
+		t.Run(string(route.Egress.Kind), func(t *testing.T) {
+			k := lab(t)
+			cfg := config(route)
+			apply(t, k, cfg)
+			link := map[gateway.EgressKind]string{gateway.EgressInterface: "wg0", gateway.EgressNextHop: "lan0"}[route.Egress.Kind]
+			mark := cfg.Routes[0].Mark
+			wantEgress(t, mark, link, "203.0.113.8", "2001:db8:ffff::8")
+
+			failing := func() (changes []string) {
+				t.Helper()
+				now := read(t, k, cfg)
+				now.Inputs.Failing = map[string]Failing{"vpn": {Reason: "no answer", Targets: asked}}
+				want := Desired(cfg, now.Inputs)
+				if want.Waiting["vpn"] != "no answer" {
+					t.Errorf("waiting: %q", want.Waiting["vpn"])
+				}
+				changes, err := k.Apply(now.State, want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return changes
+			}
+			failing()
+			if again := failing(); len(again) > 0 {
+				t.Errorf("a second apply changed: %q", again)
+			}
+			wantEgress(t, mark, link, "203.0.113.7", "2001:db8:ffff::7")
+			wantEgress(t, mark, "no route to host", "203.0.113.8", "2001:db8:ffff::8")
+			states, err := Routes(cfg)
+			if s := states["vpn"]; err != nil || s.Up() || !slices.Equal(s.Links, []string{link}) {
+				t.Errorf("%+v %v", s, err)
+			}
+			apply(t, k, cfg)
+			wantEgress(t, mark, link, "203.0.113.8", "2001:db8:ffff::8")
+			if s := read(t, k, cfg).State.String(); strings.Contains(s, "203.0.113.7") {
+				t.Errorf("left behind:\n%s", s)
+			}
+		})
 	}
 }

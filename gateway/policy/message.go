@@ -160,7 +160,9 @@ func routeOf(n netlink.Route, names map[int]string) (r KernelRoute, ok bool) {
 		r.Dst, r.Throw = prefixOf(n, r.Family)
 		return r, r.Throw
 	}
-	if !isDefault(n) {
+	if r.Dst, ok = prefixOf(n, r.Family); isDefault(n) {
+		r.Dst = netip.Prefix{}
+	} else if !ok || r.Unreachable {
 		return r, false
 	}
 	if r.Unreachable {

@@ -13,7 +13,7 @@ import (
 // RouteState describes the content of a route's routing table.
 type RouteState struct {
 	Default4, Default6 bool     // it has a reachable default; neither: the route is down
-	Links              []string // interfaces that the defaults leave by
+	Links              []string // interfaces that the defaults leave by, or, while there are none, the probes
 	MTU                int      // bytes, the smallest of the defaults and their links; 0 without a default
 }
 
@@ -57,8 +57,8 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 }
 
 func (s *RouteState) add(r KernelRoute, mtus map[string]int) {
-	s.Default4 = s.Default4 || r.Family == gateway.V4
-	s.Default6 = s.Default6 || r.Family == gateway.V6
+	s.Default4 = s.Default4 || r.Family == gateway.V4 && !r.Dst.IsValid()
+	s.Default6 = s.Default6 || r.Family == gateway.V6 && !r.Dst.IsValid()
 	for _, link := range r.Links() {
 		mtu := mtus[link]
 		if r.MTU > 0 {

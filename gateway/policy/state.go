@@ -42,7 +42,8 @@ type Rule struct {
 }
 
 // KernelRoute is a default kernel route, in one of our routing tables or in table main.
-// Our tables hold nothing but defaults, and what they leave to table main.
+// Our tables hold nothing but defaults, what they leave to table main, and, while the probes
+// of a route fail, the way to what those ask.
 type KernelRoute struct {
 	Family      gateway.Family
 	Table       int

@@ -1,14 +1,12 @@
 package probe
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,11 +143,8 @@ func (l *lab) await(r Route, want string) (last group.Result) {
 		default:
 		}
 	})
-	ctx, cancel := context.WithCancel(l.t.Context())
-	var background sync.WaitGroup
-	defer background.Wait()
-	defer cancel()
-	p.Set(ctx, &background, []Route{r})
+	p.Set(l.t.Context(), []Route{r})
+	defer p.Stop()
 	netlab.Eventually(l.t, 30*time.Second, func() error {
 		select {
 		case last = <-results:

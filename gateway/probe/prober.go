@@ -60,6 +60,8 @@ type Prober struct {
 	deliver func(group.Result)
 	slots   chan struct{}
 
+	running sync.WaitGroup
+
 	mu      sync.Mutex
 	workers map[string]*worker
 }
@@ -71,9 +73,9 @@ func New(deliver func(group.Result)) *Prober {
 }
 
 // Set replaces the routes. Those without probes are left out; rounds through those that stay
-// go on. What it starts ends with the context. Nothing may be sent through a route before
-// its policy rule is in place.
-func (p *Prober) Set(ctx context.Context, background *sync.WaitGroup, routes []Route) {
+// go on. What it starts ends with the context, or with Stop. Nothing may be sent through a
+// route before its policy rule is in place, nor after that is gone.
+func (p *Prober) Set(ctx context.Context, routes []Route) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	stay := map[string]bool{}
@@ -90,7 +92,7 @@ func (p *Prober) Set(ctx context.Context, background *sync.WaitGroup, routes []R
 		w := &worker{prober: p, route: r, end: cancel, changed: make(chan struct{}, 1), hosts: map[string]*host{}}
 		w.http = w.client()
 		p.workers[r.Name] = w
-		background.Go(func() { w.run(ctx) })
+		p.running.Go(func() { w.run(ctx) })
 	}
 	for name, w := range p.workers {
 		if !stay[name] {
@@ -98,6 +100,12 @@ func (p *Prober) Set(ctx context.Context, background *sync.WaitGroup, routes []R
 			delete(p.workers, name)
 		}
 	}
+}
+
+// Stop ends all probes and waits for that. Set must not be called at the same time.
+func (p *Prober) Stop() {
+	p.Set(context.Background(), nil)
+	p.running.Wait()
 }
 
 // Targets returns the addresses that the probes of a route are sent to. A route that is down

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
@@ -83,6 +84,7 @@ type todo struct {
 	changed   bool // something that an apply must read
 	resolvers bool // the WAN has other resolvers
 	lookups   []lookup
+	found     []group.Result // by probes
 }
 
 // New returns a Controller. It changes nothing yet.
@@ -151,6 +153,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		background.Wait()
+		c.rec.prober.Stop()
 		c.close()
 	}()
 	background.Go(func() { c.watchKernel(ctx) })
@@ -189,6 +192,7 @@ func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) time.
 
 	postponed := c.rec.step(cfg, table, now)
 	c.rec.startLookups(ctx, background, cfg)
+	c.rec.startProbes(ctx)
 	status := c.rec.statusNow()
 
 	c.mu.Lock()
@@ -259,5 +263,6 @@ func (c *Controller) Down(ctx context.Context) error {
 	cfg := c.cfg
 	c.mu.Unlock()
 	defer c.rec.routing.Close()
+	c.rec.prober.Stop() // before their routes are gone
 	return errors.Join(c.rec.removeAll(cfg), ctx.Err())
 }

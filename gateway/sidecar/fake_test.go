@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/probe"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -38,6 +40,7 @@ type fakeSystem struct {
 	peers      []wg.PeerStatus // of a device that is opened
 	diversions []policy.Diversion
 	applied    func() // after each Apply of routing that changed something
+	probes     fakeProber
 }
 
 func newFakeSystem(t *testing.T) *fakeSystem {
@@ -69,6 +72,7 @@ func (f *fakeSystem) system() system {
 				}
 			}
 		},
+		prober: func(deliver func(group.Result)) prober { f.probes.f, f.probes.deliver = f, deliver; return &f.probes },
 		deleteFlows: func(m gateway.Mark) (int, error) {
 			f.step("delete flows %s", m)
 			return 1, nil
@@ -124,6 +128,32 @@ func (f *fakeSystem) want(what string, steps ...string) {
 	}
 }
 
+// fakeProber sends nothing.
+type fakeProber struct {
+	f       *fakeSystem
+	deliver func(group.Result)
+	routes  []probe.Route
+}
+
+func (p *fakeProber) Set(_ context.Context, routes []probe.Route) {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	p.routes = routes
+}
+
+func (p *fakeProber) Targets(route string) []netip.Addr {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	for _, r := range p.routes {
+		if r.Name == route {
+			return []netip.Addr{r.Probing.Probes[0].Addr}
+		}
+	}
+	return nil
+}
+
+func (p *fakeProber) Stop() { p.Set(context.Background(), nil) }
+
 type fakeRouting fakeSystem
 
 func (f *fakeRouting) Read(*gateway.Config) (policy.Snapshot, error) {
@@ -157,6 +187,8 @@ func (f *fakeRouting) Apply(have, want policy.State) ([]string, error) {
 	for _, r := range want.KernelRoutes {
 		if r.Unreachable && tables[r.Table] == "" {
 			tables[r.Table] = "blocked"
+		} else if r.Dst.IsValid() {
+			tables[r.Table] = "blocked but for " + r.Dst.Addr().String()
 		} else if !r.Unreachable {
 			tables[r.Table] = "via " + strings.Join(r.Links(), ", ")
 		}

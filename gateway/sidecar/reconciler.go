@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
@@ -26,6 +27,10 @@ type reconciler struct {
 	deliver   func(lookup) // hands a finished lookup to the next step
 
 	tunnels   map[string]*tunnel // by route
+	prober    prober
+	probed    map[string]*probed // by route
+	closed    map[string]string  // why nothing can leave by a route
+	applied   *gateway.Config    // the last one that was
 	problems  logonce.Edge
 	lastApply time.Time
 	failed    bool // something in the last apply
@@ -38,11 +43,13 @@ type reconciler struct {
 }
 
 func newReconciler(o Options, s system, c *Controller) *reconciler {
-	return &reconciler{
+	r := &reconciler{
 		system: s, opts: o, log: o.Log, providers: provider.NewStore(o.State), trigger: c.trigger,
 		deliver: func(l lookup) { c.post(func(t *todo) { t.lookups = append(t.lookups, l) }) },
-		tunnels: map[string]*tunnel{},
+		tunnels: map[string]*tunnel{}, probed: map[string]*probed{},
 	}
+	r.prober = s.prober(func(found group.Result) { c.post(func(t *todo) { t.found = append(t.found, found) }) })
+	return r
 }
 
 // step reads the tunnels and, where that or an event asks for it, applies everything. It
@@ -52,6 +59,9 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 	now, changed := time.Now(), todo.changed
 	for _, l := range todo.lookups {
 		changed = r.useLookup(l, now) || changed
+	}
+	for _, found := range todo.found {
+		changed = r.useResult(found, now) || changed
 	}
 	for _, t := range r.tunnels {
 		changed = t.observe(now) || changed
@@ -87,6 +97,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 		return
 	}
 	r.chooseTunnels(cfg)
+	r.chooseProbed(cfg, now.State)
 	early, err := r.blockRoutes(cfg, now)
 	r.fail("kill switch", err)
 	if err != nil {
@@ -105,7 +116,8 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	}
 	r.report("policy rules", missingMainRule(now.State))
 	r.reportLocal(now.Inputs.Local)
-	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
+	in := r.withTunnels(now.Inputs)
+	want := policy.Desired(cfg, in)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -115,7 +127,9 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	if table {
 		r.enableForwarding(cfg, want)
 	}
+	r.noteClosed(want.Waiting, in.Failing)
 	r.updateStatus(cfg, want)
+	r.applied = cfg
 }
 
 // missingMainRule is an error where the kernel's own rule for table main has been flushed,
@@ -176,6 +190,7 @@ func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (chan
 
 // withTunnels adds what the tunnels know.
 func (r *reconciler) withTunnels(in policy.Inputs) policy.Inputs {
+	in.Failing = r.failing()
 	in.Closed, in.Families, in.Networks = map[string]string{}, map[string][]gateway.Family{}, map[string][]netip.Prefix{}
 	for name, t := range r.tunnels {
 		if reason := t.closedReason(); reason != "" {

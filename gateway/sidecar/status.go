@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -27,17 +28,18 @@ func (s Status) Route(name string) (RouteStatus, bool) {
 
 // RouteStatus is one route.
 type RouteStatus struct {
-	Name   string             `json:"name"`
-	Egress gateway.EgressKind `json:"egress"`
-	Links  []string           `json:"links,omitempty"` // interfaces that its defaults leave by
-	State  wg.State           `json:"state"`           // what is known of it
-	Up     bool               `json:"up"`              // its table has a default, and its tunnel has shaken hands
-	V4     bool               `json:"v4"`              // it has a default of IPv4
-	V6     bool               `json:"v6"`
-	Reason string             `json:"why,omitempty"`  // why it is not up
-	Since  time.Time          `json:"since"`          // when it came into this state
-	Note   string             `json:"note,omitempty"` // what is wrong although it is up
-	Tunnel *TunnelStatus      `json:"tunnel,omitempty"`
+	Name   string              `json:"name"`
+	Egress gateway.EgressKind  `json:"egress"`
+	Links  []string            `json:"links,omitempty"` // interfaces that its defaults leave by
+	State  wg.State            `json:"state"`           // what is known of it
+	Up     bool                `json:"up"`              // its table has a default, and its tunnel has shaken hands
+	V4     bool                `json:"v4"`              // it has a default of IPv4
+	V6     bool                `json:"v6"`
+	Reason string              `json:"why,omitempty"`  // why it is not up
+	Since  time.Time           `json:"since"`          // when it came into this state
+	Note   string              `json:"note,omitempty"` // what is wrong although it is up
+	Tunnel *TunnelStatus       `json:"tunnel,omitempty"`
+	Probes *group.MemberStatus `json:"probes,omitempty"` // what those of its own have found
 }
 
 // TunnelStatus is a WireGuard tunnel that is open.
@@ -58,9 +60,11 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 			if k.Table != route.Table || len(k.Hops) == 0 {
 				continue
 			}
-			s.State = wg.Up
-			s.V4 = s.V4 || k.Family == gateway.V4
-			s.V6 = s.V6 || k.Family == gateway.V6
+			if !k.Dst.IsValid() {
+				s.State = wg.Up
+				s.V4 = s.V4 || k.Family == gateway.V4
+				s.V6 = s.V6 || k.Family == gateway.V6
+			}
 			for _, link := range k.Links() {
 				if !slices.Contains(s.Links, link) {
 					s.Links = append(s.Links, link)
@@ -75,6 +79,7 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 				s.Reason = t.explain()
 			}
 		}
+		r.addProbes(&s)
 		s.Up = s.State == wg.Up
 		before, known := r.status.Route(route.Name)
 		if known && before.State == s.State {
@@ -93,6 +98,10 @@ func (r *reconciler) logState(before, s RouteStatus) {
 	switch {
 	case s.State == wg.Up && old != wg.Up && old != wg.Idle:
 		r.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
+	case s.State == wg.Waiting && strings.HasPrefix(s.Reason, unanswered):
+		if s.Reason != unanswered && s.Reason != before.Reason {
+			r.log.Warn("the probes of the route cannot find out whether it works", "route", s.Name, "reason", s.Reason)
+		}
 	case s.State == wg.Waiting && old != wg.Waiting:
 		r.log.Info("route waits for the first handshake of its tunnel", "route", s.Name, "links", s.Links)
 	case s.State == wg.Down && (old != wg.Down || before.Reason != s.Reason):
@@ -100,11 +109,16 @@ func (r *reconciler) logState(before, s RouteStatus) {
 	}
 }
 
-// statusNow returns the status with the tunnels' current counters.
+// statusNow returns the status with the tunnels' current counters, and what the probes found
+// last.
 func (r *reconciler) statusNow() Status {
 	routes := slices.Clone(r.status.Routes)
 	for i := range routes {
 		routes[i].Note = r.diverted.noteOf(routes[i].Name)
+		if p, ok := r.probed[routes[i].Name]; ok {
+			found := p.status()
+			routes[i].Probes = &found
+		}
 		t := r.tunnels[routes[i].Name]
 		if t == nil {
 			continue

@@ -6,7 +6,9 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
+	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/probe"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -16,6 +18,7 @@ type system struct {
 	devices     devices
 	watch       func(context.Context, func(policy.Kind)) error // policy.Watch
 	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries of the route with this mark
+	prober      func(deliver func(group.Result)) prober
 }
 
 // routing is the kernel's policy routing: *policy.Kernel.
@@ -50,8 +53,10 @@ func openSystem(state string) (system, error) {
 	if err != nil {
 		return system{}, fmt.Errorf("sidecar: %w", err)
 	}
-	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows}, nil
+	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows, prober: newProber}, nil
 }
+
+func newProber(deliver func(group.Result)) prober { return probe.New(deliver) }
 
 // wireguard are the devices of the kernel.
 type wireguard struct{}

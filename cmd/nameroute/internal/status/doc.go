@@ -67,6 +67,7 @@ type Route struct {
 	RX          *int64           `json:"rx,omitempty"`               // bytes: of the tunnel, else of the interfaces, all traffic
 	TX          *int64           `json:"tx,omitempty"`               //
 	Tunnel      *Tunnel          `json:"tunnel,omitempty"`           // of an open WireGuard tunnel
+	Probes      *Probes          `json:"probes,omitempty"`           // of a route that has any
 	Blocked     *Counter         `json:"blocked,omitempty"`          // by the kill switch, since the nft table was made
 	Overwritten *Counter         `json:"mark_overwritten,omitempty"` // of Blocked: packets whose mark another program had overwritten
 	Inbound     *Counter         `json:"inbound_refused,omitempty"`  // packets of connections from the tunnel, refused, since then
@@ -78,6 +79,14 @@ type Tunnel struct {
 	Kind      string           `json:"kind"`               // kernel or userspace
 	Handshake time.Time        `json:"handshake,omitzero"` // the latest; missing: never
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+}
+
+// Probes are what the probes of a route have found.
+type Probes struct {
+	State     string    `json:"state"`                        // good, bad; unknown: nothing yet, or they cannot be sent
+	Reason    string    `json:"reason,omitempty"`             // of the last round that was not good
+	Last      time.Time `json:"last,omitzero"`                // when the last round ended; missing: none has
+	RoundTrip float64   `json:"round_trip_seconds,omitempty"` // smoothed; missing: none was measured
 }
 
 // Counter is a packet counter of the nft table.

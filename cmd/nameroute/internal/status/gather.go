@@ -26,6 +26,9 @@ func New(me Process, cfg *gateway.Config) Doc {
 		if r.Egress.Kind == gateway.EgressWireGuard {
 			by = byHandshake
 		}
+		if len(r.Probing.Probes) > 0 {
+			by = byProbe
+		}
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown, By: by})
 	}
 	d.addWAN(cfg)
@@ -72,6 +75,9 @@ func (d *Doc) AddSidecar(s sidecar.Status) {
 		to := d.route(r.Name)
 		to.State, to.Up = string(r.State), r.Up
 		to.V4, to.V6, to.Since, to.Reason, to.Note, to.Links = r.V4, r.V6, r.Since, r.Reason, r.Note, r.Links
+		if p := r.Probes; p != nil {
+			to.Probes = &Probes{State: string(p.State), Reason: p.Reason, Last: p.Probed, RoundTrip: p.Time.Seconds()}
+		}
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
@@ -175,6 +181,7 @@ func (d *Doc) AddMarkWriters(find func(gateway.Mask) ([]string, error), mask gat
 const (
 	byHandshake   = "handshake"
 	byKernelRoute = "kernel route"
+	byProbe       = "probe"
 )
 
 // The states of a route that this package decides.

@@ -56,6 +56,8 @@ func (d Doc) overall() (State, []string) {
 			bad = append(bad, "route "+r.Name+" is down")
 		case r.Note != "":
 			bad = append(bad, "route "+r.Name+": its changed file is not in use")
+		case r.State == "waiting" && r.Probes != nil && r.Probes.State == stateUnknown:
+			unknown = append(unknown, "route "+r.Name+" waits for its probes")
 		case r.State == "waiting":
 			unknown = append(unknown, "route "+r.Name+" waits for its first handshake")
 		case r.State != stateUp:
