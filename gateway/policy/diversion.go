@@ -104,38 +104,50 @@ type passage struct {
 }
 
 // taken asks the kernel about the packets of the route that the rule would match, if any.
-// Rules for some ports, users or interfaces of bound sockets are not asked about.
 func (q passage) taken() (link string, taken bool) {
 	r := q.rule
-	if r.OifName != "" || r.IPProto != 0 || r.Dport != nil || r.Sport != nil || r.UIDRange != nil || r.Tos != 0 || r.TunID != 0 {
+	p, ok := packet{}, true
+	if p.mark, ok = q.mark(); !ok {
 		return "", false
 	}
-	mark, ok := q.mark()
-	if !ok {
-		return "", false
+	if !r.Invert { // else the rule matches what is none of these
+		p, ok = p.selected(r)
+		if l, bound := q.in.link(r.OifName); bound {
+			p.oif = l.Index
+		} else {
+			ok = ok && r.OifName == ""
+		}
+		if !ok || r.OifName != "" && !slices.Contains(q.links(), r.OifName) {
+			return "", false // the route's packets leave by none of its links then, with or without the rule
+		}
 	}
-	for _, to := range q.destinations() {
+	for _, p.to = range q.destinations() {
 		for _, from := range q.sources() {
-			options := &netlink.RouteGetOptions{Mark: mark, Iif: from.iif}
-			if from.addr.IsValid() {
-				options.SrcAddr = from.addr.AsSlice()
+			if p.iif, p.from = from.iif, from.addr; p.iif != 0 && p.oif != 0 {
+				continue
 			}
-			routes, err := q.h.RouteGetWithOptions(to.AsSlice(), options)
+			table, index, err := ask(p)
 			switch {
 			case err != nil: // an action that drops is told by its rule only
-				if r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && from.iif == "" && q.up() {
+				if r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && p.iif == 0 && q.up() {
 					return "", true
 				}
-			case len(routes) > 0 && routes[0].Table != q.route.Table && (routes[0].Table == r.Table || r.Goto >= 0 && q.present):
-				l, _ := q.h.LinkByIndex(routes[0].LinkIndex)
-				if l != nil {
-					link = l.Attrs().Name
+			case p.oif == 0 && table != q.route.Table && (table == r.Table || r.Goto >= 0 && q.present):
+				i := slices.IndexFunc(q.in.Links, func(l Link) bool { return l.Index == index })
+				if i >= 0 {
+					link = q.in.Links[i].Name
 				}
 				return link, true
 			}
 		}
 	}
 	return "", false
+}
+
+// links are those of the route's defaults.
+func (q passage) links() []string {
+	routes, _ := defaults(q.cfg, q.route, q.in)
+	return LinksOf(routes)
 }
 
 // mark returns a mark that is the route's in our bits and matches the rule in the others.
@@ -148,7 +160,8 @@ func (q passage) mark() (uint32, bool) {
 	}
 	mark := q.route.Mark.Value
 	if q.rule.Invert {
-		only := q.rule.Src == nil && q.rule.Dst == nil && q.rule.IifName == ""
+		r := q.rule
+		only := r.Src == nil && r.Dst == nil && r.IifName == "" && r.OifName == "" && r.IPProto == 0 && r.Sport == nil && r.Dport == nil && r.UIDRange == nil && r.Tos == 0
 		return mark, mark&mask != q.rule.Mark || !only
 	}
 	mark |= q.rule.Mark &^ ours
@@ -190,7 +203,7 @@ func inside(p netip.Prefix) netip.Addr {
 
 // source is where packets come from: the box itself, or a link.
 type source struct {
-	iif  string
+	iif  int
 	addr netip.Addr
 }
 
@@ -219,7 +232,7 @@ func (q passage) sources() (all []source) {
 			if of.IsValid() && of.Bits() > p.Bits() {
 				at = of
 			}
-			all = append(all, source{l.Name, client(at, q.in.Local.Own)})
+			all = append(all, source{l.Index, client(at, q.in.Local.Own)})
 			break
 		}
 	}
@@ -259,6 +272,18 @@ func RuleText(rule netlink.Rule) string {
 		add(true, "fwmark %#x/%#x", rule.Mark, *rule.Mask)
 	default:
 		add(rule.Mark != 0 || rule.Mask != nil, "fwmark %#x", rule.Mark)
+	}
+	add(rule.Tos != 0, "tos %#x", rule.Tos)
+	if u := rule.UIDRange; u != nil {
+		add(true, "uidrange %d-%d", u.Start, u.End)
+	}
+	add(rule.IPProto != 0, "ipproto %d", rule.IPProto)
+	for i, ports := range []*netlink.RulePortRange{rule.Sport, rule.Dport} {
+		if what := []string{"sport", "dport"}[i]; ports != nil && ports.Start == ports.End {
+			add(true, "%s %d", what, ports.Start)
+		} else if ports != nil {
+			add(true, "%s %d-%d", what, ports.Start, ports.End)
+		}
 	}
 	switch {
 	case rule.Goto >= 0:

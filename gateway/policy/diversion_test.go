@@ -28,6 +28,15 @@ func TestDiversions(t *testing.T) {
 		{"prohibit", "ip rule add pref 300 prohibit; ip -6 rule add pref 300 unreachable", "4 300 vpn,wan ; 6 300 vpn,wan "},
 		{"goto", "ip rule add pref 300 goto 32766", "4 300 vpn,wan wan0"},
 		{"bound sockets", table99 + "ip rule add pref 300 oif wan0 lookup 99", ""},
+		{"sockets bound to the tunnel", "ip -6 rule add pref 300 oif wg0 prohibit", "6 300 vpn "},
+		{"a port", table99 + "ip rule add pref 300 dport 443 lookup 99; ip -6 rule add pref 300 dport 443 lookup 99", "4 300 vpn,wan wan0; 6 300 vpn,wan wan0"},
+		{"ports of UDP, forwarded", table99 + "sysctl -qw net.ipv4.ip_forward=1; ip rule add pref 300 iif lan0 ipproto udp sport 1000-2000 lookup 99", "4 300 vpn,wan wan0"},
+		{"a protocol", table99 + "ip rule add pref 300 ipproto icmp lookup 99; ip -6 rule add pref 300 ipproto ipv6-icmp lookup 99", "4 300 vpn,wan wan0; 6 300 vpn,wan wan0"},
+		{"a protocol that none of ours is asked about", table99 + "ip rule add pref 300 ipproto gre lookup 99", ""},
+		{"some users", table99 + "ip rule add pref 300 uidrange 1000-2000 lookup 99; ip -6 rule add pref 300 uidrange 1000-2000 lookup 99", "4 300 vpn,wan wan0; 6 300 vpn,wan wan0"},
+		{"a type of service", table99 + "ip rule add pref 300 tos 0x10 lookup 99", "4 300 vpn,wan wan0"},
+		{"all but a port", table99 + "ip rule add pref 300 not dport 53 lookup 99", "4 300 vpn,wan wan0"},
+		{"a port, prohibited", "ip rule add pref 300 dport 25 prohibit; ip -6 rule add pref 300 dport 25 prohibit", "4 300 vpn,wan ; 6 300 vpn,wan "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := lab(t)
