@@ -23,7 +23,7 @@ func TestDNSSEC(t *testing.T) {
 	g.Box.WriteFiles(netlab.Setup{})
 	s := newSigner(t)
 	g.StartKnot(signedZone, s.zone(g.World, g.Plan.Knot.V4.AsSlice()))
-	g.StartValidator(signedZone, strings.ReplaceAll(s.key.String(), "\t", " "))
+	g.startValidator(signedZone, strings.ReplaceAll(s.key.String(), "\t", " "))
 	g.Box.Write("mine.txt", "listed.example\nsafe.signed.example\nbogus.signed.example\nw.signed.example\n")
 	g.Box.Write("Corefile", fmt.Sprintf(`. {
     listed mine
@@ -38,7 +38,7 @@ func TestDNSSEC(t *testing.T) {
     rebind
     upstream wan %[1]s:%[3]d
 }
-`, g.Plan.Knot.V4, netlab.ValidatorServerName, netlab.ValidatorPort))
+`, g.Plan.Knot.V4, validatorName, validatorPort))
 	g.start()
 
 	const noEDNS, plain, ad, do, cd = "without EDNS", "plain", "AD", "DO", "DO and CD"

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -85,4 +86,53 @@ func (s *signer) zone(w *netlab.World, ns net.IP) string {
 		fmt.Fprintln(&text, rr)
 	}
 	return text.String()
+}
+
+// validatorName is in the certificate of the unbound that validates.
+const validatorName = "dns.validator.example"
+
+// validatorPort is where it answers over UDP and TCP.
+const validatorPort = 5335
+
+// startValidator runs unbound at Plan.Knot, over TLS and in the clear, as a public resolver that
+// validates: anchor is a DNSKEY or DS of the zone that StartKnot serves.
+func (g *gate) startValidator(domain, anchor string) {
+	g.t.Helper()
+	at := g.Plan.Knot
+	cert, key := g.Certificate(validatorName, at.All()...)
+	conf := g.Box.Write("validator.conf", fmt.Sprintf(`
+server:
+	interface: %[1]s@%[2]d
+	interface: %[1]s@853
+	tls-port: 853
+	tls-service-pem: %[3]s
+	tls-service-key: %[4]s
+	access-control: 0.0.0.0/0 allow
+	username: ""
+	chroot: ""
+	directory: %[5]s
+	pidfile: ""
+	use-syslog: no
+	logfile: ""
+	module-config: "validator iterator"
+	trust-anchor: "%[6]s"
+	ede: yes
+	val-log-level: 2
+	num-threads: 1
+	local-zone: "example." nodefault
+	do-ip6: no
+remote-control:
+	control-enable: no
+stub-zone:
+	name: "%[7]s"
+	stub-addr: %[1]s
+forward-zone:
+	name: "."
+	forward-addr: %[8]s
+`, at.V4, validatorPort, cert, key, g.Box.Dir, anchor, domain, g.Plan.World.V4))
+	p := g.Internet.Start("unbound", "-d", "-c", conf)
+	netlab.Eventually(g.t, 30*time.Second, func() error {
+		_, err := g.Box.QueryAt(netip.AddrPortFrom(at.V4, validatorPort), newQuery("ready.other.example"), "udp")
+		return netlab.Check(err == nil, "the validating unbound does not answer: %v\n%s", err, p.Output())
+	})
 }

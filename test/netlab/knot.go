@@ -5,9 +5,6 @@ package netlab
 import (
 	"fmt"
 	"net/netip"
-	"time"
-
-	"github.com/miekg/dns"
 )
 
 // StartKnot serves a zone at Plan.Knot by Debian's knotd, as its owner's
@@ -45,53 +42,7 @@ zone:
 	return p
 }
 
-// ValidatorServerName is in the certificate of StartValidator's unbound.
-const ValidatorServerName = "dns.validator.example"
-
-// ValidatorPort is where StartValidator's unbound answers over UDP and TCP.
-const ValidatorPort = 5335
-
-// StartValidator runs unbound at Plan.Knot, over TLS and in the clear, as a public resolver that
-// validates: anchor is a DNSKEY or DS of the zone that StartKnot serves.
-func (l *Lab) StartValidator(domain, anchor string) *Process {
-	l.t.Helper()
-	at := l.Plan.Knot
-	cert, key := l.ca.Files(ValidatorServerName, at.All()...)
-	conf := l.write("validator.conf", fmt.Sprintf(`
-server:
-	interface: %[1]s@%[2]d
-	interface: %[1]s@853
-	tls-port: 853
-	tls-service-pem: %[3]s
-	tls-service-key: %[4]s
-	access-control: 0.0.0.0/0 allow
-	username: ""
-	chroot: ""
-	directory: %[5]s
-	pidfile: ""
-	use-syslog: no
-	logfile: ""
-	module-config: "validator iterator"
-	trust-anchor: "%[6]s"
-	ede: yes
-	val-log-level: 2
-	num-threads: 1
-	local-zone: "example." nodefault
-	do-ip6: no
-remote-control:
-	control-enable: no
-stub-zone:
-	name: "%[7]s"
-	stub-addr: %[1]s
-forward-zone:
-	name: "."
-	forward-addr: %[8]s
-`, at.V4, ValidatorPort, cert, key, l.Dir, anchor, domain, authoritative().V4))
-	p := l.Internet.Start("unbound", "-d", "-c", conf)
-	m := new(dns.Msg).SetQuestion("ready."+ownZone+".", dns.TypeA)
-	Eventually(l.t, 30*time.Second, func() error {
-		_, err := l.Internet.exchange("udp", netip.AddrPortFrom(at.V4, ValidatorPort), m, time.Second)
-		return Check(err == nil, "netlab: the validating unbound does not answer: %v\n%s", err, p.Output())
-	})
-	return p
+// Certificate makes a certificate that the box trusts, and returns its files.
+func (l *Lab) Certificate(name string, at ...netip.Addr) (cert, key string) {
+	return l.ca.Files(name, at...)
 }
