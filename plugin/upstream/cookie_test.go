@@ -171,7 +171,7 @@ func TestCookiesEnd(t *testing.T) {
 			o.tcp = plain
 		}
 		o.start(t, "127.0.0.1:0")
-		l := forwarder(t, nil, o.addr)
+		l := forwarder(t, impatient, o.addr)
 		for i := range 4 {
 			m, _, err := l.client(context.Background(), ask(fmt.Sprintf("n%d.example.org.", i), dns.TypeA))
 			if addrOf(m) != "192.0.2.1" {

@@ -96,6 +96,9 @@ func (r *resolver) probeOnce() {
 // patience returns how long the resolver may be silent before more is done. Streams may
 // have to be opened first, and lose nothing.
 func (r *resolver) patience() time.Duration {
+	if r.opts.patience > 0 {
+		return r.opts.patience
+	}
 	limit := r.opts.timeout / 3
 	if r.transport != overUDP || r.opts.forceTCP {
 		return limit

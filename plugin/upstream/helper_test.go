@@ -44,13 +44,14 @@ type lab struct {
 	state atomic.Pointer[Status]
 }
 
-// forwarder builds what setup would, with short timers.
+// forwarder builds what setup would, with short timers. A resolver is waited for: on a busy
+// machine one that answers would be taken for a silent one now and then.
 func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
 	t.Helper()
 	netlab.Need(t) // marks need privilege
 	o := options{
-		route: "vpn", policy: sequential, timeout: 500 * time.Millisecond, budget: 2 * time.Second,
-		expire: 5 * time.Second, interval: 20 * time.Millisecond, probe: ".", maxFails: 2,
+		route: "vpn", policy: sequential, timeout: 500 * time.Millisecond, budget: 20 * time.Second,
+		expire: 5 * time.Second, interval: 20 * time.Millisecond, probe: ".", maxFails: 2, patience: time.Minute,
 	}
 	for _, a := range addrs {
 		parsed, err := parseAddress(a)
@@ -75,6 +76,9 @@ func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
 	})
 	return l
 }
+
+// impatient has forwarder wait as long as resolvers are known to need.
+func impatient(o *options) { o.patience = 0 }
 
 // client asks as CoreDNS would and returns the message that was written, nil if
 // none was.
@@ -279,6 +283,17 @@ func closedPort(t testing.TB) string {
 func within(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
 	netlab.Eventually(t, d, func() error { return netlab.Check(ok(), "%s", what) })
+}
+
+// quiet waits until nothing has been sent to a server for a while: what was under way has
+// come then, and what is repeated would never end.
+func quiet(t testing.TB, s *server) {
+	t.Helper()
+	within(t, 30*time.Second, "no more packets", func() bool {
+		n := s.hits()
+		time.Sleep(2 * tick)
+		return s.hits() == n
+	})
 }
 
 // valueOf reads a counter or a gauge.

@@ -136,7 +136,9 @@ func TestLearnsWhatAResolverLacks(t *testing.T) {
 			t.Run(tc.what+" "+addr, func(t *testing.T) {
 				t.Parallel()
 				o := (&oddResolver{udp: tc.udp, tcp: tc.tcp}).start(t, addr)
-				l := forwarder(t, func(o *options) { o.timeout, o.budget, o.maxFails = 900*time.Millisecond, 20*time.Second, 0 }, o.addr)
+				l := forwarder(t, func(o *options) {
+					o.timeout, o.budget, o.maxFails, o.patience = 900*time.Millisecond, 20*time.Second, 0, 0
+				}, o.addr)
 				r := l.targets().resolvers[0]
 				for i := range 3 { // cookies are found out with the second one
 					l.mustAsk(t, fmt.Sprintf("Name%d.Example.ORG.", i), "192.0.2.1")

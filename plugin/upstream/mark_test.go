@@ -265,7 +265,7 @@ func TestDeadEgressLeaksNothing(t *testing.T) {
 	twoNetworks(t)
 	ca := newAuthority(t)
 	unbound(t, "vpn", byVPN, ca)
-	trust := func(o *options) { o.tls = &tls.Config{RootCAs: ca.pool} }
+	trust := func(o *options) { o.tls, o.budget = &tls.Config{RootCAs: ca.pool}, 2*time.Second }
 	var labs []*lab
 	for _, addr := range every() {
 		l := forwarder(t, trust, addr)
@@ -310,7 +310,7 @@ func TestAddressOfTheEgressChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, addr := range []string{resolver4, "tcp://" + resolver4} {
-		l := forwarder(t, func(o *options) { o.timeout = 300 * time.Millisecond }, addr)
+		l := forwarder(t, func(o *options) { o.timeout, o.patience = 300*time.Millisecond, 0 }, addr)
 		await(t, l)
 		ip(t, "addr add 10.9.2.77/24 dev v0")
 		ip(t, "addr del 10.9.2.1/24 dev v0")

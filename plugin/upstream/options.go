@@ -45,6 +45,7 @@ type options struct {
 	trustAD       bool
 	tls           *tls.Config // nil: the system's authorities, no client certificate
 	tlsName       string
+	patience      time.Duration // of every resolver, in tests; 0: by what is known of it
 }
 
 // parse parses the directive. Errors name file and line.

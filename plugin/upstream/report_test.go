@@ -12,7 +12,9 @@ import (
 
 func TestReport(t *testing.T) {
 	first, second := silent(t), serve(t, answerWith("192.0.2.1"))
-	l := forwarder(t, func(o *options) { o.timeout = 50 * time.Millisecond; o.maxFails = 1; o.interval = time.Hour }, first.String(), second.String())
+	l := forwarder(t, func(o *options) {
+		o.timeout, o.maxFails, o.interval, o.patience = 900*time.Millisecond, 1, time.Hour, 0
+	}, first.String(), second.String())
 	for _, s := range l.report() {
 		if s.Asked != 0 || s.Answered != 0 || !s.Healthy || s.Latency != 0 || !s.LastSeen.IsZero() || s.Route != "vpn" {
 			t.Errorf("before any question: %+v", s)
@@ -25,10 +27,10 @@ func TestReport(t *testing.T) {
 	if len(got) != 2 {
 		t.Fatalf("%d resolvers, want 2: %+v", len(got), got)
 	}
-	if s := got[0]; s.Address != first.String() || s.Healthy || s.Asked != 1 || s.Answered != 0 || s.Latency != 0 {
+	if s := got[0]; s.Address != first.String() || s.Healthy || s.Asked < 1 || s.Answered != 0 || s.Latency != 0 {
 		t.Errorf("the silent one: %+v", s)
 	}
-	if s := got[1]; s.Address != second.String() || !s.Healthy || s.Asked != 2 || s.Answered != 2 || s.Latency <= 0 || time.Since(s.LastSeen) > time.Minute {
+	if s := got[1]; s.Address != second.String() || !s.Healthy || s.Asked < 2 || s.Answered < 2 || s.Latency <= 0 || time.Since(s.LastSeen) > time.Minute {
 		t.Errorf("the other one: %+v", s)
 	}
 

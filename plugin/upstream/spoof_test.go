@@ -85,7 +85,7 @@ func TestFloodOfGuesses(t *testing.T) {
 			send(guess)
 		}
 	})
-	forwarder(t, nil, addr).mustAsk(t, "Victim.example.org.", "192.0.2.1")
+	forwarder(t, impatient, addr).mustAsk(t, "Victim.example.org.", "192.0.2.1")
 }
 
 // Guesses of ids and of the case that arrive at the query's own port, as many as a forger likes:

@@ -27,7 +27,6 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 	refusals := valueOf(t, l.metrics.refusals)
 	l.change(func(s *Status) { s.Down = true })
 
-	start := time.Now()
 	m, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
 	if m != nil || code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" {
 		t.Errorf("without EDNS: %v, %d, %v", m, code, err)
@@ -38,9 +37,6 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 	m, code, err = l.client(context.Background(), r)
 	if m != nil || code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" {
 		t.Errorf("with EDNS: %v, %d, %v", m, code, err)
-	}
-	if d := time.Since(start); d > 2*time.Second { // the budget is 4.5 s
-		t.Errorf("took %s", d)
 	}
 	if s.hits() != 0 || s.probes.Load() != 0 {
 		t.Errorf("%d queries and %d probes were sent", s.hits(), s.probes.Load())
@@ -55,9 +51,14 @@ func TestRouteDownFailsAtOnce(t *testing.T) {
 
 // A query in flight when the route goes down does not go to the next resolver.
 func TestRouteGoesDownMeanwhile(t *testing.T) {
-	first, second := silent(t), serve(t, answerWith("192.0.2.1"))
-	l := forwarder(t, func(o *options) { o.timeout = 200 * time.Millisecond }, first.String(), second.String())
-	time.AfterFunc(50*time.Millisecond, func() { l.change(func(s *Status) { s.Down = true }) })
+	asked := make(chan struct{}, 10)
+	first := serve(t, func(dns.ResponseWriter, *dns.Msg) { asked <- struct{}{} })
+	second := serve(t, answerWith("192.0.2.1"))
+	l := forwarder(t, nil, first.String(), second.String())
+	go func() {
+		<-asked
+		l.change(func(s *Status) { s.Down = true })
+	}()
 	_, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
 	if code != dns.RcodeServerFailure || err == nil || err.Error() != "route vpn is down" || second.hits() != 0 {
 		t.Errorf("got %d, %v and %d queries to the second resolver", code, err, second.hits())
@@ -167,33 +168,35 @@ func TestWithoutIPv6(t *testing.T) {
 	}
 }
 
-// Shutdown ends every goroutine and socket; what is in flight is answered first.
+// Shutdown ends every goroutine and socket, and does not wait for what is in flight, which
+// is answered all the same.
 func TestShutdown(t *testing.T) {
-	release := make(chan struct{})
-	slow := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
-		if strings.EqualFold(r.Question[0].Name, "slow.example.org.") {
-			<-release
-		}
-		w.WriteMsg(replyTo(r, "192.0.2.1"))
-	})
-	dead := closedPort(t)
-	for _, addr := range []string{slow.String(), "tcp://" + slow.String()} {
-		l := forwarder(t, func(o *options) { o.expire = time.Hour }, dead, addr)
+	for _, transport := range []string{"", "tcp://"} {
+		asked, release := make(chan struct{}, 100), make(chan struct{})
+		slow := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
+			if strings.EqualFold(r.Question[0].Name, "slow.example.org.") {
+				asked <- struct{}{}
+				<-release
+			}
+			w.WriteMsg(replyTo(r, "192.0.2.1"))
+		})
+		l := forwarder(t, func(o *options) { o.expire = time.Hour }, closedPort(t), transport+slow.String())
 		for range 3 {
 			l.mustAsk(t, "a.example.org.", "192.0.2.1")
 		}
-		answered := make(chan string)
+		answered := make(chan string, 1)
 		go func() {
 			m, _, _ := l.client(context.Background(), ask("slow.example.org.", dns.TypeA))
 			answered <- addrOf(m)
 		}()
-		within(t, time.Second, "in flight", func() bool { return l.asking.Load() == 1 })
-		time.Sleep(20 * time.Millisecond)
-		start := time.Now()
-		if err := l.onShutdown(); err != nil || time.Since(start) > 50*time.Millisecond {
-			t.Errorf("shutdown: %v after %s", err, time.Since(start))
+		<-asked
+		if err := l.onShutdown(); err != nil {
+			t.Errorf("shutdown: %v", err)
 		}
-		release <- struct{}{}
+		if len(answered) > 0 {
+			t.Error("shutdown has waited for the query in flight")
+		}
+		close(release)
 		if got := <-answered; got != "192.0.2.1" {
 			t.Errorf("the query in flight got %q", got)
 		}
