@@ -20,6 +20,7 @@ type Route struct {
 	LearnPrivate  bool // learn private and special-use addresses too (`private: learn`)
 	SNAT          SNAT
 	IgnoreHooks   bool     // accept a provider file with hook commands, without running them (`hooks: ignore`)
+	AllowedIPs    bool     // what its peers' AllowedIPs name takes the route, too (`prefixes: allowed_ips`)
 	Prefixes      []string // lists whose addresses and prefixes take the route without a query for a name
 	Evict         bool     // reset flows to an address that joins the route
 	AcceptInbound bool     // accept new connections that come in through the tunnel (`inbound: accept`)
@@ -124,6 +125,10 @@ func FamilyOf(a netip.Addr) Family {
 	}
 	return V6
 }
+
+// TakesPrivate reports whether private and special-use addresses that are in the route's sets
+// take it.
+func (r Route) TakesPrivate() bool { return r.LearnPrivate || r.AllowedIPs }
 
 // Set returns the name of the route's set of learned addresses: vpn4, vpn6.
 func (r Route) Set(f Family) string { return r.Name + f.digit() }

@@ -28,6 +28,10 @@ type listReader struct {
 
 func (c *builder) readLists(v value) {
 	v.named("names of lists, each with its keys", func(name string, v value) {
+		if name == allowedIPs {
+			v.r.problem(v.key, "", "reserved name", "want another")
+			return
+		}
 		lr := &listReader{r: v.r, key: v.key, List: gateway.List{Name: name}, Source: gateway.Source{
 			List: name, Every: gateway.DefaultEvery, Via: gateway.WAN, Timeout: gateway.DefaultTimeout, MaxSize: gateway.DefaultMaxSize,
 			MinEntries: gateway.DefaultMinEntries, MaxShrink: gateway.DefaultMaxShrink, Missing: gateway.MissingEmpty,

@@ -35,7 +35,7 @@ routes:
     table: 7281
     priority: 7281
     mtu: 1420
-    prefixes: [china, mine]
+    prefixes: [china, allowed_ips, mine]
     private: learn
     evict: true
     handshake_timeout: 20s
@@ -108,7 +108,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Routes: []gateway.Route{{
 			Name: "vpn", Number: 0x51, Mark: mark(0x51000000), Table: 7281, Priority: 7281, MTU: 1420,
 			Egress: gateway.Egress{Kind: gateway.EgressWireGuard, File: "/etc/wireguard/wg0.conf", Link: "wg1"},
-			OnDown: gateway.FallBack, LearnPrivate: true, IgnoreHooks: true, Evict: true, AcceptInbound: true,
+			OnDown: gateway.FallBack, AllowedIPs: true, LearnPrivate: true, IgnoreHooks: true, Evict: true, AcceptInbound: true,
 			Handshake: gateway.Handshake{Timeout: 20 * time.Second, Limit: 45 * time.Second},
 			SNAT:      gateway.SNAT{Mode: gateway.SNATTo, Addrs: addrs("192.0.2.7", "2001:db8::7")}, Prefixes: []string{"china", "mine"},
 		}, {

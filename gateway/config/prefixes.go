@@ -6,6 +6,9 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
+// allowedIPs is written in place of a list for the AllowedIPs of a tunnel's peers.
+const allowedIPs = "allowed_ips"
+
 // readPrefixes reads the lists whose prefixes take the route. The lists may not have been
 // read yet: the position of each name is stored, for checkPrefixes.
 func (rr *routeReader) readPrefixes(v value) {
@@ -13,6 +16,10 @@ func (rr *routeReader) readPrefixes(v value) {
 		name, ok := item.text("want the name of a list")
 		switch {
 		case !ok:
+		case name == allowedIPs && rr.AllowedIPs:
+			item.problem("duplicate", "")
+		case name == allowedIPs:
+			rr.AllowedIPs = true
 		case slices.Contains(rr.Prefixes, name):
 			item.problem("duplicate", "")
 		default:

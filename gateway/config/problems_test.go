@@ -360,6 +360,15 @@ lists: {b: {file: "a\0b"}}
 `, `gateway.yaml:1:25: routes.a.wireguard: /etc/: not the path of a file: want the path of the provider's .conf file
 gateway.yaml:2:19: lists.b.file: "a\x00b": not the path of a file: want the path of the list
 `},
+	{"allowed_ips", `routes:
+  a: {interface: tun0, prefixes: [allowed_ips]}
+  b: {wireguard: wg0.conf, prefixes: [allowed_ips, allowed_ips]}
+lists:
+  allowed_ips: {file: x}
+`, `gateway.yaml:2:34: routes.a.prefixes: allowed_ips: only valid with wireguard: want names of lists
+gateway.yaml:3:52: routes.b.prefixes: allowed_ips: duplicate
+gateway.yaml:5:3: lists.allowed_ips: reserved name: want another
+`},
 	{"probes", `routes:
   a: {interface: tun0, probe: [ping dns.example, "tcp 192.0.2.1", "tcp 2001:db8::1:80", "tcp 192.0.2.1:0", pong 192.0.2.1, "ping 192.0.2.1 192.0.2.2"]}
   b: {interface: tun1, every: 1s, fails: 2, good: 2}

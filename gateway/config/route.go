@@ -185,6 +185,9 @@ func (rr *routeReader) egress() {
 		}
 	}
 	if !wireguard {
+		if rr.AllowedIPs {
+			rr.r.problem(rr.key+".prefixes", allowedIPs, "only valid with wireguard", "want names of lists")
+		}
 		for _, p := range rr.Probing.Probes {
 			if p.Kind == gateway.ProbeHandshake {
 				rr.r.problem(rr.key+"."+keyProbes, string(p.Kind), "only valid with wireguard", "want ping, tcp, http or dns")

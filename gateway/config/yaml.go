@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -87,7 +88,11 @@ func routePairs(r gateway.Route) []any {
 	add(true, "table", r.Table)
 	add(true, "priority", r.Priority)
 	add(r.MTU != 0, "mtu", r.MTU)
-	add(len(r.Prefixes) > 0, "prefixes", flow(r.Prefixes))
+	if prefixes := slices.Clone(r.Prefixes); r.AllowedIPs {
+		add(true, "prefixes", flow(append(prefixes, allowedIPs)))
+	} else {
+		add(len(prefixes) > 0, "prefixes", flow(prefixes))
+	}
 	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
 	add(r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))

@@ -38,7 +38,7 @@ func (r *Route) Takes(a netip.Addr) bool {
 	}
 	special := gateway.IsSpecial(a)
 	for _, route := range r.c.Config().Routes {
-		if special && !route.LearnPrivate {
+		if special && !route.TakesPrivate() {
 			continue
 		}
 		pair, prefixes := firewall.Pair(route), d.prefixes[route.Name]

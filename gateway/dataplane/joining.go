@@ -78,7 +78,7 @@ func (j *joining) fresh() bool {
 
 // claims reports whether an address has joined.
 func (j *joining) claims(a netip.Addr) bool {
-	if gateway.IsSpecial(a) && !j.route.LearnPrivate {
+	if gateway.IsSpecial(a) && !j.route.TakesPrivate() {
 		return false
 	}
 	return j.learned[a] || j.covered.has(a) && !j.looked.has(a)

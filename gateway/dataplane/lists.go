@@ -9,6 +9,9 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
+	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/lists/index"
 )
@@ -102,15 +105,24 @@ func describe(r lists.Report) string {
 	return s
 }
 
-// prefixes returns what the route's lists of prefixes hold now. A list that cannot be
-// read has its last good content, so that no prefix loses its route by a bad file.
-func (c *Controller) prefixes(r gateway.Route) []netip.Prefix {
-	if len(r.Prefixes) == 1 {
+// prefixes returns what the route's lists of prefixes hold now, and what its tunnel's peers
+// are allowed. A list that cannot be read has its last good content, so that no prefix loses
+// its route by a bad file.
+func (c *Controller) prefixes(r gateway.Route, conf *provider.Conf, seen policy.RouteState) []netip.Prefix {
+	if len(r.Prefixes) == 1 && !r.AllowedIPs {
 		return c.lists.Prefixes(r.Prefixes[0]) // no copy of what may be large
 	}
 	var all []netip.Prefix
 	for _, list := range r.Prefixes {
 		all = append(all, c.lists.Prefixes(list)...)
+	}
+	if r.AllowedIPs && conf != nil {
+		for _, p := range conf.Peers {
+			all = append(all, p.AllowedIPs...)
+		}
+	}
+	if r.OnDown == gateway.FallBack && len(seen.Silent) > 0 {
+		return prefixes.Without(all, seen.Silent) // the route's table refuses them
 	}
 	return all
 }

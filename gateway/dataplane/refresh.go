@@ -71,7 +71,7 @@ func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.Route
 		e := egress(cfg, r, conf, seen[r.Name], spec.WANLinks)
 		e.Down = st.Down
 		spec.Egress[r.Name] = e
-		spec.Prefixes[r.Name] = c.prefixes(r)
+		spec.Prefixes[r.Name] = c.prefixes(r, conf, seen[r.Name])
 	}
 	c.closeUnconfigured(cfg)
 }

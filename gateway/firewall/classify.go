@@ -26,7 +26,7 @@ import (
 //
 // An established flow without a route predates its address's listing and is left alone.
 // New ones are classified by destination: excluded addresses first (local.go), then special-use
-// addresses, which only `private: learn` routes take, and those whose prefixes are all of a
+// addresses, which only `private: learn` routes and tunnels' AllowedIPs take, and those whose prefixes are all of a
 // family, then the routes in the order of gateway.yaml.
 func (d *builder) classify() []rule.Rule {
 	rules := append(d.aboutFlows(), d.replyByUplink()...)
@@ -68,7 +68,7 @@ func (d *builder) aboutFlows() []rule.Rule {
 func (d *builder) byDestination(ofRoute func(r gateway.Route, within string) []rule.Rule) []rule.Rule {
 	var rules []rule.Rule
 	for _, r := range d.Config.Routes {
-		if r.LearnPrivate || d.claimsAll(r) {
+		if r.TakesPrivate() || d.claimsAll(r) {
 			rules = append(rules, ofRoute(r, setSpecial)...)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+
+	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
 )
 
 // carve returns prefixes that cover the local networks, without the more specific kernel
@@ -13,11 +15,11 @@ func carve(local map[netip.Prefix]candidate, outside []hole) []netip.Prefix {
 	for p := range local {
 		tops = append(tops, p)
 	}
-	tops = withoutCovered(tops)
+	tops = prefixes.Outermost(tops)
 	holes := make([]netip.Prefix, 0)
 	for _, o := range outside {
 		i := sort.Search(len(tops), func(i int) bool { return o.prefix.Addr().Less(tops[i].Addr()) }) - 1
-		if i < 0 || !covers(tops[i], o.prefix) {
+		if i < 0 || !prefixes.Covers(tops[i], o.prefix) {
 			continue
 		}
 		if same, ok := local[o.prefix]; ok {
@@ -34,44 +36,7 @@ func carve(local map[netip.Prefix]candidate, outside []hole) []netip.Prefix {
 	var out []netip.Prefix
 	for p := range local {
 		inside := slices.Clone(holes)
-		out = append(out, subtract(p, slices.DeleteFunc(inside, func(h netip.Prefix) bool { return !covers(p, h) }))...)
+		out = append(out, prefixes.Without([]netip.Prefix{p}, slices.DeleteFunc(inside, func(h netip.Prefix) bool { return !prefixes.Covers(p, h) }))...)
 	}
-	return withoutCovered(out)
+	return prefixes.Outermost(out)
 }
-
-// subtract returns the part of a prefix that is in none of the holes.
-func subtract(p netip.Prefix, holes []netip.Prefix) []netip.Prefix {
-	switch {
-	case len(holes) == 0:
-		return []netip.Prefix{p}
-	case slices.Contains(holes, p):
-		return nil
-	}
-	var out []netip.Prefix
-	for _, half := range bisect(p) {
-		inside := slices.DeleteFunc(slices.Clone(holes), func(h netip.Prefix) bool { return !covers(half, h) })
-		out = append(out, subtract(half, inside)...)
-	}
-	return out
-}
-
-func bisect(p netip.Prefix) [2]netip.Prefix {
-	high := p.Addr().AsSlice()
-	high[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
-	above, _ := netip.AddrFromSlice(high)
-	return [2]netip.Prefix{netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(above, p.Bits()+1)}
-}
-
-// withoutCovered sorts prefixes and drops those that another one covers.
-func withoutCovered(list []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(list, netip.Prefix.Compare)
-	out := list[:0]
-	for _, p := range list {
-		if len(out) == 0 || !covers(out[len(out)-1], p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func covers(p, q netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) }

@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
 )
 
 // Inputs is what the desired state depends on besides the configuration. Read fills in
-// all but Closed, Failing, Networks and Families.
+// all but Closed, Failing, Silent, Networks and Families.
 type Inputs struct {
 	Links          []Link                // of the box
 	Local          Local                 // what takes precedence over the routes
@@ -20,6 +21,7 @@ type Inputs struct {
 
 	Closed   map[string]string           // routes whose defaults are withdrawn, and the reason
 	Failing  map[string]Failing          // routes whose probes fail
+	Silent   map[string][]netip.Prefix   // of a route's tunnel: what only peers take that are silent
 	Networks map[string][]netip.Prefix   // of a route's tunnel: unmarked packets to them take it, too
 	Families map[string][]gateway.Family // families that a route's tunnel carries, of those that its link has addresses of; no entry: all
 }
@@ -85,7 +87,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		} else if len(defaults) == 0 {
 			s.Waiting[r.Name] = reason
 		}
-		s.KernelRoutes = append(s.KernelRoutes, defaults...)
+		s.KernelRoutes = append(append(s.KernelRoutes, defaults...), unreachable(r, in.Silent[r.Name])...)
 		if r.Name == gateway.WAN {
 			continue // its first rule is for all that table main has
 		}
@@ -154,7 +156,7 @@ func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule)
 			networks = append(networks, p)
 		}
 	}
-	for _, p := range withoutCovered(networks) {
+	for _, p := range prefixes.Outermost(networks) {
 		f, unmarked := gateway.FamilyOf(p.Addr()), gateway.Mark{Mask: uint32(cfg.Mask)}
 		rules = append(rules,
 			Rule{Family: f, Priority: cfg.Priority, Dst: p, Mark: unmarked, Table: mainTable, Suppress: suppressed(f)},
@@ -199,6 +201,22 @@ func (f Failing) only(defaults []KernelRoute, local []netip.Prefix) (routes []Ke
 			if gateway.FamilyOf(a) == d.Family && !slices.Contains(local, d.Dst) {
 				routes = append(routes, d)
 			}
+		}
+	}
+	return routes
+}
+
+// unreachable returns the kernel routes that refuse packets to prefixes of a route. One to all
+// addresses would be the end of the table, which it has already.
+func unreachable(r gateway.Route, silent []netip.Prefix) (routes []KernelRoute) {
+	for _, p := range silent {
+		parts := []netip.Prefix{p}
+		if p.Bits() == 0 {
+			both := prefixes.Bisect(p)
+			parts = both[:]
+		}
+		for _, part := range parts {
+			routes = append(routes, KernelRoute{Family: gateway.FamilyOf(p.Addr()), Table: r.Table, Dst: part, Metric: gateway.DefaultMetric, Unreachable: true})
 		}
 	}
 	return routes

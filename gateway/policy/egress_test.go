@@ -161,3 +161,39 @@ func TestFailingProbes(t *testing.T) {
 		})
 	}
 }
+
+// What only silent peers of a tunnel take is refused, and nothing else.
+func TestSilentPeers(t *testing.T) {
+	prefixes := func(texts ...string) (all []netip.Prefix) {
+		for _, s := range texts {
+			all = append(all, netip.MustParsePrefix(s))
+		}
+		return all
+	}
+	k := lab(t)
+	cfg := config(wireguard("vpn", "wg0"))
+	for _, silent := range [][]netip.Prefix{
+		prefixes("203.0.113.0/28", "2001:db8:ffff::/64"), prefixes("0.0.0.0/0", "::/0"), nil,
+	} {
+		for again := range 2 {
+			now := read(t, k, cfg)
+			now.Inputs.Silent = map[string][]netip.Prefix{"vpn": silent}
+			changes, err := k.Apply(now.State, Desired(cfg, now.Inputs))
+			if err != nil || again > 0 && len(changes) > 0 {
+				t.Errorf("%v, applied again: %q %v", silent, changes, err)
+			}
+		}
+		in := "no route to host"
+		if silent == nil {
+			in = "wg0"
+		}
+		wantEgress(t, cfg.Routes[0].Mark, in, "203.0.113.7", "2001:db8:ffff::7")
+		if len(silent) == 0 || silent[0].Bits() > 0 {
+			wantEgress(t, cfg.Routes[0].Mark, "wg0", "203.0.113.17", "2001:db8:fffe::7")
+		}
+		states, err := Routes(cfg)
+		if s := states["vpn"]; err != nil || !s.Up() || len(s.Silent) != 0 && silent == nil || len(s.Silent) == 0 && silent != nil {
+			t.Errorf("%v: %+v %v", silent, s, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
 )
 
 // Local says what takes precedence over the routes, whatever an answer or a list says, and why:
@@ -69,12 +70,12 @@ var publicResolvers = []netip.Addr{
 // included. What table main refuses is not in it: a route's table leaves that to main, so
 // it is refused, and when main refuses it no longer, nothing leaves by main's default.
 func (l Local) Prefixes() []netip.Prefix {
-	return withoutCovered(slices.Concat(l.Own, l.reached))
+	return prefixes.Outermost(slices.Concat(l.Own, l.reached))
 }
 
 // LAN returns the part of Prefixes that is the box itself or that lan links lead to.
 func (l Local) LAN() []netip.Prefix {
-	return withoutCovered(slices.Concat(l.Own, l.onLAN))
+	return prefixes.Outermost(slices.Concat(l.Own, l.onLAN))
 }
 
 // thrown returns what a route's table leaves to table main: what is local, and the
@@ -83,7 +84,7 @@ func (l Local) thrown(e gateway.Egress) []netip.Prefix {
 	if e.Kind != gateway.EgressInterface {
 		return l.carved
 	}
-	return withoutCovered(slices.Concat(l.carved, l.behind[e.Link]))
+	return prefixes.Outermost(slices.Concat(l.carved, l.behind[e.Link]))
 }
 
 // String returns the network as ip(8) prints a kernel route.
@@ -122,7 +123,7 @@ func (a around) verdict(c candidate) (local bool, because string) {
 		return true, "refused by table main"
 	case c.allOn(a.egresses):
 		return false, "behind a route's own interface"
-	case slices.ContainsFunc(a.exclude, func(p netip.Prefix) bool { return covers(p, c.Prefix) }):
+	case slices.ContainsFunc(a.exclude, func(p netip.Prefix) bool { return prefixes.Covers(p, c.Prefix) }):
 		return true, "in exclude"
 	case special && c.connected:
 		return true, "connected"

@@ -162,7 +162,7 @@ func routeOf(n netlink.Route, names map[int]string) (r KernelRoute, ok bool) {
 	}
 	if r.Dst, ok = prefixOf(n, r.Family); isDefault(n) {
 		r.Dst = netip.Prefix{}
-	} else if !ok || r.Unreachable {
+	} else if !ok {
 		return r, false
 	}
 	if r.Unreachable {

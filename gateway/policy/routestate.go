@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -12,9 +13,10 @@ import (
 
 // RouteState describes the content of a route's routing table.
 type RouteState struct {
-	Default4, Default6 bool     // it has a reachable default; neither: the route is down
-	Links              []string // interfaces that the defaults leave by, or, while there are none, the probes
-	MTU                int      // bytes, the smallest of the defaults and their links; 0 without a default
+	Default4, Default6 bool           // it has a reachable default; neither: the route is down
+	Links              []string       // interfaces that the defaults leave by, or, while there are none, the probes
+	Silent             []netip.Prefix // what only peers of its tunnel take that are silent
+	MTU                int            // bytes, the smallest of the defaults and their links; 0 without a default
 }
 
 // Up reports whether the route has a default of any family.
@@ -46,8 +48,11 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 				return nil, err
 			}
 			for _, n := range dump {
-				if kr, ok := routeOf(n, names); ok && len(kr.Hops) > 0 {
+				switch kr, ok := routeOf(n, names); {
+				case ok && len(kr.Hops) > 0:
 					s.add(kr, mtus)
+				case ok && kr.Unreachable && kr.Dst.IsValid():
+					s.Silent = append(s.Silent, kr.Dst)
 				}
 			}
 		}

@@ -42,14 +42,14 @@ type Rule struct {
 }
 
 // KernelRoute is a default kernel route, in one of our routing tables or in table main.
-// Our tables hold nothing but defaults, what they leave to table main, and, while the probes
-// of a route fail, the way to what those ask.
+// Our tables hold nothing but defaults, what they leave to table main, what silent peers of a
+// tunnel would take, and, while the probes of a route fail, the way to what those ask.
 type KernelRoute struct {
 	Family      gateway.Family
 	Table       int
 	Dst         netip.Prefix // invalid: all
 	Metric      uint32
-	Unreachable bool       // the backstop: no hops
+	Unreachable bool       // the backstop, or Dst of silent peers: no hops
 	Throw       bool       // leaves Dst to the policy rules that follow: no hops
 	Src         netip.Addr // preferred source; invalid is none
 	MTU         int        // bytes; 0 is the link's

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
 )
 
 // survey collects the kernel routes of one family of table main and tells which are local.
@@ -36,7 +37,7 @@ type hole struct {
 }
 
 func (s *survey) add(c candidate) {
-	excluded := slices.ContainsFunc(s.exclude, func(p netip.Prefix) bool { return covers(p, c.Prefix) })
+	excluded := slices.ContainsFunc(s.exclude, func(p netip.Prefix) bool { return prefixes.Covers(p, c.Prefix) })
 	perhaps := excluded || len(c.Links) == 0 || c.connected || c.allOn(s.lan) || gateway.IsSpecialPrefix(c.Prefix)
 	switch {
 	case c.allOn(s.egresses):

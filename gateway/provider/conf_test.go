@@ -211,8 +211,8 @@ func TestParseProblems(t *testing.T) {
 				"wg0.conf:5: DNS: 1.1.1: not a resolver: want a resolver's address or a search domain\n" +
 				"wg0.conf:5: DNS: -/-: not a resolver: want a resolver's address or a search domain\n" +
 				"wg0.conf:10: AllowedIPs: all: " + wantPrefix},
-		{"amnezia", head + "Jc = 4\n" + peer,
-			`wg0.conf:4: Jc: a key of AmneziaWG, which hides WireGuard and needs a server of its kind: want a plain WireGuard file from the provider`},
+		{"amnezia", head + "Jc = 4\nJmin = 40\nS1 = 86\nH4 = 4\nI1 = <b 0x00>\n" + peer,
+			`wg0.conf:4: Jc: a key of AmneziaWG, which hides WireGuard and needs a server of its kind: want a plain WireGuard file from the provider, or the tunnel made by awg-quick with Table = off, and the route with interface: in place of wireguard:`},
 		{"unknown", head + "Adress = 10.0.0.1\nEndpoint = a:1\nColour = red\n" + peer + "MTU = 1400\nAllowedIP = ::/0\n",
 			"wg0.conf:4: Adress: unknown key: did you mean Address?\n" +
 				"wg0.conf:5: Endpoint: in the wrong section: want it below [Peer]\n" +

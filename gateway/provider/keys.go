@@ -16,8 +16,11 @@ func (p *parser) unknownKey(s setting) {
 	}
 	switch {
 	case isAmneziaKey(s.key):
-		p.problem(s, "", "a key of AmneziaWG, which hides WireGuard and needs a server of its kind",
-			"want a plain WireGuard file from the provider")
+		if !p.amnezia { // the others say the same
+			p.problem(s, "", "a key of AmneziaWG, which hides WireGuard and needs a server of its kind",
+				"want a plain WireGuard file from the provider, or the tunnel made by awg-quick with Table = off, and the route with interface: in place of wireguard:")
+		}
+		p.amnezia = true
 	case slices.ContainsFunc(there, func(k string) bool { return strings.EqualFold(k, s.key) }):
 		p.problem(s, "", "in the wrong section", "want it below "+other)
 	default:

@@ -20,6 +20,7 @@ type parser struct {
 	section  string         // "interface", "peer", "" before the first, "?" in an unknown one
 	first    int            // line of the first [Interface], 0 where there is none
 	given    map[string]int // lower-case keys of the [Interface] section, with their line
+	amnezia  bool           // it is a file of AmneziaWG
 	unread   map[int]bool   // peers (by index) with a key that could not be read
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +53,8 @@ func (r *reconciler) waits() bool {
 // without one: WireGuard itself waits for a packet to send. A tunnel without an endpoint
 // has nowhere to send them to; its first attempt would delay the one after by 5 s.
 func (t *tunnel) keepTrying(seen wg.Observation) {
-	on := seen.State == wg.Down || seen.Probe || seen.State == wg.Waiting && len(t.status.Endpoints()) > 0
+	on := seen.State == wg.Down || seen.Probe || seen.State == wg.Waiting && len(t.status.Endpoints()) > 0 ||
+		slices.ContainsFunc(slices.Collect(maps.Values(seen.Peers)), func(s wg.State) bool { return s == wg.Down })
 	if on == t.trying {
 		return
 	}

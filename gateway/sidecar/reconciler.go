@@ -191,12 +191,14 @@ func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (chan
 // withTunnels adds what the tunnels know.
 func (r *reconciler) withTunnels(in policy.Inputs) policy.Inputs {
 	in.Failing = r.failing()
+	in.Silent = map[string][]netip.Prefix{}
 	in.Closed, in.Families, in.Networks = map[string]string{}, map[string][]gateway.Family{}, map[string][]netip.Prefix{}
 	for name, t := range r.tunnels {
 		if reason := t.closedReason(); reason != "" {
 			in.Closed[name] = reason
 		}
 		in.Families[name] = t.families()
+		in.Silent[name] = t.silentPrefixes()
 		if t.conf != nil {
 			in.Networks[name] = t.conf.Addresses
 		}

@@ -49,6 +49,7 @@ type TunnelStatus struct {
 	RX        int64            `json:"rx"`        // bytes
 	TX        int64            `json:"tx"`
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	Peers     []PeerStatus     `json:"peers,omitempty"` // where there are several
 }
 
 // updateStatus derives from the applied state which routes are up, and logs changes.
@@ -128,6 +129,7 @@ func (r *reconciler) statusNow() Status {
 		}
 		if t.dev != nil {
 			routes[i].Tunnel = tunnelStatus(t.status)
+			routes[i].Tunnel.Peers = t.peerStatus()
 			if strings.HasPrefix(routes[i].Reason, noHandshake) {
 				routes[i].Reason = t.explain()
 			}

@@ -30,7 +30,8 @@ type tunnel struct {
 	retry   backoff
 
 	health *wg.Health
-	seen   wg.Observation // as it was when its state changed last
+	seen   wg.Observation           // as it was when its state changed last
+	peers  map[wgtypes.Key]wg.State // what is known of each, where there are several
 	status wg.Status
 
 	endpoints map[wgtypes.Key]netip.AddrPort
@@ -101,7 +102,10 @@ func (t *tunnel) observeDevice(now time.Time) (changed bool) {
 	}
 	seen := t.health.Observe(now, status)
 	t.keepTrying(seen)
-	if seen.State == t.seen.State {
+	silent := t.silentPeers()
+	t.peers = seen.Peers
+	t.logPeers(silent, t.silentPeers())
+	if seen.State == t.seen.State && slices.Equal(silent, t.silentPeers()) {
 		return status.Drifted || t.explanationChanged()
 	}
 	t.seen = seen
@@ -213,7 +217,7 @@ func (t *tunnel) bringUp(cfg *gateway.Config, table bool) (changed bool, err err
 func (t *tunnel) reopen() {
 	t.r.log.Warn("tunnel interface is gone, recreating it", "route", t.route.Name, "link", t.route.Egress.Link)
 	t.close()
-	t.health, t.seen, t.trying, t.status = t.r.newHealth(t.route), unseen, false, wg.Status{}
+	t.health, t.seen, t.peers, t.trying, t.status = t.r.newHealth(t.route), unseen, nil, false, wg.Status{}
 	if time.Since(t.opened) > t.r.opts.Timers.RetryMin {
 		t.retry = backoff{}
 	} else {

@@ -38,6 +38,8 @@ type Observation struct {
 	Never  bool   // no peer has ever shaken hands
 	Probe  bool   // a handshake is due, to learn whether the peer is there
 	Reason string // why the tunnel is down, unless Never says it
+
+	Peers map[wgtypes.Key]State // what is known of each; nil: there is only one, or the link is gone
 }
 
 // Health decides from a tunnel's counters what is known of it. It is down where its link is
@@ -97,11 +99,18 @@ func (h *Health) Observe(now time.Time, s Status) Observation {
 		return Observation{State: Down, Reason: "the link is down or missing"}
 	}
 	present := make(map[wgtypes.Key]bool, len(s.Peers))
+	var peers map[wgtypes.Key]State
+	if len(s.Peers) > 1 {
+		peers = make(map[wgtypes.Key]State, len(s.Peers))
+	}
 	shook, silent := 0, 0
 	var youngest, quiet time.Duration
 	for _, p := range s.Peers {
 		present[p.PublicKey] = true
 		w := h.update(now, p)
+		if peers != nil {
+			peers[p.PublicKey] = h.peer(now, w)
+		}
 		if w.handshake.IsZero() {
 			continue
 		}
@@ -122,10 +131,12 @@ func (h *Health) Observe(now time.Time, s Status) Observation {
 		}
 	}
 	if shook == 0 {
-		return h.first(now)
+		o := h.first(now)
+		o.Peers = peers
+		return o
 	}
 	h.began = time.Time{}
-	o := Observation{State: Up, Probe: h.limits.Probe > 0 && quiet >= h.limits.Probe}
+	o := Observation{State: Up, Peers: peers, Probe: h.limits.Probe > 0 && quiet >= h.limits.Probe}
 	switch {
 	case silent == shook:
 		o.State = Down
@@ -145,6 +156,20 @@ func (h *Health) first(now time.Time) Observation {
 		return Observation{State: Down, Never: true}
 	}
 	return Observation{State: Waiting, Never: true}
+}
+
+// peer says what is known of one of several peers: it is down where what was sent to it went
+// unanswered, for the limit, or for the time of a first handshake.
+func (h *Health) peer(now time.Time, w *watched) State {
+	switch {
+	case w.handshake.IsZero() && w.tx >= initiationSize && now.Sub(w.first) >= h.limits.Timeout, !w.handshake.IsZero() && h.silent(now, w):
+		return Down
+	case w.handshake.IsZero():
+		return Waiting
+	case now.Sub(w.heard) > h.limits.Limit:
+		return Idle
+	}
+	return Up
 }
 
 func (h *Health) silent(now time.Time, w *watched) bool {

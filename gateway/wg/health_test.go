@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -91,6 +92,18 @@ func TestHealthPeers(t *testing.T) {
 	if down(200, peer(1, 0, 1, 6000), peer(2, 0, 1, 1), peer(3, -1, 0, 0)) {
 		t.Error("down while one peer is only idle")
 	}
+	want := func(at int, o Observation, states ...State) {
+		t.Helper()
+		for i, s := range states {
+			if got := o.Peers[wgtypes.Key{byte(i + 1)}]; got != s {
+				t.Errorf("at %d s: peer %d is %q, want %q", at, i+1, got, s)
+			}
+		}
+	}
+	at := func(at int, peers ...PeerStatus) Observation {
+		return h.Observe(start.Add(time.Duration(at)*time.Second), Status{LinkUp: true, Peers: peers})
+	}
+	want(201, at(201, peer(1, 0, 1, 6000), peer(2, 0, 1, 1), peer(3, -1, 0, 0)), Down, Idle, Waiting)
 	down(300, peer(1, 0, 1, 7000), peer(2, 0, 1, 5000), peer(3, -1, 0, 148))
 	if !down(320, peer(1, 0, 1, 8000), peer(2, 0, 1, 6000), peer(3, -1, 0, 296)) {
 		t.Error("up while every peer that ever shook hands is silent")
@@ -98,6 +111,7 @@ func TestHealthPeers(t *testing.T) {
 	if down(325, peer(1, 0, 1, 8000), peer(2, 322, 93, 6148), peer(3, -1, 0, 296)) {
 		t.Error("down with a peer that is back")
 	}
+	want(326, at(326, peer(1, 0, 1, 8000), peer(2, 322, 93, 6148), peer(3, -1, 0, 296)), Down, Up, Down)
 	if !down(330, peer(1, 0, 1, 8000)) {
 		t.Error("up after the only good peer was removed")
 	}
@@ -234,7 +248,7 @@ func TestHealthUnknown(t *testing.T) {
 		{901, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Up}},
 		{1100, step{shook: 901, rx: 92, tx: 2148}, Observation{State: Idle}},
 	} {
-		if got := see(h, c.at, c.s); got != c.want {
+		if got := see(h, c.at, c.s); !cmp.Equal(got, c.want) {
 			t.Errorf("at %d s: %+v, want %+v", c.at, got, c.want)
 		}
 	}
@@ -250,7 +264,7 @@ func TestHealthUnknown(t *testing.T) {
 		{1218, step{shook: 901, rx: 92, tx: 2592}, Observation{State: Down, Probe: true, Reason: "peer is silent: last handshake 5m17s ago, packets unanswered"}},
 		{1220, step{shook: 1220, rx: 184, tx: 2740}, Observation{State: Up}},
 	} {
-		if got := see(h, c.at, c.s); got != c.want {
+		if got := see(h, c.at, c.s); !cmp.Equal(got, c.want) {
 			t.Errorf("with probes, at %d s: %+v, want %+v", c.at, got, c.want)
 		}
 	}

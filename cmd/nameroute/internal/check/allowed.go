@@ -28,7 +28,7 @@ func checkAllowed(route gateway.Route, conf *provider.Conf, r *report) {
 		gaps := uncovered(all, have)
 		switch {
 		case len(gaps) == 0:
-		case route.LearnPrivate:
+		case route.TakesPrivate():
 			r.ok("route %s: WireGuard takes packets to the AllowedIPs of %s alone: %s", route.Name, conf.File, some(have))
 		default:
 			r.warn("route %s: WireGuard drops packets to addresses that are not in the AllowedIPs of %s, such as %s: names with such an address are not reached: AllowedIPs = %s", route.Name, conf.File, some(gaps), everything(all))

@@ -79,6 +79,16 @@ type Tunnel struct {
 	Kind      string           `json:"kind"`               // kernel or userspace
 	Handshake time.Time        `json:"handshake,omitzero"` // the latest; missing: never
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	Peers     []Peer           `json:"peers,omitempty"` // where there are several
+}
+
+// Peer is one of several peers of a tunnel.
+type Peer struct {
+	Key        string         `json:"key"`                // the public one
+	State      string         `json:"state"`              // up; down: what was sent to it goes unanswered; waiting, idle: nobody knows
+	Endpoint   netip.AddrPort `json:"endpoint,omitzero"`  // missing: not known
+	Handshake  time.Time      `json:"handshake,omitzero"` // the latest; missing: never
+	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`
 }
 
 // Probes are what the probes of a route have found.

@@ -81,6 +81,9 @@ func (d *Doc) AddSidecar(s sidecar.Status) {
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
+			for _, p := range t.Peers {
+				to.Tunnel.Peers = append(to.Tunnel.Peers, Peer{Key: p.Key, State: string(p.State), Endpoint: p.Endpoint, Handshake: p.Handshake, AllowedIPs: p.AllowedIPs})
+			}
 			if !slices.Contains(d.Kernel.WireGuard, string(t.Kind)) {
 				d.Kernel.WireGuard = append(d.Kernel.WireGuard, string(t.Kind))
 			}

@@ -56,6 +56,8 @@ func (d Doc) overall() (State, []string) {
 			bad = append(bad, "route "+r.Name+" is down")
 		case r.Note != "":
 			bad = append(bad, "route "+r.Name+": its changed file is not in use")
+		case len(r.silentPeers()) > 0:
+			bad = append(bad, fmt.Sprintf("route %s: %d of its %d peers are silent", r.Name, len(r.silentPeers()), len(r.Tunnel.Peers)))
 		case r.State == "waiting" && r.Probes != nil && r.Probes.State == stateUnknown:
 			unknown = append(unknown, "route "+r.Name+" waits for its probes")
 		case r.State == "waiting":

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
@@ -72,6 +73,9 @@ func routesText(w io.Writer, d Doc) {
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
 		}
+		for _, p := range r.silentPeers() {
+			t.Remark(r.Name, fmt.Sprintf("peer %.8s is silent: %s", p.Key, allowedText(p.AllowedIPs)))
+		}
 		if r.Overwritten != nil {
 			t.Remark(r.Name, fmt.Sprintf("%s blocked whose mark another program had overwritten: nameroute check", output.Count(int(r.Overwritten.Packets), "packet")))
 		}
@@ -91,6 +95,32 @@ func routesText(w io.Writer, d Doc) {
 		output.Remark(w, "overwrites marks", rule)
 	}
 	output.Remark(w, "WAN resolvers", output.OrDash(strings.Join(resolvers, ", ")))
+}
+
+// silentPeers returns the peers of a mesh that do not answer, where others do.
+func (r Route) silentPeers() (silent []Peer) {
+	if r.Tunnel == nil || r.State == stateDown {
+		return nil
+	}
+	for _, p := range r.Tunnel.Peers {
+		if p.State == stateDown {
+			silent = append(silent, p)
+		}
+	}
+	return silent
+}
+
+func allowedText(prefixes []netip.Prefix) string {
+	const most = 3
+	var words []string
+	for _, p := range prefixes[:min(most, len(prefixes))] {
+		words = append(words, p.String())
+	}
+	text := output.OrDash(strings.Join(words, ", "))
+	if more := len(prefixes) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func families(r Route) string {

@@ -31,7 +31,10 @@ func goldenStatus() Doc {
 		Routes: []Route{
 			{
 				Name: "vpn", Egress: "wireguard", By: byHandshake, OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-49 * time.Hour), Links: []string{"wg0"},
-				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second)}, Overwritten: &Counter{7, 420}, Blocked: &Counter{12, 1008},
+				RX: n(3_456_789_012), TX: n(123_456_789), Tunnel: &Tunnel{Kind: "kernel", Handshake: at.Add(-23 * time.Second), Peers: []Peer{
+					{Key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", State: "up", Endpoint: netip.MustParseAddrPort("192.0.2.9:51820"), Handshake: at.Add(-23 * time.Second), AllowedIPs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
+					{Key: "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=", State: "down", AllowedIPs: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16"), netip.MustParsePrefix("fd02::/64")}},
+				}}, Overwritten: &Counter{7, 420}, Blocked: &Counter{12, 1008},
 			},
 			{
 				Name: "a-very-long-name-of-a-second-vpn", Egress: "wireguard", By: byHandshake, OnDown: "wan", State: "waiting", Since: at.Add(-7 * time.Minute),
