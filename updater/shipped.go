@@ -46,7 +46,7 @@ func (u *Updater) installMissingLocked() error {
 			errs = append(errs, fmt.Errorf("list %s: %w", s.List, err))
 		}
 		if m.SHA256 == "" {
-			u.log.Error("list has no content yet, its names are not routed", "list", s.List, "missing", string(s.Missing))
+			u.log.Info("list has no content yet, it is fetched for the first time", "list", s.List, "missing", string(s.Missing))
 		}
 		publishMetrics(s.List, m)
 	}

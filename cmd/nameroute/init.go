@@ -29,7 +29,7 @@ With --yes it asks nothing: what is ambiguous must be given by the other flags.`
 			return setup.Init(s)
 		},
 	}
-	c.Flags().StringSliceVar(&s.LAN, "lan", nil, "interfaces of your clients, separated by commas")
+	c.Flags().StringSliceVar(&s.LAN, "lan", nil, "interfaces of your clients, separated by commas, or none")
 	c.Flags().StringVar(&s.WAN, "wan", "", "interface of the WAN, or auto")
 	c.Flags().StringVar(&s.WireGuard, "wireguard", "", "the provider's WireGuard file, or the interface of another tunnel")
 	c.Flags().StringVar(&s.List, "list", "", "your list, a file or a URL; default: a new, empty list")

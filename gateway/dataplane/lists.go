@@ -55,7 +55,7 @@ func (c *Controller) ListErrors() error {
 	cfg := c.Config()
 	errs := slices.DeleteFunc(slices.Clone(c.listErrs), func(err error) bool { return !isBad(err) })
 	for _, r := range c.lists.Reports() {
-		if _, fetched := cfg.Source(r.Name); fetched && errors.Is(r.Err, fs.ErrNotExist) {
+		if notFetched(cfg, r) {
 			errs = slices.DeleteFunc(errs, func(err error) bool { return err == r.Err })
 		}
 	}
@@ -65,14 +65,24 @@ func (c *Controller) ListErrors() error {
 	return nil
 }
 
+// notFetched reports whether a list with a url has no content yet.
+func notFetched(cfg *gateway.Config, r lists.Report) bool {
+	_, fetched := cfg.Source(r.Name)
+	return fetched && errors.Is(r.Err, fs.ErrNotExist)
+}
+
 // isBad tells an error of a list from one that only says that no copy of it can be kept.
 func isBad(err error) bool { return err != nil && !errors.Is(err, lists.ErrCopy) }
 
 // reportLists logs what the lists hold, where that has changed.
 func (c *Controller) reportLists() {
-	c.missing.update(c.Config(), c.lists)
+	cfg := c.Config()
+	c.missing.update(cfg, c.lists)
 	for _, r := range c.lists.Reports() {
 		line := describe(r)
+		if !r.LastGood && notFetched(cfg, r) {
+			line, r.Err = "list "+r.Name+": not fetched yet", nil // the updater logs why
+		}
 		if changed, _ := c.edge.Set("list "+r.Name, line); !changed {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,6 +154,9 @@ func logDevice(log *slog.Logger, name string) func(format string, args ...any) {
 	every := logonce.Every{Interval: time.Minute}
 	return func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
+		if strings.HasSuffix(text, "no known endpoint for peer") {
+			return // its name is being looked up, and that is logged where it fails
+		}
 		if ok, _ := every.Allow(text); ok {
 			log.Warn(text, "link", name)
 		}

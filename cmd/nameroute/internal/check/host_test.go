@@ -251,7 +251,7 @@ func otherSituations() map[string]situation {
 		},
 		"IPv6 at the WAN only": {
 			rules: testbox.Masquerade, ip: []string{"addr add 2001:db8:8::2/64 dev wan0 nodad", "route add default via 2001:db8:8::1 dev wan0", "addr add fd00::1/64 dev br-lan nodad"},
-			want: []string{"ok       IPv6: the WAN has it, br-lan has no address: clients use IPv4 only"},
+			want: []string{"ok       IPv6: the WAN has it, br-lan has no public address: clients use IPv4 only"},
 		},
 	}
 }

@@ -16,7 +16,7 @@ func (h *host) checkIPv6(r *report) {
 		has := hasIPv6(lan)
 		switch {
 		case wan && !has && len(h.wan) > 0:
-			r.ok("IPv6: the WAN has it, %s has no address: clients use IPv4 only", lan)
+			r.ok("IPv6: the WAN has it, %s has no public address: clients use IPv4 only", lan)
 		case has && !wan:
 			r.warn("IPv6: %s has addresses, but the WAN has no default route: clients try IPv6 first and wait: stop announcing it on %s, or accept the WAN's router advertisements (sysctl net.ipv6.conf.%s.accept_ra=2)", lan, lan, orElse(h.wan, "WAN"))
 		}

@@ -65,7 +65,11 @@ func (all links) masterOf(l netlink.Link) netlink.Link {
 
 // checkLinks checks the interfaces that gateway.yaml names, and the WAN.
 func checkLinks(cfg *gateway.Config, r *report) {
-	if len(cfg.LAN) == 0 {
+	switch _, written := cfg.Positions["lan"]; {
+	case len(cfg.LAN) > 0:
+	case written:
+		r.ok("lan is empty: only this box gets answers")
+	default:
 		r.warn("%s: lan is empty: only this box gets answers: name the interfaces of your clients, as in lan: [br-lan]", cfg.File)
 	}
 	all, err := readLinks()

@@ -64,7 +64,7 @@ func removeTable(dir string) error {
 }
 
 func removeRouting(ctx context.Context, state string, log *slog.Logger) error {
-	cfg, err := config.Parse("", nil) // nothing is wanted
+	cfg, err := config.Parse(gateway.DefaultFile, nil) // nothing is wanted
 	if err != nil {
 		return err
 	}

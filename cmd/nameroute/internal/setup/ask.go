@@ -107,6 +107,9 @@ func (d *dialogue) wan(b *box, o Options) (string, error) {
 	return answer, err
 }
 
+// noLAN says that there are no clients.
+const noLAN = "none"
+
 func (d *dialogue) lan(b *box, o Options) ([]candidate, error) {
 	names := o.LAN
 	if len(names) == 0 {
@@ -121,11 +124,18 @@ func (d *dialogue) lan(b *box, o Options) ([]candidate, error) {
 		if len(bridges) == 1 && d.yes {
 			detected = bridges // a router's LAN is a bridge
 		}
-		answer, err := d.choose("LAN interface", "lan", detected)
+		what := "LAN interface"
+		if len(detected) == 0 && !d.yes {
+			what, detected = "LAN interface, or none: then this box alone gets answers", []string{noLAN}
+		}
+		answer, err := d.choose(what, "lan", detected)
 		if err != nil {
 			return nil, err
 		}
 		names = strings.FieldsFunc(answer, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if slices.Equal(names, []string{noLAN}) {
+		return nil, nil
 	}
 	var all []candidate
 	for _, n := range names {

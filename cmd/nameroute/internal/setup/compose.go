@@ -37,6 +37,7 @@ func (c choices) compose(dir string) composed {
 	}
 	g := gatewayFile{
 		head:   "The routes and lists. README.md explains every key; `nameroute check` finds mistakes.\nChanges apply as soon as the file is saved.\n",
+		noLAN:  len(c.lan) == 0,
 		wan:    c.wan,
 		routes: []routeEntry{c.routeEntry()},
 		lists:  []listEntry{l},

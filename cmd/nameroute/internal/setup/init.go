@@ -160,6 +160,11 @@ func (o Options) printNextSteps(b *box, c choices, f composed) {
 	if len(b.port53) > 0 && !c.bind {
 		fmt.Fprintf(o.Out, "     (port 53 is in use by %s%s)\n", strings.Join(b.port53, ", "), ports.Remedy(b.port53))
 	}
+	if len(c.lan) == 0 {
+		fmt.Fprintln(o.Out, "  3. sudo nameroute run (or systemctl enable --now nameroute), and try it: dig @127.0.0.1 NAME")
+		fmt.Fprintln(o.Out, "  4. have this box query it: its resolvers go to wan_resolvers: in "+o.Config+", and\n     `nameserver 127.0.0.1` to /etc/resolv.conf")
+		return
+	}
 	announce := "this box's address in the LAN"
 	if a, ok := c.lanAddress(); ok {
 		announce = a.String()

@@ -190,6 +190,24 @@ func TestInitNamesTheMissingFlag(t *testing.T) {
 	}
 }
 
+// A box without a LAN, as a laptop, has itself for a client.
+func TestInitWithoutLAN(t *testing.T) {
+	for _, c := range []struct {
+		flags   Options
+		answers string
+	}{{Options{}, "\n\n\n"}, {Options{}, "none\n\n\n"}, {Options{Yes: true, LAN: []string{"none"}}, ""}} {
+		f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "DNS = 10.9.0.1\n", "0.0.0.0/0")})
+		f.IP("link del tun0", "link del br-lan")
+		output, err := f.init(c.flags, c.answers)
+		if err != nil || !strings.Contains(output, "dig @127.0.0.1 NAME") || !strings.Contains(f.written(), "\nlan: []") {
+			t.Errorf("%v, said\n%s%s", err, output, f.written())
+		}
+		if output := f.check(); !strings.Contains(output, "ok       lan is empty: only this box gets answers\n") {
+			t.Errorf("check says\n%s", output)
+		}
+	}
+}
+
 func TestInitWarnsOfWgQuick(t *testing.T) {
 	f := newFresh(t, map[string]string{"/etc/wireguard/wg7.conf": fmt.Sprintf(initWireGuard, "", "0.0.0.0/0")})
 	f.IP("link del tun0", "link add wg7 type bridge")

@@ -11,6 +11,7 @@ import (
 type gatewayFile struct {
 	head         string   // a comment
 	lan          []string // empty: a commented example
+	noLAN        bool     // there are no clients
 	wan          string   // an interface; "" follows the default route
 	wanResolvers []string
 	routes       []routeEntry
@@ -39,9 +40,12 @@ type listEntry struct {
 func (g gatewayFile) String() string {
 	var w writer
 	w.comment(g.head)
-	if len(g.lan) == 0 {
+	switch {
+	case g.noLAN:
+		w.line("lan: []", "interfaces of your clients; none: this box alone gets answers")
+	case len(g.lan) == 0:
 		w.line("# lan: [br-lan]", "interfaces of your clients; only they get answers")
-	} else {
+	default:
 		w.line("lan: "+flow(g.lan), "interfaces of your clients; only they get answers")
 	}
 	wan := "auto"
