@@ -13,6 +13,9 @@ type Sysctl struct {
 	Link  string
 	Loose Loose
 	RA    bool // keeps accepting router advertisements when forwarding is enabled
+	// Closed says that the far end must not say which way packets take: no redirects
+	// (RFC 1812 5.2.7.2), and none of its packets names its own way (RFC 7126 4.3).
+	Closed bool
 }
 
 // Loose says when the interface's reverse-path filter is set to loose (2). A strict filter
@@ -37,6 +40,9 @@ func (s Sysctl) text() string {
 	if s.RA {
 		line += fmt.Sprintf("\nnet.ipv6.conf.%s.accept_ra = 2 if 1", s.Link)
 	}
+	if s.Closed {
+		line += fmt.Sprintf("\nnet.ipv[46].conf.%s.accept_redirects, accept_source_route = 0", s.Link)
+	}
 	return line
 }
 
@@ -45,7 +51,8 @@ func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	var out []Sysctl
 	add := func(link string, loose Loose) {
 		if _, ok := in.link(link); ok && !slices.ContainsFunc(out, func(s Sysctl) bool { return s.Link == link }) {
-			out = append(out, Sysctl{Link: link, Loose: loose, RA: loose == LooseIfStrict && !slices.Contains(cfg.LAN, link)})
+			out = append(out, Sysctl{Link: link, Loose: loose, RA: loose == LooseIfStrict && !slices.Contains(cfg.LAN, link),
+				Closed: slices.Contains(EgressLinks(cfg), link) && !slices.Contains(cfg.LAN, link)})
 		}
 	}
 	for _, r := range cfg.Routes {
@@ -63,4 +70,63 @@ func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	}
 	slices.SortFunc(out, func(a, b Sysctl) int { return strings.Compare(a.Link, b.Link) })
 	return out
+}
+
+func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {
+	name := "net/ipv4/conf/" + w.Link + "/rp_filter"
+	all, _, err := s.get("net/ipv4/conf/all/rp_filter")
+	if err != nil {
+		return nil, err
+	}
+	if w.Loose == LooseIfStrict {
+		own, _, err := s.get(name)
+		if err != nil || max(own, all) != "1" { // the kernel takes the higher one
+			return nil, err
+		}
+	} else if all == "0" {
+		return []setting{{name, "0"}}, nil
+	}
+	return []setting{{name, "2"}}, nil
+}
+
+// advertisements returns the setting that keeps an interface accepting router
+// advertisements when forwarding is enabled (accept_ra=1 means only while not
+// forwarding). Where the box forwarded already, nothing would change, and nothing is set.
+func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
+	if !w.RA {
+		return nil, nil
+	}
+	name := "net/ipv6/conf/" + w.Link + "/accept_ra"
+	accept, ok, err := s.get(name)
+	if err != nil || !ok || accept != "1" {
+		return nil, err
+	}
+	forwards, _, err := s.get("net/ipv6/conf/" + w.Link + "/forwarding")
+	v := s.saved.Values[forward6]
+	if ours := v.Was != v.Set; err != nil || forwards != "0" && !ours {
+		return nil, err
+	}
+	return []setting{{name, "2"}}, nil
+}
+
+// closed returns the settings that keep the far end from saying which way packets take. For
+// IPv4 the kernel asks those of all interfaces, too, which others may enable at any time. For
+// IPv6 a negative accept_source_route refuses more than 0.
+func (s *sysctlStore) closed(w Sysctl) (settings []setting, err error) {
+	if !w.Closed {
+		return nil, nil
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for _, what := range []string{"accept_redirects", "accept_source_route"} {
+			name := "net/" + family + "/conf/" + w.Link + "/" + what
+			now, ok, err := s.get(name)
+			if err != nil {
+				return nil, err
+			}
+			if ok && !strings.HasPrefix(now, "-") {
+				settings = append(settings, setting{name, "0"})
+			}
+		}
+	}
+	return settings, nil
 }

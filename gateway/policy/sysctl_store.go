@@ -200,47 +200,11 @@ func (s *sysctlStore) apply(want []Sysctl) (changes []string, err error) {
 	for _, w := range want {
 		loose, err1 := s.loose(w)
 		ra, err2 := s.advertisements(w)
-		settings, errs = append(append(settings, loose...), ra...), append(errs, err1, err2)
+		closed, err3 := s.closed(w)
+		settings, errs = slices.Concat(settings, loose, ra, closed), append(errs, err1, err2, err3)
 	}
 	changes, err = s.set(settings...)
 	return changes, errors.Join(append(errs, err)...)
-}
-
-func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {
-	name := "net/ipv4/conf/" + w.Link + "/rp_filter"
-	all, _, err := s.get("net/ipv4/conf/all/rp_filter")
-	if err != nil {
-		return nil, err
-	}
-	if w.Loose == LooseIfStrict {
-		own, _, err := s.get(name)
-		if err != nil || max(own, all) != "1" { // the kernel takes the higher one
-			return nil, err
-		}
-	} else if all == "0" {
-		return []setting{{name, "0"}}, nil
-	}
-	return []setting{{name, "2"}}, nil
-}
-
-// advertisements returns the setting that keeps an interface accepting router
-// advertisements when forwarding is enabled (accept_ra=1 means only while not
-// forwarding). Where the box forwarded already, nothing would change, and nothing is set.
-func (s *sysctlStore) advertisements(w Sysctl) ([]setting, error) {
-	if !w.RA {
-		return nil, nil
-	}
-	name := "net/ipv6/conf/" + w.Link + "/accept_ra"
-	accept, ok, err := s.get(name)
-	if err != nil || !ok || accept != "1" {
-		return nil, err
-	}
-	forwards, _, err := s.get("net/ipv6/conf/" + w.Link + "/forwarding")
-	v := s.saved.Values[forward6]
-	if ours := v.Was != v.Set; err != nil || forwards != "0" && !ours {
-		return nil, err
-	}
-	return []setting{{name, "2"}}, nil
 }
 
 // forward enables forwarding for the box, and for those of the links on which it is
