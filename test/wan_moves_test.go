@@ -34,6 +34,7 @@ func TestWANMoves(t *testing.T) {
 			})
 		}},
 		{name: "another interface", steps: otherUplink},
+		{name: "a bridge", steps: bridged},
 		{name: "redial", steps: redial},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,6 +112,16 @@ func otherUplink(m *changingWorld) {
 	m.step("back to wan0, wan1 goes down", func() {
 		m.Box.IP("route replace default via 31.0.1.1 dev wan0", "route replace ::/0 via 2a0e:1::1 dev wan0")
 		m.Box.Down(u.Link)
+	})
+}
+
+// bridged moves the WAN to a bridge, whose frames the hooks of nft see twice.
+func bridged(m *changingWorld) {
+	m.step("wan0 becomes a port of br-wan", func() {
+		m.Box.IP("link add br-wan type bridge", "addr flush dev wan0 scope global", "link set wan0 master br-wan", "link set br-wan up",
+			"addr add 31.0.1.2/24 dev br-wan", "addr add 2a0e:1::2/64 dev br-wan nodad",
+			"route replace default via 31.0.1.1 dev br-wan", "route replace ::/0 via 2a0e:1::1 dev br-wan")
+		m.Box.Sysctl("net/bridge/bridge-nf-call-iptables=1", "net/bridge/bridge-nf-call-ip6tables=1")
 	})
 }
 

@@ -133,3 +133,24 @@ func (f flow) drain() {
 	for err := error(nil); err == nil; _, err = f.in.ReadString('\n') {
 	}
 }
+
+// TestPacketsWithoutDefault: guarantee 4, kill switch. Where the WAN has no default of a
+// family, clients reach listed addresses by their route, and nothing else. The box's own
+// programs, whose connections the kernel refuses before the table sees them, do with a
+// default by the tunnel.
+func TestPacketsWithoutDefault(t *testing.T) {
+	lab(t)
+	k := open(t, learned.Options{})
+	apply(t, k, labSpec())
+	learn(t, k, vpn, time.Hour, "8.8.8.8", "2606:4700::1")
+	sh(t, "ip route del default; ip -6 route del default; sysctl -qw net.ipv4.conf.tun0.rp_filter=0") // as gateway/policy sets it
+	for _, f := range families {
+		expect(t, "client", f.listed, "vpn "+f.tunnel)
+		expect(t, "client", f.other, "")
+		expect(t, "", f.listed, "")
+	}
+	sh(t, "ip route add default via 10.2.0.1 dev tun0 metric 4000; ip -6 route add default via fd00:a::1 dev tun0 metric 4000")
+	for _, f := range families {
+		expect(t, "", f.listed, "vpn "+f.tunnel)
+	}
+}

@@ -25,8 +25,9 @@ type Loose string
 
 // A tunnel of ours has no filter; where `all` sets one, which it cannot be exempt from,
 // it is loose. No filter is better: a loose one drops packets from sources that table main
-// has no route to, and a WAN without IPv4 has no IPv4 default. The filter of any other
-// interface is changed only where it is strict.
+// has no route to, and a WAN without IPv4 has no IPv4 default. The same holds for another
+// egress's interface while there is none. The filter of any other interface is changed only
+// where it is strict.
 const (
 	LooseAlways   Loose = "always"
 	LooseIfStrict Loose = "if strict"
@@ -49,19 +50,23 @@ func (s Sysctl) text() string {
 // sysctls returns the settings of every interface that a wanted route leaves by.
 func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	var out []Sysctl
+	tunnel := map[string]bool{}
 	add := func(link string, loose Loose) {
 		if _, ok := in.link(link); ok && !slices.ContainsFunc(out, func(s Sysctl) bool { return s.Link == link }) {
-			out = append(out, Sysctl{Link: link, Loose: loose, RA: loose == LooseIfStrict && !slices.Contains(cfg.LAN, link),
+			out = append(out, Sysctl{Link: link, Loose: loose, RA: !tunnel[link] && !slices.Contains(cfg.LAN, link),
 				Closed: slices.Contains(EgressLinks(cfg), link) && !slices.Contains(cfg.LAN, link)})
 		}
 	}
 	for _, r := range cfg.Routes {
 		if r.Egress.Kind == gateway.EgressWireGuard {
+			tunnel[r.Egress.Link] = true
 			add(r.Egress.Link, LooseAlways)
 		}
 	}
 	for _, r := range cfg.AllRoutes() {
-		if r.Egress.Link != "" {
+		if r.Egress.Kind == gateway.EgressInterface && !slices.Contains(cfg.LAN, r.Egress.Link) && onlyIPv6(cfg, in) {
+			add(r.Egress.Link, LooseAlways)
+		} else if r.Egress.Link != "" {
 			add(r.Egress.Link, LooseIfStrict)
 		}
 	}
@@ -70,6 +75,12 @@ func sysctls(cfg *gateway.Config, in Inputs, routes []KernelRoute) []Sysctl {
 	}
 	slices.SortFunc(out, func(a, b Sysctl) int { return strings.Compare(a.Link, b.Link) })
 	return out
+}
+
+// onlyIPv6 reports whether the WAN has defaults, but none of IPv4.
+func onlyIPv6(cfg *gateway.Config, in Inputs) bool {
+	all := notOnEgresses(cfg, in.Defaults)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(r KernelRoute) bool { return r.Family == gateway.V4 })
 }
 
 func (s *sysctlStore) loose(w Sysctl) ([]setting, error) {

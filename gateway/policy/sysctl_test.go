@@ -88,6 +88,29 @@ func TestTunnelIsNotFiltered(t *testing.T) {
 	run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=0")
 }
 
+// While the WAN has IPv6 only, no source of IPv4 has a kernel route in table main.
+func TestEgressIsNotFilteredWithoutIPv4(t *testing.T) {
+	k := lab(t)
+	cfg := config(byInterface("vpn", "wg0"))
+	run(t, "sysctl -qw net.ipv4.conf.wg0.rp_filter=2")
+	for _, c := range []struct{ set, want string }{
+		{"ip -6 route del default; ip route del default", "2"}, // no WAN yet
+		{"ip -6 route add default via 2001:db8:1::1 dev wan0", "0"},
+	} {
+		run(t, c.set)
+		apply(t, k, cfg)
+		if got := sysctl(t, "net/ipv4/conf/wg0/rp_filter"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.set, got, c.want)
+		}
+	}
+	if _, err := k.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if got := sysctl(t, "net/ipv4/conf/wg0/rp_filter"); got != "2" {
+		t.Errorf("after down: %s", got)
+	}
+}
+
 // Forwarding that is disabled on one interface alone is enabled there, and in the end
 // disabled again where it was before.
 func TestForwardOfOneLink(t *testing.T) {

@@ -144,7 +144,7 @@ func (l *Lab) routeBox(o Options) {
 	}
 	if !o.NoWANNAT {
 		l.Box.NFT(`table inet box_firewall {
-			chain postrouting { type nat hook postrouting priority srcnat; oifname { "wan0", "wan1", "ppp0" } masquerade; }
+			chain postrouting { type nat hook postrouting priority srcnat; oifname { "wan0", "wan1", "br-wan", "ppp0" } masquerade; }
 		}`)
 	}
 }
