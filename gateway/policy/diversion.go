@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
+	"github.com/nameroute/nameroute/gateway/pkg/routeget"
 )
 
 // Diversion is a policy rule of another program that decides about packets of routes,
@@ -106,14 +107,14 @@ type passage struct {
 // taken asks the kernel about the packets of the route that the rule would match, if any.
 func (q passage) taken() (link string, taken bool) {
 	r := q.rule
-	p, ok := packet{}, true
-	if p.mark, ok = q.mark(); !ok {
+	p, ok := routeget.Packet{}, true
+	if p.Mark, ok = q.mark(); !ok {
 		return "", false
 	}
 	if !r.Invert { // else the rule matches what is none of these
-		p, ok = p.selected(r)
+		p, ok = selected(p, r)
 		if l, bound := q.in.link(r.OifName); bound {
-			p.oif = l.Index
+			p.Oif = l.Index
 		} else {
 			ok = ok && r.OifName == ""
 		}
@@ -121,18 +122,18 @@ func (q passage) taken() (link string, taken bool) {
 			return "", false // the route's packets leave by none of its links then, with or without the rule
 		}
 	}
-	for _, p.to = range q.destinations() {
+	for _, p.To = range q.destinations() {
 		for _, from := range q.sources() {
-			if p.iif, p.from = from.iif, from.addr; p.iif != 0 && p.oif != 0 {
+			if p.Iif, p.From = from.iif, from.addr; p.Iif != 0 && p.Oif != 0 {
 				continue
 			}
-			table, index, err := ask(p)
+			table, index, err := p.Ask()
 			switch {
 			case err != nil: // an action that drops is told by its rule only
-				if r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && p.iif == 0 && q.up() {
+				if r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && p.Iif == 0 && q.up() {
 					return "", true
 				}
-			case p.oif == 0 && table != q.route.Table && (table == r.Table || r.Goto >= 0 && q.present):
+			case p.Oif == 0 && table != q.route.Table && (table == r.Table || r.Goto >= 0 && q.present):
 				i := slices.IndexFunc(q.in.Links, func(l Link) bool { return l.Index == index })
 				if i >= 0 {
 					link = q.in.Links[i].Name
@@ -142,6 +143,29 @@ func (q passage) taken() (link string, taken bool) {
 		}
 	}
 	return "", false
+}
+
+// selected returns the packet as one that the rule's selectors match, those for addresses,
+// interfaces and marks aside. ok is false where the kernel cannot be asked about such.
+func selected(p routeget.Packet, r netlink.Rule) (of routeget.Packet, ok bool) {
+	p.Tos, p.Protocol = uint8(r.Tos), uint8(r.IPProto)
+	if r.Sport != nil {
+		p.Sport = r.Sport.Start
+	}
+	if r.Dport != nil {
+		p.Dport = r.Dport.Start
+	}
+	if (r.Sport != nil || r.Dport != nil) && p.Protocol == 0 {
+		p.Protocol = unix.IPPROTO_TCP
+	}
+	if r.UIDRange != nil {
+		p.UID = &r.UIDRange.Start
+	}
+	switch p.Protocol {
+	case 0, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return p, r.TunID == 0
+	}
+	return p, false
 }
 
 // links are those of the route's defaults.
@@ -252,47 +276,4 @@ func client(p netip.Prefix, own []netip.Prefix) netip.Addr {
 func (q passage) up() bool {
 	dump, err := q.dump(q.family, &netlink.Route{Table: q.route.Table}, netlink.RT_FILTER_TABLE)
 	return err == nil && slices.ContainsFunc(dump, func(n netlink.Route) bool { return isDefault(n) && n.Type == unix.RTN_UNICAST })
-}
-
-// RuleText returns a policy rule as ip(8) prints it.
-func RuleText(rule netlink.Rule) string {
-	var words []string
-	add := func(when bool, format string, args ...any) {
-		if when {
-			words = append(words, fmt.Sprintf(format, args...))
-		}
-	}
-	add(rule.Invert, "not")
-	add(rule.Src != nil, "from %s", rule.Src)
-	add(rule.Dst != nil, "to %s", rule.Dst)
-	add(rule.IifName != "", "iif %s", rule.IifName)
-	add(rule.OifName != "", "oif %s", rule.OifName)
-	switch {
-	case rule.Mask != nil && *rule.Mask != 0xffffffff:
-		add(true, "fwmark %#x/%#x", rule.Mark, *rule.Mask)
-	default:
-		add(rule.Mark != 0 || rule.Mask != nil, "fwmark %#x", rule.Mark)
-	}
-	add(rule.Tos != 0, "tos %#x", rule.Tos)
-	if u := rule.UIDRange; u != nil {
-		add(true, "uidrange %d-%d", u.Start, u.End)
-	}
-	add(rule.IPProto != 0, "ipproto %d", rule.IPProto)
-	for i, ports := range []*netlink.RulePortRange{rule.Sport, rule.Dport} {
-		if what := []string{"sport", "dport"}[i]; ports != nil && ports.Start == ports.End {
-			add(true, "%s %d", what, ports.Start)
-		} else if ports != nil {
-			add(true, "%s %d-%d", what, ports.Start, ports.End)
-		}
-	}
-	switch {
-	case rule.Goto >= 0:
-		add(true, "goto %d", rule.Goto)
-	case rule.Table == unix.RT_TABLE_UNSPEC:
-		add(true, "unreachable, prohibit or blackhole")
-	default:
-		add(true, "lookup %d", rule.Table)
-	}
-	add(rule.SuppressPrefixlen >= 0, "suppress_prefixlength %d", rule.SuppressPrefixlen)
-	return strings.Join(words, " ")
 }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -170,4 +173,47 @@ func onlink(h Hop) string {
 		return " onlink"
 	}
 	return ""
+}
+
+// RuleText returns a policy rule as ip(8) prints it.
+func RuleText(rule netlink.Rule) string {
+	var words []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	add(rule.Invert, "not")
+	add(rule.Src != nil, "from %s", rule.Src)
+	add(rule.Dst != nil, "to %s", rule.Dst)
+	add(rule.IifName != "", "iif %s", rule.IifName)
+	add(rule.OifName != "", "oif %s", rule.OifName)
+	switch {
+	case rule.Mask != nil && *rule.Mask != 0xffffffff:
+		add(true, "fwmark %#x/%#x", rule.Mark, *rule.Mask)
+	default:
+		add(rule.Mark != 0 || rule.Mask != nil, "fwmark %#x", rule.Mark)
+	}
+	add(rule.Tos != 0, "tos %#x", rule.Tos)
+	if u := rule.UIDRange; u != nil {
+		add(true, "uidrange %d-%d", u.Start, u.End)
+	}
+	add(rule.IPProto != 0, "ipproto %d", rule.IPProto)
+	for i, ports := range []*netlink.RulePortRange{rule.Sport, rule.Dport} {
+		if what := []string{"sport", "dport"}[i]; ports != nil && ports.Start == ports.End {
+			add(true, "%s %d", what, ports.Start)
+		} else if ports != nil {
+			add(true, "%s %d-%d", what, ports.Start, ports.End)
+		}
+	}
+	switch {
+	case rule.Goto >= 0:
+		add(true, "goto %d", rule.Goto)
+	case rule.Table == unix.RT_TABLE_UNSPEC:
+		add(true, "unreachable, prohibit or blackhole")
+	default:
+		add(true, "lookup %d", rule.Table)
+	}
+	add(rule.SuppressPrefixlen >= 0, "suppress_prefixlength %d", rule.SuppressPrefixlen)
+	return strings.Join(words, " ")
 }
