@@ -61,7 +61,7 @@ func (c *builder) checkLinks() {
 		case slices.Contains(c.LAN, link):
 			c.problem(key, link, "is also in lan", "")
 		case link == c.WANLink && route.Egress.Kind != gateway.EgressNextHop:
-			c.problem(key, link, "is also the WAN", "")
+			c.problem(key, link, "is also the WAN", "want next_hop: for another router on its network; names for the WAN need no route")
 		}
 		for _, other := range c.Routes[:i] {
 			if c.sharesEgress(key, route, other) {

@@ -161,7 +161,7 @@ gateway.yaml:8:18: routes.c.interface: a: is also the interface of route a on li
 gateway.yaml:9:18: routes.d.wireguard: a: is also the interface of route a on line 6: want another name in link:
 gateway.yaml:10:18: routes.e.wireguard: /etc/wireguard/a.conf: is also the file of route a on line 6: want a file with a key of its own
 gateway.yaml:11:18: routes.f.interface: eth1: is also in lan
-gateway.yaml:12:18: routes.g.interface: eth0: is also the WAN
+gateway.yaml:12:18: routes.g.interface: eth0: is also the WAN: want next_hop: for another router on its network; names for the WAN need no route
 gateway.yaml:13:18: routes.h.interface: lo: is the loopback interface
 gateway.yaml:14:3: routes.i.mark: 0x51000000: is also the mark of route a on line 6, as derived from the name: want for example 0x53000000
 gateway.yaml:14:39: routes.i.interface: eth0: is also the interface of route g on line 12

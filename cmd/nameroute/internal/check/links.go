@@ -136,7 +136,7 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 	for _, route := range cfg.Routes {
 		if slices.Contains(by, route.Egress.Link) && route.Egress.Kind == gateway.EgressInterface {
 			r.wrong(exit.Host, config.ProblemAt(cfg, "routes."+route.Name+".interface", route.Egress.Link, "is the interface of the default route, so that there is no WAN",
-				"want next_hop: for another router on the WAN's network, or wan: with the interface of the WAN"))
+				"want next_hop: for another router on the WAN's network, or wan: with the interface of the WAN if that is another one"))
 			return
 		}
 	}

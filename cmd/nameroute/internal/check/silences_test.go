@@ -70,7 +70,7 @@ func TestWhatWouldFailSilently(t *testing.T) {
 		{name: "lan is down", core: "upstream wan 192.0.2.9", sh: "ip link set br-lan down",
 			want: "warning  lan: interface br-lan is down: its clients are not answered: ip link set br-lan up"},
 		{name: "the route is the WAN", yaml: "routes:\n  two: {interface: wan0}\n", core: "upstream wan 192.0.2.9", code: exit.Host,
-			want: "error    DIR/gateway.yaml:3:20: routes.two.interface: wan0: is the interface of the default route, so that there is no WAN: want next_hop: for another router on the WAN's network, or wan: with the interface of the WAN"},
+			want: "error    DIR/gateway.yaml:3:20: routes.two.interface: wan0: is the interface of the default route, so that there is no WAN: want next_hop: for another router on the WAN's network, or wan: with the interface of the WAN if that is another one"},
 		{name: "a port that is none", core: "upstream wan 192.0.2.9\n}\nexample.org:99999 {\n    whoami", code: exit.Corefile,
 			want: "error    DIR/Corefile:4: example.org:99999: port 99999: want 1 to 65535"},
 		{name: "a block without an answer", yaml: vpn, core: "upstream wan 192.0.2.9\n}\nexample.org {\n    route vpn\n    cache",

@@ -14,6 +14,8 @@ import (
 // its DHCP clients.
 type homeConf struct {
 	lan         []string
+	listen      []string // addresses
+	port        string   // "" is 53
 	domains     []string // of the LAN's own names, which are never forwarded
 	noHosts     bool
 	hostsFiles  []string
@@ -41,9 +43,10 @@ const (
 	reasonUnknown  = "unknown here: see whether a plugin of CoreDNS does it"
 	reasonExpand   = "hosts reads names as they are: write them with the domain into the hosts file"
 	reasonListen   = "which clients are answered is lan: in gateway.yaml, and which addresses are listened on is bind in the Corefile"
+	reasonAddress  = "not an address"
 	reasonZoneFile = "no counterpart but a zone file: use the plugin file"
 	reasonDHCP     = "DHCP stays with dnsmasq: leave it running with port=0"
-	reasonPort     = "write the port behind the zone in the Corefile: .:5353 { }"
+	reasonPort     = "not a port"
 	reasonLogging  = "use the plugin log, which logs each query with its answer"
 	reasonDNSSEC   = "nameroute does not validate: use resolvers that do, over TLS"
 	reasonFilter   = "a route without IPv6 has no AAAA; else use the plugin template to answer AAAA with nothing"
@@ -52,9 +55,9 @@ const (
 
 // dnsmasqOther says what to do instead of options that are not carried over. "" is nothing.
 var dnsmasqOther = map[string]string{
-	"expand-hosts": reasonExpand, "hostsdir": "name the file in hosts", "port": reasonPort, "log-queries": reasonLogging,
+	"expand-hosts": reasonExpand, "hostsdir": "name the file in hosts", "log-queries": reasonLogging,
 	"dnssec": reasonDNSSEC, "dnssec-check-unsigned": reasonDNSSEC, "trust-anchor": reasonDNSSEC, "proxy-dnssec": "",
-	"listen-address": reasonListen, "except-interface": reasonListen, "no-dhcp-interface": reasonDHCP, "auth-server": reasonZoneFile, "auth-zone": reasonZoneFile,
+	"except-interface": reasonListen, "no-dhcp-interface": reasonDHCP, "auth-server": reasonZoneFile, "auth-zone": reasonZoneFile,
 	"txt-record": reasonZoneFile, "srv-host": reasonZoneFile, "mx-host": reasonZoneFile, "mx-target": reasonZoneFile, "selfmx": reasonZoneFile,
 	"localmx": reasonZoneFile, "ptr-record": reasonZoneFile, "naptr-record": reasonZoneFile, "caa-record": reasonZoneFile, "dns-rr": reasonZoneFile,
 	"interface-name": "use hosts with the addresses", "dynamic-host": "use hosts with the addresses", "synth-domain": "use the plugin template",
@@ -81,6 +84,10 @@ func (h *homeConf) readOption(key, value string) (reason string) {
 				h.lan = append(h.lan, name)
 			}
 		}
+	case "listen-address":
+		return h.addListen(value)
+	case "port":
+		return h.setPort(value)
 	case "domain":
 		name, _, _ := strings.Cut(value, ",")
 		if name, reason = confName(strings.TrimSpace(name)); reason == "" {

@@ -216,9 +216,20 @@ func TestDnsmasqLosesNothing(t *testing.T) {
 			"rev-server=192.168.7.0/24,192.168.7.1#5353\nrev-server=10.0.0.0/8,10.0.0.1@wg0\nserver=/x.example/9.9.9.9\n",
 			[]string{"192.168.7.0/24 {\nCACHE    upstream wan 192.168.7.1:5353", "10.0.0.0/8 {\nCACHE    upstream wg0 10.0.0.1"}, nil, nil, nil,
 		},
+		"listeners": {
+			"server=192.0.2.53\nserver=/x.example/9.9.9.9\nrev-server=192.168.7.0/24,192.168.7.1\nlisten-address=192.168.1.1,127.0.0.1\nlisten-address=fd00:1::1\nport=5353\n",
+			[]string{
+				".:5353 {\n    bind 192.168.1.1 127.0.0.1 fd00:1::1\n    listed ", ".:5353 {\n    bind 192.168.1.1 127.0.0.1 fd00:1::1\nCACHE    upstream wan 192.0.2.53",
+				"192.168.7.0/24:5353 {\n    bind 192.168.1.1 127.0.0.1 fd00:1::1\nCACHE    upstream wan 192.168.7.1",
+			}, nil, nil, nil,
+		},
+		"listeners of interfaces": {
+			"server=192.0.2.53\ninterface=br-lan\nlisten-address=10.0.0.1\nport=53\n",
+			[]string{"\n. {\n    bind 10.0.0.1 br-lan lo\n"}, []string{"lan: [br-lan]"}, nil, nil,
+		},
 		"others": {
-			"server=192.0.2.53\ncache-size=1000\nuser=nobody\ntxt-record=a.example,x\nfrobnicate=1\nlisten-address=192.168.1.1\nbogus-nxdomain=192.0.2.9\nport=5353\n",
-			nil, nil, []string{"cache-size, user", reasonZoneFile, `"frobnicate=1": ` + reasonUnknown, reasonListen, reasonNoAnswer, reasonPort}, nil,
+			"server=192.0.2.53\ncache-size=1000\nuser=nobody\ntxt-record=a.example,x\nfrobnicate=1\nlisten-address=br-lan\nexcept-interface=wan0\nbogus-nxdomain=192.0.2.9\nport=none\n",
+			nil, nil, []string{"cache-size, user", reasonZoneFile, `"frobnicate=1": ` + reasonUnknown, reasonListen, reasonAddress, reasonNoAnswer, reasonPort}, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +276,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(strings.ReplaceAll(sampleConf, "conf-dir=DIR/more,*.conf\n", ""))
 	f.Add("server=/a.example/#\nserver=/b.a.example/192.0.2.1@wan\nipset=/wan/exclude4,4vpn\nnftset=/x/4#inet#t#\nstop-dns-rebind\nrebind-domain-ok=/x/y/\n")
 	f.Add("server=/a.example/192.0.2.1@wAn!\nipset=/b.example/wan_\n")
-	f.Add("address=/a.example/192.0.2.1\naddress=/b.a.example/#\nrev-server=10.0.0.0/8,10.0.0.1@wg0\nhost-record=a,192.0.2.1\ncname=b,a\ninterface=br0\ndomain=lan\nserver=9.9.9.9@wg0\n")
+	f.Add("address=/a.example/192.0.2.1\naddress=/b.a.example/#\nrev-server=10.0.0.0/8,10.0.0.1@wg0\nhost-record=a,192.0.2.1\ncname=b,a\ninterface=br0\nlisten-address=fe80::1%br0,::1\nport=5300\ndomain=lan\nserver=9.9.9.9@wg0\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "conf-") || strings.Contains(text, "servers-") || strings.Contains(text, "-file") || strings.Contains(text, "addn-") {
 			t.Skip("it could read files of this machine")

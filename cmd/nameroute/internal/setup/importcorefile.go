@@ -78,7 +78,11 @@ func (c *dnsmasqConf) corefile(i *imported, order []class, names map[class]strin
 	local, notes := c.home.directives(c.local.local)
 	i.notes = append(i.notes, notes...)
 	last := slices.Concat([]directive{cacheDirective("")}, local, c.local.rebindDirectives(), []directive{upstream(usualVia, usual)})
-	return corefileText("Imported from dnsmasq. Check every line.\n", append(blocks, last)...)
+	blocks = append(blocks, last)
+	for n := range blocks {
+		blocks[n] = c.home.listening(blocks[n])
+	}
+	return corefileText("Imported from dnsmasq. Check every line.\n", blocks...)
 }
 
 // noteLoopback notes a resolver of a route that runs on this box: by which way it sends its
