@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -89,6 +90,11 @@ func (c *Controller) reportProblems(spec firewall.Spec, table bool) {
 		evict = checkEvict(spec.Config)
 	}
 	c.warnOnce("evict", evict)
+	var labels error
+	if table && spec.NoLabels {
+		labels = errors.New("no conntrack labels in this kernel (CONFIG_NF_CONNTRACK_LABELS): a program that overwrites ct marks can free established flows of routes")
+	}
+	c.warnOnce("conntrack labels", labels)
 }
 
 // warnOnce logs an error when it changes.

@@ -26,3 +26,17 @@ func TestMeter(t *testing.T) {
 		t.Errorf("a second that comes again: %d and %d, want 1 and 1", a, b)
 	}
 }
+
+// A kernel without labels in conntrack is told once.
+func TestNoLabels(t *testing.T) {
+	f := newFake()
+	c := f.controller(t, "routes:\n  vpn: {interface: tun0}\n")
+	for range 2 {
+		if err := c.Require(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := f.log.count("no conntrack labels in this kernel"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
