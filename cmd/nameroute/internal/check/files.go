@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/corecheck"
@@ -74,6 +75,10 @@ func checkProviders(cfg *gateway.Config, r *report) {
 		}
 		if err == nil {
 			err = conf.CheckHooks(route.IgnoreHooks)
+		}
+		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			r.unknown("route %s: %v: run check as root", route.Name, err)
+			continue
 		}
 		if err != nil {
 			for _, err := range flatten(err) {
