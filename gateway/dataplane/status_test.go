@@ -32,7 +32,7 @@ func TestNoLabels(t *testing.T) {
 	f := newFake()
 	c := f.controller(t, "routes:\n  vpn: {interface: tun0}\n")
 	for range 2 {
-		if err := c.Require(t.Context()); err != nil {
+		if err := c.Require(t.Context(), Requirements{Uses: []Use{{Route: "vpn"}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
