@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -171,7 +172,7 @@ func TestCookiesEnd(t *testing.T) {
 			o.tcp = plain
 		}
 		o.start(t, "127.0.0.1:0")
-		l := forwarder(t, impatient, o.addr)
+		l := forwarder(t, func(o *options) { o.timeout, o.budget, o.patience = 500*time.Millisecond, 5*time.Second, 0 }, o.addr)
 		for i := range 4 {
 			m, _, err := l.client(context.Background(), ask(fmt.Sprintf("n%d.example.org.", i), dns.TypeA))
 			if addrOf(m) != "192.0.2.1" {

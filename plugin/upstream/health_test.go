@@ -23,7 +23,7 @@ func TestHealth(t *testing.T) {
 	})
 	second := serve(t, answerWith("192.0.2.2"))
 	l := forwarder(t, func(o *options) {
-		o.timeout, o.probe, o.patience = 60*time.Millisecond, "probe.example.org.", 0
+		o.timeout, o.probe, o.patience = 900*time.Millisecond, "probe.example.org.", 0
 	}, first.String(), second.String())
 	r := l.targets().resolvers[0]
 

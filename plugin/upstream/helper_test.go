@@ -50,7 +50,7 @@ func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
 	t.Helper()
 	netlab.Need(t) // marks need privilege
 	o := options{
-		route: "vpn", policy: sequential, timeout: 500 * time.Millisecond, budget: 20 * time.Second,
+		route: "vpn", policy: sequential, timeout: 10 * time.Second, budget: 20 * time.Second,
 		expire: 5 * time.Second, interval: 20 * time.Millisecond, probe: ".", maxFails: 2, patience: time.Minute,
 	}
 	for _, a := range addrs {
