@@ -168,12 +168,20 @@ type flow struct {
 
 func newFlow(c net.Conn) flow { return flow{c, bufio.NewReader(c)} }
 
-const patience = 400 * time.Millisecond
+const (
+	patience = 10 * time.Second       // with an answer that must come
+	moment   = 400 * time.Millisecond // in which one would come that must not
+)
 
 // connect opens a flow from a namespace ("" is the box), from an address or "".
-func connect(t testing.TB, ns, network, from, to string) (f flow, err error) {
+func connect(t testing.TB, ns, network, from, to string) (flow, error) {
 	t.Helper()
-	d := net.Dialer{Timeout: patience}
+	return connectWithin(t, patience, ns, network, from, to)
+}
+
+func connectWithin(t testing.TB, limit time.Duration, ns, network, from, to string) (f flow, err error) {
+	t.Helper()
+	d := net.Dialer{Timeout: limit}
 	if from != "" {
 		a := netip.MustParseAddr(from)
 		d.LocalAddr = map[string]net.Addr{"tcp": &net.TCPAddr{IP: a.AsSlice()}, "udp": &net.UDPAddr{IP: a.AsSlice()}}[network]
@@ -194,11 +202,14 @@ func connect(t testing.TB, ns, network, from, to string) (f flow, err error) {
 }
 
 // ask says who answers on the flow, and what address it sees; "" is no answer.
-func (f flow) ask() string {
+func (f flow) ask() string { return f.askWithin(patience) }
+
+func (f flow) askWithin(limit time.Duration) string {
 	_ = f.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintln(f, "who?"); err != nil {
 		return ""
 	}
+	_ = f.SetDeadline(time.Now().Add(limit)) // of what has been sent
 	line, err := f.in.ReadString('\n')
 	if err != nil {
 		return ""
@@ -209,19 +220,28 @@ func (f flow) ask() string {
 // who opens a flow and asks once.
 func who(t testing.TB, ns, network, to string) string {
 	t.Helper()
-	f, err := connect(t, ns, network, "", to)
+	return whoWithin(t, patience, ns, network, to)
+}
+
+func whoWithin(t testing.TB, limit time.Duration, ns, network, to string) string {
+	t.Helper()
+	f, err := connectWithin(t, limit, ns, network, "", to)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	return f.ask()
+	return f.askWithin(limit)
 }
 
-// expect asks over both protocols.
+// expect asks over both protocols; "" is no answer.
 func expect(t testing.TB, ns, to, want string) {
 	t.Helper()
+	limit := patience
+	if want == "" {
+		limit = moment
+	}
 	for _, network := range []string{"udp", "tcp"} {
-		if got := who(t, ns, network, to); got != want {
+		if got := whoWithin(t, limit, ns, network, to); got != want {
 			t.Errorf("%s from %q to %s: answered by %q, want %q", network, ns, to, got, want)
 		}
 	}

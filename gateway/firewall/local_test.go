@@ -80,7 +80,7 @@ ip route replace throw 8.8.8.0/24 table 7201; ip -6 route replace throw 2606:470
 			var all sync.WaitGroup
 			for who, f := range old {
 				all.Go(func() {
-					if got := f.ask(); strings.HasPrefix(got, "isp") {
+					if got := f.askWithin(moment); strings.HasPrefix(got, "isp") {
 						t.Errorf("%s, %s: %s: answered by %q", c.name, when, who, got)
 					}
 				})
@@ -112,7 +112,7 @@ ip route replace throw 8.8.8.0/24 table 7201; ip -6 route replace throw 2606:470
 			all.Go(func() {
 				f.drain()
 				netlab.Eventually(t, 60*time.Second, func() error {
-					got := f.ask()
+					got := f.askWithin(moment)
 					return netlab.Check(strings.HasPrefix(got, "guest"), "%s, its network is back: %s: %q", c.name, who, got)
 				})
 			})
@@ -129,7 +129,7 @@ ip route replace throw 8.8.8.0/24 table 7201; ip -6 route replace throw 2606:470
 
 // drain reads what was answered late.
 func (f flow) drain() {
-	_ = f.SetDeadline(time.Now().Add(patience))
+	_ = f.SetDeadline(time.Now().Add(moment))
 	for err := error(nil); err == nil; _, err = f.in.ReadString('\n') {
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,39 +85,26 @@ func TestLossUnderTraffic(t *testing.T) {
 			if got := packets("vpn"); strings.HasPrefix(got, "0 ") || strings.Contains(got, " 0 ") {
 				t.Errorf("of %d packets %s left by the tunnel", sent.Load(), got)
 			}
-			slices.Sort(back)
-			// The worst is the machine's: one that runs other tests, too, has kept us from
-			// the processor for half a second.
-			if median := back[len(back)/2]; median > restored {
-				t.Errorf("after a flush it took %v until all was there again, want at most %v: %v", median, restored, back)
-			}
 			t.Logf("%d packets, by the tunnel: %s; restored after %v", sent.Load(), packets("vpn"), back)
 		})
 	}
 }
 
-// awaitRestored waits until our ordinary table has these elements, and returns how long that took. One that is late by ten times fails the test at once.
+// awaitRestored waits until our ordinary table has these elements, and returns how long that took.
 func awaitRestored(t *testing.T, addrs ...string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	for {
-		all := true
+	eventually(t, restored, func() bool {
 		for _, a := range addrs {
-			in, err := nftset.Has("nameroute", vpn.Of(addr(a)).Name, addr(a))
-			if err != nil {
+			if in, err := nftset.Has("nameroute", vpn.Of(addr(a)).Name, addr(a)); err != nil {
 				t.Fatal(err)
+			} else if !in {
+				return false
 			}
-			all = all && in
 		}
-		took := time.Since(began)
-		if all {
-			return took.Round(10 * time.Microsecond)
-		}
-		if took > 10*restored {
-			t.Fatalf("%v after the flush the elements are not back", took)
-		}
-		time.Sleep(200 * time.Microsecond)
-	}
+		return true
+	})
+	return time.Since(began).Round(time.Millisecond)
 }
 
 // traffic sends some 200 packets a second from the client, each of a new flow.

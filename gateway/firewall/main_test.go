@@ -60,6 +60,7 @@ func openMore(t testing.TB, o learned.Options) *learned.Store {
 	if o.Table == "" {
 		o.Table = gateway.TableName
 	}
+	o.Timeout = time.Minute // a busy machine is no reason to give up
 	k, err := learned.Open(o)
 	if err != nil {
 		t.Fatal(err)

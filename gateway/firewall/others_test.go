@@ -100,7 +100,7 @@ END`)
 	// A flow that was translated for the WAN and is moved keeps that source, and ends.
 	sh(t, "conntrack -U -f ipv4 -d 8.8.8.8 -m 0x01000000 >/dev/null 2>&1; conntrack -U -f ipv6 -d 2606:4700::1 -m 0x01000000 >/dev/null 2>&1")
 	for who, c := range old {
-		if got := c.ask(); got != "" {
+		if got := c.askWithin(moment); got != "" {
 			t.Errorf("%s, translated for the WAN, is answered by %q in the tunnel", who, got)
 		}
 	}
@@ -163,7 +163,7 @@ func TestPacketsBridged(t *testing.T) {
 		expect(t, "client", f.listed, "vpnbox "+f.client)
 		sh(t, `ip -n client route del %s; ip route flush table 7201; ip -6 route flush table 7201; ip route add %s via %s`, f.listed, f.listed, gate[f.name])
 		for _, ns := range []string{"client", "guest", ""} {
-			if got := who(t, ns, "udp", f.listed); got != "" {
+			if got := whoWithin(t, moment, ns, "udp", f.listed); got != "" {
 				t.Errorf("routed through the bridge from %q: answered by %q", ns, got)
 			}
 		}
@@ -208,7 +208,7 @@ END`, ns)
 		sh(t, "ip route flush table 7201; ip -6 route flush table 7201")
 		for _, f := range families {
 			for _, ns := range []string{"client", ""} {
-				if got := who(t, ns, "udp", f.listed); got != "" {
+				if got := whoWithin(t, moment, ns, "udp", f.listed); got != "" {
 					t.Errorf("without routes, from %q: answered by %q", ns, got)
 				}
 			}

@@ -57,8 +57,8 @@ func fillOther(t *testing.T, table string, priority int, rule string) {
 }
 
 // connectMarked opens a flow of the box's own from a socket that chose a route.
-func connectMarked(network, to string, port, mark int) (flow, error) {
-	d := net.Dialer{Timeout: patience, Control: func(_, _ string, c syscall.RawConn) (err error) {
+func connectMarked(limit time.Duration, network, to string, port, mark int) (flow, error) {
+	d := net.Dialer{Timeout: limit, Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, mark) }); e != nil {
 			return e
 		}
@@ -72,14 +72,14 @@ func connectMarked(network, to string, port, mark int) (flow, error) {
 }
 
 // asked opens a flow, asks three times and returns the answers, each once.
-func asked(f flow, err error) string {
+func asked(limit time.Duration, f flow, err error) string {
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	answers := f.ask()
+	answers := f.askWithin(limit)
 	for range 2 {
-		if again := f.ask(); again != answers {
+		if again := f.askWithin(limit); again != answers {
 			answers += ", then " + again
 		}
 	}
@@ -154,6 +154,14 @@ func portOf(a net.Addr) int {
 func (o *overwriting) check(name string, closed bool) {
 	o.Helper()
 	var asking sync.WaitGroup
+	limit := patience
+	if closed {
+		limit = moment
+	}
+	ask := func(open func() (flow, error)) string {
+		f, err := open()
+		return asked(limit, f, err)
+	}
 	want := func(what, got, want string) {
 		if got != want && !(closed && strings.HasPrefix(want, "vpn ") && got != "" && strings.Trim(got, ", then") == "") && !(closed && got == "") {
 			o.Errorf("%s: %s: answered by %q, want %q", name, what, got, want)
@@ -163,20 +171,20 @@ func (o *overwriting) check(name string, closed bool) {
 		for _, network := range []string{"udp", "tcp"} {
 			for _, ns := range []string{"client", ""} {
 				asking.Go(func() {
-					want(network+" from "+ns+" to "+f.listed, asked(connect(o.T, ns, network, "", f.listed)), "vpn "+f.tunnel)
+					want(network+" from "+ns+" to "+f.listed, ask(func() (flow, error) { return connectWithin(o.T, limit, ns, network, "", f.listed) }), "vpn "+f.tunnel)
 				})
 				if !closed {
 					unlisted := map[string]string{"client": f.client, "": f.wan}[ns]
 					asking.Go(func() {
-						want(network+" from "+ns+" to "+f.other, asked(connect(o.T, ns, network, "", f.other)), "isp "+unlisted)
+						want(network+" from "+ns+" to "+f.other, ask(func() (flow, error) { return connectWithin(o.T, limit, ns, network, "", f.other) }), "isp "+unlisted)
 					})
 				}
 			}
 			asking.Go(func() {
-				want(network+" of a socket for vpn", asked(connectMarked(network, f.other, 7, 0x01000000)), "vpn "+f.tunnel)
+				want(network+" of a socket for vpn", ask(func() (flow, error) { return connectMarked(limit, network, f.other, 7, 0x01000000) }), "vpn "+f.tunnel)
 			})
 			asking.Go(func() {
-				want(network+" of a socket for wan", asked(connectMarked(network, f.listed, 9, 0x7f000000)), "isp "+f.wan)
+				want(network+" of a socket for wan", ask(func() (flow, error) { return connectMarked(limit, network, f.listed, 9, 0x7f000000) }), "isp "+f.wan)
 			})
 		}
 	}

@@ -158,7 +158,7 @@ END`)
 		var asking sync.WaitGroup // without answers: all wait at the same time
 		for _, c := range open[:2] {
 			asking.Go(func() {
-				if got := c.ask(); got != "" {
+				if got := c.askWithin(moment); got != "" {
 					t.Errorf("%s: an old flow is answered by %q", by, got)
 				}
 			})
@@ -166,7 +166,7 @@ END`)
 		for _, ns := range []string{"client", ""} {
 			for _, f := range families {
 				asking.Go(func() {
-					if got := who(t, ns, "udp", f.listed); got != "" {
+					if got := whoWithin(t, moment, ns, "udp", f.listed); got != "" {
 						t.Errorf("%s: from %q answered by %q", by, ns, got)
 					}
 				})
@@ -260,7 +260,7 @@ func packetsFallBack(t *testing.T, others string) {
 	fellBack := map[string]flow{}
 	for _, f := range families {
 		expect(t, "client", f.listed, "isp "+f.client)
-		if got := old[f.name+"udp"].ask(); got != "" {
+		if got := old[f.name+"udp"].askWithin(moment); got != "" {
 			t.Errorf("%s: a flow of the tunnel is answered by %q", f.name, got)
 		}
 		c, err := connect(t, "client", "tcp", "", f.listed)

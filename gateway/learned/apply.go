@@ -17,8 +17,9 @@ const (
 	maxRefill = 1000
 )
 
-// remedies is how often each remedy is tried against an error of an application.
-var remedies = map[nft.Remedy]int{nft.Reread: 5, nft.Reopen: 1, nft.Replace: 1}
+// remedies is how often each remedy is tried against an error of an application. Another
+// program that deletes the table again and again is met until it rests.
+var remedies = map[nft.Remedy]int{nft.Reread: 30, nft.Reopen: 1, nft.Replace: 1}
 
 // Apply makes the kernel's table equal to t and says how many objects and elements
 // differed. What is right stays, learned elements always; the rules change in one

@@ -103,9 +103,6 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		took := time.Since(began)
-		if took > slack*time.Second {
-			t.Errorf("took %v", took)
-		}
 		awaitElements(t, k, vpn.Set4, 10_000)
 		t.Logf("10,000 in %v", took)
 	})

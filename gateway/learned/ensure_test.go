@@ -43,7 +43,7 @@ func inKernel(t testing.TB, k *Store, ref nft.SetRef, a string) time.Duration {
 }
 
 func about(got, want time.Duration) bool {
-	return got <= want+10*time.Millisecond && got > want-2*time.Second
+	return got <= want+10*time.Millisecond && got > want*2/3 // a busy machine looks late
 }
 
 func TestLearn(t *testing.T) {
@@ -201,21 +201,27 @@ func TestFull(t *testing.T) {
 		s.Config.SetSize = 10
 		apply(t, k, s)
 		for i := range 10 {
-			learn(t, k, vpn, 500*time.Millisecond, fmt.Sprintf("8.8.8.%d", i))
+			learn(t, k, vpn, 2*time.Second, fmt.Sprintf("8.8.8.%d", i))
 		}
 		err := learnInto(k, t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second)
 		if got, want := fmt.Sprint(err), "learn 9.9.9.9 in set inet nameroute vpn4: set is full"; got != want || !errors.Is(err, ErrSetFull) {
 			t.Errorf("full: %s", got)
 		}
-		began, tries := time.Now(), 0
-		for ; time.Since(began) < 100*time.Millisecond; tries++ {
-			if err := learnInto(k, t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second); !errors.Is(err, ErrSetFull) {
-				t.Fatalf("paused: %v", err)
+		pause := func() (until int64) {
+			if err := k.do(t.Context(), func() error { until = (*k.sets.Load())[vpn.Set4].paused; return nil }); err != nil {
+				t.Fatal(err)
 			}
+			return until
 		}
-		if tries < 100 {
-			t.Errorf("%d refusals in 100 ms: the kernel was asked each time", tries)
-		}
+		eventually(t, time.Minute, func() bool { // a machine that is late enough finds the pause over
+			until := pause()
+			for range 10 {
+				if err := learnInto(k, t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second); !errors.Is(err, ErrSetFull) {
+					t.Fatalf("full: %v", err)
+				}
+			}
+			return until == pause() // the kernel was not asked again
+		})
 		learn(t, k, vpn, time.Minute, "8.8.8.0")
 		learn(t, k, vpn, time.Minute, "2606:4700::1")
 		if got := inKernel(t, k, vpn.Set4, "8.8.8.0"); !about(got, time.Minute) {
@@ -237,11 +243,9 @@ func TestFull(t *testing.T) {
 			t.Errorf("neighbours failed: %v", results)
 		}
 		// The others have ended by now; when the kernel has collected them, there is room.
-		for began = time.Now(); results[0] != nil; time.Sleep(20 * time.Millisecond) {
-			if results[0] = learnInto(k, t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second); time.Since(began) > 5*time.Second {
-				t.Fatalf("did not recover: %v", results[0])
-			}
-		}
+		eventually(t, time.Minute, func() bool {
+			return learnInto(k, t.Context(), vpn, addrs("9.9.9.9"), time.Second, time.Second) == nil
+		})
 	})
 }
 

@@ -57,6 +57,9 @@ func openMore(t testing.TB, o Options) *Store {
 	if o.Table == "" {
 		o.Table = gateway.TableName
 	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute // a busy machine is no reason to give up
+	}
 	k, err := Open(o)
 	if err != nil {
 		t.Fatal(err)

@@ -177,7 +177,7 @@ func TestKilledWhileStoring(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The first one must have written once; the others die wherever they are.
-		for end := time.Now().Add(5 * time.Second); i == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); i == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if _, err := os.Stat(file); err == nil {
 				break
 			}

@@ -283,7 +283,7 @@ func (s *stress) compare() {
 		for _, table := range tables {
 			ref := nft.SetRef{Family: "inet", Table: table, Name: set.Name}
 			var diff []string
-			err := netlab.Poll(2*time.Second, func() error { // what expires does so at about the same time
+			err := netlab.Poll(time.Minute, func() error { // what expires does so at about the same time
 				diff = s.differ(set, ref)
 				return netlab.Check(len(diff) == 0, "differs")
 			})

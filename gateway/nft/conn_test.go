@@ -2,6 +2,7 @@ package nft
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func TestCommit(t *testing.T) {
 				t.Errorf("%+v: %v", step, err)
 			}
 			elems, err := ReadElements(set)
-			if err != nil || (len(elems) > 0) != (step.want > 0) || len(elems) > 0 && (elems[0].Left > step.want || elems[0].Left < step.want-2*time.Second) {
+			if err != nil || (len(elems) > 0) != (step.want > 0) || len(elems) > 0 && (elems[0].Left > step.want || elems[0].Left < step.want*2/3) {
 				t.Errorf("%+v: %v, %v", step, elems, err)
 			}
 		}
@@ -151,18 +152,16 @@ func TestWatchMissed(t *testing.T) {
 	if w.conn.Load() == old {
 		t.Error("it did not subscribe again")
 	}
-	for len(notices) > 0 {
-		<-notices
-	}
 	if err := c.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case n := <-notices:
-		if len(n.Table) != 1 || n.Table[0] != "table inet watched deleted" {
-			t.Errorf("noticed %+v", n)
+	limit := time.After(30 * time.Second)
+	for deleted := false; !deleted; { // what was lost before may be told of still
+		select {
+		case n := <-notices:
+			deleted = slices.Equal(n.Table, []string{"table inet watched deleted"})
+		case <-limit:
+			t.Fatal("the new subscription sees nothing")
 		}
-	case <-time.After(time.Second * time.Duration(slack)):
-		t.Error("the new subscription sees nothing")
 	}
 }
