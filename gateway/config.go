@@ -43,7 +43,8 @@ const (
 type Config struct {
 	File          string            // path it was read from, for messages
 	LAN           []string          // interfaces whose clients are served
-	WANLink       string            // interface of the WAN; "" follows the default route
+	WANLink       string            // interface of the WAN; "" follows the default route, or WANGroup
+	WANGroup      *Group            // of several uplinks, its members, by the names of their interfaces; nil: WANLink
 	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
 	Routes        []Route           // in the order of the file, which is their precedence; without wan
 	Lists         []List            // in the order of the file
@@ -99,7 +100,7 @@ func (c *Config) WANRoute() Route {
 	return Route{
 		Name: WAN, Number: n, Mark: c.Mask.Mark(n), OnDown: Block,
 		Table: DefaultTable + n, Priority: c.Priority + n,
-		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
+		Egress: Egress{Kind: EgressWAN, Link: c.WANLink}, Group: c.WANGroup,
 	}
 }
 
@@ -116,6 +117,28 @@ func (c *Config) LastRoutePriority() int {
 // AllRoutes returns the routes in the order of the file, followed by wan.
 func (c *Config) AllRoutes() []Route {
 	return append(slices.Clone(c.Routes), c.WANRoute())
+}
+
+// Members returns the routes that a group consists of, in the order of preference.
+func (c *Config) Members(r Route) []Route {
+	if r.Group == nil {
+		return nil
+	}
+	among := c.Routes
+	if r.Name == WAN {
+		var links []string
+		for _, m := range r.Group.Members {
+			links = append(links, m.Route)
+		}
+		among = c.Uplinks(links)
+	}
+	var members []Route
+	for _, m := range r.Group.Members {
+		if i := slices.IndexFunc(among, func(o Route) bool { return o.Name == m.Route }); i >= 0 {
+			members = append(members, among[i])
+		}
+	}
+	return members
 }
 
 // List returns a list by its name.

@@ -35,6 +35,9 @@ type Member struct {
 	Weight int // its share of new flows with Balance, 1 to MaxWeight
 }
 
+// String returns the member's name.
+func (m Member) String() string { return m.Route }
+
 // GroupPolicy says which of the members that work are in force.
 type GroupPolicy string
 

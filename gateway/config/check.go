@@ -13,6 +13,7 @@ import (
 func (c *builder) check() {
 	c.checkLifetime()
 	c.checkLinks()
+	c.checkGroups()
 	c.checkSources()
 	c.checkPrefixes()
 	c.checkRedirect()

@@ -40,7 +40,7 @@ func (rr *routeReader) probingFields() []field {
 // probing fills in the defaults of a route that has probes.
 func (rr *routeReader) probing() {
 	p := &rr.Probing
-	if !rr.has(keyProbes) {
+	if !rr.has(keyProbes) && !rr.has(keyEgress) {
 		for _, key := range []string{keyEvery, keyFails, keyGood} {
 			if rr.has(key) {
 				rr.r.problem(rr.key+"."+key, "", "only valid with probe", "")

@@ -119,7 +119,7 @@ gateway.yaml:23:11: routes.vpn.snat: masq: unknown value: did you mean masquerad
 gateway.yaml:24:12: routes.vpn.hooks: ignor: unknown value: did you mean ignore?
 gateway.yaml:25:3: routes.VPN2: invalid name: want a lower-case letter, then lower-case letters, digits, - or _
 gateway.yaml:26:3: routes.wan: reserved name: want another
-gateway.yaml:27:3: routes.none: has no egress: want one of wireguard, interface or next_hop
+gateway.yaml:27:3: routes.none: has no egress: want one of wireguard, interface, next_hop or egress
 gateway.yaml:28:22: routes.empty.wireguard: has no value: want the path of the provider's .conf file
 gateway.yaml:29:21: routes.long.wireguard: mullvad-se-got-wg-001: the file's name is not a valid interface name: want link: long
 gateway.yaml:30:20: routes.url.wireguard: https://x/y.conf: is a URL: want the path of the provider's .conf file

@@ -16,6 +16,9 @@ type routeReader struct {
 	r   *reader
 	key string // routes.NAME
 	via string // interface:
+
+	group    gateway.Group // egress:, and what belongs to it
+	weighted bool          // its members have weights
 }
 
 func (c *builder) readRoutes(v value) {
@@ -30,6 +33,9 @@ func (c *builder) readRoutes(v value) {
 		if v.isMapping() {
 			rr.egress()
 			rr.probing()
+			if rr.Egress.Kind == gateway.EgressGroup {
+				rr.finishGroup()
+			}
 		}
 		c.Routes = append(c.Routes, rr.Route)
 	})
@@ -61,7 +67,7 @@ const (
 )
 
 func (rr *routeReader) fields() []field {
-	return append([]field{
+	return slices.Concat([]field{
 		{key: keyWireGuard, want: wantConf, read: func(v value) { set(&rr.Egress.File)(v.path(wantConf)) }},
 		{key: keyInterface, want: wantLink, read: func(v value) { set(&rr.via)(v.link()) }},
 		{key: keyNextHop, want: wantHops, read: func(v value) { rr.Egress.NextHops = v.pair(wantHops) }},
@@ -99,7 +105,7 @@ func (rr *routeReader) fields() []field {
 			word, ok := v.word("refuse", "ignore")
 			set(&rr.IgnoreHooks)(word == "ignore", ok)
 		}},
-	}, rr.probingFields()...)
+	}, rr.groupFields(), rr.probingFields())
 }
 
 // readMark stores the value: the mask may not have been read yet.
@@ -164,6 +170,15 @@ func (rr *routeReader) readSNAT(v value) {
 func (rr *routeReader) egress() {
 	wireguard, via, hop := rr.has(keyWireGuard), rr.has(keyInterface), rr.has(keyNextHop)
 	switch {
+	case rr.has(keyEgress):
+		rr.Egress.Kind = gateway.EgressGroup
+		for _, key := range []string{keyWireGuard, keyInterface, keyNextHop, "link", "hooks", keyInbound, "mtu", "snat", keyTimeout, keyLimit, keyProbe} {
+			if rr.has(key) {
+				rr.r.problem(rr.key+"."+key, "", "the route's egress is other routes", "want it on them")
+			}
+		}
+		rr.Handshake, rr.SNAT = gateway.Handshake{}, gateway.SNAT{}
+		return
 	case wireguard:
 		rr.Egress.Kind = gateway.EgressWireGuard
 		rr.tunnelLink()
@@ -172,11 +187,16 @@ func (rr *routeReader) egress() {
 	case via:
 		rr.Egress.Kind = gateway.EgressInterface
 	default:
-		rr.r.problem(rr.key, "", "has no egress", "want one of wireguard, interface or next_hop")
+		rr.r.problem(rr.key, "", "has no egress", "want one of wireguard, interface, next_hop or egress")
 	}
 	for _, key := range []string{keyInterface, keyNextHop} {
 		if wireguard && rr.has(key) {
 			rr.r.problem(rr.key+"."+key, "", "the route has wireguard already", "want one of the two")
+		}
+	}
+	for _, key := range []string{keyPolicy, keyHold, keyMove} {
+		if rr.has(key) {
+			rr.r.problem(rr.key+"."+key, "", "only valid with egress", "")
 		}
 	}
 	for _, key := range []string{"link", "hooks", keyInbound, keyTimeout, keyLimit, keyProbe} {

@@ -83,6 +83,9 @@ func routePairs(r gateway.Route) []any {
 	add(tunnel, "link", r.Egress.Link)
 	add(r.Egress.Kind == gateway.EgressNextHop, keyNextHop, flow(words(r.Egress.NextHops)))
 	add(!tunnel && r.Egress.Link != "", keyInterface, r.Egress.Link)
+	if r.Group != nil {
+		pairs = append(pairs, groupPairs(r.Group)...)
+	}
 	add(true, "on_down", string(r.OnDown))
 	add(true, "mark", hex(r.Mark.Value))
 	add(true, "table", r.Table)
@@ -94,7 +97,7 @@ func routePairs(r gateway.Route) []any {
 		add(len(prefixes) > 0, "prefixes", flow(prefixes))
 	}
 	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
-	add(r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
+	add(r.Group == nil && r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
 	add(tunnel, keyInbound, choose(r.AcceptInbound, "accept", "refuse"))

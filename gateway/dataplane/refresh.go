@@ -62,10 +62,12 @@ func (c *Controller) refresh(ctx context.Context) error {
 // c.work is held.
 func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.RouteState) {
 	cfg, resolvers := spec.Config, c.resolversOfWAN(spec.Config)
+	spec.InForce = map[string]firewall.InForce{}
 	spec.Egress, spec.Prefixes = map[string]firewall.Egress{}, map[string][]netip.Prefix{}
 	for _, r := range cfg.AllRoutes() {
-		conf := c.providers.Load(r).Conf
-		st := c.publish(r, conf, seen[r.Name], cfg, resolvers)
+		found := inForce(spec, r, seen[r.Name])
+		conf := c.confOf(cfg, r, found)
+		st := c.publish(r, conf, seen[r.Name], cfg, resolvers, namesOf(found))
 		if r.Name == gateway.WAN {
 			continue
 		}
@@ -74,6 +76,7 @@ func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.Route
 		spec.Egress[r.Name] = e
 		spec.Prefixes[r.Name] = c.prefixes(r, conf, seen[r.Name])
 	}
+	addGroups(spec)
 	c.closeUnconfigured(cfg)
 }
 

@@ -21,6 +21,7 @@ type State struct {
 	Down         bool             // its table has no default: the sidecar withdrew it, or did not add it yet
 	V4, V6       bool             // families that the route has, whether it is down or not
 	Resolvers    []netip.AddrPort // the route's own: of the provider's file, or of the WAN
+	InForce      string           // the members of a group that are in force; "": it is none
 	WANMark      gateway.Mark
 	WANResolvers []netip.AddrPort
 
@@ -37,13 +38,13 @@ func (st *State) FallsBack() bool { return st.Down && st.Route.OnDown == gateway
 // publish stores what is known of a route for the queries. The WAN is never down: a
 // resolver on a connected network needs no default, and before the sidecar has run for
 // the first time table main leads to all of them.
-func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort) *State {
+func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort, names string) *State {
 	current := c.state(r.Name)
 	old := current.Load()
 	st := &State{
 		Route: r, Lifetime: cfg.Lifetime, V4: seen.Default4, V6: seen.Default6,
 		Down:    r.Name != gateway.WAN && !seen.Default4 && !seen.Default6,
-		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, pair: firewall.Pair(r),
+		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, InForce: names, pair: firewall.Pair(r),
 	}
 	if st.Down {
 		// Its families do not change because it is down.

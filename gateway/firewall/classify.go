@@ -31,7 +31,7 @@ import (
 func (d *builder) classify() []rule.Rule {
 	rules := append(d.aboutFlows(), d.replyByUplink()...)
 	if d.labels {
-		for _, r := range d.Config.Routes {
+		for _, r := range d.membersFirst() {
 			rules = append(rules, rule.New(r.Name+": flow keeps its route", slices.Concat(d.flowOf(r),
 				[]rule.Part{rule.CtLabel(d.label(r.Mark)), rule.SetMark(r.Mark), rule.SetCtMark(r.Mark), rule.Accept()})...))
 			if !d.Egress[r.Name].Inbound {
@@ -99,6 +99,9 @@ func (d *builder) routeNewFlows(r gateway.Route, within string) []rule.Rule {
 	mark, comment := r.Mark, r.Name
 	if d.fallsBack(r) {
 		mark, comment = d.wan, r.Name+": down, via wan"
+	}
+	if r.Group != nil && mark == r.Mark {
+		return d.toRoute(r, within, comment, rule.Goto(choose(r)))
 	}
 	return d.toRoute(r, within, comment, append(d.store(mark), rule.Accept())...)
 }

@@ -13,6 +13,7 @@ import (
 type Spec struct {
 	Config    *gateway.Config
 	Egress    map[string]Egress         // by route name; a route without an entry has no links yet
+	InForce   map[string]InForce        // by name of a group; without an entry none is
 	WANLinks  []string                  // interfaces of the WAN's default kernel routes
 	Local     []netip.Prefix            // the box's own addresses and connected networks
 	LAN       []netip.Prefix            // the part of Local that is the box itself or behind lan links
@@ -84,7 +85,7 @@ func Desired(s Spec) *nft.Table {
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, slices.Concat(d.localChain(), d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
+		}, slices.Concat(d.localChain(), d.chooseChains(), d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
 	}
 }
 

@@ -53,7 +53,7 @@ func (d *builder) onlyBridged() []rule.Rule {
 func (d *builder) overwritten() []rule.Rule {
 	var rules []rule.Rule
 	if d.labels {
-		for _, r := range d.Config.Routes {
+		for _, r := range d.membersFirst() {
 			rules = append(rules, d.ofFlow(r, rule.CtLabel(d.label(r.Mark))))
 		}
 		rules = append(rules, rule.New("wan", rule.CtLabel(wanLabel), rule.Accept()),

@@ -80,7 +80,7 @@ func (d *builder) localChain() []nft.Chain {
 		rules = append(rules, rule.New("to the box itself", rule.DestinationLocal(), rule.Accept()))
 	}
 	return []nft.Chain{{Name: chainLocal, Rules: append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {
-		mark := r.Mark
+		mark := d.egressOf(r, gateway.V4).Mark
 		if d.fallsBack(r) {
 			mark = d.wan
 		}

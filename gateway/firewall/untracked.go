@@ -62,7 +62,7 @@ func (d *builder) notForwarded(r gateway.Route) []rule.Rule {
 	var rules []rule.Rule
 	for _, wan := range sortedLinks(d.WANLinks) {
 		for _, link := range d.links(r) {
-			for _, flow := range d.flowFacts(r.Mark) {
+			for _, flow := range append(d.flowFacts(r.Mark), d.ofGroups(r)...) {
 				rules = append(rules, rule.New(r.Name+": reply to the box, not forwarded", rule.Iifname(link), rule.Oifname(wan), flow, rule.CtReply(), rule.Drop()))
 			}
 		}

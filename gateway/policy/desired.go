@@ -104,7 +104,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		s.Uplinks = append(s.Uplinks, r.Mark)
 	}
 	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
-	s.sort()
+	s.Sort()
 	return s
 }
 
@@ -183,6 +183,8 @@ func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelR
 		routes, reason = wanDefaults(cfg, in)
 	case gateway.EgressNextHop:
 		routes, reason = nextHopDefaults(r, in)
+	case gateway.EgressGroup: // package members adds them
+		reason = "none of its members can be used"
 	default:
 		routes, reason = linkDefaults(r, in)
 	}

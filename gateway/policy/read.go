@@ -77,7 +77,7 @@ func (k *reader) state(links map[int]string) (State, error) {
 			}
 		}
 	}
-	s.sort()
+	s.Sort()
 	return s, nil
 }
 

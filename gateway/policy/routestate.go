@@ -16,6 +16,7 @@ type RouteState struct {
 	Default4, Default6 bool           // it has a reachable default; neither: the route is down
 	Links              []string       // interfaces that the defaults leave by, or, while there are none, the probes
 	Silent             []netip.Prefix // what only peers of its tunnel take that are silent
+	Defaults           []KernelRoute  // in the order in which the kernel prefers them, but for their families
 	MTU                int            // bytes, the smallest of the defaults and their links; 0 without a default
 }
 
@@ -64,6 +65,9 @@ func Routes(cfg *gateway.Config) (map[string]RouteState, error) {
 func (s *RouteState) add(r KernelRoute, mtus map[string]int) {
 	s.Default4 = s.Default4 || r.Family == gateway.V4 && !r.Dst.IsValid()
 	s.Default6 = s.Default6 || r.Family == gateway.V6 && !r.Dst.IsValid()
+	if !r.Dst.IsValid() {
+		s.Defaults = append(s.Defaults, r)
+	}
 	for _, link := range r.Links() {
 		mtu := mtus[link]
 		if r.MTU > 0 {

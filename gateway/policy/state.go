@@ -144,8 +144,8 @@ func (s State) With(other State) State {
 	return s
 }
 
-// sort orders a state as ip(8) shows it.
-func (s *State) sort() {
+// Sort orders a state as ip(8) shows it.
+func (s *State) Sort() {
 	slices.SortFunc(s.Rules, func(a, b Rule) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.text(), b.text()))
 	})

@@ -14,7 +14,7 @@ import (
 // part under the command that shows it, then the sysctls.
 func (s State) String() string {
 	s.Rules, s.KernelRoutes = append([]Rule(nil), s.Rules...), append([]KernelRoute(nil), s.KernelRoutes...)
-	s.sort()
+	s.Sort()
 	var b strings.Builder
 	for _, f := range gateway.Families {
 		title := fmt.Sprintf("# ip -%d rule\n", f)

@@ -73,6 +73,10 @@ func (f *fakeSystem) system() system {
 			}
 		},
 		prober: func(deliver func(group.Result)) prober { f.probes.f, f.probes.deliver = f, deliver; return &f.probes },
+		cutFlows: func(member, group gateway.Mark) (int, error) {
+			f.step("cut flows of %s that %s gave", member, group)
+			return 1, nil
+		},
 		deleteFlows: func(m gateway.Mark) (int, error) {
 			f.step("delete flows %s", m)
 			return 1, nil

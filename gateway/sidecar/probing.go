@@ -137,16 +137,21 @@ func (r *reconciler) startProbes(ctx context.Context) {
 		if _, probed := r.probed[s.Name]; !ok || !probed {
 			continue
 		}
-		p := probe.Route{Name: s.Name, Mark: route.Mark, Probing: route.Probing, Closed: r.closed[s.Name]}
-		if len(s.Links) == 1 {
-			p.Link = s.Links[0]
-		}
-		if t := r.tunnels[s.Name]; t != nil && t.conf != nil {
-			p.Resolvers, p.Handshake = t.conf.Resolvers(), t.shaken()
-		}
-		routes = append(routes, p)
+		routes = append(routes, r.probeRoute(route, route.Probing))
 	}
-	r.prober.Set(ctx, routes)
+	r.prober.Set(ctx, append(routes, r.memberProbes()...))
+}
+
+// probeRoute is what probes are sent through.
+func (r *reconciler) probeRoute(route gateway.Route, probing gateway.Probing) probe.Route {
+	p := probe.Route{Name: route.Name, Mark: route.Mark, Probing: probing, Closed: r.closed[route.Name]}
+	if s, ok := r.status.Route(route.Name); ok && len(s.Links) == 1 {
+		p.Link = s.Links[0]
+	}
+	if t := r.tunnels[route.Name]; t != nil && t.conf != nil {
+		p.Resolvers, p.Handshake = t.conf.Resolvers(), t.shaken()
+	}
+	return p
 }
 
 // shaken says what a probe of the tunnel's handshakes finds.

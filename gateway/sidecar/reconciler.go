@@ -29,8 +29,9 @@ type reconciler struct {
 	tunnels   map[string]*tunnel // by route
 	prober    prober
 	probed    map[string]*probed // by route
-	closed    map[string]string  // why nothing can leave by a route
-	applied   *gateway.Config    // the last one that was
+	groups    map[string]*grouped
+	closed    map[string]string // why nothing can leave by a route
+	applied   *gateway.Config   // the last one that was
 	problems  logonce.Edge
 	lastApply time.Time
 	failed    bool // something in the last apply
@@ -46,7 +47,7 @@ func newReconciler(o Options, s system, c *Controller) *reconciler {
 	r := &reconciler{
 		system: s, opts: o, log: o.Log, providers: provider.NewStore(o.State), trigger: c.trigger,
 		deliver: func(l lookup) { c.post(func(t *todo) { t.lookups = append(t.lookups, l) }) },
-		tunnels: map[string]*tunnel{}, probed: map[string]*probed{},
+		tunnels: map[string]*tunnel{}, probed: map[string]*probed{}, groups: map[string]*grouped{},
 	}
 	r.prober = s.prober(func(found group.Result) { c.post(func(t *todo) { t.found = append(t.found, found) }) })
 	return r
@@ -61,8 +62,10 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 		changed = r.useLookup(l, now) || changed
 	}
 	for _, found := range todo.found {
+		r.useMemberResult(found, now)
 		changed = r.useResult(found, now) || changed
 	}
+	changed = r.chooseAgain(now) || changed
 	for _, t := range r.tunnels {
 		changed = t.observe(now) || changed
 		if todo.resolvers {
@@ -84,6 +87,7 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 			r.retry = backoff{}
 		}
 	}
+	r.cutFlows(now)
 	r.lookForDiversions(cfg, now)
 	return false
 }
@@ -98,6 +102,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	}
 	r.chooseTunnels(cfg)
 	r.chooseProbed(cfg, now.State)
+	r.chooseGroups(cfg, now.State)
 	early, err := r.blockRoutes(cfg, now)
 	r.fail("kill switch", err)
 	if err != nil {
@@ -118,6 +123,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.reportLocal(now.Inputs.Local)
 	in := r.withTunnels(now.Inputs)
 	want := policy.Desired(cfg, in)
+	r.addGroups(cfg, &want, true)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -175,6 +181,7 @@ func (r *reconciler) chooseTunnels(cfg *gateway.Config) {
 // adopted or repaired. It fails where packets of a route would not be blocked.
 func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (changes []string, err error) {
 	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
+	r.addGroups(cfg, &want, false)
 	changes, err = r.routing.Apply(now.State, want.With(now.State))
 	r.logChanges(changes)
 	if err == nil {

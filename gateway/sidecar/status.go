@@ -40,6 +40,7 @@ type RouteStatus struct {
 	Note   string              `json:"note,omitempty"` // what is wrong although it is up
 	Tunnel *TunnelStatus       `json:"tunnel,omitempty"`
 	Probes *group.MemberStatus `json:"probes,omitempty"` // what those of its own have found
+	Group  *GroupStatus        `json:"group,omitempty"`
 }
 
 // TunnelStatus is a WireGuard tunnel that is open.
@@ -81,6 +82,7 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 			}
 		}
 		r.addProbes(&s)
+		r.addGroup(&s)
 		s.Up = s.State == wg.Up
 		before, known := r.status.Route(route.Name)
 		if known && before.State == s.State {
@@ -119,6 +121,9 @@ func (r *reconciler) statusNow() Status {
 		if p, ok := r.probed[routes[i].Name]; ok {
 			found := p.status()
 			routes[i].Probes = &found
+		}
+		if g := r.groups[routes[i].Name]; g != nil {
+			routes[i].Group = g.status()
 		}
 		t := r.tunnels[routes[i].Name]
 		if t == nil {

@@ -18,6 +18,7 @@ type system struct {
 	devices     devices
 	watch       func(context.Context, func(policy.Kind)) error // policy.Watch
 	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries of the route with this mark
+	cutFlows    func(member, group gateway.Mark) (n int, err error)
 	prober      func(deliver func(group.Result)) prober
 }
 
@@ -53,7 +54,7 @@ func openSystem(state string) (system, error) {
 	if err != nil {
 		return system{}, fmt.Errorf("sidecar: %w", err)
 	}
-	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows, prober: newProber}, nil
+	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows, cutFlows: cutFlows, prober: newProber}, nil
 }
 
 func newProber(deliver func(group.Result)) prober { return probe.New(deliver) }
@@ -79,5 +80,13 @@ func deleteFlows(m gateway.Mark) (int, error) {
 	deleted, err := conntrack.Delete(gateway.Mark{}, func(f conntrack.Flow) bool {
 		return m.Matches(f.Mark) || number != gateway.WANLabel && f.Labelled(number)
 	})
+	return len(deleted), err
+}
+
+// cutFlows deletes the flows that a group has given to a member; where the kernel has no
+// labels, all of the member.
+func cutFlows(member, group gateway.Mark) (int, error) {
+	number := gateway.Mask(group.Mask).Number(group.Value)
+	deleted, err := conntrack.Delete(member, func(f conntrack.Flow) bool { return f.Labelled(number) || !f.Routed() })
 	return len(deleted), err
 }

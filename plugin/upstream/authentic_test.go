@@ -57,7 +57,7 @@ func TestAuthenticData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		from := newResolver(key{a, vpnMark}, "vpn", &options{trustAD: c.trust, tls: &tls.Config{RootCAs: x509.NewCertPool()}})
+		from := newResolver(key{address: a, mark: vpnMark}, "vpn", &options{trustAD: c.trust, tls: &tls.Config{RootCAs: x509.NewCertPool()}})
 		m := &dns.Msg{MsgHdr: dns.MsgHdr{AuthenticatedData: true}}
 		ra := &race{}
 		if ra.answered(from, m); ra.best.msg.AuthenticatedData != c.want {

@@ -15,7 +15,8 @@ import (
 // with sockets, health and TLS sessions of its own.
 type key struct {
 	address
-	mark gateway.Mark
+	mark    gateway.Mark
+	inForce string // the members of a group that are in force: others mean other sockets
 }
 
 // resolver is one address that is queried with one mark.

@@ -75,9 +75,9 @@ func (u *Upstream) retargetLocked(old *targets, s *Status) *targets {
 // keys lists the resolvers to use. Addresses of the Corefile are the same via the WAN; a
 // provider's own resolvers are only reachable in its tunnel, so the WAN's replace them.
 func (u *Upstream) keys(s *Status, fallback bool) []key {
-	mark, own := s.Route.Mark, s.Resolvers
+	mark, own, inForce := s.Route.Mark, s.Resolvers, s.InForce
 	if fallback {
-		mark, own = s.WANMark, s.WANResolvers
+		mark, own, inForce = s.WANMark, s.WANResolvers, ""
 	}
 	list := u.opts.addresses
 	if len(list) == 0 {
@@ -87,7 +87,7 @@ func (u *Upstream) keys(s *Status, fallback bool) []key {
 	}
 	keys := make([]key, 0, len(list))
 	for _, a := range list {
-		if k := (key{a, mark}); !slices.Contains(keys, k) {
+		if k := (key{a, mark, inForce}); !slices.Contains(keys, k) {
 			keys = append(keys, k)
 		}
 	}

@@ -118,6 +118,14 @@ func NotICMPv6() Part {
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, differ([]byte{unix.IPPROTO_ICMPV6})}}
 }
 
+// Share matches at random so many of a number of packets.
+func Share(part, of int) Part {
+	return Part{fmt.Sprintf("numgen random mod %d < %d", of, part), []expr.Any{
+		&expr.Numgen{Register: reg, Modulus: uint32(of), Type: unix.NFT_NG_RANDOM},
+		&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: 4, Size: 4}, // Lt compares bytes
+		&expr.Cmp{Op: expr.CmpOpLt, Register: reg, Data: binary.BigEndian.AppendUint32(nil, uint32(part))}}}
+}
+
 // Goto goes on in another chain of the table, at whose end the base chain's policy holds.
 func Goto(chain string) Part {
 	return Part{"goto " + chain, []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}}
