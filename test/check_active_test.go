@@ -35,11 +35,13 @@ func TestCheckActive(t *testing.T) {
 	g.Box.Sh("ip rule add lookup 77 priority 100; ip route add default via " + g.Plan.ISP.V4.String() + " dev wan0 table 77")
 	g.wantProbes("a policy rule before ours", 9,
 		"error    route vpn: packets of this box over IPv4 would leave by wan0, not by wg0, and are blocked: a policy rule before nameroute's decides (ip -4 rule): remove it, or set `priority:` before it in ")
+	g.Box.Run(append([]string{binary, "reload"}, g.Box.Flags()...)...) // it looks at the host again
 	g.p.WaitOutput("a check of the host fails state=bad what=\"route vpn: packets of this box over IPv4 would leave by wan0", 30e9)
 	if s, code := g.status(); code != 10 || s.Checks == nil || !strings.Contains(s.Checks.Findings[len(s.Checks.Findings)-1].Text, "would leave by wan0") {
 		t.Errorf("status: exit code %d, %+v", code, s.Checks)
 	}
 	g.Box.Sh("ip rule del priority 100")
+	g.Box.Run(append([]string{binary, "reload"}, g.Box.Flags()...)...)
 	g.p.WaitOutput("a check of the host no longer fails what=\"route vpn: packets of this box over IPv4 would leave by wan0", 30e9)
 
 	g.Tunnel.Silence(true)

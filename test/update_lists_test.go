@@ -151,7 +151,7 @@ type keeper struct {
 
 func (k *keeper) start() {
 	k.g.t.Helper()
-	k.p = k.g.Box.StartEnv([]string{"SSL_CERT_FILE=" + k.press.dir + "/good.crt"}, binary, "update", "--daemon", "--every", "1s",
+	k.p = k.g.Box.StartEnv([]string{"SSL_CERT_FILE=" + k.press.dir + "/good.crt"}, binary, "update", "--daemon", "--every", "300ms",
 		"--config", filepath.Join(k.g.Box.Dir, "lists.yaml"), "--state", k.state, "--run-dir", filepath.Join(k.g.Dir, "box", "keeper"))
 	k.g.logs(k.p)
 }

@@ -57,6 +57,7 @@ type process struct {
 	began   time.Time
 
 	reloads  *reloadQueue
+	look     chan struct{}                  // the host is to be looked at now
 	quit     chan error                     // how `down` went
 	alive    chan struct{}                  // the main loop reads it whenever it is idle
 	ending   atomic.Bool                    // `down` is at work
@@ -71,7 +72,7 @@ type process struct {
 func newProcess(o Options) *process {
 	return &process{
 		o: o, log: logging.New("nameroute"), loader: loader{o.Paths, o.has(control.DNS)}, began: time.Now(),
-		group: newGroup(), reloads: newReloadQueue(), quit: make(chan error, 1), alive: make(chan struct{}),
+		group: newGroup(), reloads: newReloadQueue(), look: make(chan struct{}, 1), quit: make(chan error, 1), alive: make(chan struct{}),
 	}
 }
 

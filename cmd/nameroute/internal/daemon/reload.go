@@ -111,6 +111,9 @@ func (p *process) serveReload() {
 	if err != nil && wanted {
 		reloadFailed.Inc()
 	}
+	if wanted {
+		p.lookNow()
+	}
 	answer(waiting, err)
 }
 

@@ -25,6 +25,7 @@ func (p *process) watchHost(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.look:
 		case <-time.After(pause):
 		}
 		f := p.inUse.Load()
@@ -38,6 +39,14 @@ func (p *process) watchHost(ctx context.Context) {
 			core, _ = f.text.Parse() // it runs
 		}
 		p.noteChecks(&status.Checks{At: time.Now(), Findings: check.Host(f.config, core)})
+	}
+}
+
+// lookNow has the host looked at without a wait: what was found may have been mended.
+func (p *process) lookNow() {
+	select {
+	case p.look <- struct{}{}:
+	default: // it is about to be
 	}
 }
 
