@@ -1,11 +1,17 @@
 package firewall_test
 
 import (
+	"errors"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -71,6 +77,12 @@ ip route replace throw 8.8.8.0/24 table 7201; ip -6 route replace throw 2606:470
 	expect(t, "", "5.5.5.1", "isp 5.5.5.2") // the WAN's own network is local, too
 	expect(t, "", "fd00:5::1", "isp fd00:5::2")
 	expect(t, "client", "5.5.5.1", "isp 192.168.1.10")
+	// What a socket sends by the route has no other way, and a local network is one.
+	for _, f := range families {
+		if got := chosen(t, mask.Mark(1), f.listed); got != "" {
+			t.Errorf("a socket with the mark of vpn is answered by %q", got)
+		}
+	}
 	for _, c := range []struct{ name, withdraw string }{
 		{"address removed", "ip addr del 8.8.8.1/24 dev guest0; ip -6 addr del 2606:4700::2/64 dev guest0"},
 		{"link down", "ip link set guest0 down"},
@@ -125,6 +137,23 @@ ip route replace throw 8.8.8.0/24 table 7201; ip -6 route replace throw 2606:470
 		expect(t, "client", f.listed, "guest "+f.client)
 	}
 	unseen("with the marks of others")
+}
+
+// chosen asks by a socket of the box with a mark.
+func chosen(t *testing.T, m gateway.Mark, to string) string {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(m.Value))
+		}), err)
+	}}
+	c, err := d.DialContext(t.Context(), "udp", net.JoinHostPort(to, "7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return newFlow(c).ask()
 }
 
 // drain reads what was answered late.
