@@ -63,6 +63,8 @@ var mayImport = map[string][]string{
 	"plugin/upstream":          {"corefile", "gateway", "gateway/dataplane", "plugin/pkg/*", "plugin/upstream/*"},
 	"plugin/upstream/client":   {"plugin/pkg/*", "plugin/upstream/wire"},
 	"plugin/upstream/known":    {"plugin/upstream/wire"},
+	"plugin/upstream/mux":      {"plugin/upstream/address", "plugin/upstream/bootstrap", "plugin/upstream/trust"},
+	"plugin/upstream/trust":    {"plugin/upstream/address"},
 	"corefile":                 {},
 	"corefile/plugins":         {"corefile", "plugin/*"},
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},

@@ -14,6 +14,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/logging"
 	"github.com/nameroute/nameroute/corefile/plugins"
+	"github.com/nameroute/nameroute/gateway/pkg/wallclock"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -37,6 +38,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "nameroute:", err)
 		return exit.Failure
 	}
+	wallclock.Built = buildTime()
 	root := rootCommand()
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)

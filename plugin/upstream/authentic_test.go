@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/plugin/pkg/explain"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 )
 
 // AD is passed on only where no other host can have written it. Whether CD and DO reach the
@@ -53,11 +54,11 @@ func TestAuthenticData(t *testing.T) {
 		{"127.0.0.1:5335", false, true},
 		{"[::1]:5335", false, true},
 	} {
-		a, err := parseAddress(c.addr)
+		a, err := address.Parse(c.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		from := newResolver(key{address: a, mark: vpnMark}, "vpn", &options{trustAD: c.trust, tls: &tls.Config{RootCAs: x509.NewCertPool()}})
+		from := newResolver(key{Address: a, mark: vpnMark}, "vpn", &options{trustAD: c.trust, tls: &tls.Config{RootCAs: x509.NewCertPool()}}, at(a.Addr))
 		m := &dns.Msg{MsgHdr: dns.MsgHdr{AuthenticatedData: true}}
 		ra := &race{}
 		if ra.answered(from, m); ra.best.msg.AuthenticatedData != c.want {

@@ -117,7 +117,7 @@ func TestCookies(t *testing.T) {
 		t.Error("cookies are not known to work")
 	}
 	// Another route has another cookie, and so has the same via the WAN.
-	other := newResolver(key{address: r.address, mark: wanMark}, "wan", &l.opts)
+	other := newResolver(key{Address: r.Address, mark: wanMark}, "wan", &l.opts, at(r.Addr))
 	defer other.close()
 	if other.cookies.Of(r.cookies.Local()).Client == r.cookies.Of(r.cookies.Local()).Client {
 		t.Error("two routes share a cookie, which tells that they are one box")

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
@@ -19,6 +21,7 @@ type flight struct {
 
 	pool   *pool
 	socket *socket
+	cancel context.CancelFunc // of a stream of its own
 	id     uint16
 	sent   time.Time
 	open   bool // a reply may still come
@@ -38,6 +41,10 @@ func (l *lane) launch(p *pool, using wire.Features, alone bool) *flight {
 		loose: l.caseTried || using&wire.Case == 0,
 	}
 	l.flights = append(l.flights, f)
+	if p.mux != nil {
+		f.exchange()
+		return f
+	}
 	s, err := p.ready(l.race.ctx, alone)
 	switch {
 	case err != nil:
@@ -84,7 +91,7 @@ func (f *flight) depart(s *socket) {
 		f.cookie = l.r.cookies.Of(s.local)
 	}
 	var err error
-	if f.query, err = l.race.q.Pack(f.using, f.cookie, l.r.transport == overTLS); err == nil {
+	if f.query, err = l.race.q.Pack(f.using, f.cookie, l.r.Transport.Encrypted()); err == nil {
 		f.sent = time.Now()
 		l.race.sent = true
 		f.pool.metrics.requests.Inc()
@@ -96,12 +103,46 @@ func (f *flight) depart(s *socket) {
 	}
 }
 
-// close gives the socket's place back.
+// exchange sends the query on a stream of its own. No other host can write a reply there, so
+// one that does not match is the resolver's error.
+func (f *flight) exchange() {
+	r := f.lane.race
+	var ctx context.Context
+	ctx, f.cancel = context.WithCancel(r.ctx)
+	query, err := r.q.Pack(f.using, wire.Cookie{}, true)
+	if err != nil {
+		f.mail.post(event{flight: f, err: err})
+		return
+	}
+	f.query = query
+	f.pool.metrics.requests.Inc()
+	f.pool.metrics.traffic.asked.Add(1)
+	client, mail := f.pool.mux, f.mail
+	go func() {
+		reply, err := client.Exchange(ctx, query.Framed)
+		if err != nil {
+			mail.post(event{flight: f, err: openError{err}})
+			return
+		}
+		if v := wire.Match(query, reply.Msg, true); v != wire.Accepted {
+			f.pool.onMismatch(v)
+			mail.post(event{flight: f, err: openError{fmt.Errorf("%w: %s", errUnpack, v)}})
+			return
+		}
+		wire.Age(reply.Msg, reply.Age)
+		mail.post(event{flight: f, msg: reply.Msg})
+	}()
+}
+
+// close gives the socket's place back, or ends the stream.
 func (f *flight) close() {
 	if !f.open {
 		return
 	}
 	f.open = false
+	if f.cancel != nil {
+		f.cancel()
+	}
 	if f.socket != nil {
 		f.socket.unregister(f)
 		f.pool.put(f.socket)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -100,7 +101,7 @@ func (r *resolver) patience() time.Duration {
 		return r.opts.patience
 	}
 	limit := r.opts.timeout / 3
-	if r.transport != overUDP || r.opts.forceTCP {
+	if r.Transport != address.UDP || r.opts.forceTCP {
 		return limit
 	}
 	return r.latency.Patience(limit)

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -29,7 +30,7 @@ func (l *lane) lost(f *flight, err error) {
 		return
 	case !f.pool.datagram:
 		l.tcpLost = true
-		if l.r.transport == overUDP {
+		if l.r.Transport == address.UDP {
 			l.missed |= wire.TCP
 		}
 		if l.held != nil {
@@ -40,7 +41,7 @@ func (l *lane) lost(f *flight, err error) {
 			l.anyCase()
 			return
 		}
-		if l.first == f && l.r.transport == overUDP && !l.r.opts.forceTCP { // UDP was left out for what is known
+		if l.first == f && l.r.Transport == address.UDP && !l.r.opts.forceTCP { // UDP was left out for what is known
 			l.instead(f, l.r.udp, l.datagram(wire.EveryFeature), false)
 			return
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -54,7 +55,7 @@ func forwarder(t testing.TB, change func(*options), addrs ...string) *lab {
 		expire: 5 * time.Second, interval: 20 * time.Millisecond, probe: ".", maxFails: 2, patience: time.Minute,
 	}
 	for _, a := range addrs {
-		parsed, err := parseAddress(a)
+		parsed, err := address.Parse(a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,4 +308,13 @@ func valueOf(t testing.TB, m prometheus.Metric) float64 {
 		return out.Gauge.GetValue()
 	}
 	return out.Counter.GetValue()
+}
+
+func addressOf(t testing.TB, s string) address.Address {
+	t.Helper()
+	a, err := address.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

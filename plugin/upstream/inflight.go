@@ -22,8 +22,6 @@ const (
 )
 
 var (
-	// errBroken: the socket ended before the reply came.
-	errBroken  = errors.New("connection closed by the resolver")
 	errTimeout = errors.New("no reply")
 	errFull    = errors.New("too many queries in flight on one socket")
 	errIdle    = errors.New("socket was idle")
@@ -41,7 +39,7 @@ func (s *socket) send(f *flight) error {
 // write sends the query, with the same id where it is not the first time: one more packet
 // for the resolver, and no further chance for a forger. A socket that breaks ends the flight.
 func (s *socket) write(f *flight) error {
-	if err := s.framing.write(f.query.Framed); err != nil {
+	if err := s.messages.Write(f.query.Framed); err != nil {
 		s.fail(err)
 	}
 	return nil

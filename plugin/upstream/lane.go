@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -60,7 +61,7 @@ func newLane(r *race, to *resolver, now time.Time) *lane {
 // start sends the first query, as all that is known of the resolver allows.
 func (l *lane) start() {
 	usable := l.r.capabilities().Usable(l.begun)
-	if l.r.transport != overUDP || l.r.opts.forceTCP || usable&wire.UDP == 0 {
+	if l.r.Transport != address.UDP || l.r.opts.forceTCP || usable&wire.UDP == 0 {
 		l.tcp = true
 		l.first = l.launch(l.r.tcp, usable&wire.EDNS|wire.TCP, false)
 		return
@@ -196,6 +197,7 @@ func (l *lane) close() {
 // fail ends the lane with an error. blame says that it is the resolver's fault.
 func (l *lane) fail(err error, blame bool) {
 	l.race.err = fmt.Errorf("%s: %w", l.r.name, err)
+	l.r.metrics.failure(reason(err))
 	if blame {
 		l.r.failed(err, func() bool { return l.race.inUse(l.r) })
 	}

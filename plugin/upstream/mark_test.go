@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -143,6 +145,9 @@ func unbound(t testing.TB, namespace, addr string, ca *authority) {
 	interface: %[2]s@53
 	interface: %[1]s@853
 	interface: %[2]s@853
+	interface: %[1]s@443
+	interface: %[2]s@443
+	https-port: 443
 	tls-port: 853
 	tls-service-key: %[3]q
 	tls-service-pem: %[4]q
@@ -157,6 +162,8 @@ func unbound(t testing.TB, namespace, addr string, ca *authority) {
 	module-config: "iterator"
 	minimal-responses: no
 	local-zone: "example.org." static
+	local-data: "dns.example.org. 300 IN A %[1]s"
+	local-data: "dns.example.org. 300 IN AAAA %[2]s"
 	local-data: "which.example.org. 300 IN A %[6]s"
 `, resolver4, resolver6, key, cert, dir, addr)
 	for i := range 120 {
@@ -165,14 +172,54 @@ func unbound(t testing.TB, namespace, addr string, ca *authority) {
 	daemon(t, namespace, "unbound", "-d", "-c", write(t, dir, "unbound.conf", conf+"remote-control:\n\tcontrol-enable: no\n"))
 }
 
+// inNamespace runs a function whose sockets are in a namespace.
+func inNamespace(t testing.TB, name string, do func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	other, err := netns.GetFromName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := netns.Set(other); err != nil {
+		t.Fatal(err)
+	}
+	defer netns.Set(own)
+	do()
+}
+
+// resolvers starts one on all transports: unbound, which has neither HTTP/3 nor QUIC, and
+// one for these.
+func resolvers(t testing.TB, namespace, addr string, ca *authority) {
+	t.Helper()
+	unbound(t, namespace, addr, ca)
+	cert := ca.sign(t, time.Now().Add(time.Hour), []string{"dns.example.org"})
+	inNamespace(t, namespace, func() {
+		for _, a := range []string{resolver4, "[" + resolver6 + "]"} {
+			serveFarAt(t, "h3", cert, addr, a+":8443")
+			serveFarAt(t, "quic", cert, addr, a+":8853")
+		}
+	})
+}
+
 // every is each transport over each family.
 func every() map[string]string {
 	all := map[string]string{}
 	for family, a := range map[string]string{"v4": resolver4, "v6": "[" + resolver6 + "]"} {
 		all["udp "+family] = a + ":53"
 		all["tcp "+family] = "tcp://" + a + ":53"
-		all["tls "+family] = "tls://" + a + "%dns.example.org"
+		for scheme, port := range map[string]string{"tls": "", "https": "", "h3": ":8443", "quic": ":8853"} {
+			all[scheme+" "+family] = scheme + "://" + a + "%dns.example.org" + port
+		}
 	}
+	all["https by name"] = "https://dns.example.org"
+	all["tls by name"] = "tls://dns.example.org"
 	return all
 }
 
@@ -191,10 +238,11 @@ func TestMarkDecidesTheEgress(t *testing.T) {
 	netlab.Need(t, "ip", "unbound")
 	twoNetworks(t)
 	ca := newAuthority(t)
-	unbound(t, "wan", byWAN, ca)
-	unbound(t, "vpn", byVPN, ca)
+	resolvers(t, "wan", byWAN, ca)
+	resolvers(t, "vpn", byVPN, ca)
 	trust := func(o *options) {
 		o.tls = &tls.Config{RootCAs: ca.pool}
+		o.bootstrap = []netip.AddrPort{netip.MustParseAddrPort(resolver4 + ":53")}
 		o.maxFails = 0
 	}
 	for what, addr := range every() {
@@ -224,8 +272,8 @@ func countQueries(t testing.TB) {
 	nft(t, `table inet count {
 	chain out {
 		type filter hook postrouting priority 0
-		oifname "w0" meta l4proto { tcp, udp } th dport { 53, 853 } counter comment "wan"
-		oifname "v0" meta l4proto { tcp, udp } th dport { 53, 853 } counter comment "vpn"
+		oifname "w0" meta l4proto { tcp, udp } th dport { 53, 443, 853, 8443, 8853 } counter comment "wan"
+		oifname "v0" meta l4proto { tcp, udp } th dport { 53, 443, 853, 8443, 8853 } counter comment "vpn"
 	}
 }
 `)
@@ -264,8 +312,11 @@ func TestDeadEgressLeaksNothing(t *testing.T) {
 	netlab.Need(t, "ip", "nft", "unbound")
 	twoNetworks(t)
 	ca := newAuthority(t)
-	unbound(t, "vpn", byVPN, ca)
-	trust := func(o *options) { o.tls, o.budget = &tls.Config{RootCAs: ca.pool}, 2*time.Second }
+	resolvers(t, "vpn", byVPN, ca)
+	trust := func(o *options) {
+		o.tls, o.budget = &tls.Config{RootCAs: ca.pool}, 2*time.Second
+		o.bootstrap = []netip.AddrPort{netip.MustParseAddrPort("[" + resolver6 + "]:53")}
+	}
 	var labs []*lab
 	for _, addr := range every() {
 		l := forwarder(t, trust, addr)

@@ -49,6 +49,11 @@ var (
 		Help: "Counter of messages from a resolver's address that answer no query in flight.",
 	}, []string{"route", "to", "reason"})
 
+	failureCount = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "failures_total",
+		Help: "Counter of queries that a resolver did not answer.",
+	}, []string{"route", "to", "reason"})
+
 	coalescedCount = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "coalesced_total",
 		Help: "Counter of queries answered with the reply to an identical one in flight.",
@@ -120,6 +125,10 @@ func newResolverMetrics(route, to string) *resolverMetrics {
 
 func (m *resolverMetrics) tcpRetry(reason string) {
 	tcpRetryCount.WithLabelValues(m.route, m.to, reason).Inc()
+}
+
+func (m *resolverMetrics) failure(reason string) {
+	failureCount.WithLabelValues(m.route, m.to, reason).Inc()
 }
 
 func (m *resolverMetrics) mismatch(v wire.Verdict) {

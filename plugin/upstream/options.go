@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
+	"github.com/nameroute/nameroute/plugin/upstream/trust"
 )
 
 // Defaults; those that forward has too are forward's.
@@ -31,8 +34,8 @@ const (
 type options struct {
 	at            corefile.Position
 	route         string
-	config        string    // gateway.yaml; "" for the default
-	addresses     []address // none: the route's own resolvers
+	config        string            // gateway.yaml; "" for the default
+	addresses     []address.Address // none: the route's own resolvers
 	policy        policy
 	timeout       time.Duration // for one try, including connecting
 	budget        time.Duration // for the whole query
@@ -45,7 +48,10 @@ type options struct {
 	trustAD       bool
 	tls           *tls.Config // nil: the system's authorities, no client certificate
 	tlsName       string
-	patience      time.Duration // of every resolver, in tests; 0: by what is known of it
+	pins          []trust.Pin
+	clock         *trust.Clock     // nil: the system's
+	bootstrap     []netip.AddrPort // asked for the names among addresses; none: the route's own resolvers
+	patience      time.Duration    // of every resolver, in tests; 0: by what is known of it
 }
 
 // parse parses the directive. Errors name file and line.
@@ -60,12 +66,12 @@ func parse(c *caddy.Controller) (options, error) {
 	o.route = c.Val()
 	o.at = instance.Here(c)
 	for _, arg := range c.RemainingArgs() {
-		a, err := parseAddress(arg)
+		a, err := address.Parse(arg)
 		if err != nil {
 			return o, c.Err(err.Error())
 		}
 		for _, have := range o.addresses {
-			if have.transport == a.transport && have.addr == a.addr {
+			if have.Same(a) {
 				return o, c.Errf("duplicate address %s", arg)
 			}
 		}
@@ -133,10 +139,14 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
 			err = fmt.Errorf("%q is not a domain name: want the name in the resolver's certificate", o.tlsName)
 		}
+	case "bootstrap":
+		o.bootstrap, err = address.ParsePlain(args)
+	case "pin":
+		o.pins, err = trust.ParsePins(args)
 	case "tls":
 		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent, force_tcp or trust_ad")
+		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, max_concurrent, force_tcp or trust_ad")
 	}
 	return err
 }
@@ -178,14 +188,15 @@ func (o *options) check() error {
 	if o.budget > maxBudget {
 		return fmt.Errorf("budget: %s is longer than clients wait: want at most %s", o.budget, maxBudget)
 	}
-	encrypted := false
+	encrypted, named := false, false
 	for _, a := range o.addresses {
-		if a.transport != overTLS {
+		named = named || a.Host != ""
+		if !a.Transport.Encrypted() {
 			continue
 		}
 		encrypted = true
-		if a.name != "" && o.tlsName != "" {
-			return fmt.Errorf("tls_servername: address %s already has the name %s: want only one of the two", a, a.name)
+		if a.Name != "" && o.tlsName != "" {
+			return fmt.Errorf("tls_servername: address %s already has the name %s: want only one of the two", a, a.Name)
 		}
 	}
 	switch {
@@ -193,6 +204,10 @@ func (o *options) check() error {
 		return errors.New("tls_servername: no address uses TLS: want tls:// before those that do")
 	case o.tls != nil && !encrypted:
 		return errors.New("tls: no address uses TLS: want tls:// before those that do")
+	case len(o.pins) > 0 && !encrypted:
+		return errors.New("pin: no address uses TLS: want tls:// before those that do")
+	case len(o.bootstrap) > 0 && !named:
+		return errors.New("bootstrap: no address is a name: want tls://NAME or https://NAME, or leave bootstrap out")
 	}
 	return nil
 }

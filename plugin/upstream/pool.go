@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nameroute/nameroute/plugin/upstream/mux"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -41,6 +42,7 @@ type pool struct {
 	open       func(context.Context) (*socket, error)
 	timeout    time.Duration // for opening a socket that several queries wait for
 	onMismatch func(wire.Verdict)
+	mux        *mux.Client // where each query has a stream of its own: there are no sockets
 
 	serialUntil atomic.Pointer[time.Time] // monotonic: the wall clock may be set
 
@@ -291,6 +293,9 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	if p.mux != nil {
+		p.mux.Close()
+	}
 	for _, s := range p.sockets {
 		s.retire()
 	}

@@ -180,6 +180,7 @@ func (r *race) expire(now time.Time) {
 		} else if !l.replied {
 			given := now.Sub(l.begun)
 			err := fmt.Errorf("%w in %s", errTimeout, given.Round(10*time.Millisecond))
+			r.sent = r.sent || l.r.tcp.mux != nil // at least what connects
 			// A resolver that was given only the rest of the budget has not failed by silence.
 			l.fail(err, i == 0 || given >= r.opts.timeout/2)
 		}

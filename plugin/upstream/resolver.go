@@ -2,19 +2,23 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
 	"sync/atomic"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/gateway/pkg/markdial"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/plugin/upstream/known"
+	"github.com/nameroute/nameroute/plugin/upstream/mux"
+	"github.com/nameroute/nameroute/plugin/upstream/trust"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // key identifies a resolver: the same address via another route is another resolver,
 // with sockets, health and TLS sessions of its own.
 type key struct {
-	address
+	address.Address
 	mark    gateway.Mark
 	inForce string // the members of a group that are in force: others mean other sockets
 }
@@ -27,7 +31,7 @@ type resolver struct {
 	route   string
 	metrics *resolverMetrics
 	udp     *pool
-	tcp     *pool // TCP, or TLS
+	tcp     *pool // TCP, TLS, or where each query has a stream of its own
 	health  health
 	latency known.Latency
 	cookies wire.Jar
@@ -36,41 +40,37 @@ type resolver struct {
 	end     context.CancelFunc
 }
 
-func newResolver(k key, route string, o *options) *resolver {
+func newResolver(k key, route string, o *options, addrs places) *resolver {
 	r := &resolver{key: k, name: k.String(), opts: o, route: route}
 	r.metrics = newResolverMetrics(route, r.name)
 	r.ctx, r.end = context.WithCancel(context.Background())
 	proto := "tcp"
-	d := dialer{net: markedDialer(k.mark), addr: k.addr.String(), expire: o.expire, timeout: o.timeout}
-	if k.transport == overTLS {
-		d.tls, proto = tlsConfig(k.address, o), "tls"
+	d := dialer{net: markedDialer(k.mark), addrs: addrs, expire: o.expire, timeout: o.timeout}
+	if k.Transport.Encrypted() {
+		proto = string(k.Transport)
+		d.trust = trust.NewServer(k.Address, r.trusted())
 	}
 	r.udp = &pool{datagram: true, open: d.udp, timeout: o.timeout, onMismatch: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, "udp")}
 	r.tcp = &pool{open: d.stream, timeout: o.timeout, onMismatch: r.metrics.mismatch, metrics: newPoolMetrics(route, r.name, proto)}
+	if k.Transport.Multiplexed() {
+		r.tcp.mux = mux.NewClient(mux.Options{
+			Address: k.Address, Addrs: addrs, Trust: d.trust, Dial: d.net.DialContext, Listen: markdial.ListenConfig(k.mark).ListenPacket,
+			Timeout: o.timeout, Expire: o.expire,
+		})
+	}
 	r.known.Store(&known.Capabilities{})
 	r.metrics.healthy.Set(1)
 	return r
 }
 
-// tlsConfig verifies the server's name, or its address where no name is given
-// (RFC 8310, section 8.1). Sessions are resumed with the same resolver via the same
-// route only: a ticket used via another route would link the two to one box.
-func tlsConfig(a address, o *options) *tls.Config {
-	c := &tls.Config{}
-	if o.tls != nil {
-		c = o.tls.Clone()
-	}
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.ClientSessionCache = tls.NewLRUClientSessionCache(streamMost)
-	switch {
-	case a.name != "":
-		c.ServerName = a.name
-	case o.tlsName != "":
-		c.ServerName = o.tlsName
-	default:
-		c.ServerName = a.addr.Addr().WithZone("").String()
-	}
-	return c
+// trusted returns which certificates are believed.
+func (r *resolver) trusted() trust.Options {
+	often := logonce.Every{Interval: time.Hour}
+	return trust.Options{Config: r.opts.tls, Name: r.opts.tlsName, Pins: r.opts.pins, Clock: r.opts.clock, Warn: func(format string, args ...any) {
+		if ok, _ := often.Allow(""); ok {
+			log.Warningf("via route "+r.route+": "+format, args...)
+		}
+	}}
 }
 
 // close stops the probe and lets the queries in flight finish.

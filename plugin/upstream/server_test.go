@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 	"github.com/nameroute/nameroute/test/netlab"
 )
@@ -209,7 +210,7 @@ func TestResolversOfDebian(t *testing.T) {
 		}
 		wg.Wait()
 		known := l.targets().resolvers[0].capabilities()
-		if want := wire.Case | wire.EDNS; l.opts.addresses[0].transport == overUDP && (known.Lacks&^wire.Cookies != 0 || known.Seen&want != want) {
+		if want := wire.Case | wire.EDNS; l.opts.addresses[0].Transport == address.UDP && (known.Lacks&^wire.Cookies != 0 || known.Seen&want != want) {
 			t.Errorf("%s: seen %s, lacking %s", addr, known.Seen, known.Lacks)
 		}
 		if cookies := known.Seen&wire.Cookies != 0; cookies != (addr == "127.0.0.1:5301") {

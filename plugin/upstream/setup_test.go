@@ -16,10 +16,11 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 )
 
-func at(tr transport, addr, name string) address {
-	return address{tr, netip.MustParseAddrPort(addr), name}
+func resolverAt(tr address.Transport, addr, name string) address.Address {
+	return address.Address{Transport: tr, Addr: netip.MustParseAddrPort(addr), Name: name}
 }
 
 func TestParse(t *testing.T) {
@@ -33,26 +34,26 @@ func TestParse(t *testing.T) {
 	}{
 		{"upstream vpn", func(o *options) {}},
 		{"upstream vpn 192.0.2.53 192.0.2.54:5353 2001:db8::53 [2001:db8::54] [2001:db8::55]:5353", func(o *options) {
-			o.addresses = []address{at(overUDP, "192.0.2.53:53", ""), at(overUDP, "192.0.2.54:5353", ""),
-				at(overUDP, "[2001:db8::53]:53", ""), at(overUDP, "[2001:db8::54]:53", ""), at(overUDP, "[2001:db8::55]:5353", "")}
+			o.addresses = []address.Address{resolverAt(address.UDP, "192.0.2.53:53", ""), resolverAt(address.UDP, "192.0.2.54:5353", ""),
+				resolverAt(address.UDP, "[2001:db8::53]:53", ""), resolverAt(address.UDP, "[2001:db8::54]:53", ""), resolverAt(address.UDP, "[2001:db8::55]:5353", "")}
 		}},
 		{"upstream vpn dns://192.0.2.53 tcp://192.0.2.53 tcp://[2001:db8::53]:5353 fe80::1%eth0 [fe80::2%eth0]:53", func(o *options) {
-			o.addresses = []address{at(overUDP, "192.0.2.53:53", ""), at(overTCP, "192.0.2.53:53", ""), at(overTCP, "[2001:db8::53]:5353", ""),
-				at(overUDP, "[fe80::1%eth0]:53", ""), at(overUDP, "[fe80::2%eth0]:53", "")}
+			o.addresses = []address.Address{resolverAt(address.UDP, "192.0.2.53:53", ""), resolverAt(address.TCP, "192.0.2.53:53", ""), resolverAt(address.TCP, "[2001:db8::53]:5353", ""),
+				resolverAt(address.UDP, "[fe80::1%eth0]:53", ""), resolverAt(address.UDP, "[fe80::2%eth0]:53", "")}
 		}},
 		{"upstream vpn tls://192.0.2.53 tls://192.0.2.54:8853 tls://[2001:db8::53] tls://[2001:db8::54]:8853", func(o *options) {
-			o.addresses = []address{at(overTLS, "192.0.2.53:853", ""), at(overTLS, "192.0.2.54:8853", ""),
-				at(overTLS, "[2001:db8::53]:853", ""), at(overTLS, "[2001:db8::54]:8853", "")}
+			o.addresses = []address.Address{resolverAt(address.TLS, "192.0.2.53:853", ""), resolverAt(address.TLS, "192.0.2.54:8853", ""),
+				resolverAt(address.TLS, "[2001:db8::53]:853", ""), resolverAt(address.TLS, "[2001:db8::54]:8853", "")}
 		}},
 		{"upstream vpn tls://192.0.2.53%dns.example.org tls://192.0.2.54%dns.example.org:8853 tls://2001:db8::53%dns.example.org", func(o *options) {
-			o.addresses = []address{at(overTLS, "192.0.2.53:853", "dns.example.org"), at(overTLS, "192.0.2.54:8853", "dns.example.org"),
-				at(overTLS, "[2001:db8::53]:853", "dns.example.org")}
+			o.addresses = []address.Address{resolverAt(address.TLS, "192.0.2.53:853", "dns.example.org"), resolverAt(address.TLS, "192.0.2.54:8853", "dns.example.org"),
+				resolverAt(address.TLS, "[2001:db8::53]:853", "dns.example.org")}
 		}},
 		{"upstream vpn tls://[2001:db8::53%dns.example.org]:8853 tls://[2001:db8::54]%dns.example.org:8853 tls://[2001:db8::55%dns.example.org]", func(o *options) {
-			o.addresses = []address{at(overTLS, "[2001:db8::53]:8853", "dns.example.org"), at(overTLS, "[2001:db8::54]:8853", "dns.example.org"),
-				at(overTLS, "[2001:db8::55]:853", "dns.example.org")}
+			o.addresses = []address.Address{resolverAt(address.TLS, "[2001:db8::53]:8853", "dns.example.org"), resolverAt(address.TLS, "[2001:db8::54]:8853", "dns.example.org"),
+				resolverAt(address.TLS, "[2001:db8::55]:853", "dns.example.org")}
 		}},
-		{"upstream vpn ::ffff:192.0.2.53", func(o *options) { o.addresses = []address{at(overUDP, "192.0.2.53:53", "")} }},
+		{"upstream vpn ::ffff:192.0.2.53", func(o *options) { o.addresses = []address.Address{resolverAt(address.UDP, "192.0.2.53:53", "")} }},
 		{`upstream vpn tls://192.0.2.53 {
 			config /etc/other/gateway.yaml
 			timeout 1s
@@ -68,7 +69,7 @@ func TestParse(t *testing.T) {
 			tls
 		}`, func(o *options) {
 			*o = options{
-				route: "vpn", config: "/etc/other/gateway.yaml", addresses: []address{at(overTLS, "192.0.2.53:853", "")},
+				route: "vpn", config: "/etc/other/gateway.yaml", addresses: []address.Address{resolverAt(address.TLS, "192.0.2.53:853", "")},
 				policy: roundRobin, timeout: time.Second, budget: 3 * time.Second, expire: 30 * time.Second,
 				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, trustAD: true, tlsName: "dns.example.org",
 				tls: &tls.Config{MinVersion: tls.VersionTLS12},
@@ -85,7 +86,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", tc.corefile, err)
 			continue
 		}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}, address{}), cmpopts.IgnoreUnexported(tls.Config{}),
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.IgnoreUnexported(tls.Config{}),
 			cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", tc.corefile, diff)
 		}
@@ -102,14 +103,9 @@ func TestParseErrors(t *testing.T) {
 		{"upstream", 1, "missing route: want upstream ROUTE [ADDRESS...]"},
 		{"upstream vpn\nupstream vpn", 2, "only one upstream per server block: want all addresses on one line"},
 
-		{"upstream vpn dns.example.org", 1, "address dns.example.org: a name, not an IP address: want the resolver's IP address"},
-		{"upstream vpn dns.example.org:53", 1, "address dns.example.org:53: a name, not an IP address: want the resolver's IP address"},
-		{"upstream vpn tls://dns.example.org", 1, "address tls://dns.example.org: a name, not an IP address: want tls://ADDRESS%dns.example.org with the resolver's IP address"},
-		{"upstream vpn https://192.0.2.53/dns-query", 1, "address https://192.0.2.53/dns-query: DNS over HTTPS is not supported: want tls://192.0.2.53%NAME for DNS over TLS"},
-		{"upstream vpn https://dns.example.org/dns-query", 1, "address https://dns.example.org/dns-query: DNS over HTTPS is not supported: want tls://ADDRESS%NAME for DNS over TLS"},
-		{"upstream vpn quic://192.0.2.53:853", 1, "address quic://192.0.2.53:853: DNS over QUIC is not supported: want tls://192.0.2.53%NAME for DNS over TLS"},
-		{"upstream vpn quic://[2001:db8::53]:853", 1, "address quic://[2001:db8::53]:853: DNS over QUIC is not supported: want tls://[2001:db8::53]%NAME for DNS over TLS"},
-		{"upstream vpn udp://192.0.2.53", 1, "address udp://192.0.2.53: unknown scheme udp://: want dns://, tcp:// or tls://"},
+		{"upstream vpn dns.example.org", 1, "address dns.example.org: a name, not an IP address: want the resolver's IP address, or tls://dns.example.org or https://dns.example.org if it speaks one of these"},
+		{"upstream vpn dns.example.org:53", 1, "address dns.example.org:53: a name, not an IP address: want the resolver's IP address, or tls://dns.example.org or https://dns.example.org if it speaks one of these"},
+		{"upstream vpn udp://192.0.2.53", 1, "address udp://192.0.2.53: unknown scheme udp://: want dns://, tcp://, tls://, https://, h3://, quic:// or sdns://"},
 		{"upstream vpn /etc/resolv.conf", 1, "address /etc/resolv.conf: a file, not an IP address; leave the addresses out to use the route's own resolvers, and for wan the system's"},
 		{"upstream vpn 192.0.2.553", 1, "address 192.0.2.553: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org"},
 		{"upstream vpn 192.0.2.53:99999", 1, "address 192.0.2.53:99999: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org"},
@@ -120,7 +116,12 @@ func TestParseErrors(t *testing.T) {
 		{"upstream vpn tls://[2001:db8::53%dns.example.org", 1, "address tls://[2001:db8::53%dns.example.org: unclosed bracket: want tls://[ADDRESS%NAME]:PORT"},
 		{"upstream vpn 192.0.2.53 dns://192.0.2.53:53", 1, "duplicate address dns://192.0.2.53:53"},
 
-		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, max_concurrent, force_tcp or trust_ad"},
+		{"upstream vpn https://dns.example.org/dns-query{?dns}", 1, "address https://dns.example.org/dns-query{?dns}: the path /dns-query{?dns} is a template: want /dns-query, because queries are sent by POST"},
+		{"upstream vpn sdns://AQAAAAAAAAAAAA", 1, "address sdns://AQAAAAAAAAAAAA: the stamp is that of DNSCrypt, which is not supported: want one of plain DNS, DoH, DoT or DoQ"},
+		{"upstream vpn quic://dns.example.org tls://dns.example.org {\nbootstrap tls://192.0.2.53\n}", 2, "bootstrap: address tls://192.0.2.53: resolvers' names are looked up in the clear: want an IP address without tls://"},
+		{block("bootstrap 192.0.2.54"), 1, "bootstrap: no address is a name: want tls://NAME or https://NAME, or leave bootstrap out"},
+		{"upstream vpn tls://192.0.2.53 {\npin abc\n}", 2, `pin: "abc" is not the SHA-256 of a public key in base64: want 44 characters, as ` + "`openssl x509 -pubkey -noout -in CERT | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`" + " prints them"},
+		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, max_concurrent, force_tcp or trust_ad"},
 		{block("timeout 1s\ntimeout 2s"), 3, "duplicate property timeout"},
 		{block("timeout"), 2, "timeout: want timeout 2s"},
 		{block("timeout 2"), 2, `timeout: "2" is not a positive duration: want timeout 2s`},
@@ -185,27 +186,4 @@ func TestSetup(t *testing.T) {
 	if err := setup(caddy.NewTestController("dns", "upstream")); err == nil || !strings.HasPrefix(err.Error(), "plugin/upstream: Testfile:1 - ") {
 		t.Errorf("no route: %v", err)
 	}
-}
-
-// FuzzAddress: an address that is taken says of itself what was written.
-func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"192.0.2.53", "[2001:db8::53]:53", "tls://192.0.2.53%dns.example.org:853", "tls://[2001:db8::53%a.b]:853", "tcp://::1", "fe80::1%eth0"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		a, err := parseAddress(s)
-		if err != nil {
-			if !strings.HasPrefix(err.Error(), "address "+s+": ") {
-				t.Fatalf("error %q does not name %q", err, s)
-			}
-			return
-		}
-		if !a.addr.IsValid() || a.addr.Port() == 0 || a.name != "" && a.transport != overTLS {
-			t.Fatalf("%q became %+v", s, a)
-		}
-		again, err := parseAddress(a.String())
-		if err != nil || again.addr != a.addr || again.transport != a.transport {
-			t.Fatalf("%q became %s, which becomes %+v, %v", s, a, again, err)
-		}
-	})
 }

@@ -7,16 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nameroute/nameroute/plugin/upstream/framing"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
-// framing tells datagrams and streams apart.
-type framing interface {
-	// write sends a message that follows the two bytes of its length. It may be
-	// called from any goroutine.
-	write(framed []byte) error
-	// read returns the next message, which is valid until the next call.
-	read() ([]byte, error)
+// messages are those of a datagram socket or a stream: see framing.
+type messages interface {
+	Write(framed []byte) error
+	Read() ([]byte, error)
 }
 
 // socket is one connected, marked socket with many queries in flight. Replies are
@@ -27,7 +25,7 @@ type framing interface {
 type socket struct {
 	conn       net.Conn
 	local      netip.Addr // the source address
-	framing    framing
+	messages   messages
 	datagram   bool
 	expire     time.Duration             // idle for this long, it is closed
 	exclusive  bool                      // opened for one query, not yet in the pool
@@ -49,14 +47,14 @@ type socket struct {
 	lastRead time.Time
 }
 
-func newSocket(conn net.Conn, f framing, datagram bool, expire time.Duration) *socket {
+func newSocket(conn net.Conn, m messages, datagram bool, expire time.Duration) *socket {
 	now := time.Now()
 	var local netip.Addr
 	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		local = a.AddrPort().Addr()
 	}
 	return &socket{
-		conn: conn, local: local, framing: f, datagram: datagram, expire: expire,
+		conn: conn, local: local, messages: m, datagram: datagram, expire: expire,
 		pending: make(map[uint16]*flight), born: now, used: now,
 	}
 }
@@ -70,7 +68,7 @@ func (s *socket) start() {
 	s.mu.Unlock()
 	go func() {
 		for {
-			msg, err := s.framing.read()
+			msg, err := s.messages.Read()
 			if err != nil {
 				s.fail(err)
 				return
@@ -141,7 +139,7 @@ func (s *socket) fail(err error) {
 	}
 	s.mu.Unlock()
 	s.conn.Close() // no data is pending, so its error means nothing
-	if errors.Is(err, errBroken) {
+	if errors.Is(err, framing.ErrBroken) {
 		s.hungUp(served, waiting)
 	}
 }

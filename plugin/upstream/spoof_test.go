@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/plugin/upstream/framing"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
@@ -210,7 +211,7 @@ func FuzzDeliver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		a, b := net.Pipe()
 		defer b.Close()
-		s := newSocket(a, &datagrams{conn: a}, true, time.Minute)
+		s := newSocket(a, framing.NewDatagrams(a), true, time.Minute)
 		s.idle = time.AfterFunc(time.Minute, func() {})
 		onMismatch := 0
 		s.onMismatch = func(wire.Verdict) { onMismatch++ }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/dataplane"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 )
 
 // Status is what a forwarder must know about its route. It is immutable: a change
@@ -82,7 +83,7 @@ func (u *Upstream) keys(s *Status, fallback bool) []key {
 	list := u.opts.addresses
 	if len(list) == 0 {
 		for _, a := range own {
-			list = append(list, address{transport: overUDP, addr: a})
+			list = append(list, address.Address{Transport: address.UDP, Addr: a})
 		}
 	}
 	keys := make([]key, 0, len(list))
@@ -92,16 +93,19 @@ func (u *Upstream) keys(s *Status, fallback bool) []key {
 		}
 	}
 	if !fallback {
-		slices.SortStableFunc(keys, func(a, b key) int { return lacks(s, a.addr) - lacks(s, b.addr) })
+		slices.SortStableFunc(keys, func(a, b key) int { return lacks(s, a.Addr.Addr()) - lacks(s, b.Addr.Addr()) })
 	}
 	return keys
 }
 
 // lacks is 1 for an address of a family that the route does not have. Those resolvers
 // are asked last, not left out, because local networks are reached without the route.
-func lacks(s *Status, a netip.AddrPort) int {
+func lacks(s *Status, a netip.Addr) int {
 	has := s.V6
-	if gateway.FamilyOf(a.Addr()) == gateway.V4 {
+	if !a.IsValid() { // a name
+		return 0
+	}
+	if gateway.FamilyOf(a) == gateway.V4 {
 		has = s.V4
 	}
 	if has {
@@ -118,7 +122,7 @@ func (u *Upstream) resolver(old *targets, k key) *resolver {
 			}
 		}
 	}
-	r := newResolver(k, u.opts.route, &u.opts)
+	r := newResolver(k, u.opts.route, &u.opts, u.places(k))
 	if u.closed {
 		r.close()
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	sharedquery "github.com/nameroute/nameroute/plugin/pkg/query"
 	sharedreply "github.com/nameroute/nameroute/plugin/pkg/reply"
+	"github.com/nameroute/nameroute/plugin/upstream/bootstrap"
 	"github.com/nameroute/nameroute/plugin/upstream/client"
 	"github.com/nameroute/nameroute/plugin/upstream/coalesce"
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
@@ -41,6 +42,7 @@ type Upstream struct {
 
 	mu     sync.Mutex // held while current is changed
 	closed bool
+	hosts  map[hostKey]*bootstrap.Host
 }
 
 // askKey holds all that makes two queries identical. A client's EDNS options are not

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -35,25 +36,32 @@ const (
 // answer was truncated (RFC 7766 section 5). IPv6 addresses come first. It fails only
 // where neither family has an address.
 func (c Client) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
+	addrs, _, err := c.Lookup(ctx, host)
+	return addrs, err
+}
+
+// Lookup is LookupNetIP that also returns for how long the addresses hold.
+func (c Client) Lookup(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
 	if len(c.Servers) == 0 {
-		return nil, fmt.Errorf("resolve %s: no resolver to query", host)
+		return nil, 0, fmt.Errorf("resolve %s: no resolver to query", host)
 	}
 	types := [...]uint16{dns.TypeAAAA, dns.TypeA}
 	var found [len(types)][]netip.Addr
+	var ttls [len(types)]time.Duration
 	var errs [len(types)]error
 	var g errgroup.Group
 	for i, t := range types {
 		g.Go(func() error {
-			found[i], errs[i] = c.lookup(ctx, dns.Fqdn(host), t)
+			found[i], ttls[i], errs[i] = c.lookup(ctx, dns.Fqdn(host), t)
 			return nil
 		})
 	}
 	_ = g.Wait() // one family that fails does not fail the other; see errs
 	if addrs := append(found[0], found[1]...); len(addrs) > 0 {
-		return addrs, nil
+		return addrs, shortest(ttls[:], found[:]), nil
 	}
 	if errs[0] == errNoName && errs[1] == errNoName {
-		return nil, fmt.Errorf("resolve %s: %w", host, errNoName)
+		return nil, 0, fmt.Errorf("resolve %s: %w", host, errNoName)
 	}
 	// Some servers deny the name for the family that it does not have.
 	for i, err := range errs {
@@ -62,36 +70,47 @@ func (c Client) LookupNetIP(ctx context.Context, host string) ([]netip.Addr, err
 		}
 	}
 	if err := errors.Join(errs[:]...); err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", host, err)
+		return nil, 0, fmt.Errorf("resolve %s: %w", host, err)
 	}
-	return nil, fmt.Errorf("resolve %s: no usable address", host)
+	return nil, 0, fmt.Errorf("resolve %s: no usable address", host)
+}
+
+// shortest returns the shortest TTL of the families that have addresses.
+func shortest(ttls []time.Duration, found [][]netip.Addr) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for i, addrs := range found {
+		if len(addrs) > 0 {
+			least = min(least, ttls[i])
+		}
+	}
+	return least
 }
 
 var errNoName = errors.New("no such name")
 
 // lookup sends one query to the servers in turn until one of them answers it.
-func (c Client) lookup(ctx context.Context, name string, qtype uint16) ([]netip.Addr, error) {
+func (c Client) lookup(ctx context.Context, name string, qtype uint16) ([]netip.Addr, time.Duration, error) {
 	var errs []error
 	for round := range rounds {
 		for _, server := range c.Servers {
 			// Old servers fail on EDNS: the second round does without it.
 			m, err := c.exchange(ctx, server, name, qtype, round == 0)
 			if err == nil && m.Rcode == dns.RcodeNameError {
-				return nil, errNoName
+				return nil, 0, errNoName
 			}
 			if err == nil && m.Rcode == dns.RcodeSuccess {
-				return answerAddrs(m, name, qtype), nil
+				return answerAddrs(m, name, qtype), answerTTL(m), nil
 			}
 			if err == nil {
 				err = errors.New(dns.RcodeToString[m.Rcode])
 			}
 			errs = append(errs, fmt.Errorf("%s from %s: %w", dns.TypeToString[qtype], server, err))
 			if ctx.Err() != nil {
-				return nil, errors.Join(errs...)
+				return nil, 0, errors.Join(errs...)
 			}
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, 0, errors.Join(errs...)
 }
 
 func (c Client) exchange(ctx context.Context, server netip.AddrPort, name string, qtype uint16, edns bool) (*dns.Msg, error) {
@@ -154,6 +173,15 @@ func answerAddrs(m *dns.Msg, name string, qtype uint16) []netip.Addr {
 		}
 	}
 	return out
+}
+
+// answerTTL returns how long the answer holds.
+func answerTTL(m *dns.Msg) time.Duration {
+	least := uint32(math.MaxUint32)
+	for _, rr := range m.Answer {
+		least = min(least, rr.Header().Ttl)
+	}
+	return time.Duration(least) * time.Second
 }
 
 // usable refuses the unspecified address that blocking resolvers answer with, and

@@ -36,6 +36,19 @@ func BoundDialer(m gateway.Mark, link string, timeout time.Duration) *net.Dialer
 	}}
 }
 
+// ListenConfig makes datagram sockets that carry the mark and are not connected, for QUIC.
+// The kernel takes the source address of each packet from the mark's route. They do not hear
+// of network errors, which anybody could forge who guesses the port.
+func ListenConfig(m gateway.Mark) *net.ListenConfig {
+	return &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if e := raw.Control(func(fd uintptr) { err = Prepare(int(fd), m, "") }); e != nil {
+			return e
+		}
+		return err
+	}}
+}
+
 // Prepare marks a socket that is not connected yet and, where a link is given, binds it to
 // that interface: even without policy rules and nft table nothing leaves by another one.
 // Kernels before 5.7 let only CAP_NET_RAW bind; there the mark alone decides.

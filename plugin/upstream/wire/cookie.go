@@ -93,6 +93,31 @@ func CookieIn(msg []byte, off int) []byte {
 	return nil
 }
 
+// Age reduces the TTLs of a message by the seconds that it was kept elsewhere. A message that
+// cannot be followed is reduced as far as it can.
+func Age(msg []byte, by uint32) {
+	if by == 0 || len(msg) < HeaderLen {
+		return
+	}
+	off := HeaderLen
+	count := func(at int) int { return int(binary.BigEndian.Uint16(msg[at:])) }
+	for range count(4) {
+		if off = skipName(msg, off) + 4; off < 4 {
+			return
+		}
+	}
+	for range count(6) + count(8) + count(10) {
+		if off = skipName(msg, off); off < 0 || off+10 > len(msg) {
+			return
+		}
+		if binary.BigEndian.Uint16(msg[off:]) != dns.TypeOPT {
+			ttl := binary.BigEndian.Uint32(msg[off+4:])
+			binary.BigEndian.PutUint32(msg[off+4:], ttl-min(ttl, by))
+		}
+		off += 10 + int(binary.BigEndian.Uint16(msg[off+8:]))
+	}
+}
+
 // skipName returns the offset behind the name at off, or -1.
 func skipName(msg []byte, off int) int {
 	for off < len(msg) {
