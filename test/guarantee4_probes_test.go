@@ -19,7 +19,7 @@ func TestProbesThroughATunnel(t *testing.T) {
 			t.Parallel()
 			g := bareGate(t, netlab.Options{GoResolvers: true})
 			asked := g.Plan.World2
-			g.Box.WriteFiles(netlab.Setup{OnDown: onDown, Route: fmt.Sprintf("probe: [ping %s, ping %s]\nevery: 2s\nfails: 2\ngood: 2", asked.V4, asked.V6)})
+			g.Box.WriteFiles(netlab.Setup{OnDown: onDown, Route: fmt.Sprintf("probe: [ping %s, ping %s]\nevery: 2s\ngood: 2", asked.V4, asked.V6)})
 			g.start()
 			fresh := g.resolve("fresh.listed.example")
 			g.p.WaitOutput("route is up", 30*time.Second)
@@ -42,7 +42,7 @@ func TestProbesThroughATunnel(t *testing.T) {
 
 			g.Tunnel.NFT("delete table inet deaf")
 			g.awaitVia(g.Client, netlab.ViaVPN, 30*time.Second, fresh...)
-			g.wantVia(g.Box.Host, netlab.ViaVPN, fresh...)
+			g.awaitVia(g.Box.Host, netlab.ViaVPN, 30*time.Second, fresh...)
 			g.wantNoneClear(asked.All()...)
 			if onDown == "block" {
 				g.wantNoneClear(fresh...)
