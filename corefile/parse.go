@@ -73,6 +73,10 @@ type Route struct {
 	Foreign bool   // it learns into the sets of another program's nft table
 }
 
+// HandedOut is the word among the addresses of an upstream directive for the resolvers
+// that the route's link was given.
+const HandedOut = "dhcp"
+
 // Upstream is an upstream directive.
 type Upstream struct {
 	Position

@@ -28,6 +28,7 @@ const (
 	Protocol             = 110         // rule and route protocol number of all that is ours
 	RefusingGroup        = 110         // of the interfaces of tunnels that let no new connections in
 	WAN                  = "wan"       // name of the route that always exists
+	HandedOut            = "dhcp"      // in place of resolvers: those that the route's link was given
 	DefaultCheckInterval = time.Minute
 	FallbackMaxTTL       = 10         // seconds; TTL served while a route falls back to the WAN
 	BackstopMetric       = 4294967295 // metric of the unreachable default that ends a route's table
@@ -46,6 +47,7 @@ type Config struct {
 	WANLink       string            // interface of the WAN; "" follows the default route, or WANGroup
 	WANGroup      *Group            // of several uplinks, its members, by the names of their interfaces; nil: WANLink
 	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
+	WANHanded     bool              // of those of the system, only what the WAN's link was given (`wan_resolvers: dhcp`)
 	Routes        []Route           // in the order of the file, which is their precedence; without wan
 	Lists         []List            // in the order of the file
 	Sources       []Source          // of the lists with url, in the order of the file

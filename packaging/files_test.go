@@ -175,7 +175,7 @@ func TestCompose(t *testing.T) {
 	if err := d.Decode(&file); err != nil {
 		t.Fatal(err)
 	}
-	for name, caps := range map[string][]string{"dns": {"NET_ADMIN", "NET_BIND_SERVICE"}, "gateway": {"NET_ADMIN"}} {
+	for name, caps := range map[string][]string{"dns": {"NET_ADMIN", "NET_BIND_SERVICE"}, "gateway": {"NET_ADMIN", "NET_RAW"}} {
 		s := file.Services[name]
 		if !slices.Equal(s.Command, []string{name}) || s.Network != "host" || s.Privileged || !s.ReadOnly ||
 			!slices.Equal(s.Drop, []string{"ALL"}) || !slices.Equal(s.Add, caps) {

@@ -87,9 +87,9 @@ func TestExposure(t *testing.T) {
 
 func TestCapabilities(t *testing.T) {
 	for name, want := range map[string]string{
-		"nameroute":         "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
+		"nameroute":         "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
 		"nameroute-dns":     "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
-		"nameroute-gateway": "CAP_NET_ADMIN CAP_DAC_READ_SEARCH",
+		"nameroute-gateway": "CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_READ_SEARCH",
 		"nameroute-update":  "CAP_NET_ADMIN",
 	} {
 		text := unit(t, name)

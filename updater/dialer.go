@@ -74,18 +74,25 @@ func newDialer(providers *provider.Store, cfg *gateway.Config, s gateway.Source)
 		return dialer{}, fmt.Errorf("route %s %w", r.Name, errRouteDown)
 	}
 	if len(d.resolvers) == 0 {
-		d.resolvers, d.resolverErr = routeResolvers(r, providers.Load(r))
+		d.resolvers, d.resolverErr = routeResolvers(cfg, r, providers.Load(r), states[r.Name])
 	}
 	return d, nil
 }
 
-// routeResolvers returns the resolvers of a route's provider file.
-func routeResolvers(r gateway.Route, file *provider.File) ([]netip.AddrPort, error) {
+// routeResolvers returns the resolvers of a route's provider file, or those that its links
+// were given.
+func routeResolvers(cfg *gateway.Config, r gateway.Route, file *provider.File, state policy.RouteState) ([]netip.AddrPort, error) {
 	switch {
 	case file.Conf != nil && len(file.Conf.DNS) > 0:
 		return file.Conf.Resolvers(), nil
 	case file.Conf == nil && file.Err != nil:
 		return nil, file.Err
+	case r.Egress.Kind == gateway.EgressInterface || r.Egress.Kind == gateway.EgressNextHop:
+		found, err := resolvers.Of(cfg, r, state)
+		if err != nil {
+			err = fmt.Errorf("%w: want resolvers: for the list", err)
+		}
+		return found.Servers, err
 	}
 	return nil, fmt.Errorf("route %s has no resolvers of its own: want resolvers: for the list", r.Name)
 }

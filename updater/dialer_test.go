@@ -11,6 +11,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 )
 
@@ -46,7 +47,7 @@ func TestResolversOfTheLastGoodProviderFile(t *testing.T) {
 	}
 	sidecar, u := provider.NewStore(dir), provider.NewStore(dir)
 	resolvers := func() string {
-		all, err := routeResolvers(r, u.Load(r))
+		all, err := routeResolvers(nil, r, u.Load(r), policy.RouteState{})
 		return fmt.Sprint(all, err)
 	}
 	if got := resolvers(); !strings.Contains(got, "not there") {

@@ -153,7 +153,7 @@ func (c *builder) fields() []field {
 	return []field{
 		{key: "lan", read: func(v value) { c.LAN = v.links() }},
 		{key: "wan", read: c.readWAN},
-		{key: "wan_resolvers", read: func(v value) { c.WANResolvers = v.resolvers() }},
+		{key: "wan_resolvers", read: func(v value) { c.WANResolvers, c.WANHanded = v.resolversOrDHCP() }},
 		{key: "mask", read: c.readMask},
 		{key: "exclude", read: c.readExclude},
 		{key: "keep", renamed: "exclude"},

@@ -138,6 +138,14 @@ func (v value) selector() (string, bool) {
 	return s, ok
 }
 
+// resolversOrDHCP reads a list of resolvers, or the word dhcp: those that the link was given.
+func (v value) resolversOrDHCP() (all []netip.AddrPort, handed bool) {
+	if v.node.Value == gateway.HandedOut {
+		return nil, true
+	}
+	return v.resolvers(), false
+}
+
 // resolvers reads a list of resolvers without duplicates.
 func (v value) resolvers() []netip.AddrPort {
 	var all []netip.AddrPort

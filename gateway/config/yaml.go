@@ -33,10 +33,14 @@ func YAML(c *gateway.Config) string {
 		}
 		lists.Content = append(lists.Content, scalar(l.Name), mapping(pairs...))
 	}
+	var wanResolvers any = flow(words(c.WANResolvers))
+	if c.WANHanded {
+		wanResolvers = gateway.HandedOut
+	}
 	text, err := yaml.Marshal(mapping(
 		"lan", flow(c.LAN),
 		"wan", wan,
-		"wan_resolvers", flow(words(c.WANResolvers)),
+		"wan_resolvers", wanResolvers,
 		"mask", hex(uint32(c.Mask)),
 		"exclude", flow(words(c.Exclude)),
 		"priority", c.Priority,

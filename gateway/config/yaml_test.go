@@ -7,6 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestYAMLShowsTheWordDHCP(t *testing.T) {
+	c, err := Parse("/etc/nameroute/gateway.yaml", []byte("wan_resolvers: dhcp\n"))
+	if err != nil || !c.WANHanded || len(c.WANResolvers) > 0 || !strings.Contains(YAML(c), "\nwan_resolvers: dhcp\n") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestYAMLShowsDefaults(t *testing.T) {
 	c, err := Parse("/etc/nameroute/gateway.yaml", []byte(`
 lan: br-lan

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -90,10 +90,10 @@ type Controller struct {
 	settingMu sync.Mutex // held by SetConfig
 	listErrs  []error    // of the last one
 
-	work         sync.Mutex       // held while the table is brought up to date
-	closed       bool             // the kernel's side is
-	wanResolvers []netip.AddrPort // the last known ones
-	redirected   gateway.Redirect // the one by which flows of queries were last decided
+	work       sync.Mutex                 // held while the table is brought up to date
+	closed     bool                       // the kernel's side is
+	found      map[string]resolvers.Found // the last known resolvers, by route
+	redirected gateway.Redirect           // the one by which flows of queries were last decided
 
 	mu       sync.Mutex
 	required []Requirements

@@ -18,6 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
 // fake is the system and the kernel of a box, so that a controller needs no privileges.
@@ -28,6 +29,7 @@ type fake struct {
 
 	mu           sync.Mutex
 	routes       map[string]policy.RouteState // all routes of the configuration are up but these
+	resolvers    map[string]resolvers.Found
 	resolversErr error
 	applyErr     error
 	foreignErr   error
@@ -91,10 +93,10 @@ func (f *fake) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error)
 
 func (f *fake) Local(*gateway.Config) (policy.Local, error) { return policy.Local{}, nil }
 
-func (f *fake) WANResolvers(*gateway.Config) ([]netip.AddrPort, error) {
+func (f *fake) Resolvers(*gateway.Config, map[string]policy.RouteState) (map[string]resolvers.Found, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return nil, f.resolversErr
+	return f.resolvers, f.resolversErr
 }
 
 func (f *fake) Counts() (firewall.Counts, error) {

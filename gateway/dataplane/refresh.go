@@ -3,7 +3,6 @@ package dataplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -61,13 +60,13 @@ func (c *Controller) refresh(ctx context.Context) error {
 // addRoutes publishes the routes' states and adds their egresses and prefixes to the spec.
 // c.work is held.
 func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.RouteState) {
-	cfg, resolvers := spec.Config, c.resolversOfWAN(spec.Config)
+	cfg, known := spec.Config, c.findResolvers(spec.Config, seen)
 	spec.InForce = map[string]firewall.InForce{}
 	spec.Egress, spec.Prefixes = map[string]firewall.Egress{}, map[string][]netip.Prefix{}
 	for _, r := range cfg.AllRoutes() {
 		found := inForce(spec, r, seen[r.Name])
 		conf := c.confOf(cfg, r, found)
-		st := c.publish(r, conf, seen[r.Name], cfg, resolvers, namesOf(found))
+		st := c.publish(r, conf, seen[r.Name], cfg, known, namesOf(found))
 		if r.Name == gateway.WAN {
 			continue
 		}
@@ -118,24 +117,6 @@ func (c *Controller) wanLinks(cfg *gateway.Config, seen map[string]policy.RouteS
 		return []string{cfg.WANLink}
 	}
 	return c.wan
-}
-
-// resolversOfWAN returns the current resolvers, else the last known ones: what renews a
-// lease empties the file first, or for good when the line is down. Where there never was
-// one, `upstream wan` without addresses answers SERVFAIL and says why. c.work is held.
-func (c *Controller) resolversOfWAN(cfg *gateway.Config) []netip.AddrPort {
-	servers, err := c.system.WANResolvers(cfg)
-	if err != nil && len(c.wanResolvers) > 0 {
-		err = fmt.Errorf("%w: the last ones stay in use", err)
-	}
-	c.warnOnce("WAN resolvers", err)
-	if err == nil {
-		if old := c.wanResolvers; len(old) > 0 && !slices.Equal(old, servers) {
-			c.log.Info("the WAN's resolvers have changed", "resolvers", servers)
-		}
-		c.wanResolvers = servers
-	}
-	return c.wanResolvers
 }
 
 // egress returns what the nft table has to know of a route's egress.

@@ -21,8 +21,9 @@ type system interface {
 	Routes(*gateway.Config) (map[string]policy.RouteState, error)
 	// Local returns what is never rerouted because it is local.
 	Local(*gateway.Config) (policy.Local, error)
-	// WANResolvers returns the resolvers that the WAN offers.
-	WANResolvers(*gateway.Config) ([]netip.AddrPort, error)
+	// Resolvers returns the resolvers of the routes without a provider's file, by route name,
+	// and why the WAN has none.
+	Resolvers(*gateway.Config, map[string]policy.RouteState) (map[string]resolvers.Found, error)
 	// Counts returns what the rules of our nft table have counted.
 	Counts() (firewall.Counts, error)
 	// Flows calls do for each flow with a mark, and may miss some or repeat some.
@@ -45,9 +46,8 @@ func (box) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error) {
 
 func (box) Local(cfg *gateway.Config) (policy.Local, error) { return policy.LocalNetworks(cfg) }
 
-func (box) WANResolvers(cfg *gateway.Config) ([]netip.AddrPort, error) {
-	found, err := resolvers.Find(cfg)
-	return found.Servers, err
+func (box) Resolvers(cfg *gateway.Config, seen map[string]policy.RouteState) (map[string]resolvers.Found, error) {
+	return resolvers.All(cfg, seen)
 }
 
 func (box) Counts() (firewall.Counts, error) { return firewall.ReadCounts() }

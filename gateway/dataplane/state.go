@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
 // State is what is known of a route at one moment. It is immutable: two equal pointers
@@ -20,10 +21,13 @@ type State struct {
 	Lifetime     gateway.Lifetime
 	Down         bool             // its table has no default: the sidecar withdrew it, or did not add it yet
 	V4, V6       bool             // families that the route has, whether it is down or not
-	Resolvers    []netip.AddrPort // the route's own: of the provider's file, or of the WAN
+	Resolvers    []netip.AddrPort // the route's own: of the provider's file, or what its links were given
+	Handed       []netip.AddrPort // what its links were given, where Resolvers are others
 	InForce      string           // the members of a group that are in force; "": it is none
 	WANMark      gateway.Mark
 	WANResolvers []netip.AddrPort
+
+	ResolversFrom string // where Resolvers are from
 
 	pair   nft.SetPair // the route's own sets
 	v6Lost time.Time   // since when its table lacks the IPv6 default; zero: it has it, or is down
@@ -38,13 +42,13 @@ func (st *State) FallsBack() bool { return st.Down && st.Route.OnDown == gateway
 // publish stores what is known of a route for the queries. The WAN is never down: a
 // resolver on a connected network needs no default, and before the sidecar has run for
 // the first time table main leads to all of them.
-func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, wan []netip.AddrPort, names string) *State {
+func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.RouteState, cfg *gateway.Config, found map[string]resolvers.Found, names string) *State {
 	current := c.state(r.Name)
 	old := current.Load()
 	st := &State{
 		Route: r, Lifetime: cfg.Lifetime, V4: seen.Default4, V6: seen.Default6,
 		Down:    r.Name != gateway.WAN && !seen.Default4 && !seen.Default6,
-		WANMark: cfg.WANRoute().Mark, WANResolvers: wan, InForce: names, pair: firewall.Pair(r),
+		WANMark: cfg.WANRoute().Mark, InForce: names, pair: firewall.Pair(r),
 	}
 	if st.Down {
 		// Its families do not change because it is down.
@@ -55,12 +59,7 @@ func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.R
 	} else if !seen.Default6 && old.V6 && mayHaveV6(conf) {
 		c.awaitV6(st, old, time.Now())
 	}
-	switch {
-	case r.Name == gateway.WAN:
-		st.Resolvers = wan
-	case conf != nil:
-		st.Resolvers = conf.Resolvers()
-	}
+	c.useResolvers(st, cfg, found)
 	if reflect.DeepEqual(old, st) {
 		return old
 	}

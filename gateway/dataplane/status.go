@@ -31,6 +31,7 @@ type RouteStatus struct {
 	Up          bool
 	V4, V6      bool
 	Resolvers   []netip.AddrPort // its own
+	From        string           // where Resolvers are from
 	Dropped     nft.Counter      // by its kill switch, since the table was made
 	Overwritten nft.Counter      // of Dropped: packets whose mark another program had overwritten
 	Inbound     nft.Counter      // of connections from its tunnel, refused, since then
@@ -75,7 +76,7 @@ func (c *Controller) Status() Status {
 	for _, r := range cfg.AllRoutes() {
 		st := c.state(r.Name).Load()
 		s.Routes = append(s.Routes, RouteStatus{
-			Route: r, Up: !st.Down, V4: st.V4, V6: st.V6, Resolvers: st.Resolvers, Dropped: s.Counts.Dropped[r.Name], Overwritten: s.Counts.Overwritten[r.Name],
+			Route: r, Up: !st.Down, V4: st.V4, V6: st.V6, Resolvers: st.Resolvers, From: st.ResolversFrom, Dropped: s.Counts.Dropped[r.Name], Overwritten: s.Counts.Overwritten[r.Name],
 			Inbound: s.Counts.Inbound[r.Name],
 		})
 	}

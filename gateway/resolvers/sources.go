@@ -1,75 +1,129 @@
 package resolvers
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/gateway/policy"
 )
 
-// resolvConf is the file that the C library reads. On a former dnsmasq router it names
-// only the box.
+// resolvConf is the file that the C library reads. It names what all links were given
+// together, or, on a router with a resolver of its own, only the box.
 const resolvConf = "/etc/resolv.conf"
 
 // sources are the places that resolvers are recorded in, in the order in which they are
-// consulted: what the box itself uses, then what daemons wrote since boot, then what
-// outlives a boot and may be old.
+// consulted: what says which interface it is about, then what does not, and of each what
+// was written since boot before what outlives one and may be old.
 var sources = []source{
-	{[]string{resolvConf}, parseResolvConf},
-	{[]string{"/run/systemd/resolve/resolv.conf"}, parseResolvConf},
-	{[]string{"/run/NetworkManager/no-stub-resolv.conf"}, parseResolvConf},
-	{[]string{"/run/NetworkManager/resolv.conf"}, parseResolvConf},
-	{[]string{"/tmp/resolv.conf.d/resolv.conf.auto", "/tmp/resolv.conf.auto"}, parseResolvConf}, // OpenWrt's netifd
+	{"systemd-networkd", []string{"/run/systemd/netif/links/*"}, byIndex("DNS")},
+	{"systemd-networkd", []string{"/run/systemd/netif/leases/*"}, byIndex("DNS")},
+	{"systemd-resolved", []string{"/run/systemd/resolve/netif/*"}, byIndex("SERVERS")},
+	{"NetworkManager", []string{"/run/NetworkManager/devices/*"}, (*box).deviceOfNetworkManager},
 	// dhcpcd, with DHCP, DHCPv6 and router advertisements, as its hook records them.
-	{[]string{"/run/dhcpcd/hook-state/resolv.conf/*", "/run/dhcpcd/resolv.conf/*", "/run/dhcpcd/resolv.conf"}, perLink(parseResolvConf)},
+	{"dhcpcd", []string{"/run/dhcpcd/hook-state/resolv.conf/*", "/run/dhcpcd/resolv.conf/*"}, (*box).byName},
 	// Debian's resolvconf and openresolv.
-	{[]string{"/run/resolvconf/interface/*", "/run/resolvconf/interfaces/*", "/run/resolvconf/keys/*"}, perLink(parseResolvConf)},
-	{[]string{"/run/dnsmasq/resolv.conf"}, parseResolvConf}, // resolvconf wrote it for dnsmasq
-	{[]string{"/run/rdnssd/resolv.conf"}, parseResolvConf},  // RDNSS of router advertisements
-	{[]string{"/run/pppd/resolv.conf"}, ofPPP},
-	{[]string{"/var/lib/dhcp/dhclient*.leases", "/var/lib/dhclient/*.lease*"}, parseLeases},
-	{[]string{"/etc/ppp/resolv.conf"}, ofPPP},
+	{"resolvconf", []string{"/run/resolvconf/interface/*", "/run/resolvconf/interfaces/*", "/run/resolvconf/keys/*"}, (*box).byName},
+	{"netifd", []string{"/tmp/resolv.conf.d/resolv.conf.auto", "/tmp/resolv.conf.auto"}, (*box).ofOpenWrt},
+	{"pppd", []string{"/run/ppp/resolv.conf", "/run/pppd/resolv.conf", "/etc/ppp/resolv.conf"}, (*box).ofPPP},
+	{"dhclient", []string{"/var/lib/dhcp/dhclient*.leases", "/var/lib/dhclient/*.lease*", "/var/lib/NetworkManager/dhclient*.lease"}, (*box).ofDHClient},
+	{"router advertisements", []string{AdvertisedFile}, (*box).ofAdvertisements},
+	// Without an interface, unless a line names one.
+	{"systemd-resolved", []string{"/run/systemd/resolve/resolv.conf"}, (*box).ofResolvConf},
+	{"NetworkManager", []string{"/run/NetworkManager/no-stub-resolv.conf"}, (*box).ofNetworkManager},
+	{"NetworkManager", []string{"/run/NetworkManager/resolv.conf"}, (*box).ofNetworkManager},
+	{"dhcpcd", []string{"/run/dhcpcd/resolv.conf"}, (*box).ofResolvConf},
+	{"resolvconf", []string{"/run/dnsmasq/resolv.conf"}, (*box).ofResolvConf}, // resolvconf wrote it for dnsmasq
+	{"rdnssd", []string{"/run/rdnssd/resolv.conf"}, (*box).ofResolvConf},      // RDNSS of router advertisements
+	{"resolv.conf", []string{resolvConf}, (*box).ofResolvConf},
+}
+
+// source is one kind of record.
+type source struct {
+	program  string
+	patterns []string // of files, as in path/filepath
+	parse    func(b *box, file string, text []byte) []entry
 }
 
 // entry is one resolver in one of the files.
 type entry struct {
-	file string
-	line int
-	addr netip.Addr
-	link string // the interface that it was learned on; "": the file does not say
+	file    string
+	line    int
+	server  netip.AddrPort
+	link    string // the interface that it was given to; "": the file does not say
+	program string // that wrote it
+	rank    int    // of the source
 }
 
 // String returns the entry as an error quotes it.
-func (e entry) String() string { return fmt.Sprintf("%s:%d: nameserver %s", e.file, e.line, e.addr) }
-
-// source is one kind of record.
-type source struct {
-	patterns []string // of files, as in path/filepath
-	parse    func(file string, text []byte) []entry
+func (e entry) String() string {
+	return fmt.Sprintf("%s:%d: nameserver %s", e.file, e.line, e.server.Addr())
 }
 
-// maxFile bounds what is read of a file, in bytes. dhclient appends to its leases; the
-// last ones are those that count.
-const maxFile = 64 << 10
+// from says where the entry is from.
+func (e entry) from() string {
+	if e.link == "" {
+		return e.file
+	}
+	return fmt.Sprintf("%s on %s, %s", e.program, e.link, e.file)
+}
 
-func (s source) read(root string) []entry {
+// box is what is recorded on a box at one moment.
+type box struct {
+	root    string              // before every path, for tests
+	links   map[int]string      // the names of its interfaces
+	own     map[netip.Addr]bool // its addresses
+	entries []entry             // in the order of the sources
+}
+
+// read reads the records of this box, below a root directory.
+func read(root string) (*box, error) {
+	own, err := policy.OwnAddrs()
+	if err != nil {
+		return nil, err
+	}
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("ip link: %w", err)
+	}
+	b := &box{root: root, own: own, links: map[int]string{}}
+	for _, l := range links {
+		b.links[l.Index] = l.Name
+	}
+	b.readAll()
+	return b, nil
+}
+
+func (b *box) readAll() {
+	for rank, s := range sources {
+		for _, e := range b.readSource(s) {
+			e.program, e.rank = s.program, rank
+			b.entries = append(b.entries, e)
+		}
+	}
+}
+
+// Bounds of what is read. Of a file the end counts: dhclient appends to its leases.
+const (
+	maxFile  = 64 << 10 // bytes
+	maxFiles = 256      // of one pattern
+)
+
+func (b *box) readSource(s source) []entry {
 	var all []entry
 	for _, p := range s.patterns {
-		files, _ := filepath.Glob(root + p) // the patterns are ours and well formed
-		for _, f := range files {
+		files, _ := filepath.Glob(b.root + p) // the patterns are ours and well formed
+		for _, f := range files[:min(len(files), maxFiles)] {
 			if text, err := readTail(f, strings.HasPrefix(p, "/tmp/")); err == nil { // most systems have only one or two of them
-				all = append(all, s.parse(strings.TrimPrefix(f, root), text)...)
+				all = append(all, s.parse(b, strings.TrimPrefix(f, b.root), text)...)
 			}
 		}
 	}
@@ -99,117 +153,53 @@ func trusted(info fs.FileInfo) bool {
 	return ok && (s.Uid == 0 || int(s.Uid) == os.Geteuid()) && info.Mode().Perm()&0o022 == 0
 }
 
-// parseResolvConf reads resolv.conf(5).
-func parseResolvConf(file string, text []byte) []entry {
-	var all []entry
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		words := strings.Fields(lines.Text())
-		if len(words) < 2 || words[0] != "nameserver" {
-			continue
+// entryOf reads an address that a link was given, "" where the link is not known:
+// ADDRESS, ADDRESS%ZONE, ADDRESS:PORT, [ADDRESS]:PORT, each with #NAME behind it where the
+// resolver speaks TLS. The zone is the name or the number of an interface, and says the link.
+func (b *box) entryOf(file string, line int, text, link string) (entry, bool) {
+	text, _, _ = strings.Cut(text, "#")
+	server, err := netip.ParseAddrPort(text)
+	if err != nil {
+		before, zone, zoned := strings.Cut(text, "%")
+		if server, err = netip.ParseAddrPort(before); err != nil { // 192.0.2.1:53%2
+			a, addrErr := netip.ParseAddr(before)
+			if addrErr != nil {
+				return entry{}, false
+			}
+			server = netip.AddrPortFrom(a, 53)
 		}
-		if a, err := netip.ParseAddr(words[1]); err == nil {
-			all = append(all, entry{file: file, line: n, addr: a.Unmap()})
-		}
-	}
-	return all
-}
-
-// perLink parses files that are named INTERFACE or INTERFACE.PROTOCOL.
-func perLink(parse func(string, []byte) []entry) func(string, []byte) []entry {
-	return func(file string, text []byte) []entry {
-		all := parse(file, text)
-		for i := range all {
-			all[i].link = linkOf(filepath.Base(file))
-		}
-		return all
-	}
-}
-
-// programs are the last words of the names that resolvconf and dhcpcd give to records.
-// What follows another dot is a VLAN: eth0.100.
-var programs = []string{"dhclient", "dhcp", "dhcp6", "ra", "ipv4ll", "inet", "inet6", "udhcpc", "pppd", "ppp", "openvpn", "dnsmasq", "named", "unbound", "rdnssd", "static"}
-
-func linkOf(name string) string {
-	if name == "NetworkManager" || name == "systemd-resolved" || strings.HasPrefix(name, "original.") {
-		return ""
-	}
-	if i := strings.LastIndexByte(name, '.'); i > 0 && slices.Contains(programs, name[i+1:]) {
-		return name[:i]
-	}
-	return name
-}
-
-// ofPPP parses what pppd recorded, which does not say for which of its interfaces.
-func ofPPP(file string, text []byte) []entry {
-	all := parseResolvConf(file, text)
-	for i := range all {
-		all[i].link = "ppp0"
-	}
-	return all
-}
-
-// parseLeases reads dhclient.leases(5): the last lease of an interface counts, if it has
-// not expired.
-func parseLeases(file string, text []byte) []entry {
-	leases := map[string][]entry{} // by interface and family
-	var keys []string
-	var lease struct {
-		link, family string
-		expired      bool
-		servers      []entry
-	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	depth := 0
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(strings.TrimSpace(lines.Text()), ";")
-		words := strings.Fields(strings.ReplaceAll(line, ",", " "))
-		switch {
-		case strings.HasSuffix(line, "{"):
-			if depth++; depth == 1 {
-				lease.link, lease.family, lease.expired, lease.servers = "", words[0], false, nil
-			}
-		case line == "}" && depth > 0:
-			if depth--; depth > 0 {
-				continue
-			}
-			key := lease.family + " " + lease.link
-			if !slices.Contains(keys, key) {
-				keys = append(keys, key)
-			}
-			if lease.expired {
-				lease.servers = nil
-			}
-			leases[key] = lease.servers
-		case len(words) == 2 && words[0] == "interface":
-			lease.link = strings.Trim(words[1], `"`)
-		case len(words) >= 2 && words[0] == "expire":
-			lease.expired = hasPassed(words[1:])
-		case len(words) > 2 && words[0] == "option" && (words[1] == "domain-name-servers" || words[1] == "dhcp6.name-servers"):
-			for _, w := range words[2:] {
-				if a, err := netip.ParseAddr(w); err == nil {
-					lease.servers = append(lease.servers, entry{file: file, line: n, addr: a.Unmap(), link: lease.link})
-				}
-			}
+		if zoned {
+			server = netip.AddrPortFrom(server.Addr().WithZone(zone), server.Port())
 		}
 	}
-	var all []entry
-	for _, k := range keys {
-		all = append(all, leases[k]...)
+	a := server.Addr().Unmap()
+	zone := a.Zone()
+	if n, err := strconv.Atoi(zone); err == nil {
+		zone = b.links[n]
 	}
-	return all
+	if a = a.WithZone(""); zone != "" && link == "" {
+		link = zone
+	}
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		if zone == "" {
+			zone = link
+		}
+		if a = a.WithZone(zone); zone == "" || zone != link {
+			return entry{}, false // on which link?
+		}
+	}
+	if a.IsMulticast() || server.Port() == 0 || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return entry{}, false
+	}
+	return entry{file: file, line: line, server: netip.AddrPortFrom(a, server.Port()), link: link}, true
 }
 
-// hasPassed reads a time of dhclient.leases(5): `WEEKDAY YYYY/MM/DD HH:MM:SS` in UTC,
-// `epoch SECONDS` or `never`.
-func hasPassed(words []string) bool {
-	switch {
-	case words[0] == "epoch" && len(words) > 1:
-		s, err := strconv.ParseInt(words[1], 10, 64)
-		return err == nil && time.Unix(s, 0).Before(time.Now())
-	case len(words) > 2:
-		t, err := time.Parse("2006/01/02 15:04:05", words[1]+" "+words[2])
-		return err == nil && t.Before(time.Now())
+// has reports whether the box has an interface of a name.
+func (b *box) has(link string) bool {
+	for _, name := range b.links {
+		if name == link && name != "" {
+			return true
+		}
 	}
 	return false
 }

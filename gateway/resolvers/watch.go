@@ -16,7 +16,7 @@ const (
 	settle = 50 * time.Millisecond
 )
 
-// Watcher notices that the system records other resolvers. It compares with what it read
+// Watcher notices that other resolvers are recorded. It compares with what it read
 // when it was made: make it before the first call of Find, so that no change between the
 // two is missed.
 type Watcher struct {
@@ -54,14 +54,14 @@ func (w *Watcher) Run(ctx context.Context, changed func()) {
 }
 
 func readAll(root string) []entry {
-	var all []entry
-	for _, s := range sources {
-		all = append(all, s.read(root)...)
+	b, err := read(root)
+	if err != nil {
+		return nil
 	}
-	for i := range all {
-		all[i].line = 0 // a renewed lease is appended to the old ones and says the same
+	for i := range b.entries {
+		b.entries[i].line = 0 // a renewed lease is appended to the old ones and says the same
 	}
-	return all
+	return b.entries
 }
 
 // sleep waits and reports whether the context has not ended.

@@ -29,6 +29,7 @@ type Options struct {
 	Log        *slog.Logger                // nil: slog.Default()
 	Userspace  bool                        // new tunnels are embedded, even where the kernel has WireGuard
 	Timers     Timers
+	Advertised string // the file that keeps the resolvers of router advertisements; "": they are not followed
 }
 
 // Timers may be shortened by tests. Zero values are the defaults.
@@ -63,6 +64,7 @@ type Controller struct {
 	log        *slog.Logger
 	watch      func(context.Context, func(policy.Kind)) error
 	resolvers  *resolvers.Watcher
+	advertised string
 	tableReady func(context.Context) error
 	wake       chan struct{} // capacity 1
 	down       chan struct{} // closed by Down
@@ -105,7 +107,7 @@ func newController(o Options, s system) *Controller {
 		timers: o.Timers, log: o.Log, watch: s.watch, tableReady: o.TableReady,
 		resolvers: resolvers.NewWatcher(), // before the first lookup reads what it watches
 		wake:      make(chan struct{}, 1), down: make(chan struct{}), ready: make(chan struct{}),
-		cfg: o.Config, table: o.TableReady == nil,
+		advertised: o.Advertised, cfg: o.Config, table: o.TableReady == nil,
 	}
 	c.rec = newReconciler(o, s, c)
 	return c
@@ -160,6 +162,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	background.Go(func() {
 		c.resolvers.Run(ctx, func() { c.post(func(t *todo) { t.resolvers = true }) })
 	})
+	if c.advertised != "" {
+		background.Go(func() { c.followAdvertisements(ctx) })
+	}
 	if c.tableReady != nil {
 		background.Go(func() { c.awaitTable(ctx) })
 	}
@@ -203,6 +208,19 @@ func (c *Controller) step(ctx context.Context, background *sync.WaitGroup) time.
 		return min(c.timers.Probe, waitingProbe)
 	}
 	return c.timers.Probe
+}
+
+// followAdvertisements keeps the resolvers that routers advertise on links other than the
+// LAN's, where this box is the router, and our tunnels, which have none.
+func (c *Controller) followAdvertisements(ctx context.Context) {
+	a := resolvers.Advertisements{File: c.advertised, Log: c.log, Solicited: func(link string) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return !slices.Contains(c.cfg.LAN, link) && !slices.ContainsFunc(c.cfg.Routes, func(r gateway.Route) bool {
+			return r.Egress.Kind == gateway.EgressWireGuard && r.Egress.Link == link
+		})
+	}}
+	a.Run(ctx)
 }
 
 // watchKernel turns the kernel's events into applies.

@@ -36,6 +36,8 @@ type options struct {
 	route         string
 	config        string            // gateway.yaml; "" for the default
 	addresses     []address.Address // none: the route's own resolvers
+	handed        bool              // and those that the route's link was given,
+	handedAt      int               // before this address
 	policy        policy
 	timeout       time.Duration // for one try, including connecting
 	budget        time.Duration // for the whole query
@@ -66,6 +68,10 @@ func parse(c *caddy.Controller) (options, error) {
 	o.route = c.Val()
 	o.at = instance.Here(c)
 	for _, arg := range c.RemainingArgs() {
+		if arg == corefile.HandedOut && !o.handed {
+			o.handed, o.handedAt = true, len(o.addresses)
+			continue
+		}
 		a, err := address.Parse(arg)
 		if err != nil {
 			return o, c.Err(err.Error())

@@ -53,6 +53,9 @@ func TestParse(t *testing.T) {
 			o.addresses = []address.Address{resolverAt(address.TLS, "[2001:db8::53]:8853", "dns.example.org"), resolverAt(address.TLS, "[2001:db8::54]:8853", "dns.example.org"),
 				resolverAt(address.TLS, "[2001:db8::55]:853", "dns.example.org")}
 		}},
+		{"upstream vpn 192.0.2.53 dhcp", func(o *options) {
+			o.addresses, o.handed, o.handedAt = []address.Address{resolverAt(address.UDP, "192.0.2.53:53", "")}, true, 1
+		}},
 		{"upstream vpn ::ffff:192.0.2.53", func(o *options) { o.addresses = []address.Address{resolverAt(address.UDP, "192.0.2.53:53", "")} }},
 		{`upstream vpn tls://192.0.2.53 {
 			config /etc/other/gateway.yaml
@@ -103,6 +106,7 @@ func TestParseErrors(t *testing.T) {
 		{"upstream", 1, "missing route: want upstream ROUTE [ADDRESS...]"},
 		{"upstream vpn\nupstream vpn", 2, "only one upstream per server block: want all addresses on one line"},
 
+		{"upstream vpn dhcp 192.0.2.1 dhcp", 1, "address dhcp: not an IP address: want 192.0.2.53, 192.0.2.53:5353, [2001:db8::53]:53 or tls://192.0.2.53%dns.example.org"},
 		{"upstream vpn dns.example.org", 1, "address dns.example.org: a name, not an IP address: want the resolver's IP address, or tls://dns.example.org or https://dns.example.org if it speaks one of these"},
 		{"upstream vpn dns.example.org:53", 1, "address dns.example.org:53: a name, not an IP address: want the resolver's IP address, or tls://dns.example.org or https://dns.example.org if it speaks one of these"},
 		{"upstream vpn udp://192.0.2.53", 1, "address udp://192.0.2.53: unknown scheme udp://: want dns://, tcp://, tls://, https://, h3://, quic:// or sdns://"},

@@ -118,6 +118,36 @@ func TestOwnResolvers(t *testing.T) {
 	}
 }
 
+// What the route's link was given takes the place of the word dhcp, whatever the route's own resolvers
+// are; while the route falls back, the WAN's do.
+func TestHandedOut(t *testing.T) {
+	l := forwarder(t, func(o *options) { o.handed, o.handedAt = true, 1 }, "192.0.2.1", "192.0.2.3")
+	list := func(words ...string) (all []netip.AddrPort) {
+		for _, w := range words {
+			all = append(all, netip.MustParseAddrPort(w))
+		}
+		return all
+	}
+	want := func(when, want string) {
+		t.Helper()
+		var got []string
+		for _, r := range l.targets().resolvers {
+			got = append(got, r.Addr.Addr().String())
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", when, got, want)
+		}
+	}
+	want("nothing yet", "192.0.2.1 192.0.2.3")
+	l.change(func(s *Status) {
+		s.Resolvers, s.Handed, s.WANResolvers = list("192.0.2.9:53"), list("192.0.2.2:53", "[2001:db8::2]:53"), list("198.51.100.53:53")
+		s.Route.OnDown = gateway.FallBack
+	})
+	want("given", "192.0.2.1 192.0.2.2 2001:db8::2 192.0.2.3")
+	l.change(func(s *Status) { s.Down = true })
+	want("down", "192.0.2.1 198.51.100.53 192.0.2.3")
+}
+
 // A family that the route has not is asked last; sockets stay while nothing changes.
 func TestTargets(t *testing.T) {
 	l := forwarder(t, nil, "192.0.2.53", "[2001:db8::53]:53")

@@ -76,15 +76,19 @@ func (u *Upstream) retargetLocked(old *targets, s *Status) *targets {
 // keys lists the resolvers to use. Addresses of the Corefile are the same via the WAN; a
 // provider's own resolvers are only reachable in its tunnel, so the WAN's replace them.
 func (u *Upstream) keys(s *Status, fallback bool) []key {
-	mark, own, inForce := s.Route.Mark, s.Resolvers, s.InForce
-	if fallback {
+	mark, own, inForce, list := s.Route.Mark, s.Resolvers, s.InForce, u.opts.addresses
+	switch {
+	case fallback:
 		mark, own, inForce = s.WANMark, s.WANResolvers, ""
+	case u.opts.handed:
+		own = s.Handed
 	}
-	list := u.opts.addresses
-	if len(list) == 0 {
+	if len(list) == 0 || u.opts.handed {
+		var more []address.Address
 		for _, a := range own {
-			list = append(list, address.Address{Transport: address.UDP, Addr: a})
+			more = append(more, address.Address{Transport: address.UDP, Addr: a})
 		}
+		list = slices.Concat(list[:u.opts.handedAt], more, list[u.opts.handedAt:])
 	}
 	keys := make([]key, 0, len(list))
 	for _, a := range list {

@@ -2,14 +2,17 @@ package check
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/probe"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
@@ -25,7 +28,8 @@ func checkUpstreams(cfg *gateway.Config, core *corefile.File, r *report) {
 		r.unknown("addresses of this box: %v: not checked is whether a resolver is this box, or in a network beside its route", err)
 		return
 	}
-	c := upstreamCheck{cfg: cfg, nets: nets, listeners: listenersOf(core), r: r}
+	states, _ := policy.Routes(cfg) // without them, links of a next hop are not known
+	c := upstreamCheck{cfg: cfg, nets: nets, listeners: listenersOf(core), states: states, r: r}
 	for _, b := range core.Blocks {
 		if u := b.Upstream; u != nil && u.Config == "" {
 			c.upstream(u)
@@ -47,6 +51,7 @@ type upstreamCheck struct {
 	cfg       *gateway.Config
 	nets      []connected
 	listeners []firewall.Listener
+	states    map[string]policy.RouteState // of the routes, as far as they can be read
 	r         *report
 	reported  []string
 }
@@ -68,19 +73,14 @@ func (c *upstreamCheck) upstream(u *corefile.Upstream) {
 	if route.Egress.Kind == gateway.EgressWireGuard {
 		conf, confErr = provider.Load(route.Egress.File)
 	}
-	if len(u.Addresses) == 0 {
-		switch {
-		case u.Route == gateway.WAN || confErr != nil:
-			return // reported by checkResolvers or checkProviders
-		case conf == nil:
-			c.wrong("%s: the route has no resolvers of its own: names of this block get SERVFAIL: write addresses after it", at)
-			return
+	if len(u.Addresses) == 0 || slices.Contains(u.Addresses, corefile.HandedOut) {
+		own, from, good := c.own(at, u, route, conf)
+		if !good || confErr != nil {
+			return // reported, by checkProviders too
 		}
-		if addrs = conf.Resolvers(); len(addrs) == 0 {
-			c.wrong("%s: %s has no `DNS =`: names of this block get SERVFAIL: add it, or write addresses after `upstream %s`", at, route.Egress.File, u.Route)
-			return
+		if addrs = append(addrs, own...); len(u.Addresses) == 0 && from != "" {
+			at = fmt.Sprintf("route %s: %s", route.Name, from)
 		}
-		at = fmt.Sprintf("route %s: %s: DNS", route.Name, route.Egress.File)
 	}
 	for _, a := range addrs {
 		c.address(at, route, a)
@@ -88,6 +88,57 @@ func (c *upstreamCheck) upstream(u *corefile.Upstream) {
 	if conf != nil {
 		c.families(at, conf, addrs)
 	}
+}
+
+// own returns the resolvers that a route has without any address in the Corefile, and where
+// they are from; good is false where that is reported as wrong or unknown.
+func (c *upstreamCheck) own(at string, u *corefile.Upstream, route gateway.Route, conf *provider.Conf) (own []netip.AddrPort, from string, good bool) {
+	if route.Egress.Kind == gateway.EgressWireGuard {
+		switch {
+		case len(u.Addresses) > 0:
+			c.wrong("%s: dhcp: a WireGuard tunnel is given no resolvers by DHCP: remove the word; without any address those of `DNS =` in %s are used", at, route.Egress.File)
+			return nil, "", false
+		case conf == nil:
+			return nil, "", true
+		case len(conf.Resolvers()) == 0:
+			c.wrong("%s: %s has no `DNS =`: names of this block get SERVFAIL: add it, or write addresses after `upstream %s`", at, route.Egress.File, u.Route)
+			return nil, "", false
+		}
+		return conf.Resolvers(), route.Egress.File + ": DNS", true
+	}
+	if route.Group != nil {
+		return nil, "", true // of the members in force, which change
+	}
+	found, err := resolvers.Of(c.cfg, route, c.states[route.Name])
+	if len(u.Addresses) > 0 {
+		if err == nil && len(found.Handed) == 0 {
+			err = fmt.Errorf("%s was given none by DHCP, PPP or router advertisements", strings.Join(found.Links, ", "))
+		}
+		found.Servers = found.Handed
+	}
+	switch {
+	case err == nil:
+		return found.Servers, "", true
+	case len(found.Servers) > 0:
+		return found.Servers, "", true
+	case len(u.Addresses) > 1: // it has others
+		c.r.warn("%s: dhcp: no resolver is known: %v", at, err)
+	case !running(found.Links):
+		c.r.unknown("%s: no resolver is known yet: %v", at, err)
+	case route.Name == gateway.WAN && len(u.Addresses) == 0: // reported by checkResolvers
+	default:
+		c.wrong("%s: names of this block get SERVFAIL: %v: write addresses after `upstream %s`", at, err, u.Route)
+	}
+	return nil, "", false
+}
+
+// running reports whether one of the links has a carrier: without one it has
+// not been given a resolver yet.
+func running(links []string) bool {
+	return slices.ContainsFunc(links, func(name string) bool {
+		l, err := net.InterfaceByName(name)
+		return err == nil && l.Flags&net.FlagRunning != 0
+	})
 }
 
 // address checks one resolver of a route.
@@ -170,6 +221,7 @@ func usesOf(cfg *gateway.Config, core *corefile.File) []probe.Use {
 	if core == nil {
 		return nil
 	}
+	states, _ := policy.Routes(cfg)
 	for _, b := range core.Blocks {
 		u := b.Upstream
 		if u == nil || u.Config != "" {
@@ -178,26 +230,30 @@ func usesOf(cfg *gateway.Config, core *corefile.File) []probe.Use {
 		for _, text := range u.Addresses {
 			add(u.Route, text)
 		}
-		if len(u.Addresses) == 0 {
-			for _, a := range ownResolvers(cfg, u.Route) {
-				add(u.Route, a.String())
-			}
+		for _, a := range ownResolvers(cfg, u, states) {
+			add(u.Route, a.String())
 		}
 	}
 	return uses
 }
 
-// ownResolvers returns a route's own resolvers, as far as they are known.
-func ownResolvers(cfg *gateway.Config, name string) []netip.AddrPort {
-	route, _ := cfg.Route(name)
-	switch route.Egress.Kind {
-	case gateway.EgressWAN:
-		found, _ := resolvers.Find(cfg) // checkResolvers reports the error
-		return found.Servers
-	case gateway.EgressWireGuard:
-		if conf, err := provider.Load(route.Egress.File); err == nil {
+// ownResolvers returns the resolvers of a route that an upstream does not name, as far as
+// they are known.
+func ownResolvers(cfg *gateway.Config, u *corefile.Upstream, states map[string]policy.RouteState) []netip.AddrPort {
+	route, _ := cfg.Route(u.Route)
+	handed := slices.Contains(u.Addresses, corefile.HandedOut)
+	switch {
+	case len(u.Addresses) > 0 && !handed || route.Group != nil:
+	case route.Egress.Kind == gateway.EgressWireGuard:
+		if conf, err := provider.Load(route.Egress.File); err == nil && !handed {
 			return conf.Resolvers()
 		}
+	default:
+		found, _ := resolvers.Of(cfg, route, states[route.Name]) // checkUpstreams reports the error
+		if handed {
+			return found.Handed
+		}
+		return found.Servers
 	}
 	return nil
 }

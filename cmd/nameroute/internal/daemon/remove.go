@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/config"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 )
 
@@ -36,7 +37,7 @@ func Remove(ctx context.Context, p paths.Paths) (removed bool, err error) {
 	}
 	table, err := nft.TableExists(gateway.TableName)
 	changes := &changeCounter{Handler: slog.Default().Handler()}
-	err = errors.Join(err, removeTable(p.Run), removeRouting(ctx, p.State, slog.New(changes)), control.RemoveSockets(p.Run))
+	err = errors.Join(err, removeTable(p.Run), removeRouting(ctx, p.State, slog.New(changes)), control.RemoveSockets(p.Run), resolvers.Forget())
 	return table || changes.seen, err
 }
 

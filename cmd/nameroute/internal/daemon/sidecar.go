@@ -9,6 +9,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/sidecar"
 )
 
@@ -20,6 +21,7 @@ type sidecarPart struct{ *sidecar.Controller }
 func newSidecar(o Options, f *files, log *slog.Logger, table <-chan struct{}) (*sidecarPart, error) {
 	c, err := sidecar.New(sidecar.Options{
 		Config: f.config, State: o.State, Log: log, TableReady: awaitTable(table), Timers: o.Sidecar,
+		Advertised: resolvers.AdvertisedFile,
 	})
 	if err != nil {
 		return nil, err

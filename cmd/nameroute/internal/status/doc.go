@@ -72,6 +72,7 @@ type Route struct {
 	Overwritten *Counter         `json:"mark_overwritten,omitempty"` // of Blocked: packets whose mark another program had overwritten
 	Inbound     *Counter         `json:"inbound_refused,omitempty"`  // packets of connections from the tunnel, refused, since then
 	Resolvers   []netip.AddrPort `json:"resolvers,omitzero"`         // its own
+	From        string           `json:"resolvers_from,omitempty"`   // where they are from
 }
 
 // Tunnel is the WireGuard tunnel of a route.
@@ -107,8 +108,9 @@ type Counter struct {
 
 // WAN is the egress of everything that no list names.
 type WAN struct {
-	Defaults  []string         `json:"defaults"`  // kernel routes that are followed, as ip(8) prints them
-	Resolvers []netip.AddrPort `json:"resolvers"` // of `upstream wan` and of endpoint names
+	Defaults  []string         `json:"defaults"`                 // kernel routes that are followed, as ip(8) prints them
+	Resolvers []netip.AddrPort `json:"resolvers"`                // of `upstream wan` and of endpoint names
+	From      string           `json:"resolvers_from,omitempty"` // where they are from
 }
 
 // List is one list.

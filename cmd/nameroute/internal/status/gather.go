@@ -62,7 +62,7 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 		d.WAN.Defaults = append(d.WAN.Defaults, r.String())
 	}
 	found, err := resolvers.Find(cfg)
-	d.WAN.Resolvers = found.Servers
+	d.WAN.Resolvers, d.WAN.From = found.Servers, found.Source
 	d.Problem(err)
 	if d.WAN.Resolvers == nil {
 		d.WAN.Resolvers = []netip.AddrPort{}
@@ -118,7 +118,7 @@ func (r *Route) countLinks() {
 func (d *Doc) AddDNS(s instance.Status) {
 	for _, r := range s.Routes {
 		to := d.route(r.Route.Name)
-		to.V4, to.V6, to.Resolvers = r.Up && r.V4, r.Up && r.V6, r.Resolvers
+		to.V4, to.V6, to.Resolvers, to.From = r.Up && r.V4, r.Up && r.V6, r.Resolvers, r.From
 		to.State = routeState(r.Up, r.Route.Egress.Kind)
 		to.Up = to.State == stateUp
 		if r.Route.Name != gateway.WAN && s.Table {
@@ -270,7 +270,7 @@ func mergeRoute(a, b Route) Route {
 		a.Inbound = b.Inbound
 	}
 	if a.Resolvers == nil {
-		a.Resolvers = b.Resolvers
+		a.Resolvers, a.From = b.Resolvers, b.From
 	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // Print prints the page for a person.
@@ -87,14 +88,28 @@ func routesText(w io.Writer, d Doc) {
 	for _, l := range d.WAN.Defaults {
 		output.Remark(w, "WAN", l)
 	}
-	var resolvers []string
-	for _, r := range d.WAN.Resolvers {
-		resolvers = append(resolvers, r.String())
-	}
 	for _, rule := range d.MarkWriters {
 		output.Remark(w, "overwrites marks", rule)
 	}
-	output.Remark(w, "WAN resolvers", output.OrDash(strings.Join(resolvers, ", ")))
+	for _, r := range d.Routes {
+		if r.Name != gateway.WAN && len(r.Resolvers) > 0 {
+			output.Remark(w, "resolvers of "+r.Name, resolversText(r.Resolvers, r.From))
+		}
+	}
+	output.Remark(w, "WAN resolvers", resolversText(d.WAN.Resolvers, d.WAN.From))
+}
+
+// resolversText lists resolvers, and says where they are from.
+func resolversText(all []netip.AddrPort, from string) string {
+	var words []string
+	for _, r := range all {
+		words = append(words, r.String())
+	}
+	text := output.OrDash(strings.Join(words, ", "))
+	if from != "" {
+		text += " (" + from + ")"
+	}
+	return text
 }
 
 // silentPeers returns the peers of a mesh that do not answer, where others do.
