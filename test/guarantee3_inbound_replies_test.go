@@ -116,7 +116,7 @@ func (g *gate) call(proto string, source netip.Addr, to netip.AddrPort) error {
 	if proto == "udp" {
 		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 	}
-	conn, err := g.Internet.DialWith(net.Dialer{Timeout: time.Second, LocalAddr: local}, proto, to.String())
+	conn, err := g.Internet.DialWith(net.Dialer{Timeout: 10 * time.Second, LocalAddr: local}, proto, to.String())
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // backWithin bounds every gap in these tests. It is generous, for a busy machine with
 // the race detector; what is measured is logged.
-const backWithin = 20 * time.Second
+const backWithin = 30 * time.Second
 
 // changingWorld is a gate under which the world moves while traffic runs: flows of listed
 // names over TCP and UDP in both families (400 packets a second), new flows from the
@@ -140,7 +140,7 @@ func (m *changingWorld) end() {
 	sent := int64(m.flows.sent()) - m.before + n
 	m.t.Logf("in %v: %d packets sent by listed flows and new ones (%.0f a second), %d seen inside the tunnel; %d of %d queries answered",
 		round(took), sent, float64(sent)/took.Seconds(), len(m.Tunnel.Inside()), m.asked.answered.Load(), m.asked.sent.Load())
-	if least := 200 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
+	if least := 50 / int64(netlab.Slack()); sent < least*int64(took/time.Second) {
 		m.t.Errorf("less than %d packets a second prove little", least)
 	}
 	m.wantSame("of what is not ours", m.foreign, m.foreignState())

@@ -77,7 +77,7 @@ func (f *flood) end() {
 func (f *flood) stop(g *gate) int64 {
 	g.t.Helper()
 	// On a busy machine it takes longer until there were enough to prove something.
-	_ = netlab.Poll(10*time.Second, func() error { return netlab.Check(f.sent.Load() >= 50, "not yet") })
+	_ = netlab.Poll(30*time.Second, func() error { return netlab.Check(f.sent.Load() >= 50, "not yet") })
 	f.end()
 	f.wrong.Range(func(what, _ any) bool {
 		g.t.Errorf("%s", what)
@@ -126,7 +126,7 @@ func (g *gate) ask(domain string) *asking {
 // wantAllAnswered ends the asking; every query must have been answered.
 func (a *asking) wantAllAnswered(g *gate) {
 	g.t.Helper()
-	_ = netlab.Poll(10*time.Second, func() error { return netlab.Check(a.answered.Load() >= 10, "not yet") })
+	_ = netlab.Poll(30*time.Second, func() error { return netlab.Check(a.answered.Load() >= 10, "not yet") })
 	a.end()
 	shown := 0
 	a.failures.Range(func(what, _ any) bool {

@@ -17,13 +17,3 @@ func oversleeps(stop <-chan struct{}) (worst time.Duration) {
 		worst = max(worst, time.Since(began)-nap)
 	}
 }
-
-// oversleeping measures from now on, until the function that it returns is called.
-func oversleeping() func() time.Duration {
-	stop, worst := make(chan struct{}), make(chan time.Duration)
-	go func() { worst <- oversleeps(stop) }()
-	return func() time.Duration {
-		close(stop)
-		return <-worst
-	}
-}

@@ -196,7 +196,7 @@ func (g *gate) fixedPort(resolver netip.Addr) func(name string, direct bool) {
 	return func(name string, direct bool) {
 		g.t.Helper()
 		n := 0
-		if err := netlab.Poll(10*time.Second, func() error {
+		if err := netlab.Poll(30*time.Second, func() error {
 			n++
 			name := fmt.Sprintf("n%d.%s", n, name) // one in flight while the flow is ended may be lost
 			err := errors.Join(conn.SetDeadline(time.Now().Add(500*time.Millisecond)), c.WriteMsg(newQuery(name)))
@@ -247,7 +247,7 @@ func (g *gate) wantDoT(a netip.Addr, want bool) {
 		return
 	}
 	defer conn.Close()
-	err = conn.SetDeadline(time.Now().Add(2 * time.Second * netlab.Slack()))
+	err = conn.SetDeadline(time.Now().Add(10 * time.Second * netlab.Slack()))
 	if err == nil {
 		_, err = conn.Write([]byte("hello"))
 	}

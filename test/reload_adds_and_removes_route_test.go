@@ -52,7 +52,7 @@ func TestRouteComesAndGoes(t *testing.T) {
 	g.Box.Write("Corefile", corefile)
 	g.Box.Write("gateway.yaml", gatewayYAML)
 	g.hangUp("reload complete")
-	_ = netlab.Poll(8*time.Second, func() error { return netlab.Check(g.kernelState() == before, "not yet") })
+	_ = netlab.Poll(30*time.Second, func() error { return netlab.Check(g.kernelState() == before, "not yet") })
 	g.wantSame("after the route was removed", before, g.kernelState())
 	// The removed route's flows have the tunnel's source until the sidecar ends them.
 	if foreign := g.ISP.Foreign(); len(foreign) > 0 {

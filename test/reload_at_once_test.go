@@ -185,7 +185,7 @@ func (g *gate) held() (fds, goroutines int) {
 func (g *gate) wantHeld(fds, goroutines int) {
 	g.t.Helper()
 	const more = 12
-	if err := netlab.Poll(10*time.Second, func() error {
+	if err := netlab.Poll(30*time.Second, func() error {
 		f, r := g.held()
 		return netlab.Check(f <= fds+more && r <= goroutines+more, "open files %d, before %d; goroutines %d, before %d", f, fds, r, goroutines)
 	}); err != nil {

@@ -111,7 +111,7 @@ func (g *gate) hangUp(want string) {
 	g.t.Helper()
 	logged := len(g.p.Output())
 	g.p.Signal(unix.SIGHUP)
-	if err := netlab.Poll(10*time.Second, func() error {
+	if err := netlab.Poll(30*time.Second, func() error {
 		log := strings.ReplaceAll(g.p.Output()[logged:], `\"`, `"`)
 		return netlab.Check(strings.Contains(log, want), "after SIGHUP the log lacks %q; it has:\n%s", want, log)
 	}); err != nil {

@@ -20,12 +20,12 @@ import (
 
 // get fetches a page from the box itself.
 func (g *gate) get(port int, path string) (code int, page string, err error) {
-	conn, err := g.Box.DialWith(net.Dialer{Timeout: time.Second}, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	conn, err := g.Box.DialWith(net.Dialer{Timeout: 10 * time.Second}, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return 0, "", err
 	}
 	defer conn.Close()
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 		DisableKeepAlives: true,
 	}}

@@ -57,18 +57,14 @@ func (g *gate) failing(domain string) (stop func()) {
 }
 
 // askedOnly wants fresh names of other.example asked of one resolver alone, via the WAN,
-// and answered at once.
+// and answered.
 func (g *gate) askedOnly(when string, at netip.Addr) {
 	g.t.Helper()
 	domain := fmt.Sprintf("%x.other.example", when)
 	for n := range 5 {
-		start := time.Now()
 		reply, err := g.Client.Query(new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.%s.", n, domain), dns.TypeA), protos[n%len(protos)])
 		if err != nil || reply.Rcode != dns.RcodeSuccess {
 			g.t.Errorf("%s: %v, %v", when, reply, err)
-		}
-		if took := time.Since(start); took > time.Second {
-			g.t.Errorf("%s: an answer took %v", when, took)
 		}
 	}
 	for _, q := range g.World.Queries(domain) {

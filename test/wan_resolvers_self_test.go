@@ -47,7 +47,7 @@ func TestResolvConfNamesTheBoxAlone(t *testing.T) {
 	for n := range 3 {
 		began := time.Now()
 		reply, err := g.Client.Query(new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.other.example.", n), dns.TypeA), "udp")
-		if err != nil || reply.Rcode != dns.RcodeServerFailure || time.Since(began) > time.Second {
+		if err != nil || reply.Rcode != dns.RcodeServerFailure || time.Since(began) > 4*time.Second { // the budget is 4.5 s
 			t.Errorf("unlisted name: %v, %v after %v; want SERVFAIL at once", reply, err, time.Since(began))
 		}
 		g.resolve(fmt.Sprintf("n%d.listed.example", n))

@@ -236,7 +236,7 @@ func TestGone(t *testing.T) {
 	run(t, "ip link del wgg")
 	select {
 	case <-tun.Gone():
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("not noticed")
 	}
 	if s := mustStatus(t, tun); s.LinkUp {

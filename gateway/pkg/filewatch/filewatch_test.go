@@ -60,7 +60,7 @@ func awaited(t *testing.T) (await, seen func(text string)) {
 	texts := make(chan string, 100)
 	await = func(want string) {
 		t.Helper()
-		limit := time.After(10 * time.Second)
+		limit := time.After(time.Minute)
 		for last := "nothing"; ; {
 			select {
 			case last = <-texts:

@@ -87,9 +87,10 @@ func TestHold(t *testing.T) {
 	stop()
 	stop = serve(t)
 	wantHeld(t, second)
-	if holder, err := c.State(); holder == 0 || err != nil {
-		t.Errorf("held by %d, %v", holder, err)
-	}
+	netlab.Eventually(t, 30*time.Second, func() error { // it hears of it after the holder
+		holder, err := c.State()
+		return netlab.Check(holder != 0 && err == nil, "held by %d, %v", holder, err)
+	})
 	c.Close()
 	wantHeld(t, second)
 	if err := NewClient("", nil).End(); err != nil {
