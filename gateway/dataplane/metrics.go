@@ -21,4 +21,8 @@ var (
 		Namespace: namespace, Subsystem: subsystem, Name: "evicted_flows_total",
 		Help: "Counter of flows that were reset because their address joined a route.",
 	}, []string{"route"})
+	groupMoves = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "group_moves_total",
+		Help: "Counter of the times that a group began to leave by other members.",
+	}, []string{"route"})
 )

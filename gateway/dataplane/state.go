@@ -63,6 +63,9 @@ func (c *Controller) publish(r gateway.Route, conf *provider.Conf, seen policy.R
 	if reflect.DeepEqual(old, st) {
 		return old
 	}
+	if old.Route.Number != 0 && old.InForce != st.InForce {
+		groupMoves.WithLabelValues(r.Name).Inc()
+	}
 	c.reportChange(old, st)
 	current.Store(st)
 	return st

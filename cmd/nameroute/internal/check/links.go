@@ -104,6 +104,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 		}
 	}
 	checkNextHops(cfg, r)
+	checkGroups(cfg, r)
 	checkWAN(cfg, all, r)
 	checkOthers(cfg, all, r)
 }

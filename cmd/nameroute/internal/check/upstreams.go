@@ -107,6 +107,9 @@ func (c *upstreamCheck) own(at string, u *corefile.Upstream, route gateway.Route
 		return conf.Resolvers(), route.Egress.File + ": DNS", true
 	}
 	if route.Group != nil {
+		if len(u.Addresses) == 0 {
+			c.membersResolvers(at, route)
+		}
 		return nil, "", true // of the members in force, which change
 	}
 	found, err := resolvers.Of(c.cfg, route, c.states[route.Name])

@@ -68,6 +68,7 @@ type Route struct {
 	TX          *int64           `json:"tx,omitempty"`               //
 	Tunnel      *Tunnel          `json:"tunnel,omitempty"`           // of an open WireGuard tunnel
 	Probes      *Probes          `json:"probes,omitempty"`           // of a route that has any
+	Members     []Member         `json:"members,omitempty"`          // of a group, in the order of preference
 	Blocked     *Counter         `json:"blocked,omitempty"`          // by the kill switch, since the nft table was made
 	Overwritten *Counter         `json:"mark_overwritten,omitempty"` // of Blocked: packets whose mark another program had overwritten
 	Inbound     *Counter         `json:"inbound_refused,omitempty"`  // packets of connections from the tunnel, refused, since then
@@ -90,6 +91,14 @@ type Peer struct {
 	Endpoint   netip.AddrPort `json:"endpoint,omitzero"`  // missing: not known
 	Handshake  time.Time      `json:"handshake,omitzero"` // the latest; missing: never
 	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`
+}
+
+// Member is a route in a group.
+type Member struct {
+	Name    string `json:"name"`
+	InForce bool   `json:"in_force"` // new flows leave by it
+	Weight  int    `json:"weight,omitempty"`
+	Probes
 }
 
 // Probes are what the probes of a route have found.

@@ -26,7 +26,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		if r.Egress.Kind == gateway.EgressWireGuard {
 			by = byHandshake
 		}
-		if len(r.Probing.Probes) > 0 {
+		if len(r.Probing.Probes) > 0 || r.Group != nil && len(r.Group.Probes) > 0 {
 			by = byProbe
 		}
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown, By: by})
@@ -78,6 +78,9 @@ func (d *Doc) AddSidecar(s sidecar.Status) {
 		if p := r.Probes; p != nil {
 			to.Probes = &Probes{State: string(p.State), Reason: p.Reason, Last: p.Probed, RoundTrip: p.Time.Seconds()}
 		}
+		if r.Group != nil {
+			to.Members = membersOf(r.Group)
+		}
 		if t := r.Tunnel; t != nil {
 			to.RX, to.TX = &t.RX, &t.TX
 			to.Tunnel = &Tunnel{Kind: string(t.Kind), Handshake: t.Handshake, Endpoints: t.Endpoints}
@@ -89,6 +92,16 @@ func (d *Doc) AddSidecar(s sidecar.Status) {
 			}
 		}
 	}
+}
+
+func membersOf(g *sidecar.GroupStatus) (members []Member) {
+	for _, m := range g.Members {
+		members = append(members, Member{
+			Name: m.Name, InForce: m.InForce, Weight: m.Weight,
+			Probes: Probes{State: string(m.State), Reason: m.Reason, Last: m.Probed, RoundTrip: m.Time.Seconds()},
+		})
+	}
+	return members
 }
 
 // CountLinks takes the bytes of the routes without a tunnel from their interfaces.

@@ -74,6 +74,9 @@ func routesText(w io.Writer, d Doc) {
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
 		}
+		for _, m := range r.Members {
+			t.Remark(r.Name, m.text())
+		}
 		for _, p := range r.silentPeers() {
 			t.Remark(r.Name, fmt.Sprintf("peer %.8s is silent: %s", p.Key, allowedText(p.AllowedIPs)))
 		}
@@ -110,6 +113,23 @@ func resolversText(all []netip.AddrPort, from string) string {
 		text += " (" + from + ")"
 	}
 	return text
+}
+
+func (m Member) text() string {
+	text := "resting"
+	if m.InForce {
+		text = "in force"
+	}
+	if !m.Last.IsZero() {
+		text += ", probes " + m.State
+	}
+	if m.RoundTrip > 0 {
+		text += fmt.Sprintf(", %.1f ms", m.RoundTrip*1000)
+	}
+	if m.Reason != "" {
+		text += ": " + m.Reason
+	}
+	return "member " + m.Name + ": " + text
 }
 
 // silentPeers returns the peers of a mesh that do not answer, where others do.

@@ -46,6 +46,13 @@ func goldenStatus() Doc {
 				Probes: &Probes{State: "good", Last: at, RoundTrip: 0.0123},
 				Note:   "one of its peers, 192.0.2.9:51820, has never shaken hands", RX: n(1000), TX: n(1_000_000), Blocked: &Counter{},
 			},
+			{
+				Name: "away", Egress: "group", By: byProbe, OnDown: "block", State: "up", Up: true, V4: true, Since: at.Add(-2 * time.Hour), Links: []string{"tun0"},
+				Members: []Member{
+					{Name: "vpn", Weight: 1, Probes: Probes{State: "bad", Reason: "ping 192.0.2.1: no answer within 600ms", Last: at}},
+					{Name: "office", InForce: true, Weight: 1, Probes: Probes{State: "good", Last: at, RoundTrip: 0.0123}},
+				}, Blocked: &Counter{},
+			},
 			{Name: "wan", Egress: "wan", By: byKernelRoute, OnDown: "block", State: "up", Up: true, V4: true, V6: true, Since: at.Add(-50 * time.Hour), Links: []string{"wan0", "wan1"}, RX: n(8_456_789_012_345), TX: n(1 << 40)},
 		},
 		Local: Local{
