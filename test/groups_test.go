@@ -101,4 +101,3 @@ func TestGroupBalances(t *testing.T) {
 	}
 	g.wantNoneClear(listed...)
 }
-

@@ -110,7 +110,7 @@ func (c *builder) checkMembers(route *gateway.Route) {
 		member, ok := c.Route(m.Route)
 		switch {
 		case m.Route == gateway.WAN:
-			refuse("the WAN is no member of a group", "want on_down: wan, or a list of interfaces in wan:")
+			refuse("the WAN is no member of a group", "want on_down: wan")
 		case m.Route == route.Name:
 			refuse("is the group itself", "want another route")
 		case !ok:

@@ -56,7 +56,7 @@ func TestGroupProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"{egress: [nl, dee]}":                            "gateway.yaml:5:22: routes.vpn.egress: dee: unknown route: did you mean de?",
 		"{egress: [nl, vpn]}":                            "gateway.yaml:5:22: routes.vpn.egress: vpn: is the group itself: want another route",
-		"{egress: [nl, wan]}":                            "gateway.yaml:5:22: routes.vpn.egress: wan: the WAN is no member of a group: want on_down: wan, or a list of interfaces in wan:",
+		"{egress: [nl, wan]}":                            "gateway.yaml:5:22: routes.vpn.egress: wan: the WAN is no member of a group: want on_down: wan",
 		"{egress: [nl, nl]}":                             "gateway.yaml:5:22: routes.vpn.egress: nl: is a member already: want it once",
 		"{egress: [nl, two]}\n  two: {egress: [nl, de]}": "gateway.yaml:5:22: routes.vpn.egress: two: is a group itself: want its members",
 		"{egress: []}":                                   "gateway.yaml:5:17: routes.vpn.egress: is empty: " + wantMembers,

@@ -38,7 +38,7 @@ func namesOf(found firewall.InForce) string {
 // confOf returns the provider's file of a route, of a group that of the first member in
 // force: its resolvers and families are the group's.
 func (c *Controller) confOf(cfg *gateway.Config, r gateway.Route, found firewall.InForce) *provider.Conf {
-	if r.Group == nil || r.Name == gateway.WAN {
+	if r.Group == nil {
 		return c.providers.Load(r).Conf
 	}
 	all := cfg.Members(r)

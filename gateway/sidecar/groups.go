@@ -82,7 +82,8 @@ func (r *reconciler) addGroups(cfg *gateway.Config, want *policy.State, choose b
 	}
 }
 
-// choose asks which members are in force now, and reports whether others are.
+// choose asks which members are in force now, and reports whether others are, or more is
+// known of them.
 func (r *reconciler) choose(name string, g *grouped, now time.Time) (changed bool) {
 	before := g.inForce
 	g.choice = g.machine.Choose(now, func(member string) string { return g.unusable[member] })
@@ -95,7 +96,7 @@ func (r *reconciler) choose(name string, g *grouped, now time.Time) (changed boo
 		r.logEvent(name, e)
 	}
 	if slices.Equal(before, g.inForce) {
-		return false
+		return len(g.choice.Events) > 0
 	}
 	g.moves++
 	for _, m := range g.machine.Members() {
