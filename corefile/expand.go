@@ -29,8 +29,9 @@ type Text struct {
 	Files []string // that were imported
 	Dirs  []string // where other files could match the pattern of an import
 
-	name  string
-	lines []Position // where each line of Body was written; nil where nothing is imported
+	name    string
+	lines   []Position // where each line of Body was written; nil where nothing is imported
+	written []byte     // Body before withClients; nil where that changed nothing
 }
 
 // Name returns the name of the Corefile.
@@ -38,6 +39,7 @@ func (t *Text) Name() string { return t.name }
 
 // Expand reads the files that a Corefile imports, as CoreDNS would: relative to the
 // importing file, with {$VARIABLES} and at most one wildcard. Imports of snippets stay.
+// Blocks get the listeners of the classes of clients that they answer.
 // The error has the form of CoreDNS's own, with the file and line of the import.
 func Expand(name string, text []byte) (*Text, error) {
 	e := &expansion{snippets: map[string]bool{}}
@@ -46,10 +48,10 @@ func Expand(name string, text []byte) (*Text, error) {
 		return nil, err
 	}
 	if e.imports == 0 {
-		return &Text{Body: text, name: name}, nil
+		return (&Text{Body: text, name: name}).withClients()
 	}
 	e.text.Body = e.out.Bytes()
-	return &e.text, nil
+	return e.text.withClients()
 }
 
 type expansion struct {
@@ -226,7 +228,11 @@ func (t *Text) Verify(original []byte) error {
 	if err != nil {
 		return nil
 	}
-	have, err := caddyfile.Parse(t.name, bytes.NewReader(t.Body), nil)
+	body := t.Body
+	if t.written != nil {
+		body = t.written
+	}
+	have, err := caddyfile.Parse(t.name, bytes.NewReader(body), nil)
 	if err != nil {
 		return t.Explain(err)
 	}

@@ -45,6 +45,7 @@ type Block struct {
 	Except     []string    // what bind leaves out, likewise
 	Directives []Directive // every directive, in the order of the text
 
+	Clients  *Clients   // nil without clients
 	Listed   *Listed    // nil without listed
 	View     *Directive // of a view that is not ours; nil without view
 	Route    *Route     // nil without route
@@ -216,6 +217,8 @@ func (b *Block) read() {
 			for _, p := range d.Properties {
 				b.Except = append(b.Except, p.Args...)
 			}
+		case directiveClients:
+			b.Clients = &Clients{d.Position, first, d.property("config")}
 		case "listed":
 			b.Listed = &Listed{d.Position, d.Args, d.property("config")}
 		case "view":

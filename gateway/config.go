@@ -48,6 +48,7 @@ type Config struct {
 	WANGroup      *Group            // of several uplinks, its members, by the names of their interfaces; nil: WANLink
 	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
 	WANHanded     bool              // of those of the system, only what the WAN's link was given (`wan_resolvers: dhcp`)
+	Clients       []Clients         // classes of clients, in the order of the file
 	Routes        []Route           // in the order of the file, which is their precedence; without wan
 	Lists         []List            // in the order of the file
 	Sources       []Source          // of the lists with url, in the order of the file

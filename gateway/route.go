@@ -25,8 +25,9 @@ type Route struct {
 	Evict         bool     // reset flows to an address that joins the route
 	AcceptInbound bool     // accept new connections that come in through the tunnel (`inbound: accept`)
 	Handshake     Handshake
-	Probing       Probing // of a route that is no group; without probes only its link and its tunnel tell
-	Group         *Group  // of a route whose egress is other routes; nil: it has one of its own
+	Probing       Probing  // of a route that is no group; without probes only its link and its tunnel tell
+	Clients       []string // classes of clients that it is for; none: it is for all
+	Group         *Group   // of a route whose egress is other routes; nil: it has one of its own
 }
 
 // Handshake says what the handshakes of a WireGuard tunnel tell about it. A zero Timeout or

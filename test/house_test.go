@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	"plugin/upstream/known":    {"plugin/upstream/wire"},
 	"plugin/upstream/mux":      {"plugin/upstream/address", "plugin/upstream/bootstrap", "plugin/upstream/trust"},
 	"plugin/upstream/trust":    {"plugin/upstream/address"},
-	"corefile":                 {},
+	"corefile":                 {"gateway"},
 	"corefile/plugins":         {"corefile", "plugin/*"},
 	"cmd/nameroute/internal/*": {"cmd/nameroute/internal/*", "corefile", "gateway", "gateway/*", "lists", "lists/*", "plugin/pkg/*", "updater", "test/netlab", "test/netlab/*"},
 	"cmd/*":                    {"cmd/nameroute/internal/*", "corefile/*", "gateway", "gateway/*", "lists", "lists/format", "updater"},

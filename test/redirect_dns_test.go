@@ -109,16 +109,7 @@ func TestRedirect(t *testing.T) {
 // lanResolver is a machine on the LAN that answers every query with NOTIMP.
 func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 	g.t.Helper()
-	n := netlab.NewNamespace(g.t, "own")
-	n.Sysctl("net/ipv6/conf/all/accept_dad=0", "net/ipv6/conf/default/accept_dad=0", "net/ipv6/conf/default/accept_ra=0")
-	netlab.Cable(n, "eth0", g.Box.Namespace, "lan1")
-	g.Box.IP("link set lan1 master br-lan")
-	// What crosses the bridge passes the box's chains, where the kernel can do that.
-	if _, err := g.Box.Exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"); err != nil {
-		g.t.Logf("bridged packets do not pass the box's chains here: %v", err)
-	}
-	n.IP("addr add "+addrs[0]+"/24 dev eth0", "addr add "+addrs[1]+"/64 dev eth0 nodad",
-		"route add default via "+g.BoxLAN.V4.String(), "route add ::/0 via "+g.BoxLAN.V6.String())
+	n := g.lanHost(addrs...)
 	refuse := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if err := w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented)); err != nil {
 			g.t.Logf("the LAN's resolver: %v", err)
@@ -139,7 +130,22 @@ func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 			go func() { _ = s.ActivateAndServe() }() // until it is closed
 		}
 	}
-	return &netlab.Host{Namespace: n}
+	return n
+}
+
+// lanHost is one more machine on the LAN, with an address of each family.
+func (g *gate) lanHost(addrs ...string) *netlab.Host {
+	g.t.Helper()
+	n := g.Host("own")
+	netlab.Cable(n.Namespace, "eth0", g.Box.Namespace, "lan1")
+	g.Box.IP("link set lan1 master br-lan")
+	// What crosses the bridge passes the box's chains, where the kernel can do that.
+	if _, err := g.Box.Exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"); err != nil {
+		g.t.Logf("bridged packets do not pass the box's chains here: %v", err)
+	}
+	n.IP("addr add "+addrs[0]+"/24 dev eth0", "addr add "+addrs[1]+"/64 dev eth0 nodad",
+		"route add default via "+g.BoxLAN.V4.String(), "route add ::/0 via "+g.BoxLAN.V6.String())
+	return n
 }
 
 // wantRedirected asks resolvers of the internet, and wants our answers: a listed name is

@@ -58,6 +58,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	_ "github.com/nameroute/nameroute/plugin/bind"
+	_ "github.com/nameroute/nameroute/plugin/clients"
 	_ "github.com/nameroute/nameroute/plugin/ddr"
 	_ "github.com/nameroute/nameroute/plugin/home"
 	_ "github.com/nameroute/nameroute/plugin/leases"

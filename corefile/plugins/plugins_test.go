@@ -69,7 +69,7 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 // own leaks the names of a block with route.
 func TestEveryDirectiveIsKnownToFetchOrNot(t *testing.T) {
 	local := strings.Fields(`root metadata cancel proxyproto quic grpc_server https https3 timeouts multisocket reload nsid
-		bufsize bind debug ready health pprof shed prometheus errors log dnstap listed route local dns64 siit any chaos loadbalance
+		bufsize bind debug ready health pprof shed prometheus errors log dnstap clients listed route local dns64 siit any chaos loadbalance
 		tsig rewrite acl ddr cache header dnssec tls minimal template transfer dynupdate hosts file auto leases home loop rebind
 		upstream erratic whoami sign view`)
 	for _, name := range corefile.Directives() {
@@ -173,6 +173,11 @@ func boot(t *testing.T, p page) {
 	if strings.Contains(p.text, "box.crt") {
 		certificate(t, dir)
 	}
+	text, err := corefile.Expand(p.where, []byte(p.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.text = string(text.Body)
 	instance.SetDefaults(filepath.Join(dir, "gateway.yaml"), filepath.Join(dir, "state"))
 	in := caddy.CaddyfileInput{Contents: []byte(p.text), Filepath: filepath.Join(dir, "Corefile"), ServerTypeName: "dns"}
 	if err := caddy.ValidateAndExecuteDirectives(in, nil, true); err != nil {
@@ -228,13 +233,16 @@ func certificate(t *testing.T, dir string) {
 
 // needs is what a Corefile names and a machine must have.
 type needs struct {
-	routes, lists []string
-	sets          [][]string // of `set inet TABLE SET4 SET6`
+	routes, lists, classes []string
+	sets                   [][]string // of `set inet TABLE SET4 SET6`
 }
 
 func needsOf(f *corefile.File) (n needs) {
 	n.lists = f.Lists()
 	for _, b := range f.Blocks {
+		if b.Clients != nil && !slices.Contains(n.classes, b.Clients.Class) {
+			n.classes = append(n.classes, b.Clients.Class)
+		}
 		var routes []string
 		if b.Route != nil {
 			routes = append(routes, b.Route.Name)
@@ -263,6 +271,12 @@ func (n needs) write(t *testing.T, dir string) {
 	t.Helper()
 	yaml := &bytes.Buffer{}
 	fmt.Fprintln(yaml, "wan_resolvers: [192.0.2.54]")
+	if len(n.classes) > 0 {
+		fmt.Fprintln(yaml, "clients:")
+	}
+	for i, class := range n.classes {
+		fmt.Fprintf(yaml, "  %s: {prefix: [192.0.2.%d]}\n", class, 100+i)
+	}
 	if len(n.routes) > 0 {
 		fmt.Fprintln(yaml, "routes:")
 	}

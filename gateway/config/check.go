@@ -16,6 +16,7 @@ func (c *builder) check() {
 	c.checkGroups()
 	c.checkSources()
 	c.checkPrefixes()
+	c.checkClients()
 	c.checkRedirect()
 	if c.numberRoutes() {
 		c.checkTables()

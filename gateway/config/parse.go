@@ -165,6 +165,7 @@ func (c *builder) fields() []field {
 			word, ok := v.word(string(gateway.OwnerAuto), string(gateway.OwnerOff))
 			set(&c.Owner)(gateway.Owner(word), ok)
 		}},
+		{key: keyClients, read: c.readClients},
 		{key: "routes", read: c.readRoutes},
 		{key: "lists", read: c.readLists},
 		{key: "redirect_dns", want: wantRedirect, read: c.readRedirect},

@@ -348,7 +348,7 @@ gateway.yaml:1:39: routes.dns_exempt: reserved name: want another
 gateway.yaml:1:67: routes.evicted: reserved name: want another
 `},
 	{"a key that was renamed", "keep: [10.0.0.0/8]\nkep: []\nexclud: []\n", `gateway.yaml:1:1: keep: was renamed: want exclude
-gateway.yaml:2:1: kep: unknown key: want lan, wan, wan_resolvers, mask, exclude, priority, set_size, lifetime, check_interval, owner, routes, lists or redirect_dns
+gateway.yaml:2:1: kep: unknown key: want lan, wan, wan_resolvers, mask, exclude, priority, set_size, lifetime, check_interval, owner, clients, routes, lists or redirect_dns
 gateway.yaml:3:1: exclud: unknown key: did you mean exclude?
 `},
 	{"a list's key that was renamed", "lists: {a: {url: 'https://a.example/a', min_rules: 2}}\n", `gateway.yaml:1:41: lists.a.min_rules: was renamed: want min_entries

@@ -37,7 +37,7 @@ func YAML(c *gateway.Config) string {
 	if c.WANHanded {
 		wanResolvers = gateway.HandedOut
 	}
-	text, err := yaml.Marshal(mapping(
+	pairs := []any{
 		"lan", flow(c.LAN),
 		"wan", wan,
 		"wan_resolvers", wanResolvers,
@@ -50,9 +50,11 @@ func YAML(c *gateway.Config) string {
 		keyCheckInterval, intervalOrOff(c.CheckInterval),
 		"owner", string(c.Owner),
 		"redirect_dns", redirectNode(c.Redirect),
-		"routes", routes,
-		"lists", lists,
-	))
+	}
+	if len(c.Clients) > 0 {
+		pairs = append(pairs, keyClients, mapping(clientsPairs(c.Clients)...))
+	}
+	text, err := yaml.Marshal(mapping(append(pairs, "routes", routes, "lists", lists)...))
 	if err != nil {
 		return fmt.Sprintf("# %v\n", err)
 	}
@@ -100,6 +102,7 @@ func routePairs(r gateway.Route) []any {
 	} else {
 		add(len(prefixes) > 0, "prefixes", flow(prefixes))
 	}
+	add(len(r.Clients) > 0, keyClients, flow(r.Clients))
 	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
 	add(r.Group == nil && r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))

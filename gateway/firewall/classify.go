@@ -51,7 +51,7 @@ func (d *builder) classify() []rule.Rule {
 	}
 	rules = append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...))
 	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
-	return slices.Concat(rules, d.toLocal(), d.byDestination(d.routeNewFlows))
+	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows))
 }
 
 // aboutFlows accepts ICMP errors to local hosts.
@@ -64,18 +64,19 @@ func (d *builder) aboutFlows() []rule.Rule {
 }
 
 // byDestination decides about destinations that are not excluded. What a route's sets
-// hold, within another set where that is named, is the route's.
-func (d *builder) byDestination(ofRoute func(r gateway.Route, within string) []rule.Rule) []rule.Rule {
+// hold, within another set where that is named, is the route's. other says what becomes of
+// special-use addresses that none of the routes takes.
+func (d *builder) byDestination(routes []gateway.Route, other rule.Part, ofRoute func(r gateway.Route, within string) []rule.Rule) []rule.Rule {
 	var rules []rule.Rule
-	for _, r := range d.Config.Routes {
+	for _, r := range routes {
 		if r.TakesPrivate() || d.claimsAll(r) {
 			rules = append(rules, ofRoute(r, setSpecial)...)
 		}
 	}
 	for _, f := range gateway.Families {
-		rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), rule.Accept()))
+		rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), other))
 	}
-	for _, r := range d.Config.Routes {
+	for _, r := range routes {
 		rules = append(rules, ofRoute(r, "")...)
 	}
 	return rules

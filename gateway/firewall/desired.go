@@ -42,6 +42,9 @@ type Listener struct {
 	Proto string     // udp or tcp
 	Port  uint16
 	DNS   bool // plain DNS, to which queries of lan to other resolvers can be redirected
+
+	Class string // the class of clients whose queries are redirected to it; "" for all others
+	For   uint16 // the port that those were sent to
 }
 
 // normalized returns the listener with one form of each address: the zero one for all.
@@ -74,7 +77,7 @@ func Desired(s Spec) *nft.Table {
 	return &nft.Table{
 		Name: gateway.TableName,
 		Sets: d.sets(),
-		Chains: append([]nft.Chain{
+		Chains: slices.Concat(d.classChains(prefixClients, d.routeNewFlows), []nft.Chain{
 			{Name: chainClassify, Rules: d.classify()},
 			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityLast, Rules: d.prerouting()},
 			{Name: "output_first", Type: "filter", Hook: "output", Priority: nft.PriorityConntrack + 1, Rules: d.outputFirst()},
@@ -85,7 +88,7 @@ func Desired(s Spec) *nft.Table {
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, slices.Concat(d.localChain(), d.chooseChains(), d.onlyViaChains(), d.evictedStray(), d.redirectChains())...),
+		}, d.localChain(), d.chooseChains(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS()),
 	}
 }
 
@@ -293,7 +296,7 @@ func (d *builder) input() []rule.Rule {
 	seen := map[Listener]bool{}
 	for _, l := range d.Listeners {
 		l = l.normalized()
-		l.DNS = false // not part of the socket's identity
+		l.DNS, l.Class, l.For = false, "", 0 // not part of the socket's identity
 		if seen[l] || (l.Proto != "udp" && l.Proto != "tcp") {
 			continue
 		}

@@ -62,6 +62,16 @@ func redirecting() Spec {
 	return s
 }
 
+// withClass has a class of clients with a route and listeners of its own.
+func withClass() Spec {
+	s := redirecting()
+	s.Config.Clients = []gateway.Clients{{Name: "tv", MACs: []gateway.MAC{{0, 0, 0x5e, 0, 0x53, 1}}, Prefixes: prefixes("192.168.1.40/32", "fd00:1::/64"), Links: []string{"br-lan"}}}
+	s.Config.Routes[0].Clients = []string{"tv"}
+	port := gateway.ClassPort("tv", 53)
+	s.Listeners = append(s.Listeners, Listener{Proto: "udp", Port: port, DNS: true, Class: "tv", For: 53}, Listener{Proto: "tcp", Port: port, DNS: true, Class: "tv", For: 53})
+	return s
+}
+
 // TestGolden compares what a person has read and kept with what Desired makes.
 func TestGolden(t *testing.T) {
 	narrow := redirecting()
@@ -73,6 +83,7 @@ func TestGolden(t *testing.T) {
 		{"full.nft", "table inet nameroute {", full()},
 		{"redirect.nft", "\tchain dns_exempt {", redirecting()},
 		{"narrow.nft", "\tchain dns_exempt {", narrow},
+		{"clients.nft", "\tchain clients_tv {", withClass()},
 	} {
 		golden, err := os.ReadFile("testdata/" + c.file)
 		if err != nil {

@@ -73,7 +73,7 @@ func (d *builder) overwritten() []rule.Rule {
 		excluded = setAlwaysExcluded // the rest has left already
 	}
 	rules = append(append(rules, rule.New("flow predates its listing", append(d.olderThanListing(), rule.Accept())...)), d.excluded(excluded)...)
-	return append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {
+	return append(rules, d.byDestination(d.common(), rule.Accept(), func(r gateway.Route, within string) []rule.Rule {
 		if d.fallsBack(r) {
 			return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
 		}

@@ -79,13 +79,17 @@ func (d *builder) localChain() []nft.Chain {
 	if !d.NoFIB {
 		rules = append(rules, rule.New("to the box itself", rule.DestinationLocal(), rule.Accept()))
 	}
-	return []nft.Chain{{Name: chainLocal, Rules: append(rules, d.byDestination(func(r gateway.Route, within string) []rule.Rule {
-		mark := d.egressOf(r, gateway.V4).Mark
-		if d.fallsBack(r) {
-			mark = d.wan
-		}
-		return d.toRoute(r, within, r.Name, rule.SetMark(mark), rule.SetCtLabel(localLabel), rule.Accept())
-	})...)}}
+	rules = slices.Concat(rules, d.byClass(prefixLocal), d.byDestination(d.common(), rule.Accept(), d.markLocal))
+	return append(d.classChains(prefixLocal, d.markLocal), nft.Chain{Name: chainLocal, Rules: rules})
+}
+
+// markLocal marks what is a route's, and says in the flow's label that it was local.
+func (d *builder) markLocal(r gateway.Route, within string) []rule.Rule {
+	mark := d.egressOf(r, gateway.V4).Mark
+	if d.fallsBack(r) {
+		mark = d.wan
+	}
+	return d.toRoute(r, within, r.Name, rule.SetMark(mark), rule.SetCtLabel(localLabel), rule.Accept())
 }
 
 // leavesLocally accepts what the kernel has sent to a local network. The mark was for that

@@ -112,15 +112,27 @@ func (s Spec) listenerFor(f gateway.Family, proto string) (best Listener, ok boo
 		return n
 	}
 	for _, l := range s.Listeners {
-		l = l.normalized()
-		if !l.DNS || l.Proto != proto || l.Addr.IsValid() && (gateway.FamilyOf(l.Addr) != f || l.Addr.IsLoopback() || l.Addr.IsLinkLocalUnicast()) {
-			continue
-		}
-		if !ok || rank(l) < rank(best) {
+		if l = l.normalized(); l.Class == "" && l.DNS && l.Proto == proto && l.reachable(f) && (!ok || rank(l) < rank(best)) {
 			best, ok = l, true
 		}
 	}
 	return best, ok
+}
+
+// listenerAmong finds the listener of a class for queries of a family to a port, rather one
+// on all addresses than on one.
+func listenerAmong(own []Listener, f gateway.Family, proto string, port uint16) (best Listener, ok bool) {
+	for _, l := range own {
+		if l = l.normalized(); l.For == port && l.Proto == proto && l.reachable(f) && (!ok || !l.Addr.IsValid()) {
+			best, ok = l, true
+		}
+	}
+	return best, ok
+}
+
+// reachable reports whether clients may reach the listener by a family.
+func (l Listener) reachable(f gateway.Family) bool {
+	return !l.Addr.IsValid() || gateway.FamilyOf(l.Addr) == f && !l.Addr.IsLoopback() && !l.Addr.IsLinkLocalUnicast()
 }
 
 // Unanswered lists the queries that `redirect_dns` cannot redirect because no listener

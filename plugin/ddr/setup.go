@@ -28,7 +28,7 @@ func setup(c *caddy.Controller) error {
 	}
 	config := dnsserver.GetConfig(c)
 	c.OnStartup(func() error {
-		all, err := instance.Endpoints(c.Context())
+		all, err := instance.Endpoints(c)
 		if err != nil {
 			return plugin.Error(name, err)
 		}

@@ -95,6 +95,9 @@ func tempDir(t TB) string {
 	return dir
 }
 
+// Host makes one more machine, with no cable yet.
+func (l *Lab) Host(name string) *Host { return l.host(name) }
+
 // host makes a machine in which IPv6 addresses are usable at once and asymmetric
 // routing is not mistaken for an attack.
 func (l *Lab) host(name string) *Host {

@@ -20,9 +20,10 @@ type Endpoint struct {
 // On reports whether the endpoint is at an address of this machine.
 func (e Endpoint) On(a netip.Addr) bool { return len(e.Addrs) == 0 || slices.Contains(e.Addrs, a) }
 
-// Endpoints returns where the root zone is answered, once all setups have run.
-func Endpoints(ctx caddy.Context) ([]Endpoint, error) {
-	zones, err := readZones(ctx, func(uintptr) []string { return nil })
+// Endpoints returns where the root zone is answered, once all setups have run. The
+// listeners of classes of clients are not among them: queries to the others reach those.
+func Endpoints(c *caddy.Controller) ([]Endpoint, error) {
+	zones, err := readZones(c.Context(), func(uintptr) *Block { return &Block{} })
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +31,9 @@ func Endpoints(ctx caddy.Context) ([]Endpoint, error) {
 	for _, z := range zones {
 		port, err := strconv.ParseUint(z.port, 10, 16)
 		if z.name != "." || err != nil {
+			continue
+		}
+		if class, _ := ownListener(classesIn(c), uint16(port)); class != "" {
 			continue
 		}
 		e := Endpoint{Transport: z.transport, Port: uint16(port)}
@@ -55,4 +59,18 @@ func Endpoints(ctx caddy.Context) ([]Endpoint, error) {
 		}
 	}
 	return all, nil
+}
+
+// classesIn returns the classes of clients that blocks of the Corefile are for.
+func classesIn(c *caddy.Controller) (classes []string) {
+	i, ok := c.Get(instanceKey(resolveConfig(""))).(*instance)
+	if !ok {
+		return nil
+	}
+	for _, b := range i.blocks {
+		if b.class != "" {
+			classes = append(classes, b.class)
+		}
+	}
+	return classes
 }

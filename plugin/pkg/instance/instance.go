@@ -47,6 +47,7 @@ type Block struct {
 	config   *dnsserver.Config
 	names    []name
 
+	class   string // of clients that it is for; "": for all
 	listed  bool
 	lists   []string
 	queries func() uint64
@@ -123,6 +124,12 @@ func ConfigFile(c *caddy.Controller, args []string) (string, error) {
 	return filepath.Join(dnsserver.GetConfig(c).Root, args[0]), nil
 }
 
+// Clients says that the block answers only one class of clients.
+func (b *Block) Clients(at corefile.Position, class string) {
+	b.class = class
+	b.names = append(b.names, name{"clients", "class of clients", class, at})
+}
+
 // Listed says that the block answers the names on the lists. queries returns how many
 // queries for them were counted, for Status.
 func (b *Block) Listed(at corefile.Position, lists []string, queries func() uint64) {
@@ -183,11 +190,11 @@ func (b *Block) Aliases() *aliases.Store {
 
 // start checks the Corefile as a whole, and selects in the dataplane what it needs.
 func (i *instance) start(ctx caddy.Context) error {
-	zones, err := readZones(ctx, func(id uintptr) []string {
+	zones, err := readZones(ctx, func(id uintptr) *Block {
 		if n := slices.IndexFunc(i.blocks, func(b *Block) bool { return b.id == id }); n >= 0 {
-			return i.blocks[n].lists
+			return i.blocks[n]
 		}
-		return nil
+		return &Block{}
 	})
 	if err != nil {
 		return err

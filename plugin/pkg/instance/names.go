@@ -41,6 +41,9 @@ func CheckNames(b corefile.Block, cfg *gateway.Config) (errs []error) {
 		}
 		errs = append(errs, checkNames(names, of)...)
 	}
+	if k := b.Clients; k != nil {
+		check(k.Config, name{"clients", "class of clients", k.Class, k.Position})
+	}
 	if l := b.Listed; l != nil {
 		var names []name
 		for _, list := range l.Lists {
@@ -83,10 +86,17 @@ func checkNames(names []name, cfg *gateway.Config) (errs []error) {
 	for _, l := range cfg.Lists {
 		lists = append(lists, l.Name)
 	}
+	var classes []string
+	for _, c := range cfg.Clients {
+		classes = append(classes, c.Name)
+	}
 	for _, n := range names {
 		known := lists
-		if n.what == "route" {
+		switch n.what {
+		case "route":
 			known = append([]string{gateway.WAN}, routes...)
+		case "class of clients":
+			known = classes
 		}
 		if !slices.Contains(known, n.name) {
 			errs = append(errs, fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File))))

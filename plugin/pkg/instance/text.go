@@ -38,9 +38,13 @@ func textZones(f *corefile.File) []zone {
 		if b.Hosts[0] != "" {
 			hosts, _ = bindaddr.Of(b.Hosts, b.Except)
 		}
+		class := ""
+		if b.Clients != nil {
+			class = b.Clients.Class
+		}
 		for _, z := range b.Zones {
 			out = append(out, zone{
-				name: z.Name, transport: z.Transport, port: z.Port, hosts: hosts,
+				name: z.Name, transport: z.Transport, port: z.Port, hosts: hosts, class: class,
 				filtered: b.Filtered(), lists: lists, view: view, block: uintptr(i + 1),
 			})
 		}

@@ -19,6 +19,7 @@ type zone struct {
 	filtered  bool     // the block has a view, ours or another
 	lists     []string // of the view, where it is ours
 	view      string   // the view's name; "" without
+	class     string   // of clients that the block is for; "": for all
 	block     uintptr  // the same for all zones of one server block
 }
 
@@ -29,8 +30,8 @@ var errLayout = errors.New("the layout of this CoreDNS's server blocks is not th
 // CoreDNS shows a plugin only its own block, while the order and the listeners of all of
 // them decide whether a listed name can bypass its block. So its context is read by
 // reflection, which never writes, and a test fails when a new version changes the layout.
-// lists returns what a server block's listed directive names.
-func readZones(ctx caddy.Context, lists func(block uintptr) []string) (zones []zone, err error) {
+// ours returns what our directives say of a server block.
+func readZones(ctx caddy.Context, ours func(block uintptr) *Block) (zones []zone, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			zones, err = nil, fmt.Errorf("%w: %v", errLayout, r)
@@ -50,7 +51,7 @@ func readZones(ctx caddy.Context, lists func(block uintptr) []string) (zones []z
 			view:      c.FieldByName("ViewName").String(),
 			block:     c.FieldByName("firstConfigInBlock").Pointer(),
 		}
-		z.lists = lists(z.block)
+		z.lists, z.class = ours(z.block).lists, ours(z.block).class
 		hosts := c.FieldByName("ListenHosts")
 		for j := range hosts.Len() {
 			z.hosts = append(z.hosts, hosts.Index(j).String())
@@ -97,13 +98,13 @@ func checkUnfiltered(name, listener string, here []zone) error {
 
 // checkListener checks what one listener carries of a zone.
 func checkListener(name, listener string, here []zone) error {
-	plain := false
+	plain, allOfClass := false, false
 	var carried []string
 	for _, z := range here {
 		switch {
 		case !slices.Contains(z.listeners(), listener):
 		case !z.filtered:
-			plain = true
+			plain, allOfClass = true, z.class != ""
 		case plain:
 			return fmt.Errorf("zone %s on %s: a block with listed or view comes after one without, which answers every query first: move the one without to the end", name, listener)
 		default:
@@ -111,6 +112,9 @@ func checkListener(name, listener string, here []zone) error {
 		}
 	}
 	for _, z := range here {
+		if z.class != "" || allOfClass {
+			continue // a class's names are its own, and a block that answers all hides those of others
+		}
 		for _, s := range z.selects() {
 			if !slices.Contains(carried, s) {
 				return fmt.Errorf("zone %[1]s: %[2]s has a block on %[3]s and none on %[4]s, where its names would be refused or take another route: "+

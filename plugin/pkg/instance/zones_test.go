@@ -112,7 +112,7 @@ func init() {
 		for c.Next() {
 		}
 		c.OnStartup(func() error {
-			layout.zones, layout.err = readZones(c.Context(), func(uintptr) []string { return nil })
+			layout.zones, layout.err = readZones(c.Context(), func(uintptr) *Block { return &Block{} })
 			return nil
 		})
 		return nil

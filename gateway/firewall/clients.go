@@ -1,0 +1,125 @@
+package firewall
+
+import (
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/nft/rule"
+)
+
+// Classes of clients have routes of their own, which come before those of everybody, and
+// listeners of their own, on which they find their blocks of the Corefile. Both take the
+// very same match, on arrival: behind that, a packet no longer shows its MAC address, and
+// its source may be translated. So the kill switch tells a class's packets by their mark
+// and their flow's label, and not by their destination, which is another client's too.
+const (
+	chainClientsDNS = "clients_dns" // queries of classes, on arrival
+	prefixClients   = "clients_"    // of the chain of a class's routes
+	prefixLocal     = "local_"      // likewise, of packets to local addresses
+	prefixDNS       = "dns_of_"     // of the chain that redirects a class's queries
+)
+
+// common are the routes that are for all clients.
+func (d *builder) common() []gateway.Route {
+	return slices.DeleteFunc(slices.Clone(d.Config.Routes), func(r gateway.Route) bool { return len(r.Clients) > 0 })
+}
+
+// ofClass are the routes of one class.
+func (d *builder) ofClass(class gateway.Clients) []gateway.Route {
+	return slices.DeleteFunc(slices.Clone(d.Config.Routes), func(r gateway.Route) bool { return !slices.Contains(r.Clients, class.Name) })
+}
+
+// matches returns the alternatives of which one holds for packets of a class.
+func matches(class gateway.Clients) (all [][]rule.Part) {
+	for _, link := range sortedLinks(class.Links) {
+		all = append(all, []rule.Part{rule.Iifname(link)})
+	}
+	for _, m := range class.MACs {
+		all = append(all, []rule.Part{rule.EtherSaddr(m)})
+	}
+	for _, p := range class.Prefixes {
+		all = append(all, []rule.Part{rule.SaddrWithin(p)})
+	}
+	return all
+}
+
+// byClass sends packets of classes to the chains of their routes.
+func (d *builder) byClass(prefix string) (rules []rule.Rule) {
+	for _, class := range d.Config.Clients {
+		if len(d.ofClass(class)) == 0 {
+			continue
+		}
+		for _, match := range matches(class) {
+			rules = append(rules, rule.New(class.Name, append(match, rule.Jump(prefix+class.Name))...))
+		}
+	}
+	return rules
+}
+
+// classChains are the chains of the routes of classes.
+func (d *builder) classChains(prefix string, ofRoute func(r gateway.Route, within string) []rule.Rule) (chains []nft.Chain) {
+	for _, class := range d.Config.Clients {
+		if routes := d.ofClass(class); len(routes) > 0 {
+			chains = append(chains, nft.Chain{Name: prefix + class.Name, Rules: d.byDestination(routes, rule.Return(), ofRoute)})
+		}
+	}
+	return chains
+}
+
+// clientsDNS redirects the queries of classes to their listeners: those to this box, and
+// with `redirect_dns` those to other resolvers. It comes before the redirection of all.
+func (d *builder) clientsDNS() (chains []nft.Chain) {
+	var rules []rule.Rule
+	for _, class := range d.Config.Clients {
+		own := d.listenersOf(class)
+		if len(own) == 0 {
+			continue
+		}
+		for _, match := range matches(class) {
+			rules = append(rules, rule.New(class.Name, append(match, rule.Jump(prefixDNS+class.Name))...))
+		}
+		chains = append(chains, nft.Chain{Name: prefixDNS + class.Name, Rules: d.toOwnListeners(own)})
+	}
+	if len(rules) == 0 {
+		return nil
+	}
+	return append(chains, nft.Chain{Name: chainClientsDNS, Type: "nat", Hook: "prerouting", Priority: nft.PriorityDstNAT - 1, Rules: rules})
+}
+
+// listenersOf returns the listeners of a class.
+func (d *builder) listenersOf(class gateway.Clients) (own []Listener) {
+	for _, l := range d.Listeners {
+		if l.Class == class.Name {
+			own = append(own, l)
+		}
+	}
+	return own
+}
+
+func (d *builder) toOwnListeners(own []Listener) []rule.Rule {
+	var local, others []rule.Rule
+	for _, f := range gateway.Families {
+		for _, proto := range protocols {
+			for _, port := range gateway.ClassPorts {
+				l, ok := listenerAmong(own, f, proto, port)
+				if !ok {
+					continue
+				}
+				parts := []rule.Part{rule.NFProto(f), rule.Dport(proto, port)}
+				here := rule.DestinationLocal()
+				if d.NoFIB {
+					here = rule.DaddrIn(f, familySet(setExclude, f))
+				}
+				local = append(local, rule.New("to this box", slices.Concat(parts, []rule.Part{here, translateTo(l)})...))
+				if l.DNS {
+					others = append(others, rule.New("to another resolver", append(parts, translateTo(l))...))
+				}
+			}
+		}
+	}
+	if !d.Config.Redirect.On {
+		return local
+	}
+	return slices.Concat(local, []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt))}, others)
+}

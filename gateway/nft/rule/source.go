@@ -1,0 +1,32 @@
+package rule
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// EtherSaddr matches the source address on the link, of packets that come in by Ethernet.
+func EtherSaddr(mac [6]byte) Part {
+	return Part{"meta iiftype ether ether saddr " + net.HardwareAddr(mac[:]).String(), []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: reg}, compare(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)),
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6}, compare(mac[:]),
+	}}
+}
+
+// SaddrWithin matches sources in a prefix.
+func SaddrWithin(p netip.Prefix) Part {
+	f := gateway.FamilyOf(p.Addr())
+	ones, addr := net.CIDRMask(p.Bits(), p.Addr().BitLen()), p.Masked().Addr().AsSlice()
+	text := p.String()
+	if p.IsSingleIP() {
+		text = p.Addr().String()
+	}
+	return Part{familyWord(f) + " saddr " + text, append(protocolFamily(f), saddr(f),
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: uint32(len(ones)), Mask: ones, Xor: make([]byte, len(ones))}, compare(addr))}
+}
