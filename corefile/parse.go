@@ -110,24 +110,31 @@ func (f *File) Lists() []string {
 func (f *File) Certificates() []string {
 	var names []string
 	for _, b := range f.Blocks {
-		root := ""
-		for _, d := range b.Directives {
-			if d.Name == "root" && len(d.Args) > 0 {
-				root = d.Args[0]
+		for _, name := range b.TLS() {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
-		for _, d := range b.Directives {
-			if d.Name != "tls" {
-				continue
-			}
-			for _, name := range d.Args {
-				if !filepath.IsAbs(name) && root != "" {
-					name = filepath.Join(root, name)
-				}
-				if !slices.Contains(names, name) {
-					names = append(names, name)
-				}
-			}
+	}
+	return names
+}
+
+// TLS returns the files that the block's tls directive names: certificate, key and perhaps the
+// authorities of clients. There are none with ACME.
+func (b *Block) TLS() []string {
+	root := ""
+	var names []string
+	for _, d := range b.Directives {
+		switch {
+		case d.Name == "root" && len(d.Args) > 0:
+			root = d.Args[0]
+		case d.Name == "tls":
+			names = slices.Clone(d.Args)
+		}
+	}
+	for i, name := range names {
+		if !filepath.IsAbs(name) && root != "" {
+			names[i] = filepath.Join(root, name)
 		}
 	}
 	return names

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/certs"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
@@ -62,6 +63,7 @@ func Host(cfg *gateway.Config, core *corefile.File) []status.Finding {
 	checkLinks(cfg, r)
 	checkResolvers(cfg, core, r)
 	checkUpstreams(cfg, core, r)
+	r.addAll(certs.Look(core, time.Now()))
 	checkHost(cfg, listenersOf(core), time.Time{}, r)
 	r.addAll(probe.Egresses(cfg))
 	return slices.DeleteFunc(r.findings, func(f status.Finding) bool { return f.State == status.Good })
@@ -87,5 +89,6 @@ func checkFiles(o Options, r *report) (*gateway.Config, *corefile.File) {
 		checkResolvers(cfg, core, r)
 		checkUpstreams(cfg, core, r)
 	}
+	r.addAll(certs.Look(core, time.Now()))
 	return cfg, core
 }

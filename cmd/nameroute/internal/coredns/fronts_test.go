@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -87,7 +88,9 @@ func overQUIC(t *testing.T, port int) asker {
 	}
 	t.Cleanup(func() { conn.CloseWithError(0, "") })
 	return asker{serial: serial, exchange: func(m *dns.Msg) (*dns.Msg, error) {
-		s, err := conn.OpenStreamSync(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		s, err := conn.OpenStreamSync(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -251,7 +254,7 @@ func TestEncryptedAnswers(t *testing.T) {
 	if m, err := overQUIC(t, b.dot).exchange(wrong); err == nil {
 		t.Errorf("a query with an id is answered: %v", m)
 	}
-	res, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}).Get(fmt.Sprintf("https://127.0.0.1:%d/", b.doh))
+	res, err := (&http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}).Get(fmt.Sprintf("https://127.0.0.1:%d/", b.doh))
 	if err != nil || res.StatusCode != http.StatusNotFound {
 		t.Errorf("%v, %v", res, err)
 	}
@@ -270,25 +273,58 @@ func TestQUICWithoutCertificate(t *testing.T) {
 	}
 }
 
-// Until *tls*'s own ACME has a certificate, handshakes fail and nothing else does.
-func TestACMEWithoutCertificate(t *testing.T) {
+// A query that is begun and not ended is not waited for, and the connection's others go on; a
+// message that is none ends the connection.
+func TestWrongStreams(t *testing.T) {
 	b := newBox(t)
-	text := fmt.Sprintf(".:%d tls://.:%d quic://.:%[2]d {\n bind 127.0.0.1\n tls {\n acme box.example.org\n ca http://127.0.0.1:%[3]d/\n storage %[4]s\n }\n says one\n}\n", b.dns, b.dot, b.doh, b.dir)
-	i, err := Start(caddy.CaddyfileInput{Contents: []byte(text), Filepath: "Corefile", ServerTypeName: "dns"})
+	i, err := Start(b.encrypted("one", " timeouts {\n read 2s\n }"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := b.dial("udp", b.dns)
-	b.send(c, "quick")
-	b.want(c, "quick", "one")
-	raw, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.dot))
+	defer i.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	dial := func() *quic.Conn {
+		conn, err := quic.DialAddr(ctx, fmt.Sprintf("127.0.0.1:%d", b.dot), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"doq"}}, &quic.Config{HandshakeIdleTimeout: patience, MaxIdleTimeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.CloseWithError(0, "") })
+		return conn
+	}
+	send := func(conn *quic.Conn, text string) *quic.Stream {
+		s, err := conn.OpenStreamSync(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetDeadline(time.Now().Add(patience))
+		if _, err := s.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	conn := dial()
+	half := send(conn, "\x00\x40abc")
+	raw, err := query("quick").Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(patience))
-	if err := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
-		t.Error("a handshake without a certificate")
+	good := send(conn, string(binary.BigEndian.AppendUint16(nil, uint16(len(raw))))+string(raw))
+	if body, err := io.ReadAll(good); err != nil || len(body) < 12 { // without our FIN
+		t.Errorf("%d bytes, %v", len(body), err)
 	}
-	i.Stop()
+	if _, err := io.ReadAll(half); !errors.As(err, new(*quic.StreamError)) {
+		t.Errorf("half a query: %v, want its stream reset", err)
+	}
+	if body, err := io.ReadAll(send(conn, string(binary.BigEndian.AppendUint16(nil, uint16(len(raw))))+string(raw))); err != nil || len(body) < 12 {
+		t.Errorf("after it: %d bytes, %v", len(body), err)
+	}
+	for _, wrong := range []string{"\x00\x0c" + strings.Repeat("\xff", 12), "\x00\x0c" + strings.Repeat("\x00", 11) + "\x01"} {
+		conn := dial()
+		_, err := io.ReadAll(send(conn, wrong))
+		var closed *quic.ApplicationError
+		if !errors.As(err, &closed) || closed.ErrorCode != 2 {
+			t.Errorf("%q: %v, want DOQ_PROTOCOL_ERROR", wrong, err)
+		}
+	}
 }
