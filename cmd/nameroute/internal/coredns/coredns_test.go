@@ -166,6 +166,18 @@ func (b *box) send(c *dns.Conn, name string) {
 	}
 }
 
+// awaitSlow waits until slow queries have reached the server.
+func (b *box) awaitSlow(count int) {
+	b.t.Helper()
+	for range count {
+		select {
+		case <-entered:
+		case <-time.After(patience):
+			b.t.Fatal("a slow query has not reached the server")
+		}
+	}
+}
+
 // want reads an answer to a query, with the server's name in it.
 func (b *box) want(c *dns.Conn, query, name string) {
 	b.t.Helper()
@@ -192,6 +204,7 @@ func TestRestart(t *testing.T) {
 		b.send(c, "quick")
 		b.want(c, "quick", "one")
 	}
+	b.awaitSlow(len(conns))
 	next := make(chan *Instance)
 	go func() {
 		n, err := i.Restart(b.corefile("two"))
@@ -243,6 +256,7 @@ func TestStop(t *testing.T) {
 		b.send(c, "quick")
 		b.want(c, "quick", "one")
 	}
+	b.awaitSlow(len(conns))
 	stopped := make(chan struct{})
 	go func() { i.Stop(); close(stopped) }()
 	for { // until the listener is gone

@@ -163,13 +163,7 @@ func TestRestartEncrypted(t *testing.T) {
 			slow[over] <- m.Answer[0].(*dns.TXT).Txt[0]
 		}()
 	}
-	for range slow {
-		select {
-		case <-entered:
-		case <-time.After(patience):
-			t.Fatal("the slow queries did not come")
-		}
-	}
+	b.awaitSlow(len(slow))
 	old := before["doq"].serial()
 	b.certificate(t, 2)
 	next := make(chan *Instance, 1)
