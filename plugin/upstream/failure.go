@@ -19,6 +19,8 @@ func reason(err error) string {
 		return f.Reason
 	case trust.Distrusted(err):
 		return "certificate"
+	case errors.Is(err, errIgnored):
+		return "ignored"
 	case errors.Is(err, errUnpack):
 		return "malformed"
 	case local(err):

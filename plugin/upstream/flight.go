@@ -19,15 +19,16 @@ type flight struct {
 	loose  bool // the reply's name may have any case
 	alone  bool // on a socket of its own, because another one broke or may be broken
 
-	pool   *pool
-	socket *socket
-	cancel context.CancelFunc // of a stream of its own
-	id     uint16
-	sent   time.Time
-	open   bool // a reply may still come
-	given  bool // the reply had a server's cookie
-	kept   bool // the reply's name had the case of the query's; set before the reply is posted
-	asked  bool // guarded by the socket: an odd reply was reported
+	pool     *pool
+	socket   *socket
+	cancel   context.CancelFunc // of a stream of its own
+	id       uint16
+	sent     time.Time
+	open     bool // a reply may still come
+	given    bool // the reply had a server's cookie
+	kept     bool // the reply's name had the case of the query's; set before the reply is posted
+	poisoned bool // guarded by the socket: an answer was ignored
+	asked    bool // guarded by the socket: an odd reply was reported
 }
 
 // launch begins a flight, on a new socket where alone says so.

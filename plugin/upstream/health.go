@@ -25,6 +25,7 @@ type health struct {
 	late      atomic.Int64 // races in which its patience is over and nothing was heard
 	unhealthy atomic.Bool
 	probing   atomic.Bool
+	measuring atomic.Bool // for the policy fastest
 }
 
 // worked records a reply of any rcode: the resolver is there.

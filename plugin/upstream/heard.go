@@ -77,9 +77,23 @@ func (l *lane) heard(f *flight, msg []byte, doubted bool) {
 	case wire.Rejected(f.using, m) != 0:
 		l.missed |= wire.Rejected(f.using, m)
 		l.instead(f, f.pool, f.using&^wire.Rejected(f.using, m), false)
+	case l.r.opts.ignore.In(msg, f.records(msg)):
+		l.fail(errIgnored, false)
 	default:
 		l.accept(f, m, len(msg))
 	}
+}
+
+// errIgnored is an answer with an address that is to be ignored, which no other host can
+// have written.
+var errIgnored = errors.New("the answer has an address that is ignored")
+
+// records returns where the records of a reply begin.
+func (f *flight) records(msg []byte) int {
+	if msg[5] == 1 {
+		return f.query.End
+	}
+	return wire.HeaderLen
 }
 
 // read unpacks a reply and takes from it what it shows of the resolver.
@@ -89,11 +103,7 @@ func (l *lane) read(f *flight, msg []byte) (*dns.Msg, error) {
 	l.replied = true
 	l.r.worked(now.Sub(f.sent), now)
 	if c := f.cookie.Client; f.using&wire.Cookies != 0 {
-		from := wire.HeaderLen
-		if msg[5] == 1 {
-			from = f.query.End
-		}
-		if got := wire.CookieIn(msg, from); len(got) > wire.ClientCookieLen {
+		if got := wire.CookieIn(msg, f.records(msg)); len(got) > wire.ClientCookieLen {
 			l.r.cookies.Keep(c, got[wire.ClientCookieLen:])
 			f.given = true
 		}
@@ -219,6 +229,8 @@ func (l *lane) odd(f *flight, v wire.Verdict, msg []byte) {
 		if m := new(dns.Msg); m.Unpack(msg) == nil {
 			l.hold(m, "cookie", f.using)
 		}
+	case v == wire.HasIgnored:
+		l.poisoned = true // the resolver's own answer may come, or it is asked some other way
 	case v == wire.UnknownID:
 		l.overTCP("mismatch", f.using)
 	}

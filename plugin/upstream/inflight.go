@@ -122,6 +122,12 @@ func (s *socket) accept(msg []byte) (v wire.Verdict, flooded bool) {
 		return v, false
 	case !s.datagram:
 		return v, false
+	case v == wire.HasIgnored:
+		if !f.poisoned {
+			f.poisoned = true
+			f.mail.post(event{flight: f, odd: v})
+		}
+		return v, false
 	case (v == wire.WrongCase || v == wire.WithoutCookie) && !f.asked:
 		f.asked = true
 		f.mail.post(event{flight: f, msg: bytes.Clone(msg), odd: v})
@@ -150,9 +156,9 @@ func (s *socket) check(msg []byte) (*flight, wire.Verdict) {
 	if v != wire.Accepted {
 		return f, v
 	}
-	from := wire.HeaderLen
-	if msg[5] == 1 {
-		from = f.query.End
+	from := f.records(msg)
+	if s.datagram && f.lane != nil && f.lane.r.opts.ignore.In(msg, from) {
+		return f, wire.HasIgnored
 	}
 	f.kept = msg[5] != 1 || bytes.Equal(f.query.Msg()[wire.HeaderLen:from], msg[wire.HeaderLen:from])
 	if f.using&wire.Cookies == 0 {

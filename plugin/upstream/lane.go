@@ -33,7 +33,7 @@ type lane struct {
 	late    bool // its patience is over
 	over    bool // no more will come of it
 
-	tcp, tcpLost, caseOdd, caseTried, badCookie bool
+	tcp, tcpLost, caseOdd, caseTried, badCookie, poisoned bool // poisoned: an answer was ignored
 
 	flights1 [1]*flight
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -17,7 +16,9 @@ import (
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
 	"github.com/nameroute/nameroute/plugin/upstream/address"
+	"github.com/nameroute/nameroute/plugin/upstream/args"
 	"github.com/nameroute/nameroute/plugin/upstream/trust"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 // Defaults; those that forward has too are forward's.
@@ -52,6 +53,7 @@ type options struct {
 	tlsName       string
 	pins          []trust.Pin
 	clock         *trust.Clock     // nil: the system's
+	ignore        wire.Ignored     // answers with these addresses are forged
 	bootstrap     []netip.AddrPort // asked for the names among addresses; none: the route's own resolvers
 	patience      time.Duration    // of every resolver, in tests; 0: by what is known of it
 }
@@ -105,70 +107,72 @@ func parse(c *caddy.Controller) (options, error) {
 
 // property parses one line of the block. The error says what would be right.
 func (o *options) property(c *caddy.Controller, key string) (err error) {
-	args := c.RemainingArgs()
+	given := c.RemainingArgs()
 	switch key {
 	case "config":
-		o.config, err = instance.ConfigFile(c, args)
+		o.config, err = instance.ConfigFile(c, given)
 	case "timeout":
-		o.timeout, err = duration(args, "timeout 2s")
+		o.timeout, err = args.Duration(given, "timeout 2s")
 	case "budget":
-		o.budget, err = duration(args, "budget 4.5s")
+		o.budget, err = args.Duration(given, "budget 4.5s")
 	case "expire":
-		o.expire, err = duration(args, "expire 10s")
+		o.expire, err = args.Duration(given, "expire 10s")
 	case "policy":
 		var s string
-		s, err = one(args, "policy sequential, random or round_robin")
+		s, err = args.One(given, "policy "+policies)
 		o.policy = policy(s)
-		if err == nil && o.policy != sequential && o.policy != random && o.policy != roundRobin {
-			err = fmt.Errorf("unknown policy %q: want sequential, random or round_robin", s)
+		if err == nil && !o.policy.valid() {
+			err = fmt.Errorf("unknown policy %q: want %s", s, policies)
 		}
 	case "max_fails":
-		o.maxFails, err = number(args, "max_fails 2, or 0 for never unhealthy")
+		o.maxFails, err = args.Number(given, "max_fails 2, or 0 for never unhealthy")
 	case "max_concurrent":
 		var n int
-		n, err = number(args, "max_concurrent 1000, or 0 for no limit")
+		n, err = args.Number(given, "max_concurrent 1000, or 0 for no limit")
 		o.maxConcurrent = int64(n)
 	case "health_check":
-		err = o.healthCheck(args)
+		err = o.healthCheck(given)
 	case "force_tcp":
 		o.forceTCP = true
-		if len(args) > 0 {
+		if len(given) > 0 {
 			err = errors.New("takes no value: want force_tcp")
 		}
 	case "trust_ad":
 		o.trustAD = true
-		if len(args) > 0 {
+		if len(given) > 0 {
 			err = errors.New("takes no value: want trust_ad")
 		}
 	case "tls_servername":
-		o.tlsName, err = one(args, "tls_servername NAME")
+		o.tlsName, err = args.One(given, "tls_servername NAME")
 		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
 			err = fmt.Errorf("%q is not a domain name: want the name in the resolver's certificate", o.tlsName)
 		}
+	case "ignore":
+		o.ignore, err = wire.ParseIgnored(given)
 	case "bootstrap":
-		o.bootstrap, err = address.ParsePlain(args)
+		o.bootstrap, err = address.ParsePlain(given)
 	case "pin":
-		o.pins, err = trust.ParsePins(args)
+		o.pins, err = trust.ParsePins(given)
 	case "tls":
-		err = o.parseTLS(args, dnsserver.GetConfig(c).Root)
+		err = o.parseTLS(given, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, max_concurrent, force_tcp or trust_ad")
+		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, ignore, max_concurrent, force_tcp or trust_ad")
 	}
 	return err
 }
 
-func (o *options) healthCheck(args []string) (err error) {
+func (o *options) healthCheck(given []string) (err error) {
 	const usage = "health_check 500ms [domain NAME]"
 	switch {
-	case len(args) == 3 && args[1] == "domain":
-		if _, ok := dns.IsDomainName(args[2]); !ok {
-			return fmt.Errorf("%q is not a domain name: want %s", args[2], usage)
+	case len(given) == 3 && given[1] == "domain":
+		if _, ok := dns.IsDomainName(given[2]); !ok {
+			return fmt.Errorf("%q is not a domain name: want %s", given[2], usage)
 		}
-		o.probe = dns.Fqdn(args[2])
-	case len(args) != 1:
+		o.probe = dns.Fqdn(given[2])
+	case len(given) != 1:
 		return fmt.Errorf("want %s", usage)
 	}
-	o.interval, err = duration(args[:1], usage)
+	o.interval, err = args.Duration(given[:1], usage)
 	return err
 }
 
@@ -216,36 +220,4 @@ func (o *options) check() error {
 		return errors.New("bootstrap: no address is a name: want tls://NAME or https://NAME, or leave bootstrap out")
 	}
 	return nil
-}
-
-func one(args []string, usage string) (string, error) {
-	if len(args) != 1 {
-		return "", fmt.Errorf("want %s", usage)
-	}
-	return args[0], nil
-}
-
-// duration parses a positive duration with its unit.
-func duration(args []string, usage string) (time.Duration, error) {
-	s, err := one(args, usage)
-	if err != nil {
-		return 0, err
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a positive duration: want %s", s, usage)
-	}
-	return d, nil
-}
-
-func number(args []string, usage string) (int, error) {
-	s, err := one(args, usage)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is not a number of at least 0: want %s", s, usage)
-	}
-	return n, nil
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -13,7 +14,19 @@ const (
 	sequential policy = "sequential" // as written, the preferred one first
 	random     policy = "random"
 	roundRobin policy = "round_robin"
+	fastest    policy = "fastest" // by the time that their replies took lately
+	together   policy = "race"    // the first few at once
 )
+
+// policies says what may be written, for messages.
+const policies = "sequential, random, round_robin, fastest or race"
+
+func (p policy) valid() bool {
+	return slices.Contains([]policy{sequential, random, roundRobin, fastest, together}, p)
+}
+
+// raced is how many resolvers are asked at once.
+const raced = 3
 
 // order lists the resolvers in the order of the policy. Slow and silent ones come later, unhealthy ones last. They are
 // not left out: where all are unhealthy, one of them may still answer.
@@ -35,11 +48,30 @@ func (u *Upstream) order(t *targets) []*resolver {
 	case roundRobin:
 		from := int(u.turn.Add(1) % uint64(n))
 		list = append(append(list, t.resolvers[from:]...), t.resolvers[:from]...)
+	case fastest:
+		list = append(list, t.resolvers...)
+		slices.SortStableFunc(list, func(a, b *resolver) int { return cmp.Compare(a.latency.Mean(now), b.latency.Mean(now)) })
+		u.measure(list, now)
 	default:
 		list = append(list, t.resolvers...)
 	}
 	slices.SortStableFunc(list, func(a, b *resolver) int { return rank(a, now) - rank(b, now) })
 	return list
+}
+
+// measure has resolvers probed in the background whose last reply is too old to tell: those
+// that are not the first are not asked otherwise.
+func (u *Upstream) measure(list []*resolver, now time.Time) {
+	for _, r := range list {
+		if r.latency.Mean(now) == 0 && !unhealthy(r) && r.health.measuring.CompareAndSwap(false, true) {
+			go func() {
+				defer r.health.measuring.Store(false)
+				if u.inUse(r) {
+					r.probeOnce()
+				}
+			}()
+		}
+	}
 }
 
 func unhealthy(r *resolver) bool { return r.health.unhealthy.Load() }

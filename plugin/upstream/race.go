@@ -116,10 +116,12 @@ func (r *race) advance(now time.Time) time.Time {
 	for len(r.waiting) > 0 {
 		if n := len(r.lanes); n > 0 && !r.lanes[n-1].over {
 			last := r.lanes[n-1]
-			if next := last.begun.Add(last.patience); now.Before(next) {
+			if next := last.begun.Add(last.patience); now.Before(next) && !r.together(n, now) {
 				return earlier(due, next)
 			}
-			r.u.metrics.hedges.Inc()
+			if !r.together(n, now) {
+				r.u.metrics.hedges.Inc()
+			}
 		}
 		next := r.waiting[0]
 		r.waiting = r.waiting[1:]
@@ -132,6 +134,11 @@ func (r *race) advance(now time.Time) time.Time {
 		due = earlier(due, l.due)
 	}
 	return due
+}
+
+// together reports whether the next resolver is asked at once, beside n others.
+func (r *race) together(n int, now time.Time) bool {
+	return r.opts.policy == together && n < raced && rank(r.waiting[0], now) == 0
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -181,6 +188,10 @@ func (r *race) expire(now time.Time) {
 			given := now.Sub(l.begun)
 			err := fmt.Errorf("%w in %s", errTimeout, given.Round(10*time.Millisecond))
 			r.sent = r.sent || l.r.tcp.mux != nil // at least what connects
+			if l.poisoned {
+				l.fail(errIgnored, false) // its silence tells nothing of it
+				continue
+			}
 			// A resolver that was given only the rest of the budget has not failed by silence.
 			l.fail(err, i == 0 || given >= r.opts.timeout/2)
 		}
@@ -259,7 +270,7 @@ func (r *race) linger(late []*lane) {
 	}
 	for _, l := range late {
 		if !l.replied {
-			l.fail(fmt.Errorf("%w in %s", errTimeout, time.Since(l.begun).Round(time.Millisecond)), true)
+			l.fail(fmt.Errorf("%w in %s", errTimeout, time.Since(l.begun).Round(time.Millisecond)), !l.poisoned)
 		}
 		l.learn()
 	}

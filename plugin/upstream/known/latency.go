@@ -50,6 +50,16 @@ func (l *Latency) Patience(limit time.Duration) time.Duration {
 	return min(max(l.mean+4*l.variance, minPatience), limit)
 }
 
+// Mean returns how long a reply takes; 0 where no recent one tells.
+func (l *Latency) Mean(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.last) > slowFor {
+		return 0
+	}
+	return l.mean
+}
+
 // Slow reports whether the resolver takes longer than limit.
 func (l *Latency) Slow(limit time.Duration, now time.Time) bool {
 	l.mu.Lock()

@@ -17,6 +17,7 @@ const (
 	WrongCase     Verdict = "case"      // forged, or from a resolver that does not preserve case
 	WrongCookie   Verdict = "cookie"    // another client's cookie: forged
 	WithoutCookie Verdict = "no cookie" // forged, or from a resolver that has stopped giving any
+	HasIgnored    Verdict = "ignored"   // forged on the way, or by the resolver
 	Malformed     Verdict = "malformed" // not a reply at all
 )
 
