@@ -44,8 +44,7 @@ const (
 type Config struct {
 	File          string            // path it was read from, for messages
 	LAN           []string          // interfaces whose clients are served
-	WANLink       string            // interface of the WAN; "" follows the default route, or WANGroup
-	WANGroup      *Group            // of several uplinks, its members, by the names of their interfaces; nil: WANLink
+	WANLink       string            // interface of the WAN; "" follows the default route
 	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
 	WANHanded     bool              // of those of the system, only what the WAN's link was given (`wan_resolvers: dhcp`)
 	Clients       []Clients         // classes of clients, in the order of the file
@@ -103,7 +102,7 @@ func (c *Config) WANRoute() Route {
 	return Route{
 		Name: WAN, Number: n, Mark: c.Mask.Mark(n), OnDown: Block,
 		Table: DefaultTable + n, Priority: c.Priority + n,
-		Egress: Egress{Kind: EgressWAN, Link: c.WANLink}, Group: c.WANGroup,
+		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
 	}
 }
 
@@ -127,18 +126,10 @@ func (c *Config) Members(r Route) []Route {
 	if r.Group == nil {
 		return nil
 	}
-	among := c.Routes
-	if r.Name == WAN {
-		var links []string
-		for _, m := range r.Group.Members {
-			links = append(links, m.Route)
-		}
-		among = c.Uplinks(links)
-	}
 	var members []Route
 	for _, m := range r.Group.Members {
-		if i := slices.IndexFunc(among, func(o Route) bool { return o.Name == m.Route }); i >= 0 {
-			members = append(members, among[i])
+		if i := slices.IndexFunc(c.Routes, func(o Route) bool { return o.Name == m.Route }); i >= 0 {
+			members = append(members, c.Routes[i])
 		}
 	}
 	return members

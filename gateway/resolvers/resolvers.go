@@ -131,12 +131,6 @@ func (b *box) ofWAN(cfg *gateway.Config, links Active) (Found, error) {
 // candidates returns the interfaces that may be the WAN's while it has no default.
 func (b *box) candidates(cfg *gateway.Config) Active {
 	var links []string
-	for _, m := range cfg.Members(cfg.WANRoute()) {
-		links = append(links, m.Egress.Link)
-	}
-	if cfg.WANGroup != nil {
-		return Active{V4: links, V6: links}
-	}
 	egresses := policy.EgressLinks(cfg)
 	for _, link := range b.links {
 		if cfg.WANLink == "" && link != "lo" && !slices.Contains(cfg.LAN, link) && !slices.Contains(egresses, link) || link == cfg.WANLink {

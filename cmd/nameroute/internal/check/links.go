@@ -166,8 +166,8 @@ func checkOtherUplinks(cfg *gateway.Config, all links, r *report) {
 		if name == cfg.WANLink || l != nil && (l.Type() == "tun" || l.Type() == "tuntap" || l.Type() == "wireguard") {
 			continue
 		}
-		r.warn("wan: table main has a default route via %s, too, which is not followed: tunnels and the WAN's queries do not use it when %s fails, and connections that come in by it are answered via %s: write wan: [%s, %s], or make it a route: interface: %s",
-			name, cfg.WANLink, cfg.WANLink, cfg.WANLink, name, name)
+		r.warn("wan: table main has a default route via %s, too, which is not followed: tunnels and the WAN's queries do not use it when %s fails, and connections that come in by it are answered via %s: write wan: auto, which follows all defaults, or make it a route: interface: %s",
+			name, cfg.WANLink, cfg.WANLink, name)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestWhatWouldFailSilently(t *testing.T) {
 		{name: "wan without the default", yaml: "wan: isp0\n", core: "upstream wan 192.0.2.9",
 			want: "warning  wan: table main has no default route via isp0, but via wan0: names on no list have no way out until it has one"},
 		{name: "a second uplink", yaml: "wan: wan0\n", core: "upstream wan 192.0.2.9", sh: "ip link set isp0 up; ip addr add 203.0.113.2/24 dev isp0; ip route add default via 203.0.113.1 dev isp0 metric 200",
-			want: "warning  wan: table main has a default route via isp0, too, which is not followed: tunnels and the WAN's queries do not use it when wan0 fails, and connections that come in by it are answered via wan0: write wan: [wan0, isp0], or make it a route: interface: isp0"},
+			want: "warning  wan: table main has a default route via isp0, too, which is not followed: tunnels and the WAN's queries do not use it when wan0 fails, and connections that come in by it are answered via wan0: write wan: auto, which follows all defaults, or make it a route: interface: isp0"},
 		{name: "a second uplink of IPv6", yaml: "wan: wan0\n", core: "upstream wan 192.0.2.9", sh: "ip link set isp0 up; ip addr add 2001:db8:2::2/64 dev isp0 nodad; ip route add default via 2001:db8:2::1 dev isp0 metric 200",
 			want: "warning  wan: table main has a default route via isp0, too"},
 		{name: "two uplinks that are followed", core: "upstream wan 192.0.2.9", sh: "ip link set isp0 up; ip addr add 203.0.113.2/24 dev isp0; ip route add default via 203.0.113.1 dev isp0 metric 200", not: "not followed"},
