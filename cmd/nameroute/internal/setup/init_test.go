@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/check"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/goldentest"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/paths"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/testbox"
@@ -108,7 +109,7 @@ func TestInitAsksNothingWithYes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, output)
 	}
-	golden(t, "init.txt", output+f.written())
+	goldentest.Compare(t, "init.txt", output+f.written())
 	f.check()
 
 	before := f.written()
@@ -143,7 +144,7 @@ func TestInitAsksWhatIsAmbiguous(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, output)
 	}
-	golden(t, "init-asks.txt", output+f.written())
+	goldentest.Compare(t, "init-asks.txt", output+f.written())
 	f.check()
 }
 
@@ -155,7 +156,7 @@ func TestInitBindsBesideAStubResolver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, output)
 	}
-	golden(t, "init-stub.txt", strings.ReplaceAll(output, fmt.Sprint("process ", pid), "process 123")+f.written())
+	goldentest.Compare(t, "init-stub.txt", strings.ReplaceAll(output, fmt.Sprint("process ", pid), "process 123")+f.written())
 	const want = "warning  list gfw: not fetched yet from https://lists.example/gfw.txt: a running nameroute fetches it, or run `nameroute update gfw`\n"
 	if output := f.check(); !strings.Contains(output, want) {
 		t.Errorf("check says\n%swant %s", output, want)

@@ -3,20 +3,16 @@ package status
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/goldentest"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 )
-
-var update = flag.Bool("update", false, "write what is printed to testdata")
 
 // goldenStatus is a gateway with something of everything.
 func goldenStatus() Doc {
@@ -92,24 +88,6 @@ func goldenStatus() Doc {
 	}
 }
 
-// golden compares a text with a file of testdata.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	name := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-	}
-}
-
 func TestStatusText(t *testing.T) {
 	dns := goldenStatus()
 	dns.Processes[0].Parts = []control.Part{control.DNS}
@@ -127,7 +105,7 @@ func TestStatusText(t *testing.T) {
 		if err := Print(&out, d); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, file, out.String())
+		goldentest.Compare(t, file, out.String())
 		for i, l := range strings.Split(out.String(), "\n") {
 			if n := len([]rune(l)); n > output.Width {
 				t.Errorf("%s: line %d has %d columns: %s", file, i+1, n, l)
@@ -170,7 +148,7 @@ func TestStatusJSON(t *testing.T) {
 	if err := PrintJSON(&out, goldenStatus()); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "status.json", out.String())
+	goldentest.Compare(t, "status.json", out.String())
 	var back Doc
 	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,5 @@
-package setup
+// Package goldentest compares what is printed with what a person has read and kept.
+package goldentest
 
 import (
 	"flag"
@@ -9,8 +10,8 @@ import (
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
 
-// golden compares a text with a file of testdata.
-func golden(t *testing.T, file, got string) {
+// Compare compares a text with a file of testdata, and with -update writes it there.
+func Compare(t *testing.T, file, got string) {
 	t.Helper()
 	name := filepath.Join("testdata", file)
 	if *update {
