@@ -183,6 +183,9 @@ func (p *process) compose(f *files) error {
 			return err
 		}
 		p.members = append(p.members, s)
+		if dns != nil {
+			dns.routed = s.Ready()
+		}
 	}
 	if p.o.has(control.Update) {
 		p.members = append(p.members, newUpdater(p.o, f, logging.New("updater"), table))

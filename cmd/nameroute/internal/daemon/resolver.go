@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -33,6 +34,7 @@ type resolver struct {
 	inst   atomic.Pointer[coredns.Instance]
 	bound  atomic.Pointer[[]firewall.Listener] // what the instance's Corefile named when it started
 	certs  digest                              // of the certificates that the instance has
+	routed <-chan struct{}                     // closed when the sidecar has applied once; nil: another process does
 	ready  chan struct{}
 	health listenerHealth
 
@@ -70,6 +72,7 @@ func (r *resolver) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	r.awaitRoutes(ctx)
 	err := r.start(r.first)
 	if exit.Code(err) == exit.List && r.first.old == nil {
 		if good, goodErr := r.fallBack(err); goodErr == nil {
@@ -83,6 +86,23 @@ func (r *resolver) Run(ctx context.Context) error {
 	<-ctx.Done()
 	r.inst.Load().Stop()
 	return nil
+}
+
+// routesLimit is how long DNS waits for the sidecar's first apply, which takes a fraction
+// of a second.
+const routesLimit = 10 * time.Second
+
+// awaitRoutes returns when the sidecar has set up the routes. Before that each is down, and
+// with `on_down: wan` its names would be queried via the WAN.
+func (r *resolver) awaitRoutes(ctx context.Context) {
+	if r.routed == nil {
+		return
+	}
+	select {
+	case <-r.routed:
+	case <-time.After(routesLimit):
+	case <-ctx.Done():
+	}
 }
 
 func (r *resolver) start(f *files) error {
