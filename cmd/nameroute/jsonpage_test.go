@@ -74,6 +74,10 @@ func fields(t *testing.T, of reflect.Type, path string, missing bool) []string {
 	for i := range of.NumField() {
 		tag := of.Field(i).Tag.Get("json")
 		name, options, _ := strings.Cut(tag, ",")
+		if of.Field(i).Anonymous && tag == "" {
+			all = append(all, fields(t, of.Field(i).Type, path, missing)...)
+			continue
+		}
 		if name == "" {
 			t.Fatalf("%s: field %s has no name in JSON", path, of.Field(i).Name)
 		}

@@ -120,7 +120,7 @@ func Parse(s string) (Address, error) {
 // that needed a certificate would need a name.
 func ParsePlain(args []string) ([]netip.AddrPort, error) {
 	if len(args) == 0 {
-		return nil, errors.New("want bootstrap ADDRESS...")
+		return nil, errors.New("no address: want bootstrap with one address or more")
 	}
 	var all []netip.AddrPort
 	for _, arg := range args {

@@ -48,7 +48,7 @@ func ParsePin(s string) (p Pin, err error) {
 // ParsePins parses one pin or more.
 func ParsePins(args []string) ([]Pin, error) {
 	if len(args) == 0 {
-		return nil, errors.New("want pin SHA256...")
+		return nil, errors.New("no pin: want pin with one SHA256 or more")
 	}
 	var all []Pin
 	for _, arg := range args {
