@@ -273,13 +273,17 @@ func TestCheckNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg, err := config.Parse(filepath.Join(dir, "gateway.yaml"), []byte("routes:\n  vpn: {interface: tun0}\nlists:\n  mine: {file: mine.txt}\n"))
+	cfg, err := config.Parse(filepath.Join(dir, "gateway.yaml"), []byte("clients:\n  tv: {prefix: [192.0.2.9]}\nroutes:\n  vpn: {interface: tun0}\n  us: {interface: tun1, clients: [tv]}\nlists:\n  mine: {file: mine.txt}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ block, want string }{
 		{"listed mine\n route vpn\n upstream vpn", ""},
 		{"upstream wan", ""},
+		{"clients tv\n route us", ""},
+		{"clients tv\n route vpn", ""},
+		{"clients tw\n route vpn", `plugin/clients: Corefile:2 - Error during parsing: unknown class of clients "tw": did you mean "tv"?`},
+		{"route us", "plugin/route: Corefile:2 - Error during parsing: route us is for clients tv only"},
 		{"listed mien\n route vpm", `plugin/listed: Corefile:2 - Error during parsing: unknown list "mien": did you mean "mine"?`},
 		{"listed mine\n route vpm", `plugin/route: Corefile:3 - Error during parsing: unknown route "vpm": did you mean "vpn"?`},
 		{"listed mine\n route vpn {\n  set inet a b c\n }\n upstream elsewhere", `plugin/upstream: Corefile:6 - Error during parsing: unknown route "elsewhere": `},

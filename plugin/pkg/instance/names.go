@@ -25,7 +25,7 @@ type name struct {
 func (i *instance) check(cfg *gateway.Config) error {
 	var errs []error
 	for _, b := range i.blocks {
-		errs = append(errs, checkNames(b.names, cfg)...)
+		errs = append(errs, checkNames(b.names, b.class, cfg)...)
 	}
 	return errors.Join(errs...)
 }
@@ -39,7 +39,11 @@ func CheckNames(b corefile.Block, cfg *gateway.Config) (errs []error) {
 			errs = append(errs, err)
 			return
 		}
-		errs = append(errs, checkNames(names, of)...)
+		class := ""
+		if b.Clients != nil {
+			class = b.Clients.Class
+		}
+		errs = append(errs, checkNames(names, class, of)...)
 	}
 	if k := b.Clients; k != nil {
 		check(k.Config, name{"clients", "class of clients", k.Class, k.Position})
@@ -78,7 +82,8 @@ func configOf(b corefile.Block, file string, standard *gateway.Config) (*gateway
 	return config.Load(file)
 }
 
-func checkNames(names []name, cfg *gateway.Config) (errs []error) {
+// checkNames checks the names of a block that is for a class of clients, or "" for all.
+func checkNames(names []name, class string, cfg *gateway.Config) (errs []error) {
 	var routes, lists []string
 	for _, r := range cfg.Routes {
 		routes = append(routes, r.Name)
@@ -97,6 +102,10 @@ func checkNames(names []name, cfg *gateway.Config) (errs []error) {
 			known = append([]string{gateway.WAN}, routes...)
 		case "class of clients":
 			known = classes
+		}
+		if r, ok := cfg.Route(n.name); n.directive == "route" && ok && !r.ServesClass(class) {
+			errs = append(errs, fmt.Errorf("plugin/route: %w", n.at.Errorf("route %s is for clients %s only (%s), and this block answers others: want `clients %s` in it",
+				n.name, strings.Join(r.Clients, ", "), cfg.File, r.Clients[0])))
 		}
 		if !slices.Contains(known, n.name) {
 			errs = append(errs, fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File))))
