@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 var update = flag.Bool("update", false, "write what is printed to testdata")
@@ -19,7 +21,7 @@ func Compare(t *testing.T, file, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(name)
+	want, err := statefile.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
