@@ -164,3 +164,11 @@ type Clients struct {
 	Class  string
 	Config string // its own gateway.yaml; "" without
 }
+
+// Class returns the class of clients that the block is for, "" for all.
+func (b *Block) Class() string {
+	if b.Clients == nil {
+		return ""
+	}
+	return b.Clients.Class
+}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/pkg/problem"
 )
 
 // Keys of a class of clients.
@@ -94,13 +93,10 @@ func (rr *routeReader) readRouteClients(v value) {
 			item.problem("duplicate", "")
 		default:
 			rr.Clients = append(rr.Clients, name)
-			rr.r.positions[clientsKey(rr.Name, name)] = positionOf(item.node)
+			rr.r.positions[nameKey(rr.Name, keyClients, name)] = positionOf(item.node)
 		}
 	}
 }
-
-// clientsKey is the key of a class's name in Positions.
-func clientsKey(route, class string) string { return "routes." + route + ".clients " + class }
 
 // checkClients reports routes for unknown classes, interfaces of classes that lan does not
 // have, and classes that would share their listeners or a client.
@@ -113,16 +109,7 @@ func (c *builder) checkClients() {
 		if route.Evict && len(route.Clients) > 0 {
 			c.problem("routes."+route.Name+".evict", "true", "the route is for some clients, and the flows of all others would be reset too", "want false, or no clients:")
 		}
-		for _, name := range route.Clients {
-			if slices.Contains(known, name) {
-				continue
-			}
-			want := "add it to clients:"
-			if len(known) > 0 {
-				want = problem.DidYouMean(name, known)
-			}
-			c.problemAt(c.positions[clientsKey(route.Name, name)], "routes."+route.Name+".clients", name, "unknown class of clients", want)
-		}
+		c.checkKnown(route.Name, keyClients, route.Clients, known, "unknown class of clients", "add it to clients:")
 	}
 	for i, class := range c.Clients {
 		key := "clients." + class.Name

@@ -9,6 +9,8 @@ import (
 // allowedIPs is written in place of a list for the AllowedIPs of a tunnel's peers.
 const allowedIPs = "allowed_ips"
 
+const keyPrefixes = "prefixes"
+
 // readPrefixes reads the lists whose prefixes take the route. The lists may not have been
 // read yet: the position of each name is stored, for checkPrefixes.
 func (rr *routeReader) readPrefixes(v value) {
@@ -24,13 +26,14 @@ func (rr *routeReader) readPrefixes(v value) {
 			item.problem("duplicate", "")
 		default:
 			rr.Prefixes = append(rr.Prefixes, name)
-			rr.r.positions[prefixKey(rr.Name, name)] = positionOf(item.node)
+			rr.r.positions[nameKey(rr.Name, keyPrefixes, name)] = positionOf(item.node)
 		}
 	}
 }
 
-// prefixKey is the key of a list's name in Positions. The keys of the file have no space.
-func prefixKey(route, list string) string { return "routes." + route + ".prefixes " + list }
+// nameKey is the key in Positions of a name in a list of a route's. The keys of the file
+// have no space.
+func nameKey(route, key, name string) string { return "routes." + route + "." + key + " " + name }
 
 // checkPrefixes reports prefixes of unknown lists.
 func (c *builder) checkPrefixes() {
@@ -39,15 +42,21 @@ func (c *builder) checkPrefixes() {
 		known = append(known, l.Name)
 	}
 	for _, route := range c.Routes {
-		for _, name := range route.Prefixes {
-			if slices.Contains(known, name) {
-				continue
-			}
-			want := "add it to lists"
-			if len(known) > 0 {
-				want = problem.DidYouMean(name, known)
-			}
-			c.problemAt(c.positions[prefixKey(route.Name, name)], "routes."+route.Name+".prefixes", name, "unknown list", want)
+		c.checkKnown(route.Name, keyPrefixes, route.Prefixes, known, "unknown list", "add it to lists")
+	}
+}
+
+// checkKnown reports names in a list of a route's that are not among the known ones. add
+// says what is wanted where there are none.
+func (c *builder) checkKnown(route, key string, names, known []string, why, add string) {
+	for _, name := range names {
+		if slices.Contains(known, name) {
+			continue
 		}
+		want := add
+		if len(known) > 0 {
+			want = problem.DidYouMean(name, known)
+		}
+		c.problemAt(c.positions[nameKey(route, key, name)], "routes."+route+"."+key, name, why, want)
 	}
 }

@@ -80,7 +80,7 @@ func (rr *routeReader) fields() []field {
 		{key: "table", read: rr.readTable},
 		{key: "priority", read: func(v value) { set(&rr.Priority)(v.number(1, lastPriority)) }},
 		{key: "mtu", read: rr.readMTU},
-		{key: "prefixes", read: rr.readPrefixes},
+		{key: keyPrefixes, read: rr.readPrefixes},
 		{key: keyClients, read: rr.readRouteClients},
 		{key: "private", read: func(v value) {
 			word, ok := v.word("refuse", "learn")

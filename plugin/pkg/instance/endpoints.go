@@ -27,13 +27,14 @@ func Endpoints(c *caddy.Controller) ([]Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	classes := classesIn(c)
 	var all []Endpoint
 	for _, z := range zones {
 		port, err := strconv.ParseUint(z.port, 10, 16)
 		if z.name != "." || err != nil {
 			continue
 		}
-		if class, _ := ownListener(classesIn(c), uint16(port)); class != "" {
+		if class, _ := ownListener(classes, uint16(port)); class != "" {
 			continue
 		}
 		e := Endpoint{Transport: z.transport, Port: uint16(port)}

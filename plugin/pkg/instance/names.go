@@ -39,11 +39,7 @@ func CheckNames(b corefile.Block, cfg *gateway.Config) (errs []error) {
 			errs = append(errs, err)
 			return
 		}
-		class := ""
-		if b.Clients != nil {
-			class = b.Clients.Class
-		}
-		errs = append(errs, checkNames(names, class, of)...)
+		errs = append(errs, checkNames(names, b.Class(), of)...)
 	}
 	if k := b.Clients; k != nil {
 		check(k.Config, name{"clients", "class of clients", k.Class, k.Position})

@@ -38,13 +38,9 @@ func textZones(f *corefile.File) []zone {
 		if b.Hosts[0] != "" {
 			hosts, _ = bindaddr.Of(b.Hosts, b.Except)
 		}
-		class := ""
-		if b.Clients != nil {
-			class = b.Clients.Class
-		}
 		for _, z := range b.Zones {
 			out = append(out, zone{
-				name: z.Name, transport: z.Transport, port: z.Port, hosts: hosts, class: class,
+				name: z.Name, transport: z.Transport, port: z.Port, hosts: hosts, class: b.Class(),
 				filtered: b.Filtered(), lists: lists, view: view, block: uintptr(i + 1),
 			})
 		}
