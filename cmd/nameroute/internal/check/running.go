@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/control"
@@ -21,22 +22,46 @@ import (
 // asked for, what probes find. What neither has looked at is unknown. cfg is nil where
 // gateway.yaml is wrong.
 func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *corefile.File, r *report) {
+	active := o.Active && cfg != nil // what runs with a wrong file has other files, and there is nothing to probe
 	doc, err := status.Read(o.Run)
+	var found []status.Finding
+	if active {
+		found = probe.Run(ctx, probe.Options{Config: cfg, Uses: usesOf(cfg, core), Listeners: listenersOf(core), Running: err == nil})
+		doc, err = settled(ctx, o.Run)
+	}
 	switch {
 	case err == nil:
 		reportRoutes(doc, r)
 	case !errors.Is(err, control.ErrNotRunning):
 		r.unknown("the running nameroute: %v", err)
 	}
-	if cfg == nil {
-		return // what runs has other files, and there is nothing to probe
-	}
-	if !o.Active {
+	if cfg != nil && !o.Active {
 		r.unknown("whether tunnels shake hands, resolvers answer, and packets and clients get through was not tried: nameroute check --active")
-		return
 	}
-	found := probe.Run(ctx, probe.Options{Config: cfg, Uses: usesOf(cfg, core), Listeners: listenersOf(core), Running: err == nil})
 	r.addAll(found)
+}
+
+// The probes have made tunnels shake hands; the running nameroute needs a moment to see it.
+const (
+	settleLimit = 5 * time.Second
+	settlePoll  = 100 * time.Millisecond
+)
+
+// settled reads the status of the running nameroute when none of its routes waits for a
+// handshake any more, or settleLimit later.
+func settled(ctx context.Context, run string) (status.Doc, error) {
+	for began := time.Now(); ; {
+		doc, err := status.Read(run)
+		waits := slices.ContainsFunc(doc.Routes, func(route status.Route) bool { return route.State == "waiting" })
+		if err != nil || !waits || time.Since(began) > settleLimit {
+			return doc, err
+		}
+		select {
+		case <-ctx.Done():
+			return doc, nil
+		case <-time.After(settlePoll):
+		}
+	}
 }
 
 // reportRoutes reports the states of the routes, and whether the files are in use.
