@@ -34,6 +34,9 @@ type page struct {
 			Handshake time.Time
 		}
 		Blocked *struct{ Packets int }
+		Members []struct {
+			Name, State string
+		}
 	}
 	WAN struct {
 		Defaults  []string

@@ -64,11 +64,17 @@ func TestTunnelOfAnotherProgram(t *testing.T) {
 // runTunnel makes tun0 as another program would: no kernel routes, no DNS.
 func (g *gate) runTunnel(conf string) *netlab.Process {
 	g.t.Helper()
-	p := g.Box.Start("wireguard-go", "--foreground", "tun0")
-	p.AwaitWireGuard("tun0")
-	g.Box.Run("wg", "setconf", "tun0", conf)
-	near := g.Tunnel.Near
-	g.Box.IP(fmt.Sprintf("addr add %s/32 dev tun0", near.V4), fmt.Sprintf("addr add %s/128 dev tun0 nodad", near.V6), "link set tun0 mtu 1420 up")
+	return g.runTunnelAs("tun0", conf, g.Tunnel.Near, 32, 128)
+}
+
+// runTunnelAs gives the interface an address of each family, with these lengths of a network.
+func (g *gate) runTunnelAs(link, conf string, near netlab.Pair, bits4, bits6 int) *netlab.Process {
+	g.t.Helper()
+	p := g.Box.Start("wireguard-go", "--foreground", link)
+	p.AwaitWireGuard(link)
+	g.Box.Run("wg", "setconf", link, conf)
+	g.Box.IP(fmt.Sprintf("addr add %s/%d dev %s", near.V4, bits4, link), fmt.Sprintf("addr add %s/%d dev %s nodad", near.V6, bits6, link),
+		"link set "+link+" mtu 1420 up")
 	return p
 }
 

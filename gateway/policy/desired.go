@@ -83,7 +83,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		defaults, reason := defaults(cfg, r, in)
 		if failing, ok := in.Failing[r.Name]; ok && len(defaults) > 0 {
 			s.Waiting[r.Name] = failing.Reason
-			defaults = failing.only(defaults, in.Local.thrown(r.Egress))
+			defaults = failing.only(defaults, in.Local.thrown(egresses(cfg, r)...))
 		} else if len(defaults) == 0 {
 			s.Waiting[r.Name] = reason
 		}
@@ -91,7 +91,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 		if r.Name == gateway.WAN {
 			continue // its first rule is for all that table main has
 		}
-		s.addThrown(r, in)
+		s.addThrown(cfg, r, in)
 	}
 	for _, r := range cfg.Uplinks(uplinks(cfg, in.Defaults)) {
 		s.addBlocking(r, families)
@@ -100,7 +100,7 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 			replies[i].Table = r.Table
 		}
 		s.KernelRoutes = append(s.KernelRoutes, replies...)
-		s.addThrown(r, in)
+		s.addThrown(cfg, r, in)
 		s.Uplinks = append(s.Uplinks, r.Mark)
 	}
 	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
@@ -116,8 +116,17 @@ func (s *State) addBlocking(r gateway.Route, families []gateway.Family) {
 	}
 }
 
-func (s *State) addThrown(r gateway.Route, in Inputs) {
-	for _, p := range in.Local.thrown(r.Egress) {
+// egresses are what a route may leave by: a group by its members'.
+func egresses(cfg *gateway.Config, r gateway.Route) []gateway.Egress {
+	all := []gateway.Egress{r.Egress}
+	for _, m := range cfg.Members(r) {
+		all = append(all, m.Egress)
+	}
+	return all
+}
+
+func (s *State) addThrown(cfg *gateway.Config, r gateway.Route, in Inputs) {
+	for _, p := range in.Local.thrown(egresses(cfg, r)...) {
 		s.KernelRoutes = append(s.KernelRoutes, KernelRoute{
 			Family: gateway.FamilyOf(p.Addr()), Table: r.Table, Dst: p, Metric: gateway.DefaultMetric, Throw: true,
 		})

@@ -197,3 +197,27 @@ func TestSilentPeers(t *testing.T) {
 		}
 	}
 }
+
+// The hosts on a member's own link need no gateway, of its routing table and of its group's.
+func TestGroupThrowsNetworksOfMembers(t *testing.T) {
+	k := lab(t)
+	run(t, "ip route add default via 192.168.1.9 dev lan0 metric 700; ip -6 route add default via fd00:1::9 dev lan0 metric 7000")
+	group := gateway.Route{
+		Name: "vpn", Egress: gateway.Egress{Kind: gateway.EgressGroup},
+		Group: &gateway.Group{Members: []gateway.Member{{Route: "tun"}, {Route: "lan"}}},
+	}
+	cfg := config(wireguard("tun", "wg0"), byInterface("lan", "lan0"), group)
+	cfg.LAN = nil
+	want := Desired(cfg, read(t, k, cfg).Inputs)
+	for _, r := range cfg.Routes {
+		thrown := map[string]bool{}
+		for _, k := range want.KernelRoutes {
+			thrown[k.Dst.String()] = thrown[k.Dst.String()] || k.Throw && k.Table == r.Table
+		}
+		for _, network := range []string{"192.168.1.0/24", "fd00:1::/64"} {
+			if got := thrown[network]; got != (r.Name != "tun") {
+				t.Errorf("table of %s throws %s: %v", r.Name, network, got)
+			}
+		}
+	}
+}

@@ -79,12 +79,18 @@ func (l Local) LAN() []netip.Prefix {
 }
 
 // thrown returns what a route's table leaves to table main: what is local, and the
-// networks that the route's own interface is connected to, whose hosts need no gateway.
-func (l Local) thrown(e gateway.Egress) []netip.Prefix {
-	if e.Kind != gateway.EgressInterface {
+// networks that the route's own interfaces are connected to, whose hosts need no gateway.
+func (l Local) thrown(egresses ...gateway.Egress) []netip.Prefix {
+	var own []netip.Prefix
+	for _, e := range egresses {
+		if e.Kind == gateway.EgressInterface {
+			own = append(own, l.behind[e.Link]...)
+		}
+	}
+	if len(own) == 0 {
 		return l.carved
 	}
-	return prefixes.Outermost(slices.Concat(l.carved, l.behind[e.Link]))
+	return prefixes.Outermost(slices.Concat(l.carved, own))
 }
 
 // String returns the network as ip(8) prints a kernel route.
