@@ -78,7 +78,7 @@ func TestInstall(t *testing.T) {
 			"/usr/local/lib/systemd/system/nameroute-early.service", "/usr/local/lib/nameroute/early.nft",
 			"/usr/local/lib/sysusers.d/nameroute.conf", "/usr/local/share/man/man8/nameroute-run.8.gz",
 			"/usr/local/share/man/man5/gateway.yaml.5.gz", "/usr/local/share/man/man7/nameroute-listed.7.gz",
-			"/usr/local/share/doc/nameroute/docs/gateway.yaml.md", "/usr/local/share/doc/nameroute/plugin/listed/README.md",
+			"/usr/local/share/doc/nameroute/docs/gateway.yaml.md", "/usr/local/share/doc/nameroute/docs/scenarios/house.md", "/usr/local/share/doc/nameroute/plugin/listed/README.md",
 			"/usr/local/share/bash-completion/completions/nameroute", "/usr/local/share/zsh/site-functions/_nameroute",
 			"/usr/local/share/fish/vendor_completions.d/nameroute.fish", "/usr/local/share/doc/nameroute/examples/Corefile",
 		} {

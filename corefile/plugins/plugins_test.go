@@ -152,6 +152,7 @@ func TestCorefilesBoot(t *testing.T) {
 	pages = append(pages, fences(t, "docs/recipes.md", "corefile")...)
 	pages = append(pages, fences(t, "docs/encrypted.md", "corefile")...)
 	pages = append(pages, fences(t, "docs/dnssec.md", "corefile")...)
+	pages = append(pages, fences(t, "docs/scenarios/*.md", "corefile")...)
 	pages = append(pages, fences(t, "plugin/*/README.md", "corefile")...)
 	if len(pages) < 6 {
 		t.Fatalf("only %d Corefiles found: the pages are read wrongly", len(pages))

@@ -210,7 +210,7 @@ func (v *Tunnel) RouteLAN(addrs ...netip.Addr) {
 		allowed += "," + p.String()
 		v.IP("route add " + p.String() + " dev wg0")
 	}
-	v.Run("wg", "set", "wg0", "peer", v.boxPrivate.PublicKey().String(), "allowed-ips", allowed)
+	v.Run("wg", "set", "wg0", "peer", v.BoxKey(), "allowed-ips", allowed)
 }
 
 // Inside is the packets that the box sent through the tunnel, as the far end
@@ -219,3 +219,6 @@ func (v *Tunnel) Inside(filters ...wire.Filter) []wire.Packet {
 	v.t.Helper()
 	return v.Tap.Packets(append([]wire.Filter{wire.Went(wire.In)}, filters...)...)
 }
+
+// BoxKey is the public key by which the provider knows the box.
+func (v *Tunnel) BoxKey() string { return v.boxPrivate.PublicKey().String() }
