@@ -2,6 +2,7 @@ package firewall_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,15 +65,20 @@ func TestPacketsWithoutLabels(t *testing.T) {
 }
 }'
 ip route flush table 7201; ip -6 route flush table 7201`)
+	var asking sync.WaitGroup // without answers: all wait at the same time
 	for _, f := range families {
-		expect(t, "client", f.listed, "")
-		expect(t, "", f.listed, "")
-	}
-	for who, c := range old {
-		if got := c.ask(); got != "" {
-			t.Errorf("%s: answered by %q", who, got)
+		for _, ns := range []string{"client", ""} {
+			asking.Go(func() { expect(t, ns, f.listed, "") })
 		}
 	}
+	for who, c := range old {
+		asking.Go(func() {
+			if got := c.askWithin(moment); got != "" {
+				t.Errorf("%s: answered by %q", who, got)
+			}
+		})
+	}
+	asking.Wait()
 	if out := sh(t, "ip netns exec isp nft list table inet seen"); strings.Count(out, "packets 0 ") != 2 {
 		t.Errorf("the WAN saw\n%s", out)
 	}
