@@ -262,7 +262,7 @@ func (c *Controller) close() {
 	c.rec.closeTunnels()
 	if !c.ended {
 		c.ended = true
-		c.rec.routing.Close()
+		c.rec.system.close()
 	}
 }
 
@@ -280,7 +280,7 @@ func (c *Controller) Down(ctx context.Context) error {
 	c.mu.Lock()
 	cfg := c.cfg
 	c.mu.Unlock()
-	defer c.rec.routing.Close()
+	defer c.rec.system.close()
 	c.rec.prober.Stop() // before their routes are gone
 	return errors.Join(c.rec.removeAll(cfg), ctx.Err())
 }

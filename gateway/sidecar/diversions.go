@@ -25,7 +25,7 @@ func (r *reconciler) lookForDiversions(cfg *gateway.Config, now time.Time) {
 	if !r.diverted.due || now.Sub(r.diverted.asked) < askPause {
 		return
 	}
-	found, err := r.routing.Diversions(cfg)
+	found, err := r.kernel.Diversions(cfg)
 	r.report("other programs' policy rules", err)
 	if err != nil {
 		return

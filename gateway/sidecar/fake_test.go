@@ -59,7 +59,7 @@ func newFakeSystem(t *testing.T) *fakeSystem {
 
 func (f *fakeSystem) system() system {
 	return system{
-		routing: (*fakeRouting)(f), devices: (*fakeDevices)(f),
+		kernel: (*fakeKernel)(f), routing: (*fakeRouting)(f), devices: (*fakeDevices)(f), close: func() {},
 		watch: func(ctx context.Context, changed func(policy.Kind)) error {
 			<-f.begun
 			changed(policy.Lost)
@@ -158,9 +158,9 @@ func (p *fakeProber) Targets(route string) []netip.Addr {
 
 func (p *fakeProber) Stop() { p.Set(context.Background(), nil) }
 
-type fakeRouting fakeSystem
+type fakeKernel fakeSystem
 
-func (f *fakeRouting) Read(*gateway.Config) (policy.Snapshot, error) {
+func (f *fakeKernel) Read(*gateway.Config) (policy.Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads++
@@ -169,11 +169,13 @@ func (f *fakeRouting) Read(*gateway.Config) (policy.Snapshot, error) {
 	return policy.Snapshot{Inputs: in, State: f.state}, nil
 }
 
-func (f *fakeRouting) Diversions(*gateway.Config) ([]policy.Diversion, error) {
+func (f *fakeKernel) Diversions(*gateway.Config) ([]policy.Diversion, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.diversions, f.failures["diversions"]
 }
+
+type fakeRouting fakeSystem
 
 // Apply writes down the tables that have a default now, and those that only block.
 func (f *fakeRouting) Apply(have, want policy.State) ([]string, error) {
@@ -225,11 +227,9 @@ func (f *fakeRouting) Remove() ([]string, error) {
 	return nil, nil
 }
 
-func (f *fakeRouting) Close() {}
-
 type fakeDevices fakeSystem
 
-func (f *fakeDevices) Open(link string, _ wg.Options) (device, error) {
+func (f *fakeDevices) Open(link string, _ wg.Options) (*openDevice, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	(*fakeSystem)(f).stepLocked("open %s", link)
@@ -240,7 +240,7 @@ func (f *fakeDevices) Open(link string, _ wg.Options) (device, error) {
 	f.devices[link] = d
 	f.links = append(f.links, wg.Link{Name: link})
 	f.inputs.Links = append(f.inputs.Links, policy.Link{Name: link, Index: 9, Up: true, Direct: true, V4: true, V6: true})
-	return d, nil
+	return &openDevice{device: d, handshakes: d, gone: d.gone}, nil
 }
 
 func (f *fakeDevices) Links() ([]wg.Link, error) {
@@ -298,8 +298,6 @@ func (d *fakeDevice) KeepTrying(on bool) error {
 }
 
 func (d *fakeDevice) ResetEndpoints() { d.f.step("reset endpoints of %s", d.link) }
-
-func (d *fakeDevice) Gone() <-chan struct{} { return d.gone }
 
 func (d *fakeDevice) Close() {
 	d.f.step("close %s", d.link)

@@ -95,7 +95,7 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 // apply brings everything to the desired state. The kernel is read once, and again where
 // the first half has changed anything.
 func (r *reconciler) apply(cfg *gateway.Config, table bool) {
-	now, err := r.routing.Read(cfg)
+	now, err := r.kernel.Read(cfg)
 	if err != nil {
 		r.fail("kernel", err)
 		return
@@ -113,7 +113,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 		touched = t.apply(cfg, table) || touched
 	}
 	if touched || len(early) > 0 {
-		now, err = r.routing.Read(cfg)
+		now, err = r.kernel.Read(cfg)
 	}
 	r.fail("kernel", err)
 	if err != nil {
@@ -188,7 +188,7 @@ func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (chan
 		return changes, nil
 	}
 	// Any other failure is retried below, and reported there.
-	after, err2 := r.routing.Read(cfg)
+	after, err2 := r.kernel.Read(cfg)
 	if err2 != nil || !after.State.Blocks(want) {
 		return changes, errors.Join(err, err2)
 	}
@@ -285,7 +285,7 @@ func (r *reconciler) enableForwarding(cfg *gateway.Config, want policy.State) {
 
 // removeAll removes everything that is ours.
 func (r *reconciler) removeAll(cfg *gateway.Config) error {
-	have, err := r.routing.Read(cfg)
+	have, err := r.kernel.Read(cfg)
 	errs := []error{err}
 	changes, err := r.routing.Remove()
 	r.logChanges(changes)

@@ -14,39 +14,54 @@ import (
 
 // system is the operating system as the controller sees it. Tests have one of their own.
 type system struct {
+	kernel      kernel
 	routing     routing
 	devices     devices
+	close       func()                                         // ends the use of kernel and routing
 	watch       func(context.Context, func(policy.Kind)) error // policy.Watch
 	deleteFlows func(gateway.Mark) (n int, err error)          // conntrack entries of the route with this mark
 	cutFlows    func(member, group gateway.Mark) (n int, err error)
 	prober      func(deliver func(group.Result)) prober
 }
 
-// routing is the kernel's policy routing: *policy.Kernel.
-type routing interface {
+// kernel tells how packets are routed: *policy.Kernel.
+type kernel interface {
 	Read(*gateway.Config) (policy.Snapshot, error)
+	Diversions(*gateway.Config) ([]policy.Diversion, error)
+}
+
+// routing changes it: *policy.Kernel, too.
+type routing interface {
 	Apply(have, want policy.State) (changes []string, err error)
 	Forward(links ...string) (changes []string, err error)
-	Diversions(*gateway.Config) ([]policy.Diversion, error)
 	Remove() (changes []string, err error)
-	Close()
 }
 
 // devices are the WireGuard interfaces of ours.
 type devices interface {
-	Open(link string, o wg.Options) (device, error)
+	Open(link string, o wg.Options) (*openDevice, error)
 	Links() ([]wg.Link, error)
 	Remove(link string) error
 }
 
-// device is one that is open: *wg.Tunnel.
+// openDevice is one that is open.
+type openDevice struct {
+	device
+	handshakes
+	gone <-chan struct{} // closed when its interface has been removed
+}
+
+// device is its configuration and its counters: *wg.Tunnel.
 type device interface {
 	Apply(wg.Want) (changes []string, err error)
 	Status() (wg.Status, error)
+	Close()
+}
+
+// handshakes are how it reaches its peers: *wg.Tunnel, too.
+type handshakes interface {
 	KeepTrying(on bool) error
 	ResetEndpoints()
-	Gone() <-chan struct{}
-	Close()
 }
 
 func openSystem(state string) (system, error) {
@@ -54,7 +69,7 @@ func openSystem(state string) (system, error) {
 	if err != nil {
 		return system{}, fmt.Errorf("sidecar: %w", err)
 	}
-	return system{routing: k, devices: wireguard{}, watch: policy.Watch, deleteFlows: deleteFlows, cutFlows: cutFlows, prober: newProber}, nil
+	return system{kernel: k, routing: k, devices: wireguard{}, close: k.Close, watch: policy.Watch, deleteFlows: deleteFlows, cutFlows: cutFlows, prober: newProber}, nil
 }
 
 func newProber(deliver func(group.Result)) prober { return probe.New(deliver) }
@@ -62,12 +77,12 @@ func newProber(deliver func(group.Result)) prober { return probe.New(deliver) }
 // wireguard are the devices of the kernel.
 type wireguard struct{}
 
-func (wireguard) Open(link string, o wg.Options) (device, error) {
+func (wireguard) Open(link string, o wg.Options) (*openDevice, error) {
 	t, err := wg.Open(link, o)
 	if err != nil {
-		return nil, err // not a nil *wg.Tunnel in a device that is not nil
+		return nil, err
 	}
-	return t, nil
+	return &openDevice{device: t, handshakes: t, gone: t.Gone()}, nil
 }
 
 func (wireguard) Links() ([]wg.Link, error) { return wg.Links() }

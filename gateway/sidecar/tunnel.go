@@ -21,10 +21,10 @@ type tunnel struct {
 	file  *provider.File // nil: not read yet
 	conf  *provider.Conf // of the file in use; nil: there is none
 
-	dev     device // nil: not open
-	trying  bool   // it sends handshakes until one is answered
-	applied bool   // its device is as desired, above all its firewall mark
-	held    bool   // it gets its peers when the nft table is there
+	dev     *openDevice // nil: not open
+	trying  bool        // it sends handshakes until one is answered
+	applied bool        // its device is as desired, above all its firewall mark
+	held    bool        // it gets its peers when the nft table is there
 	opened  time.Time
 	failure error // why it is not open or not applied
 	retry   backoff
@@ -80,7 +80,7 @@ func (t *tunnel) observe(now time.Time) (changed bool) {
 		return changed || t.conf != nil && !now.Before(t.retry.at)
 	}
 	select {
-	case <-t.dev.Gone():
+	case <-t.dev.gone:
 		t.reopen()
 		return true
 	default:
@@ -183,7 +183,7 @@ func (t *tunnel) bringUp(cfg *gateway.Config, table bool) (changed bool, err err
 		}
 		t.dev, t.opened, changed = dev, time.Now(), true
 		go func() {
-			<-dev.Gone()
+			<-dev.gone
 			t.r.trigger()
 		}()
 	}
