@@ -59,8 +59,8 @@ func TestOwnedTableSurvivesAFlush(t *testing.T) {
 }
 
 // Guarantee 7: restart, reload, upgrade, crash, flush: nothing is lost.
-// An ordinary table that other programs take away is put back, elements too: within 100 ms,
-// and on a busy machine in seconds.
+// An ordinary table that other programs take away is put back, elements too. After what time,
+// BenchmarkPutBack of gateway/learned measures.
 func TestPlainTableIsPutBack(t *testing.T) {
 	t.Parallel()
 	limit := 5 * time.Second * netlab.Slack()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/shell"
 )
 
 // lab is a gateway's files, and the controller on them with what a Corefile needs.
@@ -53,14 +53,7 @@ func newLab(t *testing.T) *lab {
 	return b
 }
 
-func sh(t testing.TB, format string, args ...any) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-ec", fmt.Sprintf(format, args...)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(format, args...), err, out)
-	}
-	return string(out)
-}
+var sh = shell.Run
 
 func (b *lab) write(name, text string) {
 	b.t.Helper()

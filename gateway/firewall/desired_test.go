@@ -8,28 +8,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/gatewaytest"
 )
 
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-func prefixes(s ...string) (ps []netip.Prefix) {
-	for _, p := range s {
-		ps = append(ps, netip.MustParsePrefix(p))
-	}
-	return ps
-}
-
-const mask = gateway.DefaultMask
-
-func route(name string, number int) gateway.Route {
-	return gateway.Route{Name: name, Number: number, Mark: mask.Mark(number), OnDown: gateway.Block,
-		Table: gateway.DefaultTable + number, Priority: gateway.DefaultPriority + number}
-}
-
-func config(routes ...gateway.Route) *gateway.Config {
-	return &gateway.Config{LAN: []string{"br-lan"}, Routes: routes, Mask: mask, Priority: gateway.DefaultPriority,
-		SetSize: gateway.DefaultSetSize, Owner: gateway.OwnerAuto}
-}
+var (
+	addr          = netip.MustParseAddr
+	prefixes      = gatewaytest.Prefixes
+	route, config = gatewaytest.Route, gatewaytest.Config
+	many          = gatewaytest.ManyPrefixes
+)
 
 // full is a spec with everything in it.
 func full() Spec {

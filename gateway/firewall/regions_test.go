@@ -103,17 +103,6 @@ func in256(base netip.Addr, n byte) netip.Addr {
 	return a
 }
 
-// many are n prefixes that neither touch nor overlap, half of each family.
-func many(n int) []netip.Prefix {
-	out := make([]netip.Prefix, 0, n)
-	for i := range n / 2 {
-		v4 := netip.AddrFrom4([4]byte{byte(20 + i>>15), byte(i >> 7), byte(i << 1), 0})
-		v6 := netip.AddrFrom16([16]byte{0x24, 0, byte(i >> 15), byte(i >> 7), byte(i << 1)})
-		out = append(out, netip.PrefixFrom(v4, 24), netip.PrefixFrom(v6, 40))
-	}
-	return out
-}
-
 func TestIsSpecial(t *testing.T) {
 	for a, want := range map[string]bool{
 		"10.1.2.3": true, "100.64.0.1": true, "192.0.2.1": true, "224.0.0.251": true, "255.255.255.255": true, "169.254.1.1": true,

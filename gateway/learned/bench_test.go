@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nameroute/nameroute/test/netlab/measure"
+
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/test/netlab/nftset"
 )
 
 // TestLearnHit: a hit sends and allocates nothing; every cached answer waits for it.
@@ -117,4 +121,33 @@ func BenchmarkAdopt(b *testing.B) {
 			b.Fatalf("%d changes", n)
 		}
 	}
+}
+
+// BenchmarkPutBack measures how long an ordinary table with a thousand learned addresses
+// is incomplete after another program has deleted it.
+func BenchmarkPutBack(b *testing.B) {
+	var told losses
+	k := open(b, Options{Force: nft.ModePlain, OnLoss: told.add})
+	apply(b, k, small())
+	as := make([]netip.Addr, 1000)
+	for i := range as {
+		as[i] = fresh(uint32(i))
+	}
+	if err := learnInto(k, b.Context(), vpn, as, 2*time.Hour, 2*time.Hour); err != nil {
+		b.Fatal(err)
+	}
+	learn(b, k, vpn, time.Hour, "9.9.9.9") // what lapses first comes back last
+	var took measure.Durations
+	for b.Loop() {
+		seen := len(told.seen())
+		if err := nftset.DeleteTable(gateway.TableName); err != nil {
+			b.Fatal(err)
+		}
+		lost := time.Now()
+		for !has(b, vpn.Set4, "9.9.9.9") {
+		}
+		took = append(took, time.Since(lost))
+		eventually(b, time.Minute, func() bool { return len(told.seen()) > seen }) // it is ready for the next
+	}
+	took.Report(b)
 }

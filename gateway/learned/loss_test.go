@@ -16,7 +16,8 @@ import (
 	"github.com/nameroute/nameroute/test/netlab/nftset"
 )
 
-// restored is the promise: a loss is undone within this time.
+// restored is the promise: a loss is undone within this time. Tests wait for longer, because
+// other things run beside them; BenchmarkPutBack measures it.
 var restored = slack * 100 * time.Millisecond
 
 // losses collects what OnLoss is told.

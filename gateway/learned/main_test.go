@@ -2,16 +2,17 @@ package learned
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/firewall/firewalltest"
+	"github.com/nameroute/nameroute/gateway/gatewaytest"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/shell"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
@@ -19,35 +20,22 @@ func TestMain(m *testing.M) { netlab.Main(m) }
 // slack is how much slower than promised things may be here.
 var slack = raceSlack * netlab.Slack()
 
-// sh runs a command of the operator's and returns what it printed.
-func sh(t testing.TB, format string, args ...any) string {
-	t.Helper()
-	out, err := try(format, args...)
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", fmt.Sprintf(format, args...), err, out)
-	}
-	return out
-}
-
-func try(format string, args ...any) (string, error) {
-	out, err := exec.Command("sh", "-ec", fmt.Sprintf(format, args...)).CombinedOutput()
-	return string(out), err
-}
-
-func listTable(t testing.TB) string {
-	t.Helper()
-	return sh(t, "nft list table inet nameroute")
-}
+var (
+	sh, try           = shell.Run, shell.Try
+	listTable         = firewalltest.List
+	addr              = netip.MustParseAddr
+	addrs, prefixes   = gatewaytest.Addrs, gatewaytest.Prefixes
+	route, config     = gatewaytest.Route, gatewaytest.Config
+	many              = gatewaytest.ManyPrefixes
+	modes             = firewalltest.Modes
+	apply, applyTwice = firewalltest.Apply, firewalltest.ApplyTwice
+	learn             = firewalltest.Learn
+)
 
 // open makes a Kernel that the test closes, on a ruleset without our table.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
-	netlab.Need(t, "nft")
-	t.Cleanup(func() { // runs after the Kernels that own tables are closed
-		if out, err := try("nft list tables | sed 's/^/delete /' | nft -f -"); err != nil {
-			t.Errorf("clean up: %v %s", err, out)
-		}
-	})
+	firewalltest.Cleanup(t)
 	return openMore(t, o)
 }
 
@@ -65,49 +53,14 @@ func openMore(t testing.TB, o Options) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.Close() })
-	if f := k.Features(); (o.Force == nft.ModeOwned && !f.Persist) || (o.Force == nft.ModeReplica && !f.Owner) {
-		t.Skipf("this kernel cannot: %+v", f)
-	}
+	firewalltest.NeedMode(t, k, o.Force)
 	return k
-}
-
-func apply(t testing.TB, k *Store, s firewall.Spec) int {
-	t.Helper()
-	n, err := k.Apply(t.Context(), firewall.Desired(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// applyTwice applies and requires that the second time changes nothing.
-func applyTwice(t testing.TB, k *Store, s firewall.Spec) {
-	t.Helper()
-	apply(t, k, s)
-	if n := apply(t, k, s); n != 0 {
-		t.Fatalf("applied twice: %d changes the second time", n)
-	}
 }
 
 // stoppedBy is what the kill switches have dropped.
 func stoppedBy() (map[string]nft.Counter, error) {
 	c, err := firewall.ReadCounts()
 	return c.Dropped, err
-}
-
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-func addrs(s ...string) (as []netip.Addr) {
-	for _, a := range s {
-		as = append(as, addr(a))
-	}
-	return as
-}
-
-func prefixes(s ...string) (ps []netip.Prefix) {
-	for _, p := range s {
-		ps = append(ps, netip.MustParsePrefix(p))
-	}
-	return ps
 }
 
 // learnInto is Ensure for a name that is not known.
@@ -123,29 +76,4 @@ func known(k *Store, pair *nft.SetPair, as []netip.Addr, need time.Duration) boo
 		}
 	}
 	return true
-}
-
-func learn(t testing.TB, k *Store, pair nft.SetPair, life time.Duration, as ...string) {
-	t.Helper()
-	if err := learnInto(k, t.Context(), pair, addrs(as...), life, life); err != nil {
-		t.Fatal(err)
-	}
-}
-
-const mask = gateway.DefaultMask
-
-func route(name string, number int) gateway.Route {
-	return gateway.Route{Name: name, Number: number, Mark: mask.Mark(number), OnDown: gateway.Block,
-		Table: gateway.DefaultTable + number, Priority: gateway.DefaultPriority + number}
-}
-
-func config(routes ...gateway.Route) *gateway.Config {
-	return &gateway.Config{LAN: []string{"br-lan"}, Routes: routes, Mask: mask, Priority: gateway.DefaultPriority,
-		SetSize: gateway.DefaultSetSize, Owner: gateway.OwnerAuto}
-}
-
-func modes(t *testing.T, test func(t *testing.T, m nft.Mode)) {
-	for _, m := range []nft.Mode{nft.ModeOwned, nft.ModeReplica, nft.ModePlain} {
-		t.Run(string(m), func(t *testing.T) { test(t, m) })
-	}
 }

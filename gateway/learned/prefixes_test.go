@@ -13,17 +13,6 @@ import (
 	"github.com/nameroute/nameroute/gateway/nft"
 )
 
-// many are n prefixes that neither touch nor overlap, half of each family.
-func many(n int) []netip.Prefix {
-	out := make([]netip.Prefix, 0, n)
-	for i := range n / 2 {
-		v4 := netip.AddrFrom4([4]byte{byte(20 + i>>15), byte(i >> 7), byte(i << 1), 0})
-		v6 := netip.AddrFrom16([16]byte{0x24, 0, byte(i >> 15), byte(i >> 7), byte(i << 1)})
-		out = append(out, netip.PrefixFrom(v4, 24), netip.PrefixFrom(v6, 40))
-	}
-	return out
-}
-
 // A list of 100,000 prefixes is there in seconds, an update writes what changed and
 // nothing else, and answers that wait for the kernel meanwhile hardly notice.
 func TestHundredThousandPrefixes(t *testing.T) {

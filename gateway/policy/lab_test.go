@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/shell"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
@@ -51,18 +51,11 @@ func byNextHop(name, link string, hops ...string) gateway.Route {
 }
 
 // run executes commands, one a line.
-func run(t *testing.T, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s\n%v\n%s", script, err, out)
-	}
-	return string(out)
-}
+var run = shell.Run
 
 // lab empties the namespace and makes wan0 and lan0 (veth, their other ends up)
 // and wg0 (a TUN in place of a tunnel), each with addresses of both families.
-func lab(t *testing.T) *Kernel {
+func lab(t testing.TB) *Kernel {
 	t.Helper()
 	netlab.Need(t, "ip")
 	k, err := Open(t.TempDir())
@@ -98,7 +91,7 @@ ip -6 route add default via 2001:db8:1::1 dev wan0
 
 // awaitOwn waits for the kernel routes to IPv6 addresses of the box, which come a little
 // later than those.
-func awaitOwn(t *testing.T, addrs ...string) {
+func awaitOwn(t testing.TB, addrs ...string) {
 	t.Helper()
 	for _, a := range addrs {
 		soon(t, a+" is an address of the box", func() bool {
@@ -107,7 +100,7 @@ func awaitOwn(t *testing.T, addrs ...string) {
 	}
 }
 
-func clean(t *testing.T) {
+func clean(t testing.TB) {
 	t.Helper()
 	links, err := nlretry.Dump(netlink.LinkList)
 	if err != nil {
@@ -135,7 +128,7 @@ func clean(t *testing.T) {
 }
 
 // tables lists the numbers of tables besides local, main and default.
-func tables(t *testing.T, family string) string {
+func tables(t testing.TB, family string) string {
 	return run(t, "ip "+family+" route show table all | grep -o 'table [0-9]*' | cut -d' ' -f2 | sort -un || true")
 }
 
@@ -150,7 +143,7 @@ func apply(t *testing.T, k *Kernel, cfg *gateway.Config) []string {
 	return changes
 }
 
-func read(t *testing.T, k *Kernel, cfg *gateway.Config) Snapshot {
+func read(t testing.TB, k *Kernel, cfg *gateway.Config) Snapshot {
 	t.Helper()
 	s, err := k.Read(cfg)
 	if err != nil {
@@ -160,7 +153,7 @@ func read(t *testing.T, k *Kernel, cfg *gateway.Config) Snapshot {
 }
 
 // shown is what ip(8) shows of ours, under the same titles as State.String.
-func shown(t *testing.T) string {
+func shown(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, f := range []string{"4", "6"} {
@@ -208,14 +201,14 @@ func wantEgress(t *testing.T, mark gateway.Mark, want string, to ...string) {
 }
 
 // soon waits until a condition holds and tells how long that took.
-func soon(t *testing.T, what string, ok func() bool) time.Duration {
+func soon(t testing.TB, what string, ok func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
 	netlab.Eventually(t, 15*time.Second, func() error { return netlab.Check(ok(), "%s", what) })
 	return time.Since(start)
 }
 
-func sysctl(t *testing.T, name string) string {
+func sysctl(t testing.TB, name string) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/sys/" + name)
 	if err != nil {

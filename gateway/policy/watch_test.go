@@ -8,11 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nameroute/nameroute/test/netlab/measure"
+
 	"golang.org/x/sys/unix"
 )
 
 // watch calls do for every kind of change until the test ends.
-func watch(t *testing.T, do func(Kind)) {
+func watch(t testing.TB, do func(Kind)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	end := make(chan error, 1)
@@ -79,8 +81,28 @@ func TestWatchSysctls(t *testing.T) {
 	}
 }
 
-// A deleted rule is back at once, without any other event, measured without starting a process.
+// TestWatchIsFast: a deleted rule is put back without any other event.
 func TestWatchIsFast(t *testing.T) {
+	putBack := deleteRule(t)
+	for range 10 {
+		putBack()
+	}
+}
+
+// BenchmarkPutBack measures how long a policy rule is missing that another program deletes.
+func BenchmarkPutBack(b *testing.B) {
+	putBack := deleteRule(b)
+	var took measure.Durations
+	for b.Loop() {
+		took = append(took, putBack())
+	}
+	took.Report(b)
+}
+
+// deleteRule returns a function that deletes a rule, which is watched, and says after what
+// time everything is back. No process is started for that.
+func deleteRule(t testing.TB) func() time.Duration {
+	t.Helper()
 	k := lab(t)
 	cfg := config(wireguard("vpn", "wg0"))
 	watch(t, func(Kind) {
@@ -94,16 +116,14 @@ func TestWatchIsFast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.close()
-	worst := time.Duration(0)
-	for range 10 {
+	t.Cleanup(other.close)
+	return func() time.Duration {
 		time.Sleep(3 * settle)
 		before := read(t, k, cfg).State
-		rule := before.Rules[1]
-		if err := other.h.RuleDel(rule.netlink()); err != nil {
+		if err := other.h.RuleDel(before.Rules[1].netlink()); err != nil {
 			t.Fatal(err)
 		}
-		worst = max(worst, soon(t, "the rule is back", func() bool {
+		return soon(t, "the rule is back", func() bool {
 			names, err := other.linkNames()
 			if err != nil {
 				t.Fatal(err)
@@ -113,9 +133,8 @@ func TestWatchIsFast(t *testing.T) {
 				t.Fatal(err)
 			}
 			return now.String() == before.String()
-		}))
+		})
 	}
-	t.Logf("a deleted rule is back within %v", worst)
 }
 
 func TestWatchCoalesces(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/wg"
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/shell"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
@@ -308,14 +308,7 @@ func soon(t *testing.T, what string, ok func() bool) time.Duration {
 	return time.Since(start)
 }
 
-func run(t *testing.T, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s\n%v\n%s", script, err, out)
-	}
-	return string(out)
-}
+var run = shell.Run
 
 func cleanBox(t *testing.T) {
 	t.Helper()
