@@ -125,7 +125,7 @@ func (g *gate) awaitMember(name, state string) {
 }
 
 // Promise: a change of a group in gateway.yaml is applied live and loses no flow that it
-// need not: members change places, leave and come back, and their flows go on by the route
+// need not: members change places, leave and come back, and their flows go on via the route
 // that each has begun with. New flows take the members that are in force then.
 func TestGroupChangesLive(t *testing.T) {
 	t.Parallel()
