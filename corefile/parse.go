@@ -82,6 +82,8 @@ type Upstream struct {
 	Route     string
 	Addresses []string // as written; none asks the route's own resolvers
 	Config    string   // its own gateway.yaml; "" without
+
+	Properties []Property // all, config among them
 }
 
 // Filtered reports whether a view, ours or another, chooses the queries of the block.
@@ -231,7 +233,7 @@ func (b *Block) read() {
 		case "route":
 			b.Route = &Route{d.Position, first, d.property("config"), d.property("set") != ""}
 		case "upstream":
-			b.Upstream = &Upstream{d.Position, first, rest, d.property("config")}
+			b.Upstream = &Upstream{d.Position, first, rest, d.property("config"), d.Properties}
 		}
 	}
 	if len(b.Hosts) == 0 {

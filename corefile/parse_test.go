@@ -35,9 +35,9 @@ func TestParseReadsBlocks(t *testing.T) {
 				{
 					Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""},
 					Listed: &Listed{at(2), []string{"gfw", "mine"}, ""}, Route: &Route{at(3), "vpn", "", false},
-					Upstream: &Upstream{at(5), "vpn", []string{"tls://9.9.9.9%dns.quad9.net", "192.0.2.1"}, ""},
+					Upstream: &Upstream{at(5), "vpn", []string{"tls://9.9.9.9%dns.quad9.net", "192.0.2.1"}, "", nil},
 				},
-				{Position: at(7), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(8), "wan", nil, ""}},
+				{Position: at(7), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(8), "wan", nil, "", nil}},
 			},
 		},
 		{
@@ -45,7 +45,7 @@ func TestParseReadsBlocks(t *testing.T) {
 			". {\n listed a {\n  config /etc/a.yaml\n }\n route vpn { # here\n  set inet t vpn4 vpn6\n  config b.yaml\n }\n upstream vpn {\n  timeout 1s\n  config c.yaml\n }\n}\n",
 			[]Block{{
 				Position: at(1), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""},
-				Listed: &Listed{at(2), []string{"a"}, "/etc/a.yaml"}, Route: &Route{at(5), "vpn", "b.yaml", true}, Upstream: &Upstream{at(9), "vpn", nil, "c.yaml"},
+				Listed: &Listed{at(2), []string{"a"}, "/etc/a.yaml"}, Route: &Route{at(5), "vpn", "b.yaml", true}, Upstream: &Upstream{at(9), "vpn", nil, "c.yaml", []Property{{"timeout", []string{"1s"}}, {"config", []string{"c.yaml"}}}},
 			}},
 		},
 		{
@@ -67,11 +67,11 @@ func TestParseReadsBlocks(t *testing.T) {
 		},
 		{
 			"a snippet", "(common) {\n upstream wan\n}\n. {\n import common\n}\n",
-			[]Block{{Position: at(4), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(2), "wan", nil, ""}}},
+			[]Block{{Position: at(4), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(2), "wan", nil, "", nil}}},
 		},
 		{
 			"a block out of a snippet has the place of its first directive", "(all) {\n . {\n  upstream wan\n }\n}\nimport all\n",
-			[]Block{{Position: at(3), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(3), "wan", nil, ""}}},
+			[]Block{{Position: at(3), Keys: []string{"."}, Zones: dns("."), Hosts: []string{""}, Upstream: &Upstream{at(3), "wan", nil, "", nil}}},
 		},
 		{
 			"a word in quotes", ". {\n listed \"a\nb\" c\n route vpn\n}\n",

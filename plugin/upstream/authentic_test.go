@@ -14,6 +14,7 @@ import (
 
 	"github.com/nameroute/nameroute/plugin/pkg/explain"
 	"github.com/nameroute/nameroute/plugin/upstream/address"
+	"github.com/nameroute/nameroute/plugin/upstream/trust"
 )
 
 // AD is passed on only where no other host can have written it. Whether CD and DO reach the
@@ -26,7 +27,7 @@ func TestAuthenticData(t *testing.T) {
 	}
 	ca := newAuthority(t)
 	overTLS, _ := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.sign(t, time.Now().Add(time.Hour), []string{"dns.example.org"})}}, validated)
-	trust := func(o *options) { o.tls, o.tlsName = &tls.Config{RootCAs: ca.pool}, "dns.example.org" }
+	trusting := func(o *options) { o.trust.Config, o.trust.Name = &tls.Config{RootCAs: ca.pool}, "dns.example.org" }
 	r := ask("a.example.org.", dns.TypeA)
 	r.SetEdns0(1232, true)
 	for _, c := range []struct {
@@ -35,7 +36,7 @@ func TestAuthenticData(t *testing.T) {
 		addr   string
 	}{
 		{"loopback", nil, serve(t, validated).String()},
-		{"TLS", trust, "tls://" + overTLS},
+		{"TLS", trusting, "tls://" + overTLS},
 	} {
 		m, _, err := forwarder(t, c.change, c.addr).client(context.Background(), r)
 		if err != nil || !m.AuthenticatedData {
@@ -58,7 +59,7 @@ func TestAuthenticData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		from := newResolver(key{Address: a, mark: vpnMark}, "vpn", &options{trustAD: c.trust, tls: &tls.Config{RootCAs: x509.NewCertPool()}}, at(a.Addr))
+		from := newResolver(key{Address: a, mark: vpnMark}, "vpn", &options{trustAD: c.trust, trust: trust.Options{Config: &tls.Config{RootCAs: x509.NewCertPool()}}}, at(a.Addr))
 		m := &dns.Msg{MsgHdr: dns.MsgHdr{AuthenticatedData: true}}
 		ra := &race{}
 		if ra.answered(from, m); ra.best.msg.AuthenticatedData != c.want {

@@ -84,7 +84,7 @@ func BenchmarkExchange(b *testing.B) {
 	}
 	b.Run("upstream/tls-100", func(b *testing.B) {
 		addr, _ := serveTLS(b, cfg(), answerWith("192.0.2.1"))
-		benchmark(b, forwarder(b, func(o *options) { o.tls = &tls.Config{RootCAs: ca.pool} }, tlsAddr(addr, "dns.example.org")), 100)
+		benchmark(b, forwarder(b, func(o *options) { o.trust.Config = &tls.Config{RootCAs: ca.pool} }, tlsAddr(addr, "dns.example.org")), 100)
 	})
 	b.Run("forward/tls-100", func(b *testing.B) {
 		addr, _ := serveTLS(b, cfg(), answerWith("192.0.2.1"))

@@ -77,6 +77,8 @@ func (l *lane) heard(f *flight, msg []byte, doubted bool) {
 	case wire.Rejected(f.using, m) != 0:
 		l.missed |= wire.Rejected(f.using, m)
 		l.instead(f, f.pool, f.using&^wire.Rejected(f.using, m), false)
+	case !l.race.q.SubnetFits(m):
+		l.fail(errSubnet, true)
 	case l.r.opts.ignore.In(msg, f.records(msg)):
 		l.fail(errIgnored, false)
 	default:
@@ -87,6 +89,9 @@ func (l *lane) heard(f *flight, msg []byte, doubted bool) {
 // errIgnored is an answer with an address that is to be ignored, which no other host can
 // have written.
 var errIgnored = errors.New("the answer has an address that is ignored")
+
+// errSubnet is an answer for another subnet than the query's.
+var errSubnet = fmt.Errorf("%w: the answer is for another client subnet (RFC 7871)", errUnpack)
 
 // records returns where the records of a reply begin.
 func (f *flight) records(msg []byte) int {

@@ -241,7 +241,7 @@ func TestMarkDecidesTheEgress(t *testing.T) {
 	resolvers(t, "wan", byWAN, ca)
 	resolvers(t, "vpn", byVPN, ca)
 	trust := func(o *options) {
-		o.tls = &tls.Config{RootCAs: ca.pool}
+		o.trust.Config = &tls.Config{RootCAs: ca.pool}
 		o.bootstrap = []netip.AddrPort{netip.MustParseAddrPort(resolver4 + ":53")}
 		o.maxFails = 0
 	}
@@ -314,7 +314,7 @@ func TestDeadEgressLeaksNothing(t *testing.T) {
 	ca := newAuthority(t)
 	resolvers(t, "vpn", byVPN, ca)
 	trust := func(o *options) {
-		o.tls, o.budget = &tls.Config{RootCAs: ca.pool}, 2*time.Second
+		o.trust.Config, o.budget = &tls.Config{RootCAs: ca.pool}, 2*time.Second
 		o.bootstrap = []netip.AddrPort{netip.MustParseAddrPort("[" + resolver6 + "]:53")}
 	}
 	var labs []*lab

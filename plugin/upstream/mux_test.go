@@ -187,8 +187,8 @@ func TestStreamsOfTheirOwn(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			f := serveFar(t, scheme, cert, "192.0.2.1")
 			l := forwarder(t, func(o *options) {
-				o.tls = &tls.Config{RootCAs: ca.pool}
-				o.pins = []trust.Pin{pinOf(t, cert)}
+				o.trust.Config = &tls.Config{RootCAs: ca.pool}
+				o.trust.Pins = []trust.Pin{pinOf(t, cert)}
 				o.timeout, o.budget = 10*time.Second, 30*time.Second
 			}, f.address("dns.example.org"))
 			done := make(chan bool)
@@ -220,7 +220,7 @@ func TestResolverOfStreamsVanishes(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			f := serveFar(t, scheme, cert, "192.0.2.1")
 			l := forwarder(t, func(o *options) {
-				o.tls = &tls.Config{RootCAs: ca.pool}
+				o.trust.Config = &tls.Config{RootCAs: ca.pool}
 				o.timeout, o.budget, o.expire, o.maxFails = time.Second, 30*time.Second, time.Minute, 0
 			}, f.address("dns.example.org"))
 			within(t, 30*time.Second, "the resolver answers", func() bool {
@@ -245,7 +245,7 @@ func TestStreamsCloseWithTheRoute(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			f := serveFar(t, scheme, cert, "192.0.2.1")
 			l := forwarder(t, func(o *options) {
-				o.tls = &tls.Config{RootCAs: ca.pool}
+				o.trust.Config = &tls.Config{RootCAs: ca.pool}
 				o.timeout, o.budget, o.expire = 10*time.Second, 30*time.Second, time.Minute
 			}, f.address("dns.example.org"))
 			l.mustAsk(t, "a.example.org.", "192.0.2.1")
@@ -296,8 +296,8 @@ func TestStreamsThatFail(t *testing.T) {
 		{what: "cut short", answer: cut, err: "."},
 		{what: "another name", name: "dns.example.net", reason: "certificate", err: "x509: certificate is valid for dns.example.org, not dns.example.net"},
 		{what: "another pin", reason: "certificate", err: "no certificate has the public key of a pin; that of dns.example.org is ",
-			change: func(o *options) { o.pins = []trust.Pin{pinOf(t, other)} }},
-		{what: "unknown authority", reason: "certificate", err: "x509: certificate signed by unknown authority", change: func(o *options) { o.tls = nil }},
+			change: func(o *options) { o.trust.Pins = []trust.Pin{pinOf(t, other)} }},
+		{what: "unknown authority", reason: "certificate", err: "x509: certificate signed by unknown authority", change: func(o *options) { o.trust.Config = nil }},
 	} {
 		for _, scheme := range schemes {
 			if scheme == "quic" && tc.answer != nil {
@@ -313,7 +313,7 @@ func TestStreamsThatFail(t *testing.T) {
 					name = "dns.example.org"
 				}
 				l := forwarder(t, func(o *options) {
-					o.tls = &tls.Config{RootCAs: ca.pool}
+					o.trust.Config = &tls.Config{RootCAs: ca.pool}
 					o.timeout, o.budget, o.maxFails = 10*time.Second, 30*time.Second, 0
 					if tc.change != nil {
 						tc.change(o)

@@ -1,16 +1,13 @@
 package upstream
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
-	pkgtls "github.com/coredns/coredns/plugin/pkg/tls"
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/corefile"
@@ -49,10 +46,8 @@ type options struct {
 	maxConcurrent int64         // 0: no limit
 	forceTCP      bool
 	trustAD       bool
-	tls           *tls.Config // nil: the system's authorities, no client certificate
-	tlsName       string
-	pins          []trust.Pin
-	clock         *trust.Clock     // nil: the system's
+	trust         trust.Options
+	subnets       wire.Subnets
 	ignore        wire.Ignored     // answers with these addresses are forged
 	bootstrap     []netip.AddrPort // asked for the names among addresses; none: the route's own resolvers
 	patience      time.Duration    // of every resolver, in tests; 0: by what is known of it
@@ -142,21 +137,16 @@ func (o *options) property(c *caddy.Controller, key string) (err error) {
 		if len(given) > 0 {
 			err = errors.New("takes no value: want trust_ad")
 		}
-	case "tls_servername":
-		o.tlsName, err = args.One(given, "tls_servername NAME")
-		if _, ok := dns.IsDomainName(o.tlsName); err == nil && !ok {
-			err = fmt.Errorf("%q is not a domain name: want the name in the resolver's certificate", o.tlsName)
-		}
+	case "tls", "tls_servername", "pin":
+		err = o.trust.Property(key, given, dnsserver.GetConfig(c).Root)
 	case "ignore":
 		o.ignore, err = wire.ParseIgnored(given)
+	case "ecs":
+		o.subnets, err = wire.ParseSubnets(given)
 	case "bootstrap":
 		o.bootstrap, err = address.ParsePlain(given)
-	case "pin":
-		o.pins, err = trust.ParsePins(given)
-	case "tls":
-		err = o.parseTLS(given, dnsserver.GetConfig(c).Root)
 	default:
-		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, ignore, max_concurrent, force_tcp or trust_ad")
+		err = errors.New("unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, ignore, ecs, max_concurrent, force_tcp or trust_ad")
 	}
 	return err
 }
@@ -176,20 +166,6 @@ func (o *options) healthCheck(given []string) (err error) {
 	return err
 }
 
-// parseTLS parses CoreDNS's usual forms: nothing, CA, CERT KEY, CERT KEY CA.
-func (o *options) parseTLS(args []string, root string) (err error) {
-	if len(args) > 3 {
-		return errors.New("want tls [CERT KEY] [CA]")
-	}
-	for i, file := range args {
-		if !filepath.IsAbs(file) {
-			args[i] = filepath.Join(root, file)
-		}
-	}
-	o.tls, err = pkgtls.NewTLSConfigFromArgs(args...)
-	return err
-}
-
 // check checks what depends on more than one property.
 func (o *options) check() error {
 	if o.timeout > o.budget {
@@ -205,16 +181,16 @@ func (o *options) check() error {
 			continue
 		}
 		encrypted = true
-		if a.Name != "" && o.tlsName != "" {
+		if a.Name != "" && o.trust.Name != "" {
 			return fmt.Errorf("tls_servername: address %s already has the name %s: want only one of the two", a, a.Name)
 		}
 	}
 	switch {
-	case o.tlsName != "" && !encrypted:
+	case o.trust.Name != "" && !encrypted:
 		return errors.New("tls_servername: no address uses TLS: want tls:// before those that do")
-	case o.tls != nil && !encrypted:
+	case o.trust.Config != nil && !encrypted:
 		return errors.New("tls: no address uses TLS: want tls:// before those that do")
-	case len(o.pins) > 0 && !encrypted:
+	case len(o.trust.Pins) > 0 && !encrypted:
 		return errors.New("pin: no address uses TLS: want tls:// before those that do")
 	case len(o.bootstrap) > 0 && !named:
 		return errors.New("bootstrap: no address is a name: want tls://NAME or https://NAME, or leave bootstrap out")

@@ -66,11 +66,13 @@ func newResolver(k key, route string, o *options, addrs places) *resolver {
 // trusted returns which certificates are believed.
 func (r *resolver) trusted() trust.Options {
 	often := logonce.Every{Interval: time.Hour}
-	return trust.Options{Config: r.opts.tls, Name: r.opts.tlsName, Pins: r.opts.pins, Clock: r.opts.clock, Warn: func(format string, args ...any) {
+	o := r.opts.trust
+	o.Warn = func(format string, args ...any) {
 		if ok, _ := often.Allow(""); ok {
 			log.Warningf("via route "+r.route+": "+format, args...)
 		}
-	}}
+	}
+	return o
 }
 
 // close stops the probe and lets the queries in flight finish.

@@ -25,6 +25,9 @@ func setup(c *caddy.Controller) error {
 	block.Query(o.at, o.route, u.report)
 	cfg := dnsserver.GetConfig(c)
 	c.OnStartup(func() error {
+		if o.subnets.Keep && cfg.Handler("cache") != nil {
+			return plugin.Error("upstream", o.at.Errorf("%w", instance.ErrKeptAndCached))
+		}
 		u.learned = cfg.Handler("route") != nil || cfg.Handler("listed") != nil
 		u.status = block.Dataplane().Route(o.route).State
 		return u.onStartup()

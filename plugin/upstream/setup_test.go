@@ -17,6 +17,8 @@ import (
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
 	"github.com/nameroute/nameroute/plugin/upstream/address"
+	"github.com/nameroute/nameroute/plugin/upstream/trust"
+	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
 func resolverAt(tr address.Transport, addr, name string) address.Address {
@@ -74,9 +76,11 @@ func TestParse(t *testing.T) {
 			*o = options{
 				route: "vpn", config: "/etc/other/gateway.yaml", addresses: []address.Address{resolverAt(address.TLS, "192.0.2.53:853", "")},
 				policy: roundRobin, timeout: time.Second, budget: 3 * time.Second, expire: 30 * time.Second,
-				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, trustAD: true, tlsName: "dns.example.org",
-				tls: &tls.Config{MinVersion: tls.VersionTLS12},
+				interval: 2 * time.Second, probe: "example.org.", maxConcurrent: 100, forceTCP: true, trustAD: true, trust: trust.Options{Name: "dns.example.org", Config: &tls.Config{MinVersion: tls.VersionTLS12}},
 			}
+		}},
+		{"upstream vpn {\n ecs 198.51.100.7/24 2001:db8::/48\n}", func(o *options) {
+			o.subnets = wire.Subnets{V4: netip.MustParsePrefix("198.51.100.0/24"), V6: netip.MustParsePrefix("2001:db8::/48")}
 		}},
 		{"upstream vpn {\n policy random\n}", func(o *options) { o.policy = random }},
 		{"upstream vpn {\n health_check 1s\n}", func(o *options) { o.interval = time.Second }},
@@ -90,7 +94,7 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.IgnoreUnexported(tls.Config{}),
-			cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", tc.corefile, diff)
 		}
 	}
@@ -127,7 +131,7 @@ func TestParseErrors(t *testing.T) {
 		{"upstream vpn tls://192.0.2.53 {\npin abc\n}", 2, `pin: "abc" is not the SHA-256 of a public key in base64: want 44 characters, as ` + "`openssl x509 -pubkey -noout -in CERT | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`" + " prints them"},
 		{block("ignore 192.0.2.0/33"), 2, `ignore: "192.0.2.0/33" is neither an address nor a prefix: want ignore 192.0.2.1 198.51.100.0/24 2001:db8::/32`},
 		{block("ignore"), 2, "ignore: want ignore 192.0.2.1 198.51.100.0/24 2001:db8::/32"},
-		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, ignore, max_concurrent, force_tcp or trust_ad"},
+		{block("retry 3"), 2, "retry: unknown property: want config, timeout, budget, policy, max_fails, health_check, expire, tls_servername, tls, pin, bootstrap, ignore, ecs, max_concurrent, force_tcp or trust_ad"},
 		{block("timeout 1s\ntimeout 2s"), 3, "duplicate property timeout"},
 		{block("timeout"), 2, "timeout: want timeout 2s"},
 		{block("timeout 2"), 2, `timeout: "2" is not a positive duration: want timeout 2s`},

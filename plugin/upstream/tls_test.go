@@ -136,7 +136,7 @@ func TestTLS(t *testing.T) {
 			})
 			l := forwarder(t, func(o *options) {
 				if tc.trusted {
-					o.tls = &tls.Config{RootCAs: ca.pool}
+					o.trust.Config = &tls.Config{RootCAs: ca.pool}
 				}
 			}, tlsAddr(addr, tc.name))
 			m, code, err := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
@@ -166,7 +166,7 @@ func TestTLSSessions(t *testing.T) {
 			w.WriteMsg(replyTo(r, "192.0.2.1"))
 		})
 	l := forwarder(t, func(o *options) {
-		o.tls = &tls.Config{RootCAs: ca.pool}
+		o.trust.Config = &tls.Config{RootCAs: ca.pool}
 		o.timeout, o.expire = 10*time.Second, 2*time.Second
 	}, tlsAddr(addr, "dns.example.org"))
 	var wg sync.WaitGroup

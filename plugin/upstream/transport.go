@@ -2,8 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -56,22 +54,9 @@ func (d dialer) stream(ctx context.Context) (*socket, error) {
 	return newSocket(conn, framing.NewStream(conn, d.timeout/8), false, d.expire), nil
 }
 
-func (d dialer) connect(ctx context.Context, addr netip.AddrPort) (conn net.Conn, err error) {
+func (d dialer) connect(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	if d.trust == nil {
 		return d.net.DialContext(ctx, "tcp", addr.String())
 	}
-	err = d.trust.Shake(func(cfg *tls.Config) error {
-		raw, err := d.net.DialContext(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		secure := tls.Client(raw, cfg)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			raw.Close() // the handshake's error is the one to return
-			return fmt.Errorf("tls %s: %w", cfg.ServerName, err)
-		}
-		conn = secure
-		return nil
-	})
-	return conn, err
+	return d.trust.Dial(ctx, func() (net.Conn, error) { return d.net.DialContext(ctx, "tcp", addr.String()) })
 }

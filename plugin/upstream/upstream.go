@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,12 +46,13 @@ type Upstream struct {
 	hosts  map[hostKey]*bootstrap.Host
 }
 
-// askKey holds all that makes two queries identical. A client's EDNS options are not
-// forwarded, so they do not distinguish queries.
+// askKey holds all that makes two queries identical. Of a client's EDNS options only the
+// subnet may be forwarded, so the others do not distinguish queries.
 type askKey struct {
 	name          string // in lower case: the reply holds for every case
 	qtype, qclass uint16
 	ad, cd, do    bool
+	subnet        netip.Prefix
 	round         uint64 // of the targets: no query waits for an exchange via a route state that has ended
 }
 
@@ -120,7 +122,8 @@ func (u *Upstream) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 // forward resolves the query, or waits for the answer to an identical one in flight.
 func (u *Upstream) forward(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := wire.QueryOf(r)
-	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.AD, q.CD, q.DO, u.targets().round}
+	q.Subnet = u.opts.subnets.For(r)
+	k := askKey{strings.ToLower(q.Name), q.Qtype, q.Qclass, q.AD, q.CD, q.DO, q.Subnet, u.targets().round}
 	a, joined, shared, err := u.group.Do(ctx, k, func(ctx context.Context) (*answer, error) {
 		return u.resolve(ctx, time.Now().Add(u.opts.budget), q)
 	})

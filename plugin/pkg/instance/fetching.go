@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,23 @@ func CheckFetching(f *corefile.File) (notes []string, errs []error) {
 		}
 	}
 	return notes, errs
+}
+
+// ErrKeptAndCached is why `ecs keep` and *cache* exclude each other in a block: a cache does
+// not tell answers by the client's subnet (RFC 7871, section 7.3.1).
+var ErrKeptAndCached = errors.New("ecs: keep: the cache of this block would give one client what is meant for another: want a block without cache, or ecs with a prefix, the same for all")
+
+// CheckCached finds blocks whose cache would keep what is meant for one client's subnet.
+func CheckCached(f *corefile.File) (errs []error) {
+	for _, b := range f.Blocks {
+		cached := slices.ContainsFunc(b.Directives, func(d corefile.Directive) bool { return d.Name == "cache" })
+		if u := b.Upstream; u != nil && cached && slices.ContainsFunc(u.Properties, func(p corefile.Property) bool {
+			return p.Name == "ecs" && slices.Equal(p.Args, []string{"keep"})
+		}) {
+			errs = append(errs, fmt.Errorf("plugin/upstream: %w", u.Errorf("%w", ErrKeptAndCached)))
+		}
+	}
+	return errs
 }
 
 // fetches is the error for a directive of a block with route.

@@ -18,7 +18,7 @@ const negativeTTL = 60
 // Answer turns a resolver's reply into the answer to a client's message: its id, its
 // question section and name in its own case, and EDNS only where the client sent it (RFC 6891,
 // section 6.1.1). EDNS options are between two neighbours and are removed, except for
-// extended errors (RFC 8914, section 3). CoreDNS's writer truncates the answer to the
+// extended errors (RFC 8914, section 3) and the client's own subnet. CoreDNS's writer truncates the answer to the
 // client's size.
 func Answer(m, r *dns.Msg) *dns.Msg {
 	m.Id, m.Opcode, m.Response = r.Id, dns.OpcodeQuery, true
@@ -29,6 +29,7 @@ func Answer(m, r *dns.Msg) *dns.Msg {
 	m.Question[0] = r.Question[0]
 	wire.RepeatCase(m, r.Question[0].Name)
 	from, to := m.IsEdns0(), r.IsEdns0()
+	subnet := wire.SubnetFor(m, r)
 	if from != nil {
 		extra := m.Extra[:0]
 		for _, rr := range m.Extra {
@@ -51,6 +52,9 @@ func Answer(m, r *dns.Msg) *dns.Msg {
 				opt.Option = append(opt.Option, o)
 			}
 		}
+	}
+	if subnet != nil {
+		opt.Option = append(opt.Option, subnet)
 	}
 	m.Extra = append(m.Extra, opt)
 	return m

@@ -3,7 +3,6 @@ package mux
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -99,18 +98,12 @@ func (h *http2) dial(ctx context.Context) (conn, error) {
 
 func (h *http2) connect(ctx context.Context, addr netip.AddrPort) (conn, error) {
 	c := &http2Conn{to: h.to}
-	var secure *tls.Conn
-	err := h.options.Trust.Shake(func(cfg *tls.Config) error {
+	secure, err := h.options.Trust.Dial(ctx, func() (net.Conn, error) {
 		raw, err := h.options.Dial(ctx, "tcp", addr.String())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		secure = tls.Client(&counted{Conn: raw, n: &c.n}, cfg)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			raw.Close() // the handshake's error is the one to return
-			return fmt.Errorf("tls %s: %w", cfg.ServerName, err)
-		}
-		return nil
+		return &counted{Conn: raw, n: &c.n}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -22,13 +23,14 @@ const (
 )
 
 // Query is the part of a client's query that is forwarded. The client's EDNS options are
-// not: a cookie is between two neighbours (RFC 7873, section 1), and an answer for one
-// client's subnet (RFC 7871) would be cached for all clients. Nor is RD: it is always set,
+// not: a cookie is between two neighbours (RFC 7873, section 1), and Subnets says what becomes of
+// where the client is. Nor is RD: it is always set,
 // because a cache does not tell answers by it, and what a resolver gives without recursion,
 // a referral or an error, would be everybody's answer.
 type Query struct {
 	dns.Question
 	AD, CD, DO bool
+	Subnet     netip.Prefix // RFC 7871; the zero value: none
 }
 
 // QueryOf returns the query of a client's message with one entry in its question section.
@@ -140,6 +142,9 @@ func (q Query) appendOPT(b []byte, using Features, c Cookie, padded bool) []byte
 	b = append(b, 0, 0)
 	if using&Cookies != 0 {
 		b = c.appendTo(b)
+	}
+	if q.Subnet.IsValid() {
+		b = appendSubnet(b, q.Subnet)
 	}
 	if padded {
 		const option = 4 // bytes of its header

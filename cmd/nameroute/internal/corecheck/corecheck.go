@@ -37,7 +37,7 @@ func Check(t *corefile.Text, cfg *gateway.Config) []error {
 		problems = append(problems, fmt.Errorf("%s: %w", f.Name, err))
 	}
 	_, fetching := instance.CheckFetching(f)
-	return append(problems, fetching...)
+	return slices.Concat(problems, fetching, instance.CheckCached(f))
 }
 
 // Notes returns what is allowed in a Corefile and may not be wanted: names that are

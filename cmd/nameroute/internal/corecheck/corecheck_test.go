@@ -14,6 +14,7 @@ import (
 	"github.com/nameroute/nameroute/corefile/plugins"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/plugin/pkg/instance"
 )
 
 func TestMain(m *testing.M) {
@@ -126,6 +127,20 @@ func TestQueriesPastTheRoute(t *testing.T) {
 				t.Errorf("notes %s\nwant  %s", strings.Join(got, "\n     "), strings.Join(c.notes, "\n     "))
 			}
 		})
+	}
+}
+
+// A cache does not tell answers by the client's subnet: what `ecs keep` brings is for one.
+func TestKeptSubnetsAreNotCached(t *testing.T) {
+	cfg := parsed(t, "routes:\n  vpn: {interface: tun0}\n")
+	for text, want := range map[string][]string{
+		". {\n cache\n upstream vpn 192.0.2.1 {\n  ecs keep\n }\n}\n":            {"plugin/upstream: Corefile:3 - Error during parsing: " + instance.ErrKeptAndCached.Error()},
+		". {\n upstream vpn 192.0.2.1 {\n  ecs keep\n }\n}\n":                    nil,
+		". {\n cache\n upstream vpn 192.0.2.1 {\n  ecs 198.51.100.0/24\n }\n}\n": nil,
+	} {
+		if got := problems(t, "Corefile", text, cfg); !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %s\nwant %s", text, got, want)
+		}
 	}
 }
 
