@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
-	"github.com/nameroute/nameroute/cmd/nameroute/internal/probe"
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
 )
 
 // checkUpstreams checks that every block has a resolver which can be reached by its route:
@@ -64,8 +64,14 @@ func (c *upstreamCheck) upstream(u *corefile.Upstream) {
 	}
 	at := fmt.Sprintf("%s:%d: upstream %s", u.File, u.Line, u.Route)
 	var addrs []netip.AddrPort
+	var named []string
 	for _, text := range u.Addresses {
-		if a, ok := probe.ParseResolver(text); ok {
+		a, err := address.Parse(text)
+		switch {
+		case err != nil: // dhcp; what is wrong is reported by checkCorefile
+		case a.Host != "":
+			named = append(named, a.Host)
+		default:
 			addrs = append(addrs, a.Addr)
 		}
 	}
@@ -85,7 +91,8 @@ func (c *upstreamCheck) upstream(u *corefile.Upstream) {
 	for _, a := range addrs {
 		c.address(at, route, a)
 	}
-	if conf != nil {
+	c.named(at, u, route, named)
+	if conf != nil && len(named) == 0 {
 		c.families(at, conf, addrs)
 	}
 }
@@ -181,7 +188,7 @@ func (c *upstreamCheck) families(at string, conf *provider.Conf, addrs []netip.A
 // forward checks the addresses of CoreDNS's forward.
 func (c *upstreamCheck) forward(d corefile.Directive) {
 	for _, text := range d.Args[1:] {
-		if a, ok := probe.ParseResolver(text); ok {
+		if a, err := address.Parse(text); err == nil && a.Host == "" {
 			if why := c.loop(a.Addr); why != "" {
 				c.wrong("%s:%d: forward: %s %s", d.File, d.Line, a.Addr.Addr(), why)
 			}
@@ -209,54 +216,4 @@ func (c *upstreamCheck) wrong(format string, args ...any) {
 		c.reported = append(c.reported, text)
 		c.r.wrong(exit.Host, fmt.Errorf("%s", text))
 	}
-}
-
-// usesOf returns the resolvers that the blocks query, each once for a route.
-func usesOf(cfg *gateway.Config, core *corefile.File) []probe.Use {
-	var uses []probe.Use
-	add := func(route, text string) {
-		u := probe.Use{Route: route}
-		var ok bool
-		if u.Resolver, ok = probe.ParseResolver(text); ok && !slices.Contains(uses, u) {
-			uses = append(uses, u)
-		}
-	}
-	if core == nil {
-		return nil
-	}
-	states, _ := policy.Routes(cfg)
-	for _, b := range core.Blocks {
-		u := b.Upstream
-		if u == nil || u.Config != "" {
-			continue
-		}
-		for _, text := range u.Addresses {
-			add(u.Route, text)
-		}
-		for _, a := range ownResolvers(cfg, u, states) {
-			add(u.Route, a.String())
-		}
-	}
-	return uses
-}
-
-// ownResolvers returns the resolvers of a route that an upstream does not name, as far as
-// they are known.
-func ownResolvers(cfg *gateway.Config, u *corefile.Upstream, states map[string]policy.RouteState) []netip.AddrPort {
-	route, _ := cfg.Route(u.Route)
-	handed := slices.Contains(u.Addresses, corefile.HandedOut)
-	switch {
-	case len(u.Addresses) > 0 && !handed || route.Group != nil:
-	case route.Egress.Kind == gateway.EgressWireGuard:
-		if conf, err := provider.Load(route.Egress.File); err == nil && !handed {
-			return conf.Resolvers()
-		}
-	default:
-		found, _ := resolvers.Of(cfg, route, states[route.Name]) // checkUpstreams reports the error
-		if handed {
-			return found.Handed
-		}
-		return found.Servers
-	}
-	return nil
 }

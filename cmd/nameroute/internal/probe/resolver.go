@@ -2,9 +2,8 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
+	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -13,92 +12,100 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/markdial"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/plugin/upstream/address"
+	"github.com/nameroute/nameroute/plugin/upstream/once"
+	"github.com/nameroute/nameroute/plugin/upstream/trust"
 )
-
-// Resolver is a resolver in the notation of the Corefile.
-type Resolver struct {
-	Text string // as written
-	Kind string // dns, tcp, tls, or another one, which is not probed
-	Addr netip.AddrPort
-	Name string // that its certificate must hold; "" is the address
-}
-
-// ParseResolver parses ADDRESS, ADDRESS:PORT, tls://ADDRESS%NAME:PORT and the like; ok is
-// false for a name or a file.
-func ParseResolver(text string) (r Resolver, ok bool) {
-	r = Resolver{Text: text, Kind: "dns"}
-	port := uint16(53)
-	rest := text
-	if scheme, after, found := strings.Cut(text, "://"); found {
-		r.Kind, rest = scheme, after
-	}
-	switch r.Kind {
-	case "tls", "quic":
-		port = 853
-	case "https", "grpc":
-		port = 443
-	}
-	if r.Kind != "dns" && r.Kind != "tcp" { // of a certificate's name, which has a port behind it
-		host, name, _ := strings.Cut(rest, "%")
-		name, number, hasPort := strings.Cut(name, ":")
-		if r.Name, rest = strings.TrimSuffix(name, "]"), host; hasPort {
-			bare := strings.Trim(host, "[]")
-			if rest = bare + ":" + number; strings.Contains(bare, ":") {
-				rest = "[" + bare + "]:" + number
-			}
-		}
-	}
-	if a, err := netip.ParseAddrPort(rest); err == nil {
-		r.Addr = a
-		return r, true
-	}
-	a, err := netip.ParseAddr(strings.Trim(rest, "[]"))
-	r.Addr = netip.AddrPortFrom(a.Unmap(), port)
-	return r, err == nil
-}
 
 // Use is a resolver that is queried via a route.
 type Use struct {
-	Route    string
-	Resolver Resolver
+	Route     string
+	Text      string // as the Corefile has it
+	Address   address.Address
+	Bootstrap []netip.AddrPort // asked for its name
+	Trust     trust.Options
+	Settings  string // what Bootstrap and Trust were made from
 }
 
-// probe queries the resolver as the program does: with the mark of its route. Where the
-// kernel would send the query by another link, nothing is sent.
+// Same reports whether both are the same.
+func (u Use) Same(o Use) bool {
+	return u.Route == o.Route && u.Address == o.Address && u.Settings == o.Settings
+}
+
+// probe queries the resolver as the program does: by its own transport, with the mark of its
+// route. Where the kernel would send the query by another link, nothing is sent.
 func (u Use) probe(ctx context.Context, cfg *gateway.Config) []status.Finding {
 	route, ok := cfg.Route(u.Route)
 	if !ok {
 		return nil // reported with the Corefile
 	}
-	if u.Route != gateway.WAN {
-		if why := closed(cfg, route, u.Resolver.Addr.Addr()); why != "" {
-			return one(status.LevelUnknown, "resolver %s via route %s: nothing was sent: %s", u.Resolver.Text, u.Route, why)
+	what := fmt.Sprintf("resolver %s via route %s", u.Text, u.Route)
+	addrs, found := u.places(ctx, cfg, route, what)
+	if len(addrs) == 0 {
+		return found
+	}
+	r := once.Resolver{Address: u.Address, Addrs: addrs, Trust: u.Trust, Mark: route.Mark, Timeout: attemptLimit}
+	attempts, times := 2, "no answer to two queries"
+	if u.Address.Transport.Encrypted() { // nothing that is lost is lost for good
+		attempts, times, r.Timeout = 1, "no answer", 2*attemptLimit
+	}
+	var reply *dns.Msg
+	var err error
+	began := time.Now()
+	for range attempts {
+		began = time.Now()
+		if reply, err = r.Ask(ctx, root); err == nil {
+			break
 		}
 	}
-	var transport dns.Client
-	switch u.Resolver.Kind {
-	case "dns":
-		transport.Net = "udp"
-	case "tcp":
-		transport.Net = "tcp"
-	case "tls":
-		transport.Net = "tcp-tls"
-		transport.TLSConfig = &tls.Config{ServerName: u.Resolver.Name}
-		if u.Resolver.Name == "" {
-			transport.TLSConfig.ServerName = u.Resolver.Addr.Addr().String()
-		}
-	default:
-		return one(status.LevelUnknown, "resolver %s via route %s: its transport is not probed", u.Resolver.Text, u.Route)
-	}
-	transport.Timeout, transport.Dialer = attemptLimit, markdial.Dialer(route.Mark, attemptLimit)
-	reply, took, err := ask(ctx, &transport, u.Resolver.Addr.String())
 	switch {
 	case err != nil:
-		return one(status.LevelError, "resolver %s via route %s: no answer to two queries: %v", u.Resolver.Text, u.Route, err)
+		return one(status.LevelError, "%s: %s: %v%s", what, times, err, remedy(u, err))
 	case reply.Rcode == dns.RcodeServerFailure || reply.Rcode == dns.RcodeRefused:
-		return one(status.LevelWarning, "resolver %s via route %s: answers with %s", u.Resolver.Text, u.Route, dns.RcodeToString[reply.Rcode])
+		return one(status.LevelWarning, "%s: answers with %s", what, dns.RcodeToString[reply.Rcode])
 	}
-	return one(status.LevelOK, "resolver %s via route %s: answers, in %v", u.Resolver.Text, u.Route, took.Round(time.Millisecond/10))
+	return one(status.LevelOK, "%s: answers, in %v", what, time.Since(began).Round(time.Millisecond/10))
+}
+
+// places returns where the resolver is, and nothing of what would leave by another link than
+// the route's; then it says why.
+func (u Use) places(ctx context.Context, cfg *gateway.Config, route gateway.Route, what string) ([]netip.AddrPort, []status.Finding) {
+	open := func(all []netip.AddrPort) (left []netip.AddrPort, why string) {
+		if route.Name == gateway.WAN {
+			return all, ""
+		}
+		for _, a := range all {
+			if no := closed(cfg, route, a.Addr()); no == "" {
+				left = append(left, a)
+			} else if why == "" {
+				why = no
+			}
+		}
+		return left, why
+	}
+	all := []netip.AddrPort{u.Address.Addr}
+	if u.Address.Host != "" {
+		if len(u.Bootstrap) == 0 {
+			return nil, one(status.LevelUnknown, "%s: nothing was sent: no resolver is known that %s could be looked up at: add `bootstrap ADDRESS`", what, u.Address.Host)
+		}
+		servers, why := open(u.Bootstrap)
+		if len(servers) == 0 {
+			return nil, one(status.LevelUnknown, "%s: nothing was sent: %s", what, why)
+		}
+		addrs, err := markdial.Client{Servers: servers, Mark: route.Mark, Timeout: attemptLimit}.LookupNetIP(ctx, u.Address.Host)
+		if err != nil {
+			return nil, one(status.LevelError, "%s: its address was not found: %v: add `bootstrap ADDRESS` with a resolver that knows it", what, err)
+		}
+		all = all[:0]
+		for _, a := range addrs {
+			all = append(all, netip.AddrPortFrom(a, u.Address.Addr.Port()))
+		}
+	}
+	left, why := open(all)
+	if len(left) == 0 {
+		return nil, one(status.LevelUnknown, "%s: nothing was sent: %s", what, why)
+	}
+	return left, nil
 }
 
 // beyond asks a root server through a route of which no resolver is used: nothing else
@@ -119,11 +126,14 @@ func beyond(ctx context.Context, cfg *gateway.Config, route gateway.Route) []sta
 	return one(status.LevelUnknown, "route %s: no answer from a root server through it, which is known for no other use: %s", route.Name, why)
 }
 
+// root is what every resolver knows.
+var root = dns.Question{Name: ".", Qtype: dns.TypeNS, Qclass: dns.ClassINET}
+
 // ask queries for the root's name servers, which every resolver knows, and for them again
 // if the first query is lost.
 func ask(ctx context.Context, c *dns.Client, to string) (reply *dns.Msg, took time.Duration, err error) {
 	for range 2 {
-		if reply, took, err = c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(".", dns.TypeNS), to); err == nil {
+		if reply, took, err = c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(root.Name, root.Qtype), to); err == nil {
 			return reply, took, nil
 		}
 	}
