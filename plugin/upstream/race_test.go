@@ -220,3 +220,32 @@ func TestStepWithoutSocket(t *testing.T) {
 		t.Errorf("%d flights began", len(l.flights)-1)
 	}
 }
+
+// With the policy race three resolvers are asked at once; a fourth is not, while they are
+// waited for.
+func TestRaceOfThree(t *testing.T) {
+	release := make(chan struct{})
+	var servers []*server
+	var addrs []string
+	for range raced + 1 {
+		s := serve(t, func(w dns.ResponseWriter, r *dns.Msg) {
+			<-release
+			w.WriteMsg(replyTo(r, "192.0.2.1"))
+		})
+		servers, addrs = append(servers, s), append(addrs, s.String())
+	}
+	l := forwarder(t, func(o *options) { o.policy, o.patience, o.budget = together, time.Hour, time.Minute }, addrs...)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		l.wantAddr(t, "a.example.org.", "192.0.2.1")
+	}()
+	for i, s := range servers[:raced] {
+		within(t, 30*time.Second, fmt.Sprintf("resolver %d is asked", i+1), func() bool { return s.hits() == 1 })
+	}
+	close(release)
+	<-answered
+	if n := servers[raced].hits(); n != 0 {
+		t.Errorf("the fourth was asked %d times", n)
+	}
+}
