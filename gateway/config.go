@@ -45,6 +45,9 @@ type Config struct {
 	File          string            // path it was read from, for messages
 	LAN           []string          // interfaces whose clients are served
 	WANLink       string            // interface of the WAN; "" follows the default route
+	WANGroup      *Group            // of several interfaces, which are its members; nil: WANLink
+	WANUplinks    []Uplink          // those members, in the same order
+	WANNoSNAT     bool              // what leaves by them keeps its source (`snat: off`)
 	WANResolvers  []netip.AddrPort  // resolvers reached via the WAN; empty: those of the system
 	WANHanded     bool              // of those of the system, only what the WAN's link was given (`wan_resolvers: dhcp`)
 	Clients       []Clients         // classes of clients, in the order of the file
@@ -102,7 +105,7 @@ func (c *Config) WANRoute() Route {
 	return Route{
 		Name: WAN, Number: n, Mark: c.Mask.Mark(n), OnDown: Block,
 		Table: DefaultTable + n, Priority: c.Priority + n,
-		Egress: Egress{Kind: EgressWAN, Link: c.WANLink},
+		Egress: Egress{Kind: EgressWAN, Link: c.WANLink}, Group: c.WANGroup,
 	}
 }
 
@@ -121,10 +124,14 @@ func (c *Config) AllRoutes() []Route {
 	return append(slices.Clone(c.Routes), c.WANRoute())
 }
 
-// Members returns the routes that a group consists of, in the order of preference.
+// Members returns the routes that a group consists of, in the order of preference. Those of
+// the WAN have the names of their interfaces.
 func (c *Config) Members(r Route) []Route {
-	if r.Group == nil {
+	switch {
+	case r.Group == nil:
 		return nil
+	case r.Name == WAN:
+		return c.Uplinks(nil)
 	}
 	var members []Route
 	for _, m := range r.Group.Members {

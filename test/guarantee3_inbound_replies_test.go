@@ -77,6 +77,12 @@ func TestInboundRepliesGoBack(t *testing.T) {
 // serveEcho echoes over TCP and UDP until the test ends.
 func (g *gate) serveEcho(on *netlab.Host, at netip.AddrPort) {
 	g.t.Helper()
+	g.t.Cleanup(g.echo(on, at))
+}
+
+// echo is serveEcho with an end of its own.
+func (g *gate) echo(on *netlab.Host, at netip.AddrPort) (end func()) {
+	g.t.Helper()
 	l, err := on.Listen("tcp", at.String())
 	if err != nil {
 		g.t.Fatal(err)
@@ -85,7 +91,6 @@ func (g *gate) serveEcho(on *netlab.Host, at netip.AddrPort) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.t.Cleanup(func() { l.Close(); c.Close() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -108,6 +113,7 @@ func (g *gate) serveEcho(on *netlab.Host, at netip.AddrPort) {
 			c.WriteTo(buf[:n], from) // a lost answer fails the caller
 		}
 	}()
+	return func() { l.Close(); c.Close() }
 }
 
 // call sends a word from an address of the internet and wants it back.

@@ -21,6 +21,7 @@ func (c *builder) check() {
 	if c.numberRoutes() {
 		c.checkTables()
 		c.checkPriorities()
+		c.checkUplinks()
 	}
 	c.notes.Sort()
 	c.Notes = c.notes
@@ -181,6 +182,9 @@ func freeNumber(owner map[int]string, n, highest int) int {
 
 func (c *builder) checkTables() {
 	owner := map[int]string{c.WANRoute().Table: gateway.WAN}
+	if c.WANGroup != nil { // of what the box sends by itself
+		owner[gateway.DefaultTable] = gateway.WAN
+	}
 	for i := range c.Routes {
 		route := &c.Routes[i]
 		if route.Table == 0 {

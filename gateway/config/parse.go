@@ -217,12 +217,6 @@ func (c *builder) readCheckInterval(v value) {
 	set(&c.CheckInterval)(v.durationIn(minCheckInterval, maxCheckInterval))
 }
 
-func (c *builder) readWAN(v value) {
-	if s, ok := v.text("want auto or the name of an interface"); ok && s != "auto" {
-		set(&c.WANLink)(v.link())
-	}
-}
-
 func (c *builder) readMask(v value) {
 	want := fmt.Sprintf("want one run of 2 to %d bits in 32, such as %#x", maxMaskBits, uint32(gateway.DefaultMask))
 	n, ok := v.unsigned(want)

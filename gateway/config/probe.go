@@ -159,6 +159,9 @@ func (v value) dnsName() (string, bool) {
 	if !ok {
 		return "", false
 	}
+	if s == "." { // the root
+		return s, true
+	}
 	s = strings.TrimSuffix(s, ".")
 	bad := s == "" || len(s) > 253 || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '/' || c == ':' })
 	for label := range strings.SplitSeq(s, ".") {

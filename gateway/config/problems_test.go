@@ -223,7 +223,7 @@ wan: [
 `},
 	{"a tag", `wan: !foo x
 lan: !!foo x
-`, `gateway.yaml:1:6: wan: x: has the tag !foo: want auto or the name of an interface
+`, `gateway.yaml:1:6: wan: x: has the tag !foo: want auto, the name of an interface, or several such as [wan0, wan1]
 gateway.yaml:2:6: lan: x: has the tag !!foo: want the name of an interface
 `},
 	{"a key that is a list", `? [a]
@@ -236,7 +236,7 @@ exclude: &y [*y]
 gateway.yaml:2:10: exclude: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
 `},
 	{"the wrong shape", `lan: {a: b}
-wan: [a]
+wan: [[a]]
 wan_resolvers: {a: b}
 mask: [1]
 exclude: [[10.0.0.0/8]]
@@ -246,7 +246,7 @@ owner: [auto]
 routes: [a]
 lists: {a: x.txt}
 `, `gateway.yaml:1:6: lan: is a mapping: want a list of interfaces, such as [br-lan]
-gateway.yaml:2:6: wan: is a list: want auto or the name of an interface
+gateway.yaml:2:7: wan: is a list: want the name of an interface
 gateway.yaml:3:16: wan_resolvers: is a mapping: want a list of resolvers, such as [192.0.2.53]
 gateway.yaml:4:7: mask: is a list: want one run of 2 to 14 bits in 32, such as 0x7f000000
 gateway.yaml:5:11: exclude: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
@@ -261,7 +261,7 @@ wan: ""
 lists: {a: {file: ""}}
 `, `gateway.yaml:1:7: lan: ~: is nothing: want the name of an interface
 gateway.yaml:1:10: lan: "": is empty: want the name of an interface
-gateway.yaml:2:6: wan: "": is empty: want auto or the name of an interface
+gateway.yaml:2:6: wan: "": is empty: want auto, the name of an interface, or several such as [wan0, wan1]
 gateway.yaml:3:19: lists.a.file: "": is empty: want the path of the list
 `},
 	{"numbers", `mask: 0777

@@ -13,10 +13,6 @@ import (
 // YAML prints a configuration as a gateway.yaml with every default written out and every
 // path absolute. Parse reads the same configuration from it.
 func YAML(c *gateway.Config) string {
-	wan := c.WANLink
-	if wan == "" {
-		wan = "auto"
-	}
 	routes, lists := &yaml.Node{Kind: yaml.MappingNode}, &yaml.Node{Kind: yaml.MappingNode}
 	for _, r := range c.Routes {
 		routes.Content = append(routes.Content, scalar(r.Name), mapping(routePairs(r)...))
@@ -39,7 +35,7 @@ func YAML(c *gateway.Config) string {
 	}
 	pairs := []any{
 		"lan", flow(c.LAN),
-		"wan", wan,
+		"wan", wanNode(c),
 		"wan_resolvers", wanResolvers,
 		"mask", hex(uint32(c.Mask)),
 		"exclude", flow(words(c.Exclude)),

@@ -42,8 +42,9 @@ type evictor struct {
 	mu       sync.Mutex
 	routes   map[string]*joining
 	excluded ranges // never rerouted
-	all      bool   // nothing is known to have been looked at
-	gap      bool   // nor on routes that do not evict
+	uplinks  []gateway.Route
+	all      bool // nothing is known to have been looked at
+	gap      bool // nor on routes that do not evict
 	again    recheck
 }
 
@@ -76,7 +77,7 @@ func (e *evictor) onApply(s firewall.Spec, to *destinations) {
 	e.mu.Lock() // Admit blocks on this lock; keep the section short
 	defer e.mu.Unlock()
 	old := e.routes
-	e.routes, e.excluded = routes, to.excluded
+	e.routes, e.excluded, e.uplinks = routes, to.excluded, s.Config.Members(s.Config.WANRoute())
 	for name, now := range routes {
 		was := old[name]
 		switch {
@@ -211,7 +212,7 @@ func (e *evictor) pending(now time.Time) eviction {
 	again, gap, learned := e.begin()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := eviction{excluded: e.excluded, gap: gap}
+	w := eviction{excluded: e.excluded, gap: gap, uplinks: e.uplinks}
 	for name, j := range e.again.take(now) {
 		if r := e.routes[name]; r != nil { // else it has left gateway.yaml
 			j.route, j.covered = r.route, r.covered
@@ -241,15 +242,16 @@ func (e *evictor) evict(ctx context.Context, w eviction) error {
 	if len(w.routes) == 0 {
 		return nil
 	}
-	none := gateway.Mark{Mask: w.routes[0].route.Mark.Mask}
 	evicted := map[string]int{}
 	defer func() { e.report(evicted) }()
 	for range evictWalks {
 		far := map[netip.Addr]bool{}
-		err := e.c.system.Flows(none, func(f conntrack.Flow) {
-			if w.route(f) != nil {
-				far[f.Dst] = true
-			}
+		err := w.walk(func(of gateway.Mark) error {
+			return e.c.system.Flows(of, func(f conntrack.Flow) {
+				if w.route(f) != nil {
+					far[f.Dst] = true
+				}
+			})
 		})
 		if err != nil || len(far) == 0 {
 			return err
@@ -264,10 +266,13 @@ func (e *evictor) evict(ctx context.Context, w eviction) error {
 				return err
 			}
 		}
-		deleted, err := e.c.system.DeleteFlows(none, func(f conntrack.Flow) bool { return far[f.Dst] && w.route(f) != nil })
-		for _, f := range deleted {
-			evicted[w.route(f).route.Name]++
-		}
+		err = w.walk(func(of gateway.Mark) error {
+			deleted, err := e.c.system.DeleteFlows(of, func(f conntrack.Flow) bool { return far[f.Dst] && w.route(f) != nil })
+			for _, f := range deleted {
+				evicted[w.route(f).route.Name]++
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}

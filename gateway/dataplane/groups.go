@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,6 +21,29 @@ func inForce(spec *firewall.Spec, r gateway.Route, seen policy.RouteState) firew
 	found := firewall.InForce(members.InForce(spec.Config, r, seen.Defaults))
 	spec.InForce[r.Name] = found
 	return found
+}
+
+// addUplinks adds to the spec what is known of the WAN's interfaces that gateway.yaml names.
+func addUplinks(spec *firewall.Spec, seen policy.RouteState, local policy.Local) {
+	wan := spec.Config.WANRoute()
+	if wan.Group == nil {
+		return
+	}
+	spec.Working, spec.Networks = members.Working(spec.Config, wan, seen.Defaults), map[string][]netip.Prefix{}
+	for _, link := range links(spec.Config.Members(wan)) {
+		for _, n := range local.Networks {
+			if p := n.Prefix; p.Addr().Is6() && !gateway.IsSpecialPrefix(p) && !n.Via.IsValid() && slices.Equal(n.Links, []string{link}) {
+				spec.Networks[link] = append(spec.Networks[link], p)
+			}
+		}
+	}
+}
+
+func links(uplinks []gateway.Route) (names []string) {
+	for _, u := range uplinks {
+		names = append(names, u.Egress.Link)
+	}
+	return names
 }
 
 // namesOf names the members, for what depends on which they are.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -86,15 +87,35 @@ func (j *joining) claims(a netip.Addr) bool {
 
 // eviction is what one walk over the connections is for.
 type eviction struct {
-	gap      bool // flows have begun without our table
+	gap      bool            // flows have begun without our table
+	uplinks  []gateway.Route // of the WAN, that flows without a route were given to
 	routes   []joining
 	excluded ranges
+}
+
+// routed reports whether a flow has a route, or has chosen the WAN.
+func (w *eviction) routed(f conntrack.Flow) bool {
+	given := slices.ContainsFunc(w.uplinks, func(u gateway.Route) bool { return f.Labelled(u.Number) && u.Mark.Matches(f.Mark) })
+	return f.Routed() && (!given || f.Labelled(gateway.WANLabel))
+}
+
+// walk calls do for the flows that may have no route.
+func (w *eviction) walk(flows func(of gateway.Mark) error) error {
+	marks := []gateway.Mark{{Mask: w.routes[0].route.Mark.Mask}}
+	for _, u := range w.uplinks {
+		marks = append(marks, u.Mark)
+	}
+	var errs []error
+	for _, m := range marks {
+		errs = append(errs, flows(m))
+	}
+	return errors.Join(errs...)
 }
 
 // route returns the route that a flow has to take, nil to leave it alone. A destination
 // that a NAT rule translates counts as well as what it is translated to.
 func (w *eviction) route(f conntrack.Flow) *joining {
-	if f.Routed() || w.excluded.has(f.Dst) || w.excluded.has(f.To) {
+	if w.routed(f) || w.excluded.has(f.Dst) || w.excluded.has(f.To) {
 		return nil
 	}
 	for i := range w.routes {

@@ -38,6 +38,7 @@ func (c *Controller) refresh(ctx context.Context) error {
 	features := c.kernel.Features()
 	spec.NoLabels, spec.NoSockets, spec.NoFIB = !features.Labels, !features.Sockets, !features.FIB
 	spec.Local, spec.LAN = local.Prefixes(), local.LAN()
+	addUplinks(&spec, seen[gateway.WAN], local)
 	table := wantsTable(required)
 	c.reportProblems(spec, table)
 	if !table {
@@ -113,8 +114,11 @@ func (c *Controller) wanLinks(cfg *gateway.Config, seen map[string]policy.RouteS
 	if links := seen[gateway.WAN].Links; len(links) > 0 {
 		c.wan = links
 	}
-	if cfg.WANLink != "" {
+	switch {
+	case cfg.WANLink != "":
 		return []string{cfg.WANLink}
+	case cfg.WANGroup != nil:
+		return links(cfg.Members(cfg.WANRoute()))
 	}
 	return c.wan
 }

@@ -38,12 +38,15 @@ func (d *builder) classify() []rule.Rule {
 				rules = append(rules, rule.New(r.Name+": reply", rule.CtReply(), rule.CtLabel(d.label(r.Mark)), d.unmark(), rule.Accept()))
 			}
 		}
-		rules = append(rules, rule.New("wan: flow keeps its route", slices.Concat(d.flowOfWAN(),
+		rules = append(append(rules, d.keepUplink()...), rule.New("wan: flow keeps its route", slices.Concat(d.flowOfWAN(),
 			[]rule.Part{rule.CtLabel(wanLabel), rule.SetMark(d.wan), rule.SetCtMark(d.wan), rule.Accept()})...))
 	}
 	for _, r := range d.Config.Routes {
 		rules = append(rules, rule.New(r.Name+": flow keeps its route, by ct mark", slices.Concat(d.flowOf(r),
 			[]rule.Part{rule.CtMarkIs(r.Mark), rule.SetMark(r.Mark)}, d.setLabel(r.Mark), []rule.Part{rule.Accept()})...))
+	}
+	if !d.labels {
+		rules = append(rules, d.keepUplink()...)
 	}
 	byMark := append(d.flowOfWAN(), rule.CtMarkIs(d.wan), rule.SetMark(d.wan), rule.Accept())
 	if d.labels {
@@ -51,7 +54,7 @@ func (d *builder) classify() []rule.Rule {
 	}
 	rules = append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...))
 	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
-	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows))
+	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows), d.byUplinks())
 }
 
 // aboutFlows accepts ICMP errors to local hosts.

@@ -14,6 +14,8 @@ type Spec struct {
 	Config    *gateway.Config
 	Egress    map[string]Egress         // by route name; a route without an entry has no links yet
 	InForce   map[string]InForce        // by name of a group; without an entry none is
+	Working   InForce                   // members of the WAN that work, in force or not
+	Networks  map[string][]netip.Prefix // of IPv6, that are connected to an interface of the WAN's members
 	WANLinks  []string                  // interfaces of the WAN's default kernel routes
 	Local     []netip.Prefix            // the box's own addresses and connected networks
 	LAN       []netip.Prefix            // the part of Local that is the box itself or behind lan links
@@ -88,7 +90,7 @@ func Desired(s Spec) *nft.Table {
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, d.localChain(), d.chooseChains(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS()),
+		}, d.localChain(), d.chooseChains(), d.chooseWAN(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS()),
 	}
 }
 
@@ -149,7 +151,7 @@ func (d *builder) prerouting() []rule.Rule {
 	}
 	rules = append(rules, d.refuseOfGroup())
 	for _, a := range d.arrivals() {
-		opens := append([]rule.Part{rule.Iifname(a.link), rule.CtNew()}, d.storeInFlow(a.mark)...)
+		opens := append([]rule.Part{rule.Iifname(a.link), rule.CtNew()}, d.withWAN(a.mark)...)
 		rules = append(rules,
 			rule.New(a.name+": replies go back through its egress", opens...),
 			rule.New(a.name+": came in through its egress", rule.Iifname(a.link), d.unmark(), rule.Accept()))
@@ -207,6 +209,7 @@ func (d *builder) chosen(marks chosenMarks) []rule.Rule {
 	for _, r := range d.Config.Routes {
 		add(r.Name, marks.of(r.Mark), r.Mark)
 	}
+	rules = append(rules, d.chosenUplinks(marks)...)
 	if d.labels {
 		add(gateway.WAN, marks.exactly(d.wan.Value), d.wan)
 	} else {
@@ -237,6 +240,10 @@ func (d *builder) outputFirst() []rule.Rule {
 func (d *builder) output() []rule.Rule {
 	rules := d.chosen(ofPacket)
 	for _, ports := range [][2]uint16{{68, 67}, {546, 547}} {
+		for _, u := range d.named() {
+			rules = append(rules, rule.New("the box's DHCP client, by "+u.Name, slices.Concat(
+				[]rule.Part{rule.Oifname(u.Egress.Link), rule.UDPPorts(ports[0], ports[1]), rule.SetMark(u.Mark)}, d.withWAN(u.Mark), []rule.Part{rule.Accept()})...))
+		}
 		rules = append(rules, rule.New("the box's DHCP client", append(append([]rule.Part{rule.UDPPorts(ports[0], ports[1])}, d.store(d.wan)...), rule.Accept())...))
 	}
 	if !d.labels {
@@ -264,7 +271,7 @@ func (d *builder) sourceNAT() []rule.Rule {
 			}
 		}
 	}
-	return rules
+	return append(rules, d.uplinkNAT()...)
 }
 
 // mss clamps the MSS to the egress's MTU in one direction: of SYNs that come in through

@@ -22,32 +22,10 @@ func (s Spec) hasLabels() bool {
 }
 
 func (d *builder) label(m gateway.Mark) int {
-	if m == d.wan || slices.ContainsFunc(d.uplinks(), func(u gateway.Route) bool { return u.Mark == m }) {
+	if m == d.wan || d.Config.WANGroup == nil && slices.ContainsFunc(d.uplinks(), isMark(m)) {
 		return wanLabel
 	}
 	return d.Config.Mask.Number(m.Value)
-}
-
-// uplinks are the marks of flows that came in through one of several WAN links, by which
-// they are answered. Those flows are the WAN's.
-func (d *builder) uplinks() []gateway.Route {
-	if !d.wanInbound() {
-		return nil
-	}
-	return d.Config.Uplinks(d.WANLinks)
-}
-
-// replyByUplink sends replies back by the link that the connection came in through.
-func (d *builder) replyByUplink() []rule.Rule {
-	var rules []rule.Rule
-	for _, u := range d.uplinks() {
-		match := []rule.Part{rule.CtReply(), rule.CtMarkIs(u.Mark)}
-		if d.labels {
-			match = append(match, rule.CtLabel(wanLabel))
-		}
-		rules = append(rules, rule.New("wan: reply by "+u.Name, append(match, rule.SetMark(u.Mark), rule.Accept())...))
-	}
-	return rules
 }
 
 // flowFacts are the facts of which each tells a route's flow.

@@ -80,6 +80,10 @@ func (d *builder) chooseChains() []nft.Chain {
 func (d *builder) give(r gateway.Route, f gateway.Family) []rule.Rule {
 	var rules []rule.Rule
 	shares := d.inForce(r, f)
+	ofGroup := d.setLabel(r.Mark)
+	if r.Name == gateway.WAN { // its label is of what bypasses the routes
+		ofGroup = nil
+	}
 	rest := 0
 	for _, s := range shares {
 		rest += s.weight
@@ -90,7 +94,7 @@ func (d *builder) give(r gateway.Route, f gateway.Family) []rule.Rule {
 			parts = append(parts, rule.Share(s.weight, rest))
 		}
 		rest -= s.weight
-		rules = append(rules, rule.New(r.Name+": by "+s.route.Name, slices.Concat(parts, d.store(s.route.Mark), d.setLabel(r.Mark), []rule.Part{rule.Accept()})...))
+		rules = append(rules, rule.New(r.Name+": by "+s.route.Name, slices.Concat(parts, d.store(s.route.Mark), ofGroup, []rule.Part{rule.Accept()})...))
 	}
 	return rules
 }

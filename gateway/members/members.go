@@ -11,10 +11,16 @@ import (
 
 // Add gives the table of a group the defaults of its members in force, by names.
 func Add(s *policy.State, cfg *gateway.Config, r gateway.Route, inForce []string) {
+	addCopies(s, cfg, r, inForce, gateway.DefaultMetric)
+	s.Sort()
+}
+
+// addCopies adds copies of the defaults of some members to a group's table.
+func addCopies(s *policy.State, cfg *gateway.Config, r gateway.Route, names []string, first uint32) {
 	members := cfg.Members(r)
 	for _, f := range gateway.Families {
-		metric := uint32(gateway.DefaultMetric)
-		for _, name := range inForce {
+		metric := first
+		for _, name := range names {
 			i := slices.IndexFunc(members, func(m gateway.Route) bool { return m.Name == name })
 			if i < 0 {
 				continue
@@ -27,7 +33,6 @@ func Add(s *policy.State, cfg *gateway.Config, r gateway.Route, inForce []string
 			}
 		}
 	}
-	s.Sort()
 }
 
 // defaultOf returns the default of a route that the kernel prefers.
@@ -56,9 +61,13 @@ func Usable(s *policy.State, r gateway.Route) string {
 // InForce tells from the defaults of a group's table which of its members are in force, by
 // the link or the next hop: for each family in the order of preference.
 func InForce(cfg *gateway.Config, r gateway.Route, defaults []policy.KernelRoute) map[gateway.Family][]gateway.Member {
+	return among(cfg, r, defaults, func(k policy.KernelRoute) bool { return k.Metric < Standby })
+}
+
+func among(cfg *gateway.Config, r gateway.Route, defaults []policy.KernelRoute, counts func(policy.KernelRoute) bool) map[gateway.Family][]gateway.Member {
 	members := cfg.Members(r)
 	inForce := map[gateway.Family][]gateway.Member{}
-	defaults = slices.Clone(defaults)
+	defaults = slices.DeleteFunc(slices.Clone(defaults), func(k policy.KernelRoute) bool { return !counts(k) })
 	slices.SortStableFunc(defaults, func(a, b policy.KernelRoute) int { return int(int64(a.Metric) - int64(b.Metric)) })
 	for _, k := range defaults {
 		i := slices.IndexFunc(members, func(m gateway.Route) bool { return leavesBy(m.Egress, k) })

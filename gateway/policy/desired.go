@@ -95,13 +95,14 @@ func Desired(cfg *gateway.Config, in Inputs) State {
 	}
 	for _, r := range cfg.Uplinks(uplinks(cfg, in.Defaults)) {
 		s.addBlocking(r, families)
-		replies, _ := linkDefaults(r, in)
-		for i := range replies {
-			replies[i].Table = r.Table
-		}
-		s.KernelRoutes = append(s.KernelRoutes, replies...)
+		routes, reason := defaults(cfg, r, in)
+		s.KernelRoutes = append(s.KernelRoutes, routes...)
 		s.addThrown(cfg, r, in)
-		s.Uplinks = append(s.Uplinks, r.Mark)
+		if cfg.WANGroup == nil {
+			s.Uplinks = append(s.Uplinks, r.Mark)
+		} else if len(routes) == 0 {
+			s.Waiting[r.Name] = reason
+		}
 	}
 	s.Sysctls = sysctls(cfg, in, s.KernelRoutes)
 	s.Sort()
@@ -182,6 +183,8 @@ func suppressed(f gateway.Family) int {
 	return gateway.SuppressV4
 }
 
+const noMember = "none of its members can be used"
+
 // defaults returns the default kernel routes of one route, or the reason why it has none.
 func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelRoute, reason string) {
 	if reason, closed := in.Closed[r.Name]; closed {
@@ -189,11 +192,13 @@ func defaults(cfg *gateway.Config, r gateway.Route, in Inputs) (routes []KernelR
 	}
 	switch r.Egress.Kind {
 	case gateway.EgressWAN:
-		routes, reason = wanDefaults(cfg, in)
+		if reason = noMember; r.Group == nil {
+			routes, reason = wanDefaults(cfg, in)
+		}
 	case gateway.EgressNextHop:
 		routes, reason = nextHopDefaults(r, in)
 	case gateway.EgressGroup: // package members adds them
-		reason = "none of its members can be used"
+		reason = noMember
 	default:
 		routes, reason = linkDefaults(r, in)
 	}

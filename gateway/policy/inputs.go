@@ -31,7 +31,7 @@ func (k *Kernel) Read(cfg *gateway.Config) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	names := namesOf(links)
-	for _, r := range cfg.Routes {
+	for _, r := range append(cfg.Members(cfg.WANRoute()), cfg.Routes...) {
 		for _, hop := range r.Egress.NextHops {
 			name, err := k.linkTo(hop, r.Egress.Link, names)
 			if err != nil {

@@ -32,7 +32,7 @@ func (r Rule) netlink() *netlink.Rule {
 	mask := r.Mark.Mask
 	n.Family, n.Priority, n.Invert = familyNumber(r.Family), r.Priority, r.Invert
 	n.Mark, n.Mask = r.Mark.Value, &mask
-	n.Table, n.SuppressPrefixlen = r.Table, r.Suppress
+	n.Table, n.SuppressPrefixlen, n.IifName, n.OifName = r.Table, r.Suppress, r.Iif, r.Oif
 	if r.Dst.IsValid() {
 		n.Dst = &net.IPNet{IP: r.Dst.Addr().AsSlice(), Mask: net.CIDRMask(r.Dst.Bits(), r.Dst.Addr().BitLen())}
 	}
@@ -47,7 +47,7 @@ func (r Rule) netlink() *netlink.Rule {
 func ruleOf(n netlink.Rule) Rule {
 	r := Rule{
 		Family: familyOf(n.Family), Priority: n.Priority, Invert: n.Invert,
-		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark},
+		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark}, Iif: n.IifName, Oif: n.OifName,
 		Unreachable: n.Table == unix.RT_TABLE_UNSPEC,
 	}
 	if n.Dst != nil {

@@ -34,6 +34,7 @@ type Rule struct {
 	Priority int
 	Invert   bool         // `not`: what does not match
 	Dst      netip.Prefix // invalid: all
+	Iif, Oif string       // "": all; an Iif of lo selects the box's own packets
 	Mark     gateway.Mark // value 0 is a value like any other
 	Table    int
 	Suppress int // suppress_prefixlength; -1 is none

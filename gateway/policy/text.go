@@ -52,6 +52,12 @@ func (r Rule) text() string {
 	if r.Dst.IsValid() {
 		fmt.Fprintf(&b, "to %s ", r.Dst)
 	}
+	if r.Iif != "" {
+		fmt.Fprintf(&b, "iif %s ", r.Iif)
+	}
+	if r.Oif != "" {
+		fmt.Fprintf(&b, "oif %s ", r.Oif)
+	}
 	fmt.Fprintf(&b, "fwmark %s %s", markText(r.Mark), r.action())
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)

@@ -10,8 +10,12 @@ import (
 
 // wanDefaults returns the default kernel routes of table main that the WAN follows, with
 // their metrics: all that do not leave by an egress of another route, or those of the
-// interface that the user names.
+// interfaces that the user names.
 func wanDefaults(cfg *gateway.Config, in Inputs) (routes []KernelRoute, reason string) {
+	if cfg.WANGroup != nil {
+		links := uplinks(cfg, nil)
+		return onLinks(in.Defaults, func(link string) bool { return slices.Contains(links, link) }), "table main has no default route via any of its interfaces"
+	}
 	if cfg.WANLink != "" {
 		routes = onLinks(in.Defaults, func(link string) bool { return link == cfg.WANLink })
 		return routes, fmt.Sprintf("interface %s: table main has no default route via it", cfg.WANLink)
@@ -30,8 +34,15 @@ func notOnEgresses(cfg *gateway.Config, routes []KernelRoute) []KernelRoute {
 
 // uplinks returns the interfaces that are the WAN's, or would be: with a carrier or without.
 func uplinks(cfg *gateway.Config, defaults []KernelRoute) []string {
+	var links []string
+	for _, u := range cfg.WANUplinks {
+		links = append(links, u.Link)
+	}
 	if cfg.WANLink != "" {
-		return []string{cfg.WANLink}
+		links = []string{cfg.WANLink}
+	}
+	if len(links) > 0 {
+		return links
 	}
 	return LinksOf(notOnEgresses(cfg, defaults))
 }

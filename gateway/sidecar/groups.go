@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/probe"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -32,6 +34,8 @@ type grouped struct {
 	unusable map[string]string    // by member, as of the last apply
 	cut      map[string]time.Time // failed members whose flows are ended, and since when
 	moves    int
+
+	resolvers map[string][]netip.AddrPort // by member: what its link was given
 }
 
 // memberKey is the name of a member for the prober: it may be in several groups, and have
@@ -79,7 +83,21 @@ func (r *reconciler) addGroups(cfg *gateway.Config, want *policy.State, choose b
 			}
 		}
 		members.Add(want, cfg, g.route, g.inForce)
+		if name == gateway.WAN {
+			members.AddStandby(want, cfg, g.working())
+			members.AddOwn(want, cfg, g.inForce)
+		}
 	}
+}
+
+// working returns the members that are not in force, and not known to be bad.
+func (g *grouped) working() (names []string) {
+	for _, m := range g.machine.Members() {
+		if m.State != group.Bad && !m.InForce && g.unusable[m.Name] == "" {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // choose asks which members are in force now, and reports whether others are, or more is
@@ -158,12 +176,37 @@ func (r *reconciler) cutFlows(now time.Time) {
 			}
 			n, err := r.system.cutFlows(m.Mark, g.route.Mark)
 			errs = append(errs, err)
+			if name == gateway.WAN { // what follows its table leaves by another link now, and may keep its source
+				_, err = r.system.cutFlows(g.route.Mark, g.route.Mark)
+				errs = append(errs, err)
+			}
 			if n > 0 {
 				r.log.Info("ended flows of a member that has failed", "route", name, "member", m.Name, "flows", n)
 			}
 		}
 	}
 	r.report("conntrack entries of failed members", errors.Join(errs...))
+}
+
+// findResolvers finds what the links of members were given as their resolvers, where probes
+// ask those. Of the WAN's links without any it is what gateway.yaml names for the WAN.
+func (r *reconciler) findResolvers(cfg *gateway.Config) {
+	for name, g := range r.groups {
+		g.resolvers = nil
+		if !slices.ContainsFunc(g.route.Group.Probes, func(p gateway.Probe) bool { return p.Kind == gateway.ProbeDNS && !p.Addr.IsValid() }) {
+			continue
+		}
+		g.resolvers = map[string][]netip.AddrPort{}
+		for _, m := range g.members {
+			if m.Egress.Link == "" || m.Egress.Kind == gateway.EgressWireGuard {
+				continue
+			}
+			found, _ := resolvers.Of(cfg, m, policy.RouteState{}) // without any, the probe says so
+			if g.resolvers[m.Name] = found.Servers; len(found.Servers) == 0 && name == gateway.WAN {
+				g.resolvers[m.Name] = cfg.WANResolvers
+			}
+		}
+	}
 }
 
 // memberProbes are the probes through the members of groups.
@@ -173,6 +216,12 @@ func (r *reconciler) memberProbes() []probe.Route {
 		for _, m := range g.members {
 			p := r.probeRoute(m, g.route.Group.Probing)
 			p.Name = memberKey(name, m.Name)
+			if name == gateway.WAN {
+				p.Link = m.Egress.Link
+			}
+			if p.Resolvers == nil {
+				p.Resolvers = g.resolvers[m.Name]
+			}
 			if p.Closed == "" {
 				p.Closed = g.unusable[m.Name]
 			}

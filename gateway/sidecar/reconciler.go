@@ -10,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/group"
+	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
@@ -72,6 +73,9 @@ func (r *reconciler) step(cfg *gateway.Config, table bool, todo todo) (postponed
 			t.resolver.reset() // the old ones may have been unreachable
 		}
 	}
+	if todo.resolvers && r.applied != nil {
+		r.findResolvers(r.applied)
+	}
 	since := now.Sub(r.lastApply)
 	changed = changed || r.failed && !now.Before(r.retry.at)
 	if changed && r.flaps.flapping(now) && since < r.opts.Timers.RetryMin {
@@ -103,6 +107,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.chooseTunnels(cfg)
 	r.chooseProbed(cfg, now.State)
 	r.chooseGroups(cfg, now.State)
+	r.findResolvers(cfg)
 	early, err := r.blockRoutes(cfg, now)
 	r.fail("kill switch", err)
 	if err != nil {
@@ -251,7 +256,7 @@ func (r *reconciler) removeLinks(keep func(link string) bool) (changed bool, err
 func (r *reconciler) noticeOtherWAN(cfg *gateway.Config, want policy.State) {
 	wan := policy.State{}
 	for _, k := range want.KernelRoutes {
-		if k.Table == cfg.WANRoute().Table && len(k.Hops) > 0 {
+		if standby := cfg.WANGroup != nil && k.Metric >= members.Standby; k.Table == cfg.WANRoute().Table && len(k.Hops) > 0 && !standby {
 			wan.KernelRoutes = append(wan.KernelRoutes, k)
 		}
 	}

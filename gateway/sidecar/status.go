@@ -8,6 +8,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/group"
+	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -59,7 +60,7 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 	for _, route := range cfg.AllRoutes() {
 		s := RouteStatus{Name: route.Name, Egress: route.Egress.Kind, State: wg.Down, Reason: want.Waiting[route.Name], Since: time.Now()}
 		for _, k := range want.KernelRoutes {
-			if k.Table != route.Table || len(k.Hops) == 0 {
+			if k.Table != route.Table || len(k.Hops) == 0 || route.Group != nil && k.Metric >= members.Standby {
 				continue
 			}
 			if !k.Dst.IsValid() {

@@ -99,9 +99,16 @@ func deleteFlows(m gateway.Mark) (int, error) {
 }
 
 // cutFlows deletes the flows that a group has given to a member; where the kernel has no
-// labels, all of the member.
+// labels, all of the member. Those that the WAN has given to one of its interfaces lack its
+// label, which what came in by that has.
 func cutFlows(member, group gateway.Mark) (int, error) {
 	number := gateway.Mask(group.Mask).Number(group.Value)
-	deleted, err := conntrack.Delete(member, func(f conntrack.Flow) bool { return f.Labelled(number) || !f.Routed() })
+	wan, other := group.Value == group.Mask, member != group
+	deleted, err := conntrack.Delete(member, func(f conntrack.Flow) bool {
+		if wan && other {
+			return !f.Labelled(gateway.WANLabel)
+		}
+		return wan || f.Labelled(number) || !f.Routed()
+	})
 	return len(deleted), err
 }

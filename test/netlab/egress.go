@@ -15,6 +15,8 @@ const (
 	ViaWAN Egress = "wan"
 	ViaVPN Egress = "vpn"
 	ViaLAN Egress = "lan"
+	// ViaWAN2 is the link of AddWAN in a lab with TellUplinks.
+	ViaWAN2 Egress = "wan2"
 )
 
 // ViaTunnel is the egress through provider number n, from 0.

@@ -17,15 +17,11 @@ import (
 // that already forwards and translates LAN traffic, one provider, and Debian's
 // resolvers.
 type Options struct {
-	// Tunnels is the number of VPN providers; 0 means one.
-	Tunnels int
-	// NotRouting leaves the box as installed: it does not forward.
-	NotRouting bool
-	// NoWANNAT leaves out the box's source NAT from LAN to WAN.
-	NoWANNAT bool
-	// GoResolvers puts the scripted world itself where unbound and dnsmasq would
-	// answer, for machines that do not have them.
-	GoResolvers bool
+	Tunnels     int  // VPN providers; 0 means one
+	NotRouting  bool // the box is as installed: it does not forward
+	NoWANNAT    bool // it does not translate what it forwards from LAN to WAN
+	TellUplinks bool // Egress tells what comes by the link of AddWAN from what comes by wan0
+	GoResolvers bool // the scripted world answers in place of unbound and dnsmasq, which some machines do not have
 }
 
 // Lab is a small internet with a home gateway in it; doc.go has the picture. Labs
@@ -43,11 +39,12 @@ type Lab struct {
 	Dnsmasq  *Resolver // the ISP's resolver; nil with GoResolvers
 	Dir      string    // temporary files of this lab
 
-	t       TB
-	ca      *hosts.Authority
-	servers []*NameServer
-	tunnels int
-	marks   atomic.Int64 // markers that Settle has sent
+	t           TB
+	ca          *hosts.Authority
+	servers     []*NameServer
+	tunnels     int
+	tellUplinks bool
+	marks       atomic.Int64 // markers that Settle has sent
 }
 
 // New builds a lab and waits until all in it answers. Missing tools skip the test,
@@ -58,7 +55,7 @@ func New(t TB, o Options) *Lab {
 	if !o.GoResolvers {
 		Need(t, "unbound", "dnsmasq")
 	}
-	l := &Lab{Plan: NewPlan(), t: t, tunnels: max(o.Tunnels, 1)}
+	l := &Lab{Plan: NewPlan(), t: t, tunnels: max(o.Tunnels, 1), tellUplinks: o.TellUplinks}
 	l.Dir = tempDir(t)
 	l.ca = hosts.NewAuthority(t, l.Dir)
 	l.Client, l.Internet = l.host("client"), l.host("internet")
@@ -207,6 +204,8 @@ func (l *Lab) Reset() {
 func (l *Lab) Egress(from netip.Addr) Egress {
 	from = from.Unmap()
 	switch {
+	case l.tellUplinks && within(l.WAN[2:4], from):
+		return ViaWAN2
 	case within(l.WAN, from) && !l.Plan.ISP.Has(from): // BoxWAN, or made from an advertisement
 		return ViaWAN
 	case l.Plan.Client.Has(from) || l.BoxLAN.Has(from):

@@ -4,16 +4,14 @@ package netlab
 
 import "fmt"
 
-// Uplink is a further way of the box to the ISP, beside wan0. It has no default
-// route of its own.
+// Uplink is a further way of the box to the ISP, beside wan0, without a default route.
 type Uplink struct {
 	Link string // in the box
 	Box  Pair   // the box's address on it
 	Gate Pair   // the ISP's
 }
 
-// AddWAN connects the box to the ISP a second time: link wan1 with addresses, tapped
-// at the ISP as wan0 is.
+// AddWAN connects the box to the ISP a second time: link wan1, tapped at the ISP as wan0 is.
 func (l *Lab) AddWAN() Uplink {
 	l.t.Helper()
 	u := Uplink{Link: "wan1", Box: pair("31.0.5.2", "2a0e:5::2"), Gate: pair("31.0.5.1", "2a0e:5::1")}

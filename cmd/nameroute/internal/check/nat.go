@@ -13,6 +13,9 @@ import (
 // checkNAT checks that a rule translates the LAN's source addresses on the WAN. That is
 // left to the box's own firewall; without it no replies come back.
 func (h *host) checkNAT(r *report) {
+	if h.cfg.WANGroup != nil && !h.cfg.WANNoSNAT {
+		return // it is ours
+	}
 	for _, lan := range h.lan {
 		private := privateNetworks(lan)
 		if len(private) == 0 {
