@@ -1,8 +1,12 @@
 package check
 
 import (
+	"slices"
+
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
 // checkGroups finds groups of which some tunnels carry IPv6 and others do not.
@@ -25,6 +29,21 @@ func checkGroups(cfg *gateway.Config, r *report) {
 		}
 		if with != "" && without != "" {
 			r.warn("route %s: its member %s has IPv6 and %s has none: names lose their IPv6 addresses when the group moves there, and clients that know them wait", route.Name, with, without)
+		}
+	}
+}
+
+// checkUplinks finds interfaces of the WAN that cannot be used, or whose probes have nothing to
+// ask.
+func checkUplinks(cfg *gateway.Config, all links, withDefault []string, r *report) {
+	for i, u := range cfg.WANUplinks {
+		switch found, _ := resolvers.Of(cfg, cfg.Members(cfg.WANRoute())[i], policy.RouteState{}); {
+		case all.find(u.Link) == nil:
+			r.warn("wan: %s (it is used as soon as it appears)", all.missing(u.Link))
+		case len(u.NextHops) == 0 && !slices.Contains(withDefault, u.Link):
+			r.warn("wan: table main has no default route via %s: it is used as soon as there is one, or with next_hop:", u.Link)
+		case len(found.Servers)+len(cfg.WANResolvers) == 0 && slices.ContainsFunc(cfg.WANGroup.Probes, func(p gateway.Probe) bool { return p.Kind == gateway.ProbeDNS && !p.Addr.IsValid() }):
+			r.warn("wan: %s was given no resolvers that a probe could ask: a provider that goes silent is not noticed: write wan_resolvers:, or a probe: such as [ping 192.0.2.1]", u.Link)
 		}
 	}
 }

@@ -116,13 +116,7 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 		r.unknown("the WAN's default route cannot be read: %v", err)
 		return
 	}
-	for _, u := range cfg.WANUplinks {
-		if all.find(u.Link) == nil {
-			r.warn("wan: %s (it is used as soon as it appears)", all.missing(u.Link))
-		} else if len(u.NextHops) == 0 && !slices.Contains(policy.LinksOf(defaults), u.Link) {
-			r.warn("wan: table main has no default route via %s: it is used as soon as there is one, or with a next_hop", u.Link)
-		}
-	}
+	checkUplinks(cfg, all, policy.LinksOf(defaults), r)
 	if len(defaults) > 0 {
 		var lines []string
 		for _, d := range defaults {
