@@ -11,6 +11,7 @@ import (
 // `nameroute down` takes out all that is ours, puts back what was changed, and touches
 // nothing else; while a nameroute runs, after one was killed, and twice.
 func TestDownLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		args   [][]string // what runs

@@ -18,6 +18,7 @@ import (
 // it, a TCP connection ends and is made again. From then on not one packet to them leaves
 // via the WAN, and nothing else is touched.
 func TestEvict(t *testing.T) {
+	t.Parallel()
 	for name, route := range map[string]string{"evict": "evict: true\n", "leave": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -15,6 +15,7 @@ import (
 // with short answers, and flows of the tunnel stay closed. When it is back, so is
 // everything, and flows that began via the WAN end there.
 func TestFallBackToWAN(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		cut, mend func(*gate)

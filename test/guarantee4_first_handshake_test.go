@@ -16,6 +16,7 @@ import (
 // leaves by the WAN. After its time for the first handshake it is down: with `on_down: wan`
 // new flows take the WAN, with `block` they stay closed; the first handshake takes it up.
 func TestFirstHandshake(t *testing.T) {
+	t.Parallel()
 	for _, onDown := range []string{"wan", "block"} {
 		t.Run(onDown, func(t *testing.T) {
 			t.Parallel()

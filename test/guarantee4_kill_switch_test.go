@@ -12,6 +12,7 @@ import (
 // Whatever happens to the tunnel, no packet and no query of the route takes the WAN,
 // everything else goes on, and the route recovers by itself.
 func TestKillSwitch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		cut    func(*gate)

@@ -16,6 +16,7 @@ import (
 // active, which no other program can remove meanwhile. The next one adopts what it finds, and
 // flows go on.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		end  func(*gate)

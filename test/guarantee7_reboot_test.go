@@ -19,6 +19,7 @@ import (
 // remember an address of a listed name are routed via the tunnel again, and none of
 // their packets leaves via the WAN at any time from link-up on.
 func TestReboot(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		forward bool // something else switches forwarding on at boot, so nameroute-early holds packets

@@ -99,6 +99,7 @@ func linesWith(text string, words ...string) (n int) {
 // and nothing else: starts, reloads and answers go on. Each trouble is logged once, and
 // when there is room all is stored.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, fill, free string
 		start            bool // the disk is full when the process starts

@@ -58,6 +58,7 @@ func parseJSON(t *testing.T, line string) logLine {
 // Every part and library of the process writes one shape of line, in both formats: level,
 // part, message, and attributes as attributes.
 func TestLogLines(t *testing.T) {
+	t.Parallel()
 	for format, parse := range map[string]func(*testing.T, string) logLine{"text": parseText, "json": parseJSON} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ var ofTheProcess = regexp.MustCompile(`what="(fwmark|private key|peer \S+ added)
 // Applied twice, nothing changes the second time: neither by a restart, nor by a
 // reload of the same files.
 func TestRestartWithTheSameFilesChangesNothing(t *testing.T) {
+	t.Parallel()
 	for _, owner := range []string{"auto", "off"} {
 		t.Run("owner "+owner, func(t *testing.T) {
 			t.Parallel()

@@ -60,6 +60,7 @@ func TestPartsRestartAlone(t *testing.T) {
 // A machine that shuts down, or a package that is removed, ends the parts in any order.
 // Nothing opens by that: what was learned goes nowhere, and all else goes on.
 func TestPartsEnd(t *testing.T) {
+	t.Parallel()
 	for _, order := range []string{"dns process first", "sidecar first"} {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()
@@ -106,6 +107,7 @@ func TestPartsEnd(t *testing.T) {
 // Forwarding is switched on last, when the nft table is in place: before, a box that
 // did not forward forwards nothing, whichever part is started first.
 func TestForwardingComesLast(t *testing.T) {
+	t.Parallel()
 	const forwarding = "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
 	sysctls := []string{"sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}
 	t.Run("sidecar first", func(t *testing.T) {

@@ -17,6 +17,7 @@ var halfDefaults = []string{"0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/4", "300
 // neither listed names, nor the tunnel's own packets, nor upstreams via the WAN;
 // whether they come before nameroute or while it runs.
 func TestHalfDefaults(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		before bool

@@ -99,6 +99,7 @@ func exitOf(t testing.TB, p *netlab.Process) int {
 // What `status` says is what happened: queries, hits, elements, bytes, and what the
 // kill switch stopped; in one process, and with the parts apart.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
 		t.Parallel()
 		g := bareGate(t, netlab.Options{GoResolvers: true})

@@ -27,6 +27,7 @@ import (
 // two agree in both cases. And the wall clock jumps ahead at a resume, which the tests
 // of clocks are about.
 func TestStoppedAndContinued(t *testing.T) {
+	t.Parallel()
 	for _, owner := range []string{"auto", "off"} {
 		t.Run("owner "+owner, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 // The provider moves: its name means another address, and the old one is dead. The
 // name is asked for again, via the WAN, when the handshake goes stale.
 func TestEndpointMoves(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		from, to func(netlab.Pair) netip.Addr // of the provider's first pair of addresses and its second

@@ -12,6 +12,7 @@ import (
 // Whatever the WAN does, flows of listed names go on through the tunnel, which roams,
 // and nothing of them leaves via the WAN; other names take the WAN that there is now.
 func TestWANMoves(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		prepare func(*gate)
