@@ -73,8 +73,8 @@ func New(deliver func(group.Result)) *Prober {
 }
 
 // Set replaces the routes. Those without probes are left out; rounds through those that stay
-// go on. What it starts ends with the context, or with Stop. Nothing may be sent through a
-// route before its policy rule is in place, nor after that is gone.
+// continue. What it starts ends with ctx, or with Stop. Nothing may be sent through a route before
+// its policy rule is in place, nor after that is gone.
 func (p *Prober) Set(ctx context.Context, routes []Route) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 // of the best metric.
 type Active struct{ V4, V6 []string }
 
-// Of returns those of a family.
+// Of returns the interfaces of one family.
 func (a Active) Of(f gateway.Family) []string {
 	if f == gateway.V4 {
 		return a.V4
@@ -19,7 +19,7 @@ func (a Active) Of(f gateway.Family) []string {
 	return a.V6
 }
 
-// Links returns those of both families, each once.
+// Links returns the interfaces of both families, each once.
 func (a Active) Links() []string {
 	links := slices.Clone(a.V4)
 	for _, l := range a.V6 {

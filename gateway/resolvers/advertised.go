@@ -81,7 +81,7 @@ func parseAdvertisements(text []byte) []advertisement {
 	return all
 }
 
-// Forget removes the file.
+// Forget removes AdvertisedFile.
 func Forget() error { return writeAdvertisements(AdvertisedFile, nil) }
 
 func writeAdvertisements(file string, all []advertisement) error {

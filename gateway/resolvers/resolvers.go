@@ -1,8 +1,7 @@
-// Package resolvers finds the resolvers of a route: those that gateway.yaml names for the
-// WAN, else those that the links which the route's packets leave by were given, as DHCP
-// clients, PPP daemons and router advertisements have recorded it. What one link was given
-// is asked by no other. The box itself is never one of them, because the query would come
-// back.
+// Package resolvers finds the resolvers of a route: those that gateway.yaml names for the WAN,
+// else those that the links which the route's packets leave by were given, as DHCP clients, PPP
+// daemons and router advertisements have recorded it. Resolvers that one link was given are not
+// queried through another. The box itself is never one of them, because the query would loop.
 package resolvers
 
 import (
@@ -38,8 +37,7 @@ func Find(cfg *gateway.Config) (Found, error) {
 	return Of(cfg, cfg.WANRoute(), states[gateway.WAN])
 }
 
-// Of returns the resolvers of a route that has no provider's file, of which a state is
-// known.
+// Of returns the resolvers of a route without a provider's file, given its state.
 func Of(cfg *gateway.Config, r gateway.Route, state policy.RouteState) (Found, error) {
 	b, err := read("")
 	if err != nil {
@@ -48,8 +46,8 @@ func Of(cfg *gateway.Config, r gateway.Route, state policy.RouteState) (Found, e
 	return b.of(cfg, r, state)
 }
 
-// All returns the resolvers of all routes that have no provider's file, by their names, and
-// why the WAN has none.
+// All returns the resolvers of all routes without a provider's file, by name; its error says why
+// the WAN has none.
 func All(cfg *gateway.Config, states map[string]policy.RouteState) (map[string]Found, error) {
 	b, err := read("")
 	if err != nil {

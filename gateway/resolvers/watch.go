@@ -16,9 +16,8 @@ const (
 	settle = 50 * time.Millisecond
 )
 
-// Watcher notices that other resolvers are recorded. It compares with what it read
-// when it was made: make it before the first call of Find, so that no change between the
-// two is missed.
+// A Watcher notices when the recorded resolvers change. It compares with what it read when it was
+// made: make it before the first call of Find, so that no change between the two is missed.
 type Watcher struct {
 	root string // before every path, for tests
 	seen []entry

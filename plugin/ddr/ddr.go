@@ -1,5 +1,5 @@
-// Package ddr implements a plugin that tells clients by which encrypted transports they can
-// ask this resolver (RFC 9462), so that they upgrade by themselves.
+// Package ddr implements a plugin that tells clients which encrypted transports this resolver
+// offers (RFC 9462), so that they upgrade by themselves.
 package ddr
 
 import (

@@ -1,4 +1,4 @@
-// Package certs looks at the certificates that a Corefile's listeners show.
+// Package certs checks the certificates that a Corefile's listeners present.
 package certs
 
 import (
@@ -21,8 +21,8 @@ const lateShare = 10
 // encrypted are the transports to which clients may be told to upgrade.
 var encrypted = []string{"tls", "https", "https3", "quic"}
 
-// Look returns until when the certificates are good, and what keeps clients from them. Files that cannot be read are errors of
-// the Corefile, and not repeated.
+// Look reports how long the certificates are valid, and what keeps clients from accepting them.
+// Files that cannot be read are errors of the Corefile, which are reported elsewhere.
 func Look(f *corefile.File, now time.Time) []status.Finding {
 	if f == nil {
 		return nil

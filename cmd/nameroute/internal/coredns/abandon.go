@@ -11,7 +11,7 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// Try sets up a Corefile's directives, and starts nothing.
+// Try sets up a Corefile's directives without starting anything.
 func Try(in caddy.Input) error {
 	i, err := empty(in)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package coredns runs CoreDNS's servers with a front of our own before those of TCP and
-// TLS, which CoreDNS has answer one query of a connection after the other. A plugin cannot
-// change that, and neither caddy.Start nor Instance.Restart lets go of the servers, so this
-// package does what they do with the same calls: everything else is CoreDNS's.
+// Package coredns runs CoreDNS with a front of our own before its servers for TCP and TLS, which
+// answer the queries of a connection one after the other. No plugin can change that, and neither
+// caddy.Start nor Instance.Restart gives access to the servers, so this package makes the calls
+// that they make; everything else is CoreDNS's.
 package coredns
 
 import (
@@ -39,8 +39,8 @@ func Start(in caddy.Input) (*Instance, error) {
 	return i, nil
 }
 
-// Restart starts CoreDNS with another Corefile, and ends i when the new instance answers.
-// On an error i goes on.
+// Restart starts CoreDNS with another Corefile, and ends i when the new instance answers. On an
+// error i keeps running.
 func (i *Instance) Restart(in caddy.Input) (*Instance, error) {
 	slog.Info("Reloading", "part", "resolver")
 	next := &Instance{running: i.running, limits: i.limits}
@@ -55,7 +55,7 @@ func (i *Instance) Restart(in caddy.Input) (*Instance, error) {
 	return next, nil
 }
 
-// Stop ends CoreDNS when the queries that it has are answered.
+// Stop ends CoreDNS once its pending queries are answered.
 func (i *Instance) Stop() {
 	endAll(i.caddy.OnShutdown)
 	endAll(i.caddy.OnFinalShutdown)

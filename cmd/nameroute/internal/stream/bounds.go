@@ -23,8 +23,8 @@ const (
 	clientQueries = 256
 )
 
-// Bounds limits what clients hold open. Where one more connection is too many, the one
-// that has been idle for longest ends, first of all those on which nothing was asked.
+// Bounds limits what clients hold open. When there is one too many, the one that has been idle for
+// longest is closed, beginning with those that never sent a query.
 type Bounds struct {
 	Total, PerNet, PerClient int
 
@@ -48,8 +48,8 @@ func NewBounds(evicted func(netip.Addr)) *Bounds {
 	return &Bounds{Total: total, PerNet: total / netShare, PerClient: total / clientShare, Evicted: evicted}
 }
 
-// Resize has at most total connections open, fewer where the process may not open as many
-// files; below 1 there is no other limit than that.
+// Resize sets how many connections may be open, fewer where the process may not open as many
+// files; below 1 the limit on open files is the only one.
 func (b *Bounds) Resize(total int) {
 	all := NewBounds(nil)
 	if total > 0 {

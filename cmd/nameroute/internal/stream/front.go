@@ -1,6 +1,6 @@
-// Package stream holds the clients' connections, of all transports but UDP and gRPC, and gives
-// their queries to a server. The connections outlive it: a reload of the configuration attaches
-// the next one, which gets the queries from then on, and no client has to connect again.
+// Package stream holds the clients' connections, over every transport but UDP and gRPC, and passes
+// their queries on to a server. The connections outlive the server: a reload attaches the next
+// one, which gets all queries from then on, and no client has to reconnect.
 //
 // A Front answers the queries of a TCP or TLS connection side by side, in the order in which
 // their answers are ready (RFC 7766 section 6.2.1.1), in front of a server that takes one query
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Options are what a server wants of its clients' connections.
+// Options say how a server wants its clients' connections to be handled.
 type Options struct {
 	TLS          *tls.Config   // nil: plain TCP
 	ReadTimeout  time.Duration // of a handshake, of the first query, and of the rest of a query

@@ -61,7 +61,7 @@ func (f *HTTPS) Serve() error {
 	return err
 }
 
-// Close accepts no further connection and no further query. Those that there are are answered.
+// Close accepts no further connection and no further query. Pending queries are still answered.
 func (f *HTTPS) Close() {
 	f.close()
 	f.listener.Close()

@@ -144,7 +144,7 @@ func (f *QUIC) serve(c *quic.Conn) {
 	f.protocol.serve(c, who)
 }
 
-// Close accepts no further connection and no further query. Those that there are are answered.
+// Close accepts no further connection and no further query. Pending queries are still answered.
 func (f *QUIC) Close() {
 	f.close()
 	f.connsMu.Lock()

@@ -60,7 +60,7 @@ type servers struct {
 	closed bool
 }
 
-// Attach has a server answer the queries from now on, and new connections made as it wants.
+// Attach makes a server answer all queries from now on; new connections get its options.
 func (s *servers) Attach(o Options, h Handler) *Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
