@@ -52,8 +52,9 @@ func (c *Controller) prolongLoop(ctx context.Context) {
 	}
 }
 
-// prolongUsed prolongs the elements of each route that would end before long and have a
-// flow; in a set that is nearly full, one that is answered, because anybody can send. Sets of other programs are their rules' business.
+// prolongUsed prolongs the elements of each route that would end before long and have a flow; in a
+// set that is nearly full, a flow that was answered, because sending takes nothing. Sets of other
+// programs are left to their rules.
 func (c *Controller) prolongUsed(ctx context.Context) error {
 	cfg := c.Config()
 	if !wantsTable(c.requirements()) {

@@ -17,9 +17,8 @@ type Full struct {
 }
 
 const (
-	// fullPause is how long a full set gets no new elements: the kernel's garbage
-	// collection gives up when transactions keep coming, and a retry loop would keep the
-	// set full for ever.
+	// fullPause is how long a full set gets no new elements: the kernel's garbage collection gives
+	// up when transactions keep coming, and a retry loop would keep the set full forever.
 	fullPause = 250 * time.Millisecond
 	// minReclaim is how many elements are reclaimed at least, if there are so many: each
 	// time that a set is found full stops all writers for 16 ms.

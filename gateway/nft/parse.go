@@ -119,7 +119,7 @@ func parseElement(b []byte) (e element, ok bool) {
 	return e, ok
 }
 
-// duration reads milliseconds; what does not fit is as good as for ever.
+// duration reads milliseconds; what does not fit is as good as forever.
 func duration(ms uint64) time.Duration {
 	const most = uint64(1<<63-1) / uint64(time.Millisecond)
 	return time.Duration(min(ms, most)) * time.Millisecond

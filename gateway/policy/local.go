@@ -51,11 +51,11 @@ const maxLocal = 4096
 // maxOthers is how many networks that are not local are kept for showing.
 const maxOthers = 8
 
-// A network of public addresses that is larger than this is not local: no uplink has one,
-// and who answers DHCP or advertises a prefix could name all the internet local
-// (TunnelCrack, USENIX Security 2023, "LocalNet"). Cable networks have up to a /18 on one
-// link, and hosters a /48. What is on a lan link is the user's own: at most the largest
-// block that anybody was ever allocated.
+// A network of public addresses that is larger than this is not local: no uplink has one, and a
+// host that answers DHCP or advertises a prefix could declare the whole internet local
+// (TunnelCrack, USENIX Security 2023, "LocalNet"). Cable networks have up to a /18 on one link,
+// and hosters a /48. What is on a lan link is the user's own: at most the largest block that was
+// ever allocated.
 var plausible = map[gateway.Family]struct{ lan, other int }{gateway.V4: {8, 18}, gateway.V6: {19, 48}}
 
 // publicResolvers are in no uplink's network, either: who claims one wants the queries.

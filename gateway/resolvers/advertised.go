@@ -102,7 +102,7 @@ func writeAdvertisements(file string, all []advertisement) error {
 	})
 }
 
-// Bounds of what routers can have us keep: who is on a link may send any number of
+// Bounds of what routers can have us keep: any host on a link may send any number of
 // advertisements.
 const (
 	maxAdvertised       = 128 // in all

@@ -130,8 +130,8 @@ func (b *box) readSource(s source) []entry {
 	return all
 }
 
-// readTail reads the end of a regular file. In a directory that everybody may write to,
-// the file must be ours or root's: it decides where queries are sent.
+// readTail reads the end of a regular file. In a world-writable directory the file must be ours or
+// root's: it decides where queries are sent.
 func readTail(name string, shared bool) ([]byte, error) {
 	f, err := statefile.Open(name)
 	if err != nil {

@@ -23,8 +23,8 @@ const (
 // State is what a tunnel's handshakes say of it.
 type State string
 
-// The states of a tunnel. One that waits or is idle may carry packets or not: nobody knows
-// before the next handshake.
+// The states of a tunnel. Whether one that waits or is idle carries packets is unknown until the
+// next handshake.
 const (
 	Up      State = "up"
 	Waiting State = "waiting" // no handshake yet, and within the time for the first one

@@ -14,9 +14,9 @@ const (
 	// maxPending bounds the queries in flight on one socket, so that a random id is unused
 	// at the first or second draw.
 	maxPending = 1 << 14
-	// maxWrong is how many messages that answer nothing a datagram socket takes, and for each
-	// of its queries another latePerQuery, because replies come late and twice. One more, and
-	// somebody is guessing: its queries go by TCP (PowerDNS: spoof-nearmiss-max).
+	// maxWrong is how many messages that answer nothing a datagram socket takes, and for each of
+	// its queries another latePerQuery, because replies come late and twice. One more is taken for
+	// an attacker who guesses: its queries go over TCP (PowerDNS: spoof-nearmiss-max).
 	maxWrong     = 16
 	latePerQuery = 2
 )

@@ -11,9 +11,9 @@ import (
 	"github.com/nameroute/nameroute/plugin/upstream/wire"
 )
 
-// Limits of a pool of datagram sockets. A source port of its own for each query (RFC 5452,
-// section 9.2) costs a socket. A house or an office never notices; a busier resolver shares
-// sockets that are replaced soon, so that a port that somebody found out is of little use.
+// Limits of a pool of datagram sockets. A source port of its own for each query (RFC 5452, section
+// 9.2) costs a socket. A house or an office never notices; a busier resolver shares sockets that
+// are replaced soon, so that a port that was found out is of little use.
 const (
 	ownPorts      = 256 // sockets for one query each, per second
 	ownPortsBurst = 128

@@ -36,9 +36,9 @@ func BoundDialer(m gateway.Mark, link string, timeout time.Duration) *net.Dialer
 	}}
 }
 
-// ListenConfig makes datagram sockets that carry the mark and are not connected, for QUIC.
-// The kernel takes the source address of each packet from the mark's route. They do not hear
-// of network errors, which anybody could forge who guesses the port.
+// ListenConfig makes datagram sockets that carry the mark and are not connected, for QUIC. The
+// kernel takes the source address of each packet from the mark's route. They do not report network
+// errors, which an attacker who guesses the port could forge.
 func ListenConfig(m gateway.Mark) *net.ListenConfig {
 	return &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error

@@ -23,8 +23,8 @@ const (
 	// maxNames bounds the aliases in a Store. One takes about 250 bytes, so a flood of
 	// them takes 65 MB at most.
 	maxNames = 1 << 18
-	// maxShare bounds those that the answers for the names of one domain lead to: who has
-	// a listed domain can make any number of names, and a target for each.
+	// maxShare bounds the aliases that the names of one domain lead to: the owner of a listed
+	// domain can make any number of names, and a target for each.
 	maxShare = maxNames / 16
 	// sweepPause is the least time between two searches for lapsed aliases in a full Store.
 	sweepPause = 5 * time.Second

@@ -47,8 +47,8 @@ func (r *Reason) Why() error {
 	return nil
 }
 
-// SetReason leaves err in the Reason of ctx. It reports false where there is none, so that
-// nobody will hear of err.
+// SetReason leaves err in the Reason of ctx. It reports false where there is none, so that err
+// would go unnoticed.
 func SetReason(ctx context.Context, err error) bool {
 	r, ok := ctx.Value(reasonKey{}).(*Reason)
 	if ok {

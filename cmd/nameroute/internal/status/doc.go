@@ -55,7 +55,7 @@ type Route struct {
 	Name        string           `json:"name"`
 	Egress      string           `json:"egress"`  // wireguard, interface, next_hop, wan
 	OnDown      string           `json:"on_down"` // block or wan; of wan itself: block
-	State       string           `json:"state"`   // up, down; waiting, idle, unknown: nobody knows
+	State       string           `json:"state"`   // up, down; waiting, idle, unknown: not known
 	Up          bool             `json:"up"`      // its state is up
 	By          string           `json:"by"`      // what its state is known by: handshake or kernel route
 	V4          bool             `json:"v4"`      // it has a way of IPv4
@@ -87,7 +87,7 @@ type Tunnel struct {
 // Peer is one of several peers of a tunnel.
 type Peer struct {
 	Key        string         `json:"key"`                // the public one
-	State      string         `json:"state"`              // up; down: what was sent to it goes unanswered; waiting, idle: nobody knows
+	State      string         `json:"state"`              // up; down: what was sent to it goes unanswered; waiting, idle: not known
 	Endpoint   netip.AddrPort `json:"endpoint,omitzero"`  // missing: not known
 	Handshake  time.Time      `json:"handshake,omitzero"` // the latest; missing: never
 	AllowedIPs []netip.Prefix `json:"allowed_ips,omitempty"`

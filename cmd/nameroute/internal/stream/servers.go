@@ -168,7 +168,7 @@ func (w *writer) TsigStatus() error   { return w.tsig }
 func (w *writer) TsigTimersOnly(bool) {}
 func (w *writer) Hijack()             {}
 
-// origin is the connection that queries come by, for who does not read it.
+// origin is the connection that queries come by, for code that must not read it.
 type origin struct {
 	*tally
 	local, remote net.Addr
