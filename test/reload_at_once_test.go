@@ -147,7 +147,7 @@ func TestReloadOfImports(t *testing.T) {
 		t.Errorf("the log does not say why the last good configuration is in use:\n%s", g.p.Output())
 	}
 	g.stop(g.p)
-	if !strings.Contains(g.p.Output(), "the files as they are were not in use to the end") {
+	if !strings.Contains(g.p.Output(), "stopped while the last good configuration was in use, not the current files") {
 		t.Errorf("the end of the log does not say that the last good configuration was in use:\n%s", g.p.Output())
 	}
 	g.start()

@@ -136,7 +136,7 @@ func (c *Controller) settle(ctx context.Context, routes []gateway.Route) error {
 
 func (c *Controller) logMoved(route string, n int) {
 	if n > 0 {
-		c.log.Info("addresses joined the routes that have their names now", "from", route, "addresses", n)
+		c.log.Info("addresses moved to the routes that list their names now", "from", route, "addresses", n)
 	}
 }
 

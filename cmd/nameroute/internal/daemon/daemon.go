@@ -271,7 +271,7 @@ func signalName(ctx context.Context) string {
 
 func (p *process) logStop(ctx context.Context) {
 	if r := p.failing.Load(); r != nil { // it was logged long ago
-		p.log.Error("the files as they are were not in use to the end", "error", r.Error)
+		p.log.Error("stopped while the last good configuration was in use, not the current files", "error", r.Error)
 	}
 	if slices.Equal(p.o.Parts, []control.Part{control.Update}) {
 		p.log.Info("stopping", "signal", signalName(ctx)) // there is nothing of it in the kernel
