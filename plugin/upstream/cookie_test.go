@@ -161,24 +161,27 @@ func TestForgedCookies(t *testing.T) {
 func TestCookiesEnd(t *testing.T) {
 	t.Parallel()
 	for _, tcp := range []bool{true, false} {
-		var over atomic.Bool
-		o := &oddResolver{udp: func(r *dns.Msg) *dns.Msg {
-			if c := cookieOf(r); c != "" && !over.Load() {
-				return withCookie(plain(r), c[:16]+strings.Repeat("aa", 8))
+		t.Run(fmt.Sprintf("TCP %v", tcp), func(t *testing.T) {
+			t.Parallel()
+			var over atomic.Bool
+			o := &oddResolver{udp: func(r *dns.Msg) *dns.Msg {
+				if c := cookieOf(r); c != "" && !over.Load() {
+					return withCookie(plain(r), c[:16]+strings.Repeat("aa", 8))
+				}
+				return plain(r)
+			}}
+			if tcp {
+				o.tcp = plain
 			}
-			return plain(r)
-		}}
-		if tcp {
-			o.tcp = plain
-		}
-		o.start(t, "127.0.0.1:0")
-		l := forwarder(t, func(o *options) { o.timeout, o.budget, o.patience = 500*time.Millisecond, 5*time.Second, 0 }, o.addr)
-		for i := range 4 {
-			m, _, err := l.client(context.Background(), ask(fmt.Sprintf("n%d.example.org.", i), dns.TypeA))
-			if addrOf(m) != "192.0.2.1" {
-				t.Errorf("TCP %v, query %d: %v, %v", tcp, i, m, err)
+			o.start(t, "127.0.0.1:0")
+			l := forwarder(t, func(o *options) { o.timeout, o.budget, o.patience = 500*time.Millisecond, 5*time.Second, 0 }, o.addr)
+			for i := range 4 {
+				m, _, err := l.client(context.Background(), ask(fmt.Sprintf("n%d.example.org.", i), dns.TypeA))
+				if addrOf(m) != "192.0.2.1" {
+					t.Errorf("query %d: %v, %v", i, m, err)
+				}
+				over.Store(i >= 1)
 			}
-			over.Store(i >= 1)
-		}
+		})
 	}
 }

@@ -26,6 +26,7 @@ import (
 // far is a resolver of one of the transports with streams, on loopback.
 type far struct {
 	scheme string
+	cert   tls.Certificate
 	port   int
 	conns  atomic.Int64
 	ended  atomic.Int64 // connections that the client closed
@@ -52,7 +53,7 @@ func serveFar(t testing.TB, scheme string, cert tls.Certificate, addr string) *f
 
 func serveFarAt(t testing.TB, scheme string, cert tls.Certificate, addr, at string) *far {
 	t.Helper()
-	f := &far{scheme: scheme}
+	f := &far{scheme: scheme, cert: cert}
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.asked.Add(1)
@@ -178,88 +179,82 @@ func pinOf(t testing.TB, c tls.Certificate) trust.Pin {
 	return trust.Pin(sha256.Sum256(leaf.RawSubjectPublicKeyInfo))
 }
 
-// Queries over HTTPS, HTTP/3 and QUIC are padded, have the id 0, share a connection, and their
-// answers are the client's.
-func TestStreamsOfTheirOwn(t *testing.T) {
+// overStreams runs a test with each of schemes: with a resolver, and a forwarder to it.
+func overStreams(t *testing.T, set func(*options, *far), test func(*testing.T, *far, *lab)) {
 	ca := newAuthority(t)
 	cert := ca.sign(t, time.Now().Add(time.Hour), []string{"dns.example.org"})
 	for _, scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
 			f := serveFar(t, scheme, cert, "192.0.2.1")
-			l := forwarder(t, func(o *options) {
+			test(t, f, forwarder(t, func(o *options) {
 				o.trust.Config = &tls.Config{RootCAs: ca.pool}
-				o.trust.Pins = []trust.Pin{pinOf(t, cert)}
-				o.timeout, o.budget = 10*time.Second, 30*time.Second
-			}, f.address("dns.example.org"))
-			done := make(chan bool)
-			for i := range 20 {
-				go func() {
-					l.wantAddr(t, fmt.Sprintf("N%d.Example.org.", i), "192.0.2.1")
-					done <- true
-				}()
-			}
-			for range 20 {
-				<-done
-			}
-			if f.conns.Load() != 1 || f.asked.Load() != 20 {
-				t.Errorf("%d connections for %d queries", f.conns.Load(), f.asked.Load())
-			}
-			if s := l.report()[0]; s.Answered != 20 || !s.Healthy {
-				t.Errorf("status %+v", s)
-			}
+				set(o, f)
+			}, f.address("dns.example.org")))
 		})
 	}
+}
+
+// Queries over HTTPS, HTTP/3 and QUIC are padded, have the id 0, share a connection, and their
+// answers are the client's.
+func TestStreamsOfTheirOwn(t *testing.T) {
+	overStreams(t, func(o *options, f *far) {
+		o.trust.Pins = []trust.Pin{pinOf(t, f.cert)}
+		o.timeout, o.budget = 10*time.Second, 30*time.Second
+	}, func(t *testing.T, f *far, l *lab) {
+		done := make(chan bool)
+		for i := range 20 {
+			go func() {
+				l.wantAddr(t, fmt.Sprintf("N%d.Example.org.", i), "192.0.2.1")
+				done <- true
+			}()
+		}
+		for range 20 {
+			<-done
+		}
+		if f.conns.Load() != 1 || f.asked.Load() != 20 {
+			t.Errorf("%d connections for %d queries", f.conns.Load(), f.asked.Load())
+		}
+		if s := l.report()[0]; s.Answered != 20 || !s.Healthy {
+			t.Errorf("status %+v", s)
+		}
+	})
 }
 
 // A resolver that vanishes without a word and is there again costs a query that was sent in
 // between, at most: connections on which nothing is heard are not used again.
 func TestResolverOfStreamsVanishes(t *testing.T) {
-	ca := newAuthority(t)
-	cert := ca.sign(t, time.Now().Add(time.Hour), []string{"dns.example.org"})
-	for _, scheme := range schemes {
-		t.Run(scheme, func(t *testing.T) {
-			f := serveFar(t, scheme, cert, "192.0.2.1")
-			l := forwarder(t, func(o *options) {
-				o.trust.Config = &tls.Config{RootCAs: ca.pool}
-				o.timeout, o.budget, o.expire, o.maxFails = time.Second, 30*time.Second, time.Minute, 0
-			}, f.address("dns.example.org"))
-			within(t, 30*time.Second, "the resolver answers", func() bool {
-				m, _, _ := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
-				return addrOf(m) == "192.0.2.1"
-			})
-			f.vanish()
-			serveFarAt(t, scheme, cert, "192.0.2.2", fmt.Sprintf("127.0.0.1:%d", f.port))
-			within(t, 30*time.Second, "the new one answers", func() bool {
-				m, _, _ := l.client(context.Background(), ask("b.example.org.", dns.TypeA))
-				return addrOf(m) == "192.0.2.2"
-			})
+	overStreams(t, func(o *options, _ *far) {
+		o.timeout, o.budget, o.expire, o.maxFails = time.Second, 30*time.Second, time.Minute, 0
+	}, func(t *testing.T, f *far, l *lab) {
+		within(t, 30*time.Second, "the resolver answers", func() bool {
+			m, _, _ := l.client(context.Background(), ask("a.example.org.", dns.TypeA))
+			return addrOf(m) == "192.0.2.1"
 		})
-	}
+		f.vanish()
+		serveFarAt(t, f.scheme, f.cert, "192.0.2.2", fmt.Sprintf("127.0.0.1:%d", f.port))
+		within(t, 30*time.Second, "the new one answers", func() bool {
+			m, _, _ := l.client(context.Background(), ask("b.example.org.", dns.TypeA))
+			return addrOf(m) == "192.0.2.2"
+		})
+	})
 }
 
 // Connections close when the route moves, and when they are idle.
 func TestStreamsCloseWithTheRoute(t *testing.T) {
-	ca := newAuthority(t)
-	cert := ca.sign(t, time.Now().Add(time.Hour), []string{"dns.example.org"})
-	for _, scheme := range schemes {
-		t.Run(scheme, func(t *testing.T) {
-			f := serveFar(t, scheme, cert, "192.0.2.1")
-			l := forwarder(t, func(o *options) {
-				o.trust.Config = &tls.Config{RootCAs: ca.pool}
-				o.timeout, o.budget, o.expire = 10*time.Second, 30*time.Second, time.Minute
-			}, f.address("dns.example.org"))
-			l.mustAsk(t, "a.example.org.", "192.0.2.1")
-			l.change(func(s *Status) { s.Route.Mark = wanMark })
-			l.mustAsk(t, "a.example.org.", "192.0.2.1")
-			within(t, 30*time.Second, "the first connection is closed", func() bool { return f.ended.Load() == 1 })
-			if n := f.conns.Load(); n != 2 {
-				t.Errorf("%d connections, want one for each mark", n)
-			}
-			brief := forwarder(t, func(o *options) { *o = l.opts; o.expire = 20 * time.Millisecond }, f.address("dns.example.org"))
-			brief.mustAsk(t, "a.example.org.", "192.0.2.1")
-			within(t, 30*time.Second, "the idle connection is closed", func() bool { return f.ended.Load() == 2 })
-		})
-	}
+	overStreams(t, func(o *options, _ *far) {
+		o.timeout, o.budget, o.expire = 10*time.Second, 30*time.Second, time.Minute
+	}, func(t *testing.T, f *far, l *lab) {
+		l.mustAsk(t, "a.example.org.", "192.0.2.1")
+		l.change(func(s *Status) { s.Route.Mark = wanMark })
+		l.mustAsk(t, "a.example.org.", "192.0.2.1")
+		within(t, 30*time.Second, "the first connection is closed", func() bool { return f.ended.Load() == 1 })
+		if n := f.conns.Load(); n != 2 {
+			t.Errorf("%d connections, want one for each mark", n)
+		}
+		brief := forwarder(t, func(o *options) { *o = l.opts; o.expire = 20 * time.Millisecond }, f.address("dns.example.org"))
+		brief.mustAsk(t, "a.example.org.", "192.0.2.1")
+		within(t, 30*time.Second, "the idle connection is closed", func() bool { return f.ended.Load() == 2 })
+	})
 }
 
 // What is no answer is a failure that says why, and the next resolver is asked.
