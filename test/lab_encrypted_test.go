@@ -1,12 +1,10 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/dnsover"
 )
 
 // encryptions are how clients may ask the box encrypted.
@@ -106,54 +105,17 @@ func (g *gate) overQUIC(from *netlab.Host, to netip.AddrPort, config *tls.Config
 			}
 			c = conn
 		}
-		s, err := c.OpenStream()
-		if err != nil {
-			return nil, err
-		}
-		raw, err := m.Pack()
-		if err != nil {
-			return nil, err
-		}
-		s.SetDeadline(time.Now().Add(limit))
-		if _, err := s.Write(append([]byte{byte(len(raw) >> 8), byte(len(raw))}, raw...)); err != nil {
-			return nil, err
-		}
-		s.Close()
-		body, err := io.ReadAll(s)
-		if err != nil || len(body) < 2 {
-			return nil, fmt.Errorf("%d bytes, %w", len(body), err)
-		}
-		reply := new(dns.Msg)
-		return reply, reply.Unpack(body[2:])
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		return dnsover.QUIC(ctx, c, m)
 	}
 }
 
 func overHTTP(rt http.RoundTripper, limit time.Duration) encrypted {
 	return func(m *dns.Msg) (*dns.Msg, error) {
-		raw, err := m.Pack()
-		if err != nil {
-			return nil, err
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+boxName+"/dns-query", bytes.NewReader(raw))
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Content-Type", "application/dns-message")
-		res, err := rt.RoundTrip(req)
-		if err != nil {
-			return nil, err
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("%s", res.Status)
-		}
-		reply := new(dns.Msg)
-		return reply, reply.Unpack(body)
+		reply, _, err := dnsover.HTTPS(ctx, rt, "https://"+boxName+"/dns-query", m)
+		return reply, err
 	}
 }

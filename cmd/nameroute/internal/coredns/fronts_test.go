@@ -1,7 +1,6 @@
 package coredns
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -20,6 +19,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/nameroute/nameroute/test/netlab/dnsover"
 )
 
 // asker asks over one connection, and tells by which certificate.
@@ -47,31 +48,13 @@ func overHTTP(t *testing.T, port int, version string) asker {
 		rt = h3
 	}
 	return asker{serial: serial, exchange: func(m *dns.Msg) (*dns.Msg, error) {
-		raw, err := m.Pack()
-		if err != nil {
-			return nil, err
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("https://127.0.0.1:%d/dns-query", port), bytes.NewReader(raw))
-		if err != nil {
-			return nil, err
+		reply, got, err := dnsover.HTTPS(ctx, rt, fmt.Sprintf("https://127.0.0.1:%d/dns-query", port), m)
+		if err == nil && got != version {
+			err = fmt.Errorf("answered over %s", got)
 		}
-		req.Header.Set("Content-Type", "application/dns-message")
-		res, err := rt.RoundTrip(req)
-		if err != nil {
-			return nil, err
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			return nil, err
-		}
-		if res.StatusCode != http.StatusOK || res.Proto != version {
-			return nil, fmt.Errorf("%s: %s", res.Proto, res.Status)
-		}
-		a := new(dns.Msg)
-		return a, a.Unpack(body)
+		return reply, err
 	}}
 }
 
@@ -90,26 +73,7 @@ func overQUIC(t *testing.T, port int) asker {
 	return asker{serial: serial, exchange: func(m *dns.Msg) (*dns.Msg, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		s, err := conn.OpenStreamSync(ctx)
-		if err != nil {
-			return nil, err
-		}
-		raw, err := m.Pack()
-		if err != nil {
-			return nil, err
-		}
-		s.SetDeadline(time.Now().Add(patience))
-		s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...))
-		s.Close()
-		body, err := io.ReadAll(s) // until the server's FIN
-		if err != nil {
-			return nil, err
-		}
-		if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(body)-2 {
-			return nil, fmt.Errorf("%d bytes, of which the first two are %v", len(body), body[:min(2, len(body))])
-		}
-		a := new(dns.Msg)
-		return a, a.Unpack(body[2:])
+		return dnsover.QUIC(ctx, conn, m)
 	}}
 }
 
