@@ -54,8 +54,7 @@ func buildCommit(commit, dir, binary string) error {
 		return err
 	}
 	archive := filepath.Join(dir, "archive.tar")
-	// Without paths in it, what is built is found in the build cache the next time.
-	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-o", binary, "./cmd/nameroute")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "./cmd/nameroute")
 	build.Dir = dir
 	for _, cmd := range []*exec.Cmd{
 		git("archive", "--format=tar", "-o", archive, commit),
