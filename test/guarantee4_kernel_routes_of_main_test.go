@@ -126,7 +126,7 @@ func (g *gate) awaitLocal(want string) {
 				}
 			}
 		}
-		if err := json.Unmarshal([]byte(g.nameroute("status", "--json")), &d); err != nil {
+		if err := json.Unmarshal([]byte(g.printedStatus("--json")), &d); err != nil {
 			return err
 		}
 		var lines []string

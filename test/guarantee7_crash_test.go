@@ -42,7 +42,7 @@ func TestCrash(t *testing.T) {
 			first := g.holders()
 			g.killHolder() // another one takes its place
 			netlab.Eventually(t, 30*time.Second, func() error {
-				now, status := g.holders(), g.nameroute("status")
+				now, status := g.holders(), g.printedStatus()
 				return netlab.Check(len(now) == 1 && !slices.Equal(now, first) && strings.Contains(status, fmt.Sprintf("process %d keeps the nft table while nameroute is stopped", now[0])), "holders %v, status says:\n%s", now, status)
 			})
 			before, elements, index := g.kernelState(), g.elements(), g.linkIndex()

@@ -1,9 +1,11 @@
 package test
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -179,4 +181,16 @@ func (g *gate) wantNoQueryByWAN(domain string) {
 func (g *gate) nameroute(args ...string) string {
 	g.t.Helper()
 	return g.Box.Run(append(append([]string{binary}, args...), g.Box.Flags()...)...)
+}
+
+// printedStatus is what `nameroute status` prints. Its exit code is 11 as long as a route waits
+// for a handshake, which does not matter to a test of something else.
+func (g *gate) printedStatus(args ...string) string {
+	g.t.Helper()
+	out, err := g.Box.Exec(append(append([]string{binary, "status"}, args...), g.Box.Flags()...)...)
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 11) {
+		g.t.Fatalf("status: %v\n%s", err, out)
+	}
+	return out
 }

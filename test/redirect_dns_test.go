@@ -65,7 +65,7 @@ func TestRedirect(t *testing.T) {
 	}
 	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	g.wantNoQueryByWAN("listed.example")
-	if text := g.nameroute("status"); !strings.Contains(text, "queries to other resolvers answered here") {
+	if text := g.printedStatus(); !strings.Contains(text, "queries to other resolvers answered here") {
 		t.Errorf("status does not say it:\n%s", text)
 	}
 	g.wantSettledTable()
