@@ -16,13 +16,20 @@ import (
 // When a name joins a list and is asked for, flows to its addresses that are older go on
 // via the WAN, or with `evict: true` are evicted to the tunnel: a datagram's next one takes
 // it, a TCP connection ends and is made again. From then on not one packet to them leaves
-// via the WAN, and nothing else is touched.
+// via the WAN, and nothing else is touched. The same holds where gateway.yaml names several
+// interfaces of the WAN.
 func TestEvict(t *testing.T) {
 	t.Parallel()
-	for name, route := range map[string]string{"evict": "evict: true\n", "leave": ""} {
+	for name, route := range map[string]string{"evict": "evict: true\n", "leave": "", "evict, two uplinks": "evict: true\n", "leave, two uplinks": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGate(t, netlab.Setup{Route: route, Plugins: "prometheus 127.0.0.1:9153"})
+			g := bareGate(t, netlab.Options{GoResolvers: true})
+			g.Box.WriteFiles(netlab.Setup{Route: route, Plugins: "prometheus 127.0.0.1:9153"})
+			if strings.HasSuffix(name, "two uplinks") {
+				g.AddWAN()
+				g.Box.Write("gateway.yaml", strings.Replace(g.read("gateway.yaml"), "wan: auto", "wan: [wan0, wan1]", 1))
+			}
+			g.start()
 			addrs, others := g.resolve("www.new.example"), g.resolve("www.other.example")
 			old := g.oldFlows(addrs...)
 			bystanders := g.flows(g.Client, netlab.ViaWAN, others...)
