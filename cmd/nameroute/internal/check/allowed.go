@@ -36,6 +36,28 @@ func checkAllowed(route gateway.Route, conf *provider.Conf, r *report) {
 	}
 }
 
+// checkAllowedFamilies finds AllowedIPs that take the route and that the tunnel cannot carry,
+// because it has no address of their family.
+func checkAllowedFamilies(route gateway.Route, conf *provider.Conf, r *report) {
+	for _, all := range internet {
+		var allowed []netip.Prefix
+		for _, peer := range conf.Peers {
+			for _, p := range peer.AllowedIPs {
+				if p.Addr().Is4() == all.Addr().Is4() {
+					allowed = append(allowed, p)
+				}
+			}
+		}
+		if len(allowed) > 0 && !slices.ContainsFunc(conf.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4() == all.Addr().Is4() }) {
+			family := "IPv6"
+			if all.Addr().Is4() {
+				family = "IPv4"
+			}
+			r.warn("route %s: %s has no %s Address, so the tunnel carries no %s and what it is allowed of that is blocked: %s: add an Address", route.Name, conf.File, family, family, some(allowed))
+		}
+	}
+}
+
 func everything(all netip.Prefix) string {
 	if all.Addr().Is4() {
 		return "0.0.0.0/0"

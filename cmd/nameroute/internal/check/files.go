@@ -99,6 +99,9 @@ func checkProviders(cfg *gateway.Config, r *report) {
 			r.ok("route %s: %s", route.Name, output.Count(len(conf.Peers), "peer"))
 		}
 		checkAllowed(route, conf, r)
+		if route.AllowedIPs {
+			checkAllowedFamilies(route, conf, r)
+		}
 		reportInbound(route, r)
 	}
 }

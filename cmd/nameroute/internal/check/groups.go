@@ -12,6 +12,9 @@ import (
 // checkGroups finds groups of which some tunnels carry IPv6 and others do not.
 func checkGroups(cfg *gateway.Config, r *report) {
 	for _, route := range cfg.Routes {
+		if route.Group != nil {
+			checkGroupProbes(cfg, route, r)
+		}
 		with, without := "", ""
 		for _, m := range cfg.Members(route) {
 			if m.Egress.Kind != gateway.EgressWireGuard {
@@ -45,6 +48,22 @@ func checkUplinks(cfg *gateway.Config, all links, withDefault []string, r *repor
 		case len(found.Servers)+len(cfg.WANResolvers) == 0 && slices.ContainsFunc(cfg.WANGroup.Probes, func(p gateway.Probe) bool { return p.Kind == gateway.ProbeDNS && !p.Addr.IsValid() }):
 			r.warn("wan: %s was given no resolvers that a probe could ask: a provider that goes silent is not noticed: write wan_resolvers:, or a probe: such as [ping 192.0.2.1]", u.Link)
 		}
+	}
+}
+
+// checkGroupProbes finds probes that find out nothing, or too late.
+func checkGroupProbes(cfg *gateway.Config, route gateway.Route, r *report) {
+	asks := func(p gateway.Probe) bool { return p.Kind == gateway.ProbeDNS && !p.Addr.IsValid() }
+	for _, m := range cfg.Members(route) {
+		if m.Egress.Kind != gateway.EgressWireGuard || !slices.ContainsFunc(route.Group.Probes, asks) {
+			continue
+		}
+		if conf, err := provider.Load(m.Egress.File); err == nil && len(conf.Resolvers()) == 0 {
+			r.warn("route %s: its member %s has no resolver that the probe could ask, so it finds out nothing there: write `dns NAME ADDRESS`, or add `DNS =` to %s", route.Name, m.Name, m.Egress.File)
+		}
+	}
+	if len(route.Group.Probes) > 0 && !slices.ContainsFunc(route.Group.Probes, func(p gateway.Probe) bool { return p.Kind != gateway.ProbeHandshake }) {
+		r.ok("route %s: handshakes alone tell of a silent member after handshake_limit, 3m by default, and nothing of one that forwards nothing: add a probe such as `dns example.org`", route.Name)
 	}
 }
 

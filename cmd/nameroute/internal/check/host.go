@@ -49,6 +49,7 @@ func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Ti
 	h.checkTunnels(r)
 	h.checkMTU(r)
 	h.checkIPv6(r)
+	h.checkClasses(r)
 	h.checkDHCP(r)
 	h.checkClock(r, time.Now(), built)
 }

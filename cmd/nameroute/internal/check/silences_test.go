@@ -106,6 +106,12 @@ func TestWhatWouldFailSilently(t *testing.T) {
 			want: "ok       route vpn: WireGuard takes packets to the AllowedIPs of DIR/wg0.conf alone: 10.0.0.0/8"},
 		{name: "halves of everything", yaml: vpn, core: "upstream vpn 10.8.0.1", conf: "HALVES", not: "WireGuard drops"},
 		{name: "everything but private networks", yaml: vpn, core: "upstream vpn 9.9.9.9", conf: "PUBLIC", not: "WireGuard drops"},
+		{name: "AllowedIPs of a family without an Address", yaml: "routes:\n  vpn: {wireguard: DIR/wg0.conf, prefixes: [allowed_ips]}\n", core: "upstream wan 192.0.2.9", conf: "ONLY6",
+			want: "warning  route vpn: DIR/wg0.conf has no IPv4 Address, so the tunnel carries no IPv4 and what it is allowed of that is blocked: 0.0.0.0/0: add an Address"},
+		{name: "a probe that nobody can be asked by", yaml: "routes:\n  nl: {wireguard: DIR/wg0.conf}\n  two: {interface: tun0}\n  all: {egress: [nl, two], probe: dns example.org}\n", core: "upstream all 192.0.2.9",
+			want: "warning  route all: its member nl has no resolver that the probe could ask, so it finds out nothing there: write `dns NAME ADDRESS`, or add `DNS =` to DIR/wg0.conf"},
+		{name: "handshakes alone", yaml: "routes:\n  nl: {wireguard: DIR/wg0.conf}\n  all: {egress: [nl]}\n", core: "upstream all 192.0.2.9",
+			want: "ok       route all: handshakes alone tell of a silent member after handshake_limit"},
 		{name: "a list of prefixes", yaml: "routes:\n  two: {interface: tun0, prefixes: [nets]}\nlists:\n  nets: {file: DIR/nets.txt}\n", core: "upstream wan 192.0.2.9",
 			want: "ok       list nets: 2 prefixes, ", not: "is empty"},
 		{name: "a list of prefixes that no route uses", yaml: "lists:\n  nets: {file: DIR/nets.txt}\n", core: "upstream wan 192.0.2.9",
@@ -122,6 +128,8 @@ func TestWhatWouldFailSilently(t *testing.T) {
 			switch c.conf {
 			case "ONLY4":
 				conf = strings.Replace(keys, ", fd00:8::2/128", "", 1) + peer + "AllowedIPs = 0.0.0.0/0\n"
+			case "ONLY6":
+				conf = strings.Replace(keys, "10.8.0.2/32, ", "", 1) + peer + wide
 			case "NAMED":
 				conf = keys + peer + wide + "Endpoint = vpn.example.net:51820\n"
 			case "SPLIT":

@@ -103,7 +103,7 @@ func setUp(t *corefile.Text) error {
 // with the one that was probably meant.
 func unknownDirectives(b corefile.Block) (errs []error) {
 	// Of equally similar ones nameroute's own is meant: rout is route, not root.
-	all := append([]string{"listed", "route", "upstream"}, corefile.Directives()...)
+	all := append([]string{"clients", "listed", "route", "upstream"}, corefile.Directives()...)
 	for _, d := range b.Directives {
 		if slices.Contains(all, d.Name) {
 			continue
@@ -122,7 +122,7 @@ func Describe(f *corefile.File) []string {
 	var lines []string
 	for _, b := range f.Blocks {
 		words := []string{strings.Join(b.Keys, " ")}
-		for _, name := range []string{"listed", "route", "upstream", "forward"} {
+		for _, name := range []string{"clients", "listed", "route", "upstream", "forward"} {
 			if i := slices.IndexFunc(b.Directives, func(d corefile.Directive) bool { return d.Name == name }); i >= 0 {
 				words = append(words, b.Directives[i].String())
 			}
