@@ -17,7 +17,34 @@ type Clients struct {
 	Prefixes []netip.Prefix // source addresses
 	MACs     []MAC          // source addresses on the link; a client behind another router has that router's
 	Links    []string       // interfaces that they come in by
+
+	// Programs of the box itself.
+	Users   []string // names or numbers
+	Groups  []string // likewise; primary groups
+	Cgroups []string // paths below the root of cgroup2, such as system.slice/restic.service
+	Route   string   // takes all that these programs send; "": their packets are classified as others are
 }
+
+// Programs are the users, groups and cgroups of a class at one moment.
+type Programs struct {
+	UIDs    []uint32
+	GIDs    []uint32
+	Cgroups []Cgroup
+	Missing []string // what is not there now, and why
+}
+
+// Cgroup is a cgroup that exists.
+type Cgroup struct {
+	Path  string
+	ID    uint64
+	Level int // below the root of cgroup2
+}
+
+// HasPrograms reports whether programs of the box are of the class.
+func (c Clients) HasPrograms() bool { return len(c.Users)+len(c.Groups)+len(c.Cgroups) > 0 }
+
+// HasClients reports whether clients of lan are of the class.
+func (c Clients) HasClients() bool { return len(c.Prefixes)+len(c.MACs)+len(c.Links) > 0 }
 
 // MAC is a 48-bit link-layer address.
 type MAC [6]byte

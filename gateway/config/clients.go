@@ -26,9 +26,9 @@ func (c *builder) readClients(v value) {
 		class := gateway.Clients{Name: name}
 		before := len(v.r.problems)
 		v.fields(classFields(&class))
-		none := len(class.Prefixes)+len(class.MACs)+len(class.Links) == 0
+		none := !class.HasClients() && !class.HasPrograms()
 		if none && len(v.r.problems) == before && v.isMapping() {
-			v.r.problem(v.key, "", "has no clients", "want one or more of prefix, mac and interface")
+			v.r.problem(v.key, "", "has no clients", "want one or more of prefix, mac, interface, user, group and cgroup")
 		}
 		c.Clients = append(c.Clients, class)
 	})
@@ -39,6 +39,10 @@ func classFields(class *gateway.Clients) []field {
 		{key: keyPrefix, want: wantPrefixes, read: func(v value) { class.Prefixes = v.prefixes() }},
 		{key: keyMAC, want: wantMACs, read: func(v value) { class.MACs = v.macs() }},
 		{key: keyInterface, want: wantLink, read: func(v value) { class.Links = v.links() }},
+		{key: keyUser, want: wantUsers, read: func(v value) { class.Users = v.accounts(wantUsers) }},
+		{key: keyGroup, want: wantGroups, read: func(v value) { class.Groups = v.accounts(wantGroups) }},
+		{key: keyCgroup, want: wantCgroups, read: func(v value) { class.Cgroups = v.cgroups() }},
+		{key: keyRoute, read: func(v value) { set(&class.Route)(v.text("want the name of a route")) }},
 	}
 }
 
@@ -118,6 +122,7 @@ func (c *builder) checkClients() {
 				c.problem(key+"."+keyInterface, link, "is not in lan", "want it in lan: too")
 			}
 		}
+		c.checkPrograms(key, class)
 		for _, other := range c.Clients[:i] {
 			c.checkTwoClasses(key, class, other)
 		}
@@ -130,31 +135,25 @@ func (c *builder) checkTwoClasses(key string, class, other gateway.Clients) {
 	if gateway.ClassPort(class.Name, 53) == gateway.ClassPort(other.Name, 53) {
 		c.problem(key, "", "would have the listeners of "+at+", whose ports are derived from the names", "want another name for one of the two")
 	}
-	for _, m := range class.MACs {
-		if slices.Contains(other.MACs, m) {
-			c.problem(key+"."+keyMAC, m.String(), "is also in "+at, "want it in one of the two")
+	twice := func(name string, of, others []string) {
+		for _, s := range of {
+			if slices.Contains(others, s) {
+				c.problem(key+"."+name, s, "is also in "+at, "want it in one of the two")
+			}
 		}
 	}
-	for _, l := range class.Links {
-		if slices.Contains(other.Links, l) {
-			c.problem(key+"."+keyInterface, l, "is also in "+at, "want it in one of the two")
-		}
-	}
-	for _, p := range class.Prefixes {
-		if slices.Contains(other.Prefixes, p) {
-			c.problem(key+"."+keyPrefix, p.String(), "is also in "+at, "want it in one of the two")
-		}
-	}
+	twice(keyPrefix, words(class.Prefixes), words(other.Prefixes))
+	twice(keyMAC, words(class.MACs), words(other.MACs))
+	twice(keyInterface, class.Links, other.Links)
+	twice(keyUser, class.Users, other.Users)
+	twice(keyGroup, class.Groups, other.Groups)
+	twice(keyCgroup, class.Cgroups, other.Cgroups)
 }
 
 // clientsPairs returns the names and keys of the classes in turn.
 func clientsPairs(all []gateway.Clients) []any {
 	var pairs []any
 	for _, class := range all {
-		macs := make([]string, len(class.MACs))
-		for i, m := range class.MACs {
-			macs[i] = m.String()
-		}
 		var keys []any
 		add := func(key string, list []string) {
 			if len(list) > 0 {
@@ -162,8 +161,14 @@ func clientsPairs(all []gateway.Clients) []any {
 			}
 		}
 		add(keyPrefix, words(class.Prefixes))
-		add(keyMAC, macs)
+		add(keyMAC, words(class.MACs))
 		add(keyInterface, class.Links)
+		add(keyUser, class.Users)
+		add(keyGroup, class.Groups)
+		add(keyCgroup, class.Cgroups)
+		if class.Route != "" {
+			keys = append(keys, keyRoute, class.Route)
+		}
 		pairs = append(pairs, class.Name, mapping(keys...))
 	}
 	return pairs

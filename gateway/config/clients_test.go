@@ -51,7 +51,7 @@ func TestClients(t *testing.T) {
 
 func TestWrongClients(t *testing.T) {
 	for text, want := range map[string]string{
-		"clients: {tv: {}}":                                                                   "gateway.yaml:1:11: clients.tv: has no clients: want one or more of prefix, mac and interface",
+		"clients: {tv: {}}":                                                                   "gateway.yaml:1:11: clients.tv: has no clients: want one or more of prefix, mac, interface, user, group and cgroup",
 		"clients: {tv: {mac: [00:11]}}":                                                       "not a MAC address",
 		"clients: {tv: {mac: [\"01:00:5e:00:00:01\"]}}":                                       "is a multicast address",
 		"clients: {tv: {prefix: [0.0.0.0/0]}}":                                                "is every client of its family",
@@ -60,10 +60,47 @@ func TestWrongClients(t *testing.T) {
 		"routes: {us: {interface: us0, clients: [tv]}}":                                       "routes.us.clients: tv: unknown class of clients: add it to clients:",
 		"clients: {tv: {prefix: [192.168.1.40]}, tw: {prefix: [192.168.1.40]}}":               "is also in clients.tv on line 1",
 		"clients: {tv: {prefix: [192.168.1.40]}}\nroutes: {us: {interface: u, clients: [t]}}": "did you mean tv?",
+
+		"clients: {p: {user: [root]}}":                                         "gateway.yaml:1:22: clients.p.user: root: is the kernel's own, too, and that of most services: want a cgroup, such as system.slice/NAME.service",
+		"clients: {p: {group: [0]}}":                                           "clients.p.group: 0: is the kernel's own",
+		"clients: {p: {user: [a, a]}}":                                         "duplicate",
+		"clients: {p: {user: [a b]}}":                                          "not a name of a user or group",
+		"clients: {p: {user: [4294967295]}}":                                   "not a number of a user or group",
+		"clients: {p: {cgroup: [/sys/fs/cgroup/a.slice]}}":                     "want the path below it",
+		"clients: {p: {cgroup: [restic.service]}}":                             "has no slice: want the whole path, such as system.slice/restic.service",
+		"clients: {p: {cgroup: [../a]}}":                                       "not the path of a cgroup",
+		"clients: {p: {cgroup: [\"user.slice/*\"]}}":                           "patterns are not supported",
+		"clients: {p: {user: [a]}, q: {user: [a]}}":                            "clients.q.user: a: is also in clients.p on line 1",
+		"clients: {p: {user: [a], route: vpm}}\nroutes: {vpn: {interface: u}}": "clients.p.route: vpm: unknown route: did you mean vpn?",
+		"clients: {p: {prefix: [192.168.1.40], route: wan}}":                   "is for programs of this box, and the class has clients of lan",
+		"clients: {p: {user: [a], route: us}, q: {user: [b]}}\nroutes: {us: {interface: u, clients: [q]}}": "is for other clients only: want p in routes.us.clients, too",
 	} {
 		_, err := Parse("gateway.yaml", []byte(text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n got: %v\nwant: %s", text, err, want)
 		}
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	cfg, err := Parse("gateway.yaml", []byte(`clients:
+  torrent: {user: [debian-transmission, 1005], route: vpn}
+  backup: {group: [backup], cgroup: [/system.slice/restic.service/], route: wan}
+routes:
+  vpn: {interface: tun0}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []gateway.Clients{
+		{Name: "torrent", Users: []string{"debian-transmission", "1005"}, Route: "vpn"},
+		{Name: "backup", Groups: []string{"backup"}, Cgroups: []string{"system.slice/restic.service"}, Route: "wan"},
+	}
+	if !reflect.DeepEqual(cfg.Clients, want) {
+		t.Errorf("%+v", cfg.Clients)
+	}
+	again, err := Parse("gateway.yaml", []byte(YAML(cfg)))
+	if err != nil || !reflect.DeepEqual(again.Clients, want) {
+		t.Errorf("printed and read again: %v\n%s", err, YAML(cfg))
 	}
 }

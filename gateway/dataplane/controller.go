@@ -20,6 +20,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
+	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/lists"
@@ -78,6 +79,7 @@ type Controller struct {
 	edge         logonce.Edge // of messages that are not repeated
 
 	kick     chan struct{} // capacity 1; see Kick
+	classes  chan struct{} // capacity 1; classes of programs may be others
 	prune    chan struct{} // capacity 1; see RequestPrune
 	changes  atomic.Uint64 // of lists and blocks
 	ready    chan struct{} // closed when requirements are met for the first time
@@ -122,7 +124,7 @@ func newController(o Options, s system, open func(learned.Options) (kernel, erro
 	o.Timers.fill()
 	c := &Controller{
 		opts: o, timers: o.Timers, log: o.Log.With("part", "dataplane"), system: s, providers: provider.NewStore(o.State),
-		kick: make(chan struct{}, 1), prune: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), classes: make(chan struct{}, 1), prune: make(chan struct{}, 1),
 		ready: make(chan struct{}), end: make(chan struct{}), ended: make(chan struct{}),
 		states: map[string]*atomic.Pointer[State]{}, removed: map[gateway.Mark]time.Time{}, closings: map[string]closing{},
 	}
@@ -172,6 +174,7 @@ func (c *Controller) SetConfig(cfg *gateway.Config) {
 	c.pressure.setGrace(cfg)
 	_, c.listErrs = c.lists.SetLists(cfg.Lists)
 	c.reportLists()
+	wake(c.classes)
 	c.Kick()
 	c.RequestPrune()
 }
@@ -194,6 +197,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.lists.Watch(ctx, func() { c.reportLists(); c.Kick(); c.RequestPrune() }) })
 	tasks.Go(func() { c.watch(ctx) })
 	tasks.Go(func() { c.watchHolder(ctx) })
+	tasks.Go(func() {
+		programs.Watch(ctx, func() []gateway.Clients { return c.Config().Clients }, c.classes, c.log, c.Kick)
+	})
 	// What follows works on requirements.
 	for _, task := range []func(context.Context){c.follow, c.watchMarks, c.store.run, c.evict.run, c.pruneLoop, c.prolongLoop} {
 		tasks.Go(func() {

@@ -91,6 +91,8 @@ func (f *fake) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error)
 	return out, nil
 }
 
+func (f *fake) Programs([]gateway.Clients) map[string]gateway.Programs { return nil }
+
 func (f *fake) Local(*gateway.Config) (policy.Local, error) { return policy.Local{}, nil }
 
 func (f *fake) Resolvers(*gateway.Config, map[string]policy.RouteState) (map[string]resolvers.Found, error) {

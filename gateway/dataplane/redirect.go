@@ -9,7 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/firewall"
-	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/pkg/ownaddrs"
 )
 
 // errNoTable says that no nft table of ours is wanted: see Requirements.wantsTable.
@@ -50,7 +50,7 @@ func (c *Controller) resetRedirectedFlows(s firewall.Spec) error {
 	if now := s.Config.Redirect; c.redirected.On == now.On && slices.Equal(c.redirected.Except, now.Except) {
 		return nil
 	}
-	own, err := policy.OwnAddrs()
+	own, err := ownaddrs.Read()
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,9 @@ func (c *Controller) refresh(ctx context.Context) error {
 		return err
 	}
 	features := c.kernel.Features()
-	spec.NoLabels, spec.NoSockets, spec.NoFIB = !features.Labels, !features.Sockets, !features.FIB
+	spec.NoLabels, spec.NoSockets, spec.NoFIB, spec.NoCgroups = !features.Labels, !features.Sockets, !features.FIB, !features.Cgroups
+	spec.Programs = c.system.Programs(cfg.Clients)
+	c.warnOnce("programs", missingPrograms(spec))
 	spec.Local, spec.LAN = local.Prefixes(), local.LAN()
 	addUplinks(&spec, seen[gateway.WAN], local)
 	table := wantsTable(required)

@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
@@ -21,6 +22,8 @@ type system interface {
 	Routes(*gateway.Config) (map[string]policy.RouteState, error)
 	// Local returns what is never rerouted because it is local.
 	Local(*gateway.Config) (policy.Local, error)
+	// Programs returns the programs of the box that are of each class, by the class's name.
+	Programs([]gateway.Clients) map[string]gateway.Programs
 	// Resolvers returns the resolvers of the routes without a provider's file, by route name,
 	// and why the WAN has none.
 	Resolvers(*gateway.Config, map[string]policy.RouteState) (map[string]resolvers.Found, error)
@@ -45,6 +48,10 @@ func (box) Routes(cfg *gateway.Config) (map[string]policy.RouteState, error) {
 }
 
 func (box) Local(cfg *gateway.Config) (policy.Local, error) { return policy.LocalNetworks(cfg) }
+
+func (box) Programs(classes []gateway.Clients) map[string]gateway.Programs {
+	return programs.Find(classes)
+}
 
 func (box) Resolvers(cfg *gateway.Config, seen map[string]policy.RouteState) (map[string]resolvers.Found, error) {
 	return resolvers.All(cfg, seen)

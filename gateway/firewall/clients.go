@@ -47,10 +47,10 @@ func matches(class gateway.Clients) (all [][]rule.Part) {
 // byClass sends packets of classes to the chains of their routes.
 func (d *builder) byClass(prefix string) (rules []rule.Rule) {
 	for _, class := range d.Config.Clients {
-		if len(d.ofClass(class)) == 0 {
+		if len(d.ofClass(class)) == 0 || class.Route != "" {
 			continue
 		}
-		for _, match := range matches(class) {
+		for _, match := range append(matches(class), d.programs(class)...) {
 			rules = append(rules, rule.New(class.Name, append(match, rule.Jump(prefix+class.Name))...))
 		}
 	}
@@ -60,7 +60,7 @@ func (d *builder) byClass(prefix string) (rules []rule.Rule) {
 // classChains are the chains of the routes of classes.
 func (d *builder) classChains(prefix string, ofRoute func(r gateway.Route, within string) []rule.Rule) (chains []nft.Chain) {
 	for _, class := range d.Config.Clients {
-		if routes := d.ofClass(class); len(routes) > 0 {
+		if routes := d.ofClass(class); len(routes) > 0 && class.Route == "" {
 			chains = append(chains, nft.Chain{Name: prefix + class.Name, Rules: d.byDestination(routes, rule.Return(), ofRoute)})
 		}
 	}
@@ -73,7 +73,7 @@ func (d *builder) clientsDNS() (chains []nft.Chain) {
 	var rules []rule.Rule
 	for _, class := range d.Config.Clients {
 		own := d.listenersOf(class)
-		if len(own) == 0 {
+		if len(own) == 0 || !class.HasClients() {
 			continue
 		}
 		for _, match := range matches(class) {
@@ -98,11 +98,19 @@ func (d *builder) listenersOf(class gateway.Clients) (own []Listener) {
 }
 
 func (d *builder) toOwnListeners(own []Listener) []rule.Rule {
-	var local, others []rule.Rule
+	local, others := d.toOwn(own, Listener.reachable)
+	if !d.Config.Redirect.On {
+		return local
+	}
+	return slices.Concat(local, []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt))}, others)
+}
+
+// toOwn redirects queries to a class's listeners: those for this box, and those for others.
+func (d *builder) toOwn(own []Listener, reachable func(Listener, gateway.Family) bool) (local, others []rule.Rule) {
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
 			for _, port := range gateway.ClassPorts {
-				l, ok := listenerAmong(own, f, proto, port)
+				l, ok := listenerAmong(own, f, proto, port, reachable)
 				if !ok {
 					continue
 				}
@@ -118,8 +126,5 @@ func (d *builder) toOwnListeners(own []Listener) []rule.Rule {
 			}
 		}
 	}
-	if !d.Config.Redirect.On {
-		return local
-	}
-	return slices.Concat(local, []rule.Rule{rule.New("exemptions", rule.Jump(chainDNSExempt))}, others)
+	return local, others
 }

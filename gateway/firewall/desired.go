@@ -12,19 +12,21 @@ import (
 // Spec is the input of Desired: the configuration, and the state of the box.
 type Spec struct {
 	Config    *gateway.Config
-	Egress    map[string]Egress         // by route name; a route without an entry has no links yet
-	InForce   map[string]InForce        // by name of a group; without an entry none is
-	Working   InForce                   // members of the WAN that work, in force or not
-	Networks  map[string][]netip.Prefix // of IPv6, that are connected to an interface of the WAN's members
-	WANLinks  []string                  // interfaces of the WAN's default kernel routes
-	Local     []netip.Prefix            // the box's own addresses and connected networks
-	LAN       []netip.Prefix            // the part of Local that is the box itself or behind lan links
-	Prefixes  map[string][]netip.Prefix // from the lists, by route name
-	Listeners []Listener                // sockets that only lan and the box itself may reach
-	Removed   []gateway.Mark            // of routes whose flows have not been deleted yet
-	NoLabels  bool                      // the kernel's conntrack has no labels
-	NoSockets bool                      // nftables cannot ask for the mark of a packet's socket
-	NoFIB     bool                      // nftables cannot ask for the type of an address
+	Egress    map[string]Egress           // by route name; a route without an entry has no links yet
+	InForce   map[string]InForce          // by name of a group; without an entry none is
+	Working   InForce                     // members of the WAN that work, in force or not
+	Networks  map[string][]netip.Prefix   // of IPv6, that are connected to an interface of the WAN's members
+	WANLinks  []string                    // interfaces of the WAN's default kernel routes
+	Local     []netip.Prefix              // the box's own addresses and connected networks
+	LAN       []netip.Prefix              // the part of Local that is the box itself or behind lan links
+	Prefixes  map[string][]netip.Prefix   // from the lists, by route name
+	Listeners []Listener                  // sockets that only lan and the box itself may reach
+	Removed   []gateway.Mark              // of routes whose flows have not been deleted yet
+	Programs  map[string]gateway.Programs // that are there, by class
+	NoLabels  bool                        // the kernel's conntrack has no labels
+	NoSockets bool                        // nftables cannot ask for the mark of a packet's socket
+	NoCgroups bool                        // nftables cannot ask for the cgroup of a packet's socket
+	NoFIB     bool                        // nftables cannot ask for the type of an address
 }
 
 // Egress is the state of a route's egress.
@@ -47,15 +49,6 @@ type Listener struct {
 
 	Class string // the class of clients whose queries are redirected to it; "" for all others
 	For   uint16 // the port that those were sent to
-}
-
-// normalized returns the listener with one form of each address: the zero one for all.
-func (l Listener) normalized() Listener {
-	l.Addr = l.Addr.Unmap().WithZone("")
-	if !l.Addr.IsValid() || l.Addr.IsUnspecified() {
-		l.Addr = netip.Addr{}
-	}
-	return l
 }
 
 // The chains, and the sets that no route owns. No chain is called snat:
@@ -90,7 +83,7 @@ func Desired(s Spec) *nft.Table {
 			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
 			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
 			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, d.localChain(), d.chooseChains(), d.chooseWAN(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS()),
+		}, d.localChain(), d.chooseChains(), d.chooseWAN(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS(), d.programsChains(), d.programsDNS()),
 	}
 }
 
@@ -249,6 +242,7 @@ func (d *builder) output() []rule.Rule {
 	if !d.labels {
 		rules = append(rules, rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()))
 	}
+	rules = append(rules, d.toPrograms()...)
 	return append(rules, rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
 }
 
@@ -271,7 +265,7 @@ func (d *builder) sourceNAT() []rule.Rule {
 			}
 		}
 	}
-	return append(rules, d.uplinkNAT()...)
+	return slices.Concat(rules, d.foreignOfPrograms(), d.uplinkNAT())
 }
 
 // mss clamps the MSS to the egress's MTU in one direction: of SYNs that come in through

@@ -59,6 +59,27 @@ func withClass() Spec {
 	return s
 }
 
+// withPrograms has classes of programs of the box: with a route for all they send, and without.
+func withPrograms() Spec {
+	s := Spec{Config: config(route("vpn", 1)), WANLinks: []string{"eth0"}, Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2")}}}
+	s.Config.Clients = []gateway.Clients{
+		{Name: "torrent", Users: []string{"debian-transmission"}, Route: "vpn"},
+		{Name: "backup", Groups: []string{"backup"}, Cgroups: []string{"system.slice/restic.service"}, Route: gateway.WAN},
+		{Name: "kodi", Users: []string{"kodi"}},
+	}
+	s.Config.Routes[0].Clients = []string{"kodi", "torrent"}
+	s.Programs = map[string]gateway.Programs{
+		"torrent": {UIDs: []uint32{106}}, "kodi": {UIDs: []uint32{1001}},
+		"backup": {GIDs: []uint32{34}, Cgroups: []gateway.Cgroup{{Path: "system.slice/restic.service", ID: 7, Level: 2}}},
+	}
+	for _, class := range []string{"torrent", "kodi"} {
+		for _, proto := range protocols {
+			s.Listeners = append(s.Listeners, Listener{Proto: proto, Port: gateway.ClassPort(class, 53), DNS: true, Class: class, For: 53})
+		}
+	}
+	return s
+}
+
 // TestGolden compares what a person has read and kept with what Desired makes.
 func TestGolden(t *testing.T) {
 	narrow := redirecting()
@@ -71,6 +92,7 @@ func TestGolden(t *testing.T) {
 		{"redirect.nft", "\tchain dns_exempt {", redirecting()},
 		{"narrow.nft", "\tchain dns_exempt {", narrow},
 		{"clients.nft", "\tchain clients_tv {", withClass()},
+		{"programs.nft", "\tchain programs_torrent {", withPrograms()},
 	} {
 		golden, err := os.ReadFile("testdata/" + c.file)
 		if err != nil {

@@ -98,6 +98,15 @@ func (d *builder) dnsRedirect() []rule.Rule {
 	return rules
 }
 
+// normalized returns the listener with one form of each address: the zero one for all.
+func (l Listener) normalized() Listener {
+	l.Addr = l.Addr.Unmap().WithZone("")
+	if !l.Addr.IsValid() || l.Addr.IsUnspecified() {
+		l.Addr = netip.Addr{}
+	}
+	return l
+}
+
 // listenerFor finds the listener for queries of a family and protocol: one on port 53
 // rather than another, and one on all addresses rather than on one, because the address
 // at which lan reaches the box may change.
@@ -121,9 +130,9 @@ func (s Spec) listenerFor(f gateway.Family, proto string) (best Listener, ok boo
 
 // listenerAmong finds the listener of a class for queries of a family to a port, rather one
 // on all addresses than on one.
-func listenerAmong(own []Listener, f gateway.Family, proto string, port uint16) (best Listener, ok bool) {
+func listenerAmong(own []Listener, f gateway.Family, proto string, port uint16, reachable func(Listener, gateway.Family) bool) (best Listener, ok bool) {
 	for _, l := range own {
-		if l = l.normalized(); l.For == port && l.Proto == proto && l.reachable(f) && (!ok || !l.Addr.IsValid()) {
+		if l = l.normalized(); l.For == port && l.Proto == proto && reachable(l, f) && (!ok || !l.Addr.IsValid()) {
 			best, ok = l, true
 		}
 	}

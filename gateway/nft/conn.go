@@ -52,6 +52,7 @@ type Features struct {
 	Update  bool // an element's timeout can be changed in place (6.12)
 	Labels  bool // conntrack has labels (CONFIG_NF_CONNTRACK_LABELS)
 	Sockets bool // rules can ask for the mark of a packet's socket (CONFIG_NFT_SOCKET)
+	Cgroups bool // rules can ask for the cgroup of a packet's socket (5.13)
 	FIB     bool // rules can ask for the type of an address (CONFIG_NFT_FIB_INET)
 	Mode    Mode // how our table is made
 }

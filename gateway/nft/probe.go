@@ -33,6 +33,7 @@ func probe(s *socket, table string) (Features, error) {
 	update, err := probeUpdate(s, name)
 	f.Labels = probeRule(s, name, "postrouting", rule.SetCtLabel(0))
 	f.Sockets = probeRule(s, name, "output", rule.SocketMarkIsExactly(0))
+	f.Cgroups = probeRule(s, name, "output", rule.SocketCgroup(gateway.Cgroup{Level: 1, ID: 1}))
 	f.FIB = probeRule(s, name, "postrouting", rule.SourceNotLocal(), rule.ByBridge())
 	b := newBatch(nil)
 	b.delTable(name)

@@ -48,6 +48,7 @@ type Link struct {
 	Running bool // and it has a carrier, as far as its driver knows
 	Direct  bool // point-to-point or without ARP: a kernel route needs no gateway
 	V4, V6  bool // it has an address of the family that is valid beyond the link
+	Addrs   []netip.Addr
 
 	networks []netip.Prefix // of its addresses
 }

@@ -66,6 +66,7 @@ func (k *reader) links() ([]Link, error) {
 		for _, addr := range addrs {
 			if ip, ok := netip.AddrFromSlice(addr.IP); ok && addr.LinkIndex == a.Index {
 				ip = ip.Unmap()
+				link.Addrs = append(link.Addrs, ip)
 				link.V4 = link.V4 || ip.Is4() // 169.254/16 too: some tunnels have nothing else
 				link.V6 = link.V6 || ip.Is6() && !ip.IsLinkLocalUnicast()
 				link.networks = append(link.networks, networksOf(addr)...)

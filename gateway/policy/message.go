@@ -33,14 +33,22 @@ func (r Rule) netlink() *netlink.Rule {
 	n.Family, n.Priority, n.Invert = familyNumber(r.Family), r.Priority, r.Invert
 	n.Mark, n.Mask = r.Mark.Value, &mask
 	n.Table, n.SuppressPrefixlen, n.IifName, n.OifName = r.Table, r.Suppress, r.Iif, r.Oif
-	if r.Dst.IsValid() {
-		n.Dst = &net.IPNet{IP: r.Dst.Addr().AsSlice(), Mask: net.CIDRMask(r.Dst.Bits(), r.Dst.Addr().BitLen())}
+	n.Dst, n.Src = ipNet(r.Dst), ipNet(r.Src)
+	if r.User != 0 {
+		n.UIDRange = netlink.NewRuleUIDRange(r.User, r.User)
 	}
 	if r.Unreachable {
 		n.Type = unix.RTN_UNREACHABLE // FR_ACT_UNREACHABLE has the same number
 	}
 	n.Protocol = gateway.Protocol
 	return n
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	if !p.IsValid() {
+		return nil
+	}
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // ruleOf reads a rule that is ours, by its protocol number.
@@ -52,6 +60,12 @@ func ruleOf(n netlink.Rule) Rule {
 	}
 	if n.Dst != nil {
 		r.Dst, _ = prefixOf(netlink.Route{Dst: n.Dst}, r.Family)
+	}
+	if n.Src != nil {
+		r.Src, _ = prefixOf(netlink.Route{Dst: n.Src}, r.Family)
+	}
+	if n.UIDRange != nil {
+		r.User = n.UIDRange.Start
 	}
 	if n.Mask != nil {
 		r.Mark.Mask = *n.Mask

@@ -35,6 +35,8 @@ type Rule struct {
 	Invert   bool         // `not`: what does not match
 	Dst      netip.Prefix // invalid: all
 	Iif, Oif string       // "": all; an Iif of lo selects the box's own packets
+	Src      netip.Prefix // invalid: all
+	User     uint32       // who has opened the socket; 0: anybody
 	Mark     gateway.Mark // value 0 is a value like any other
 	Table    int
 	Suppress int // suppress_prefixlength; -1 is none

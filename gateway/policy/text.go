@@ -48,7 +48,11 @@ func (r Rule) text() string {
 	if r.Invert {
 		b.WriteString("not ")
 	}
-	b.WriteString("from all ")
+	if r.Src.IsValid() {
+		fmt.Fprintf(&b, "from %s ", r.Src.Addr())
+	} else {
+		b.WriteString("from all ")
+	}
 	if r.Dst.IsValid() {
 		fmt.Fprintf(&b, "to %s ", r.Dst)
 	}
@@ -58,7 +62,11 @@ func (r Rule) text() string {
 	if r.Oif != "" {
 		fmt.Fprintf(&b, "oif %s ", r.Oif)
 	}
-	fmt.Fprintf(&b, "fwmark %s %s", markText(r.Mark), r.action())
+	fmt.Fprintf(&b, "fwmark %s ", markText(r.Mark))
+	if r.User != 0 {
+		fmt.Fprintf(&b, "uidrange %[1]d-%[1]d ", r.User)
+	}
+	b.WriteString(r.action())
 	if r.Suppress >= 0 {
 		fmt.Fprintf(&b, " suppress_prefixlength %d", r.Suppress)
 	}

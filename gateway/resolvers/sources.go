@@ -12,8 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/nameroute/nameroute/gateway/pkg/ownaddrs"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
-	"github.com/nameroute/nameroute/gateway/policy"
 )
 
 // resolvConf is the file that the C library reads. It names what all links were given
@@ -86,7 +86,7 @@ type box struct {
 
 // read reads the records of this box, below a root directory.
 func read(root string) (*box, error) {
-	own, err := policy.OwnAddrs()
+	own, err := ownaddrs.Read()
 	if err != nil {
 		return nil, err
 	}

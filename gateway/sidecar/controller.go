@@ -18,6 +18,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/group"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 )
 
@@ -67,6 +68,7 @@ type Controller struct {
 	advertised string
 	tableReady func(context.Context) error
 	wake       chan struct{} // capacity 1
+	classes    chan struct{} // capacity 1; classes of programs may be others
 	down       chan struct{} // closed by Down
 	ready      chan struct{} // closed after the first apply
 
@@ -106,7 +108,7 @@ func newController(o Options, s system) *Controller {
 	c := &Controller{
 		timers: o.Timers, log: o.Log, watch: s.watch, tableReady: o.TableReady,
 		resolvers: resolvers.NewWatcher(), // before the first lookup reads what it watches
-		wake:      make(chan struct{}, 1), down: make(chan struct{}), ready: make(chan struct{}),
+		wake:      make(chan struct{}, 1), classes: make(chan struct{}, 1), down: make(chan struct{}), ready: make(chan struct{}),
 		advertised: o.Advertised, cfg: o.Config, table: o.TableReady == nil,
 	}
 	c.rec = newReconciler(o, s, c)
@@ -123,6 +125,10 @@ func (c *Controller) Ready() <-chan struct{} { return c.ready }
 // SetConfig replaces the configuration.
 func (c *Controller) SetConfig(cfg *gateway.Config) {
 	c.post(func(t *todo) { c.cfg, t.changed = cfg, true })
+	select {
+	case c.classes <- struct{}{}:
+	default:
+	}
 }
 
 // Status describes the routes.
@@ -130,6 +136,12 @@ func (c *Controller) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Status{Routes: slices.Clone(c.status.Routes)}
+}
+
+func (c *Controller) classesNow() []gateway.Clients {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg.Clients
 }
 
 // trigger requests an apply.
@@ -159,6 +171,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.close()
 	}()
 	background.Go(func() { c.watchKernel(ctx) })
+	background.Go(func() { programs.Watch(ctx, c.classesNow, c.classes, c.log, c.trigger) })
 	background.Go(func() {
 		c.resolvers.Run(ctx, func() { c.post(func(t *todo) { t.resolvers = true }) })
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -129,6 +130,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	in := r.withTunnels(now.Inputs)
 	want := policy.Desired(cfg, in)
 	r.addGroups(cfg, &want, true)
+	programs.AddRules(cfg, in, programs.Find(cfg.Clients), &want)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -187,6 +189,7 @@ func (r *reconciler) chooseTunnels(cfg *gateway.Config) {
 func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (changes []string, err error) {
 	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
 	r.addGroups(cfg, &want, false)
+	programs.AddRules(cfg, now.Inputs, programs.Find(cfg.Clients), &want)
 	changes, err = r.routing.Apply(now.State, want.With(now.State))
 	r.logChanges(changes)
 	if err == nil {

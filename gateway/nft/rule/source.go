@@ -2,6 +2,7 @@ package rule
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -29,4 +30,20 @@ func SaddrWithin(p netip.Prefix) Part {
 	}
 	return Part{familyWord(f) + " saddr " + text, append(protocolFamily(f), saddr(f),
 		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: uint32(len(ones)), Mask: ones, Xor: make([]byte, len(ones))}, compare(addr))}
+}
+
+// SkUID matches packets of sockets that a user has opened.
+func SkUID(uid uint32) Part {
+	return Part{fmt.Sprintf("meta skuid %d", uid), []expr.Any{&expr.Meta{Key: expr.MetaKeySKUID, Register: reg}, compare(native32(uid))}}
+}
+
+// SkGID matches packets of sockets that a process with a primary group has opened.
+func SkGID(gid uint32) Part {
+	return Part{fmt.Sprintf("meta skgid %d", gid), []expr.Any{&expr.Meta{Key: expr.MetaKeySKGID, Register: reg}, compare(native32(gid))}}
+}
+
+// SocketCgroup matches packets of sockets that were opened in a cgroup or below it.
+func SocketCgroup(g gateway.Cgroup) Part {
+	return Part{fmt.Sprintf("socket cgroupv2 level %d %q", g.Level, g.Path), []expr.Any{
+		&expr.Socket{Key: expr.SocketKeyCgroupv2, Level: uint32(g.Level), Register: reg}, compare(binary.NativeEndian.AppendUint64(nil, g.ID))}}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/ownaddrs"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
@@ -68,6 +69,6 @@ func newHost(cfg *gateway.Config) *host {
 	}
 	h.defaults, _ = policy.WANDefaults(cfg) // checkLinks reports the error
 	h.wan = policy.LinksOf(h.defaults)
-	h.own, _ = policy.OwnAddrs() // without them, DHCP servers are not checked
+	h.own, _ = ownaddrs.Read() // without them, DHCP servers are not checked
 	return h
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/gateway/firewall"
-	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/pkg/ownaddrs"
 )
 
 // listenerHealth queries our own listeners. One that has answered must go on answering;
@@ -74,6 +74,6 @@ func hasAddress(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
 	}
-	own, err := policy.OwnAddrs()
+	own, err := ownaddrs.Read()
 	return err == nil && own[a.Unmap().WithZone("")]
 }

@@ -1,4 +1,5 @@
-package policy
+// Package ownaddrs tells the addresses of the box.
+package ownaddrs
 
 import (
 	"fmt"
@@ -6,8 +7,8 @@ import (
 	"net/netip"
 )
 
-// OwnAddrs returns the addresses of the box's interfaces, without zones.
-func OwnAddrs() (map[netip.Addr]bool, error) {
+// Read returns the addresses of the box's interfaces, without zones.
+func Read() (map[netip.Addr]bool, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("ip address: %w", err)
