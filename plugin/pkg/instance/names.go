@@ -27,7 +27,7 @@ func (i *instance) check(cfg *gateway.Config) error {
 	for _, b := range i.blocks {
 		errs = append(errs, checkNames(b.names, b.class, cfg)...)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkPrograms(i.answering(), cfg)...)...)
 }
 
 // CheckNames finds the routes and lists that a parsed block names and a gateway.yaml lacks,

@@ -36,6 +36,9 @@ func Check(t *corefile.Text, cfg *gateway.Config) []error {
 	if _, err := instance.CheckBlocks(f); err != nil {
 		problems = append(problems, fmt.Errorf("%s: %w", f.Name, err))
 	}
+	if cfg != nil {
+		problems = append(problems, instance.CheckPrograms(f, cfg)...)
+	}
 	_, fetching := instance.CheckFetching(f)
 	return slices.Concat(problems, fetching, instance.CheckCached(f))
 }
