@@ -1,6 +1,7 @@
 package test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestCheckActive(t *testing.T) {
 		"unknown  resolver "+g.Plan.World.V4.String()+" via route vpn: nothing was sent: no policy rule leads to the route: nameroute run",
 		"ok       resolver "+g.Plan.ISP.V4.String()+" via route wan: answers, in ",
 		"unknown  what clients get: nothing runs: nameroute run")
-	g.start(quickDown...)
+	g.start("run", "--probe-interval", "100ms")
 	g.wantProbes("all works", 0,
 		"ok       route vpn: up for ",
 		"ok       route vpn: packets of this box over IPv4, from br-lan over IPv4, of this box over IPv6, from br-lan over IPv6 leave by wg0, says the kernel",
@@ -37,9 +38,10 @@ func TestCheckActive(t *testing.T) {
 		"error    route vpn: packets of this box over IPv4 would leave by wan0, not by wg0, and are blocked: a policy rule before nameroute's decides (ip -4 rule): remove it, or set `priority:` before it in ")
 	g.Box.Run(append([]string{binary, "reload"}, g.Box.Flags()...)...) // it looks at the host again
 	g.p.WaitOutput("a check of the host fails state=bad what=\"route vpn: packets of this box over IPv4 would leave by wan0", 30e9)
-	if s, code := g.status(); code != 10 || s.Checks == nil || !strings.Contains(s.Checks.Findings[len(s.Checks.Findings)-1].Text, "would leave by wan0") {
-		t.Errorf("status: exit code %d, %+v", code, s.Checks)
-	}
+	g.awaitStatus(func(s page, code int) error {
+		told := s.Checks != nil && slices.ContainsFunc(s.Checks.Findings, func(f finding) bool { return strings.Contains(f.Text, "would leave by wan0") })
+		return netlab.Check(code == 10 && told, "status: exit code %d, %+v", code, s.Checks)
+	})
 	g.Box.Sh("ip rule del priority 100")
 	g.Box.Run(append([]string{binary, "reload"}, g.Box.Flags()...)...)
 	g.p.WaitOutput("a check of the host no longer fails what=\"route vpn: packets of this box over IPv4 would leave by wan0", 30e9)

@@ -96,9 +96,7 @@ func (m *changingWorld) foreignRule() {
 	m.wantClosed(m.Client, m.kept...)
 	m.wantVia(m.Client, netlab.ViaWAN, m.others...)
 	m.p.WaitOutput("another program's policy rule decides before ours", backWithin)
-	if out, _ := m.Box.Exec(append([]string{binary, "status"}, m.Box.Flags()...)...); !strings.Contains(out, "rule 200 of another program") {
-		m.t.Errorf("status does not name the rule:\n%s", out)
-	}
+	m.awaitStatusSays("rule 200 of another program")
 	if _, err := m.Client.Resolve("asked-meanwhile.listed.example"); err == nil {
 		m.t.Error("a listed name was answered though its resolver is behind the kill switch")
 	}
@@ -157,9 +155,10 @@ func TestSysctlDrift(t *testing.T) {
 			tunnel = "2"
 		}
 		for name, want := range map[string]string{"net.ipv6.conf.wan0.accept_ra": "2", "net.ipv4.conf.wg0.rp_filter": tunnel} {
-			if got := strings.TrimSpace(m.Box.Run("sysctl", "-n", name)); got != want {
-				t.Errorf("%s: %s = %s, want %s", c.what, name, got, want)
-			}
+			netlab.Eventually(t, backWithin, func() error {
+				got := strings.TrimSpace(m.Box.Run("sysctl", "-n", name))
+				return netlab.Check(got == want, "%s: %s = %s, want %s", c.what, name, got, want)
+			})
 		}
 	}
 	m.end()

@@ -222,9 +222,10 @@ func (f *flows) wantEvicted(joined time.Time, addrs ...netip.Addr) {
 	last := clear[len(clear)-1]
 	g.t.Logf("the last of %d packets via the WAN left %v after the addresses had joined the route", len(clear), last.When.Sub(joined).Round(time.Millisecond))
 	for _, a := range addrs {
-		if n := len(g.Tunnel.Inside(wire.To(a), since(last.When))); n == 0 {
-			g.t.Errorf("no packet to %s in the tunnel", a)
-		}
+		netlab.Eventually(g.t, 30*time.Second, func() error {
+			n := len(g.Tunnel.Inside(wire.To(a), since(last.When)))
+			return netlab.Check(n > 0, "no packet to %s in the tunnel", a)
+		})
 	}
 	_, udp := f.worst()
 	g.t.Logf("longest gap over UDP %v", udp)

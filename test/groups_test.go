@@ -33,7 +33,7 @@ func TestGroupFailsOver(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, Tunnels: 2})
 	asked := g.Plan.World2.V4
-	g.groupOf(fmt.Sprintf("egress: [nl, de], probe: ping %s, fails: 2, good: 2, hold: 1h", asked))
+	g.groupOf(fmt.Sprintf("egress: [nl, de], probe: ping %s, fails: 3, good: 2, hold: 1h", asked))
 	g.start()
 	second := netlab.ViaTunnel(1)
 	listed := g.resolve("fresh.listed.example")

@@ -125,10 +125,10 @@ func TestCoalescedAnswers(t *testing.T) {
 	g.wantNoneClear(addrs...)
 	asked := g.World.Queries("slow.listed.example")
 	g.wantAsked(netlab.ViaVPN, asked)
-	// A resolver that takes its time is asked again, up to four times in these 300 ms on a
-	// busy machine. A query for each client would be a hundred.
-	if len(asked) < 2 || len(asked) > 10 {
-		t.Errorf("asked upstream %d times, want once for each type, and a few times more: %v", len(asked), asked)
+	// A resolver that takes its time is asked again, more often on a busy machine. A query for
+	// each client would be a hundred.
+	if len(asked) < 2 || len(asked) > 40 {
+		t.Errorf("asked upstream %d times, want once for each type, and some times more: %v", len(asked), asked)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestFirstHandshake(t *testing.T) {
 			g := bareGate(t, netlab.Options{GoResolvers: true})
 			g.Box.WriteFiles(netlab.Setup{OnDown: onDown})
 			g.Tunnel.Silence(true)
-			g.p = g.Box.StartProduct(binary, append(quickDown, "--handshake-timeout", "4s")...)
+			g.p = g.Box.StartProduct(binary, append(quickDown, "--handshake-timeout", "12s")...)
 			g.logs(g.p)
 			g.awaitControl("run")
 			waiting, code := g.status()
@@ -33,11 +33,9 @@ func TestFirstHandshake(t *testing.T) {
 			if text := g.Box.Sh("ip route show table all proto 110 | grep -c 'default dev wg0'"); text != "2\n" {
 				t.Errorf("packets do not wait in the tunnel: %q default by it", text)
 			}
-			netlab.Eventually(t, 30*time.Second, func() error {
-				s, code := g.status()
+			s := g.awaitStatus(func(s page, code int) error {
 				return netlab.Check(code == 10 && s.Routes[0].State == "down", "exit code %d, %+v", code, s.Routes[0])
 			})
-			s, _ := g.status()
 			if vpn := s.Routes[0]; !strings.Contains(vpn.Reason, "nothing came back: not known is whether it is off") || !vpn.Since.After(waiting.Routes[0].Since) {
 				t.Errorf("down: %+v", vpn)
 			}
@@ -54,9 +52,7 @@ func TestFirstHandshake(t *testing.T) {
 			g.p.WaitOutput("route is up route=vpn", 15*time.Second)
 			g.Box.AwaitNames("back.listed.example", 10*time.Second)
 			g.awaitVia(g.Client, netlab.ViaVPN, 5*time.Second, g.resolve("back.listed.example")...)
-			if _, code := g.status(); code != 0 {
-				t.Errorf("up: exit code %d", code)
-			}
+			g.awaitGood()
 		})
 	}
 }
@@ -79,15 +75,11 @@ func TestReasonOfNoHandshake(t *testing.T) {
 		{"no such name", endpoint.ReplaceAllString(good, "Endpoint = nx.example:51820"), "the endpoint is not resolved: "},
 	} {
 		g.Box.Write("wg0.conf", c.conf)
-		netlab.Eventually(t, 60*time.Second, func() error {
-			s, code := g.status()
+		g.awaitStatus(func(s page, code int) error {
 			vpn := s.Routes[0]
 			return netlab.Check(code == 10 && vpn.State == "down" && strings.Contains(vpn.Reason, c.reason), "%s: exit code %d, %+v", c.name, code, vpn)
 		})
 	}
 	g.Box.Write("wg0.conf", good)
-	netlab.Eventually(t, 60*time.Second, func() error {
-		s, code := g.status()
-		return netlab.Check(code == 0, "mended: exit code %d, %+v", code, s.Routes[0])
-	})
+	g.awaitGood()
 }

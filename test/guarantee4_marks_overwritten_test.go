@@ -37,9 +37,9 @@ func TestMarksOverwritten(t *testing.T) {
 	g.wantClosed(g.Client, addrs...)
 	g.wantNoneClear(addrs...)
 	box.wantProgress()
-	for _, command := range []string{"status", "check"} {
-		if out := strings.Join(strings.Fields(g.nameroute(command)), " "); !strings.Contains(out, "chain inet other last, rule handle") {
-			t.Errorf("%s does not name the rule:\n%s", command, out)
-		}
+	const rule = "chain inet other last, rule handle"
+	g.awaitStatusSays(rule)
+	if out := strings.Join(strings.Fields(g.nameroute("check")), " "); !strings.Contains(out, rule) {
+		t.Errorf("check does not name the rule:\n%s", out)
 	}
 }

@@ -57,7 +57,7 @@ func TestAnswersThatWouldLoop(t *testing.T) {
 	}
 	for _, ping := range [][2]string{{"box", g.Plan.Client.V4.String()}, {"box", g.Plan.Client.V6.String()}, {"client", g.BoxWAN.V4.String()}, {"client", g.BoxWAN.V6.String()}} {
 		host := map[string]*netlab.Host{"box": g.Box.Host, "client": g.Client}[ping[0]]
-		if out, err := host.Exec("ping", "-n", "-c1", "-W3", ping[1]); err != nil {
+		if out, err := host.Exec("ping", "-n", "-c1", "-W30", ping[1]); err != nil {
 			t.Errorf("%s: %v\n%s", ping, err, out)
 		}
 	}
@@ -122,7 +122,7 @@ func TestPrivateAddressesOfAnOffice(t *testing.T) {
 		}
 	}
 	for _, a := range g.Plan.Client.All() {
-		if out, err := g.Box.Exec("ping", "-n", "-c1", "-W1", a.String()); err != nil {
+		if out, err := g.Box.Exec("ping", "-n", "-c1", "-W30", a.String()); err != nil {
 			t.Errorf("the client at %s: %v\n%s", a, err, out)
 		}
 	}

@@ -160,12 +160,16 @@ func (g *gate) rules() string {
 // wantSettledTable waits until the table is as nameroute wants it for good.
 func (g *gate) wantSettledTable() {
 	g.t.Helper()
-	old := g.rules()
+	old, same := g.rules(), 0
 	netlab.Eventually(g.t, 3*time.Second, func() error {
 		time.Sleep(150 * time.Millisecond)
 		before := old
-		old = g.rules()
-		return netlab.Check(old == before, "the table goes on changing")
+		if old = g.rules(); old == before {
+			same++
+		} else {
+			same = 0
+		}
+		return netlab.Check(same == 3, "the table goes on changing, from\n%s\nto\n%s", before, old)
 	})
 }
 

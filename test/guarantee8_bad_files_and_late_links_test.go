@@ -197,14 +197,17 @@ func TestLANInterfaceComesLater(t *testing.T) {
 		guest.IP(fmt.Sprintf("addr add 192.168.%d.2/24 dev eth0", 90+n), "route add default via "+at.String())
 		for _, how := range []string{"+notcp", "+tcp"} {
 			name := fmt.Sprintf("%s%s.listed.example", c.link, how[1:])
-			out, err := guest.Exec("dig", "+tries=2", "+time=1", how, "+short", "@"+at.String(), name, "A")
 			want := g.World.Addresses(name).V4
-			if answered := err == nil && out == want.String()+"\n"; answered != c.want {
-				t.Errorf("dig %s from behind %s: %q, %v; want an answer: %v", how, c.link, out, err, c.want)
+			if err := netlab.Poll(backWithin, func() error {
+				out, err := guest.Exec("dig", "+tries=2", "+time=1", how, "+short", "@"+at.String(), name, "A")
+				answered := err == nil && out == want.String()+"\n"
+				return netlab.Check(answered == c.want, "dig %s from behind %s: %q, %v; want an answer: %v", how, c.link, out, err, c.want)
+			}); err != nil {
+				t.Error(err)
 			}
 			if c.want {
 				g.wantLearned("vpn", want)
-				out, err := guest.Exec("curl", "--silent", "--max-time", "4", fmt.Sprintf("http://%s/", want))
+				out, err := guest.Exec("curl", "--silent", "--max-time", "30", fmt.Sprintf("http://%s/", want))
 				if from := fmt.Sprintf("from %s:", g.Tunnel.Exit.V4); err != nil || !strings.HasPrefix(out, from) {
 					t.Errorf("from behind %s to a listed address: %q, %v; want it %s", c.link, out, err, from)
 				}

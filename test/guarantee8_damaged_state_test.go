@@ -58,8 +58,11 @@ func TestDamagedState(t *testing.T) {
 		t.Logf("%s: all answers again after %v; longest gap over TCP %v, over UDP %v", c.name, time.Since(began).Round(time.Millisecond), tcp, udp)
 		flows.resetGap()
 		for _, f := range c.bad {
-			if n := linesWith(g.p.Output(), "/"+f, ".bad"); n != 1 {
-				t.Errorf("%s: %d lines say that %s is renamed to .bad, want 1:\n%s", c.name, n, f, g.p.Output())
+			if err := netlab.Poll(30*time.Second, func() error {
+				n := linesWith(g.p.Output(), "/"+f, ".bad")
+				return netlab.Check(n == 1, "%s: %d lines say that %s is renamed to .bad, want 1:\n%s", c.name, n, f, g.p.Output())
+			}); err != nil {
+				t.Error(err)
 			}
 		}
 		if now := g.Box.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); now != "1\n1\n" {
@@ -144,6 +147,7 @@ func TestDiskFull(t *testing.T) {
 			addrs = append(addrs, g.resolve("after.listed.example")...)
 			g.wantVia(g.Client, netlab.ViaVPN, addrs...)
 
+			g.p.WaitOutput("aliases cannot be stored", 30*time.Second)
 			full := g.p.Output()
 			for _, what := range []string{"aliases cannot be stored", "what sysctls"} {
 				if n := linesWith(full, what); n > 1 {

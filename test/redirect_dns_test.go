@@ -65,9 +65,7 @@ func TestRedirect(t *testing.T) {
 	}
 	g.wantVia(g.Client, netlab.ViaVPN, hard...)
 	g.wantNoQueryByWAN("listed.example")
-	if text := g.printedStatus(); !strings.Contains(text, "queries to other resolvers answered here") {
-		t.Errorf("status does not say it:\n%s", text)
-	}
+	g.awaitStatusSays("queries to other resolvers answered here")
 	g.wantSettledTable()
 
 	// Off and on again, while it runs, also for clients that ask from one port for ever.
@@ -168,7 +166,7 @@ func (g *gate) wantRedirected(prefix string, resolvers []netip.Addr) {
 					g.wantElements(true, a)
 					g.wantVia(g.Client, netlab.ViaVPN, a)
 					g.wantQueriesBy(name, netlab.ViaVPN)
-				case len(asked) != 1 || !g.Plan.ISP.Has(asked[0].Server):
+				case len(asked) == 0 || !g.Plan.ISP.Has(asked[0].Server): // more than once on a busy machine
 					g.t.Errorf("%s at %s over %s: asked %v, want it asked at the ISP's", name, at, proto, asked)
 				}
 			}

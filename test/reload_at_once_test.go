@@ -86,17 +86,19 @@ func TestReloadPluginWithAWrongFile(t *testing.T) {
 	if n := strings.Count(g.p.Output(), "reload failed, keeping"); n != 1 {
 		t.Errorf("a wrong file is refused %d times, want once", n)
 	}
-	_, page, err := g.get(9153, "/metrics")
-	if failed, _ := metric(t, page, "coredns_reload_failed_total"); err != nil || failed != 1 {
-		t.Errorf("coredns_reload_failed_total %v, %v; want 1", failed, err)
+	awaitMetric := func(name string, labels ...string) {
+		t.Helper()
+		netlab.Eventually(t, 30*time.Second, func() error {
+			_, page, err := g.get(9153, "/metrics")
+			n, _ := metric(t, page, name, labels...)
+			return netlab.Check(err == nil && n == 1, "%s %v, %v; want 1", name, n, err)
+		})
 	}
+	awaitMetric("coredns_reload_failed_total")
 	g.Box.Write("Corefile", corefile+"# mended\n")
 	g.p.WaitOutput("reload complete", 10*time.Second)
 	listed.wantAllAnswered(g)
-	_, page, err = g.get(9153, "/metrics")
-	if n, _ := metric(t, page, "coredns_reload_version_info", `hash="sha512"`); err != nil || n != 1 {
-		t.Errorf("coredns_reload_version_info %v, %v; want 1", n, err)
-	}
+	awaitMetric("coredns_reload_version_info", `hash="sha512"`)
 }
 
 // A file that the Corefile imports is the Corefile, too: its change is noticed and

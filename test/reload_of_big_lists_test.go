@@ -200,6 +200,9 @@ func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-
 		s.t.Error(err)
 		return took{lost: 1}
 	}
+	if u, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		_ = u.SetReadBuffer(4 << 20) // answers wait here while this process does not run
+	}
 	c := &dns.Conn{Conn: conn, UDPSize: 1232}
 	began := make([]atomic.Int64, 1<<16) // by the query's ID
 	all := make(chan []time.Duration)
@@ -210,7 +213,7 @@ func (s *stalls) askSteadily(name func(int) string, pause time.Duration, stop <-
 		case <-stop:
 			tick.Stop()
 			// What is not answered by then is counted as lost.
-			_ = netlab.Poll(5*time.Second, func() error {
+			_ = netlab.Poll(30*time.Second, func() error {
 				return netlab.Check(answered.Load() == int64(r.asked), "not all answered")
 			})
 			c.Close()

@@ -116,7 +116,13 @@ func TestEndpoints(t *testing.T) {
 			}
 			if lookups := g.World.Queries(g.Tunnel.Domain); by == "name" {
 				g.wantAsked(netlab.ViaWAN, lookups)
-				took := encrypted[0].When.Sub(lookups[0].When)
+				asked := lookups[0].When
+				for _, q := range lookups { // the last one before it: the first may have been lost
+					if q.When.Before(encrypted[0].When) {
+						asked = q.When
+					}
+				}
+				took := encrypted[0].When.Sub(asked)
 				t.Logf("the first packet of the tunnel left %v after the name of its endpoint was asked for", took.Round(time.Millisecond))
 				if took > 4*time.Second { // it tries again after 5 s
 					t.Error("WireGuard waited before it tried")

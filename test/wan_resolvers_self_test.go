@@ -54,6 +54,7 @@ func TestResolvConfNamesTheBoxAlone(t *testing.T) {
 	}
 	want := fmt.Sprintf("no resolver of the WAN is known: /etc/resolv.conf:2: nameserver 127.0.0.1: "+
 		"is this box, which cannot query itself: set `wan_resolvers: [ADDRESS]` in %s/gateway.yaml", g.Box.Dir)
+	g.p.WaitOutput(want, 30*time.Second)
 	if n := strings.Count(g.p.Output(), want); n != 1 {
 		t.Errorf("the log says %d times, want once: %s", n, want)
 	}

@@ -88,7 +88,7 @@ func (h *Health) patience() time.Duration {
 	if h.limits.Limit >= gateway.MinHandshakeLimit {
 		return defaultPatience
 	}
-	return h.limits.Limit / 12
+	return h.limits.Limit / 2
 }
 
 // Observe takes the tunnel's current status and returns what is known of it. now should

@@ -188,7 +188,10 @@ func TestHealthShortLimit(t *testing.T) {
 		}
 	}
 	down(20500, 19500, 21000)
-	if !down(21000, 19500, 22000) {
+	if down(21500, 19500, 22000) {
+		t.Error("down before half the limit is over")
+	}
+	if !down(22000, 19500, 22500) {
 		t.Error("up though nothing answers")
 	}
 }

@@ -34,7 +34,7 @@ type Host struct {
 func (h *Host) Dig(args ...string) (string, error) {
 	h.t.Helper()
 	Need(h.t, "dig")
-	command := []string{"dig", "+tries=1", "+time=3"}
+	command := []string{"dig", "+tries=1", "+time=10"}
 	if !strings.Contains(" "+strings.Join(args, " "), " @") {
 		command = append(command, "@"+h.lab.BoxLAN.V4.String())
 	}
@@ -42,7 +42,7 @@ func (h *Host) Dig(args ...string) (string, error) {
 }
 
 // Query asks the box over udp, tcp or both families' addresses ("udp6", "tcp6") and
-// gives up after 3 s. A truncated answer is returned as it is.
+// gives up after 10 s. A truncated answer is returned as it is.
 func (h *Host) Query(m *dns.Msg, proto string) (*dns.Msg, error) {
 	at := h.lab.BoxLAN.V4
 	if strings.HasSuffix(proto, "6") {
@@ -53,7 +53,7 @@ func (h *Host) Query(m *dns.Msg, proto string) (*dns.Msg, error) {
 
 // QueryAt is Query of any server.
 func (h *Host) QueryAt(server netip.AddrPort, m *dns.Msg, proto string) (*dns.Msg, error) {
-	return h.exchange(strings.TrimRight(proto, "46"), server, m, 3*time.Second)
+	return h.exchange(strings.TrimRight(proto, "46"), server, m, dialLimit)
 }
 
 func (n *Namespace) exchange(network string, server netip.AddrPort, m *dns.Msg, limit time.Duration) (*dns.Msg, error) {
@@ -208,7 +208,7 @@ func (h *Host) Flood(to netip.Addr, count, size int, pause time.Duration) (int, 
 func (h *Host) Curl(url string, args ...string) (Egress, error) {
 	h.t.Helper()
 	Need(h.t, "curl")
-	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "10", "--cacert", h.lab.ca.File}, args...)
+	command := append([]string{"curl", "--silent", "--show-error", "--max-time", "30", "--cacert", h.lab.ca.File}, args...)
 	out, err := h.Exec(append(command, url)...)
 	if err != nil {
 		return "", err

@@ -181,7 +181,7 @@ func checkInbound(t *testing.T, l *Lab) {
 			t.Fatal(err)
 		}
 		conn.Close()
-		if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(dialLimit)); err != nil {
 			t.Fatal(err)
 		}
 		_, source, err := c.ReadFrom(make([]byte, 100))

@@ -22,11 +22,11 @@ import (
 
 // execLimit bounds a command that is run to its end: a hung tool must fail its test
 // and not the whole run.
-const execLimit = 30 * time.Second
+const execLimit = 2 * time.Minute
 
 // Exec runs a command in the namespace to its end and returns what it wrote to
 // stdout and stderr. The error has that text too, and the exit code (as
-// *exec.ExitError). A command still running after 30 s is killed.
+// *exec.ExitError). A command still running after two minutes is killed.
 func (n *Namespace) Exec(args ...string) (string, error) { return n.ExecInput("", args...) }
 
 // ExecInput is Exec with text for stdin.

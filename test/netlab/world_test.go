@@ -135,7 +135,7 @@ func TestResolvers(t *testing.T) {
 		t.Error("a silenced server answers")
 	}
 	l.Server(l.Plan.World.V6).Silence(false)
-	if err := askFor("other.example.", 3*time.Second); err != nil {
+	if err := askFor("other.example.", dialLimit); err != nil {
 		t.Errorf("after the silence: %v", err)
 	}
 	if n := len(l.World.Queries("other.example", "silent.example")); n != 3 {
