@@ -191,12 +191,18 @@ func (b *bench) awaitPort(p *netlab.Process, port int) {
 	})
 }
 
-// A second run names the first one, and changes nothing for it.
+// A second run names the first one, and changes nothing for it. What outlives the first one
+// keeps nothing open that was passed on to it.
 func TestSecondRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	p := b.Start(b.command("run")...)
+	lock := filepath.Join(b.dir, "lock-of-another-program")
+	p := b.Start(append([]string{"sh", "-c", `exec 9>"$0"; exec "$@"`, lock}, b.command("run")...)...)
 	p.WaitOutput("nameroute: started", 10*time.Second)
+	netlab.Eventually(t, 30*time.Second, func() error { return netlab.Check(len(holders(b.Namespace)) == 1, "no holder") })
+	if out := b.Sh(fmt.Sprintf("ls -l /proc/%d/fd", holders(b.Namespace)[0])); strings.Contains(out, lock) {
+		t.Errorf("the holder has a file that nameroute inherited:\n%s", out)
+	}
 	for _, part := range []string{"run", "dns", "gateway"} {
 		code, text := b.ends(b.command(part)...)
 		who := fmt.Sprintf("another nameroute is already running (process %d: ", p.Pid)

@@ -127,5 +127,5 @@ func (g *gate) call(proto string, source netip.Addr, to netip.AddrPort) error {
 		return err
 	}
 	defer conn.Close()
-	return echoOnce(conn, 30*time.Second)
+	return echoOnce(conn)
 }

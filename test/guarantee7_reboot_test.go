@@ -121,8 +121,10 @@ func (g *gate) killHolder() {
 	}
 }
 
-func (g *gate) holders() (pids []int) {
-	for _, pid := range g.Box.Pids() {
+func (g *gate) holders() []int { return holders(g.Box.Namespace) }
+
+func holders(n *netlab.Namespace) (pids []int) {
+	for _, pid := range n.Pids() {
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), binary+"\x00hold") {
 			pids = append(pids, pid)
 		}

@@ -70,7 +70,7 @@ func TestInboundRefused(t *testing.T) {
 			t.Errorf("%d packets of the far end reached the LAN, the first: %s", len(sent), sent[0])
 		}
 	}
-	if err := echoOnce(old, 30*time.Second); err != nil {
+	if err := echoOnce(old); err != nil {
 		t.Errorf("a connection from before: %v", err)
 	}
 	lan.wantProgress()
@@ -156,10 +156,12 @@ func (g *gate) fromFarEnd(proto string, to netip.AddrPort, limit time.Duration) 
 		return err
 	}
 	defer conn.Close()
-	return echoOnce(conn, limit)
+	return echoWithin(conn, limit)
 }
 
-func echoOnce(conn net.Conn, limit time.Duration) error {
+func echoOnce(conn net.Conn) error { return echoWithin(conn, 30*time.Second) }
+
+func echoWithin(conn net.Conn, limit time.Duration) error {
 	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
