@@ -35,8 +35,9 @@ func (g *gate) flows(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr)
 }
 
 // goesOnWithin bounds the wait for a flow to go on. It is no measure of the product: a
-// machine whose processors are busy with other things lets TCP wait for seconds.
-const goesOnWithin = 30 * time.Second
+// machine whose processors are busy with other things lets TCP wait for seconds, and after a
+// silence TCP tries again after as long as that has lasted.
+const goesOnWithin = 60 * time.Second
 
 // wantProgress waits until every flow has sent something and had it answered.
 func (f *flows) wantProgress() {
