@@ -83,13 +83,13 @@ test:
 GO_TEST = $(GO_ROOT) test -vet=off -count=1
 
 test-packages: need-go
-	$(GO_TEST) -race -timeout 10m $$($(GO_USER) list ./... | grep -v '/nameroute/test$$')
+	$(GO_TEST) -race -timeout 20m $$($(GO_USER) list ./... | grep -v '/nameroute/test$$')
 
 test-e2e: need-go
-	$(GO_TEST) -timeout 12m -parallel 3 ./test
+	$(GO_TEST) -timeout 30m -parallel 3 ./test
 
 test-race: need-go
-	$(GO_TEST) -race -timeout 8m -parallel 3 -run '^($(RACE))$$' ./test
+	$(GO_TEST) -race -timeout 20m -parallel 3 -run '^($(RACE))$$' ./test
 
 race: install-tools
 	$(GO_ROOT) test -race -count=1 -timeout 30m ./test
