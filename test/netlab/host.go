@@ -148,8 +148,8 @@ func (h *Host) openEcho(to netip.Addr, limit time.Duration) (net.Conn, netip.Add
 	return conn, source, nil
 }
 
-// Ask sends one UDP datagram to a host of the lab, waits at most 10 s for the answer
-// and tells which way the datagram came.
+// Ask sends a UDP datagram to a host of the lab, and another one each 2 s while none is
+// answered, waits at most 10 s for the answer and tells which way its datagram came.
 func (h *Host) Ask(to netip.Addr) (Egress, error) { return h.AskWithin(to, dialLimit) }
 
 // AskWithin is Ask with a limit of one's own.
@@ -159,16 +159,16 @@ func (h *Host) AskWithin(to netip.Addr, limit time.Duration) (Egress, error) {
 		return "", err
 	}
 	defer closeQuietly(conn)
-	if _, err := conn.Write([]byte("ask")); err != nil {
-		return "", err
-	}
-	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil { // of what has been sent
-		return "", err
-	}
-	buf := make([]byte, 512)
-	n, err := conn.Read(buf)
-	if err != nil {
-		return "", err
+	const again = 2 * time.Second // a datagram is taken for lost then
+	buf, n := make([]byte, 512), 0
+	for ; n == 0; limit -= again {
+		if _, err := conn.Write([]byte("ask")); err != nil {
+			return "", err
+		}
+		_ = conn.SetDeadline(time.Now().Add(min(limit, again))) // of an open socket
+		if n, err = conn.Read(buf); err != nil && (limit <= again || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return "", err
+		}
 	}
 	source, _, _ := strings.Cut(string(buf[:n]), " ")
 	from, err := netip.ParseAddrPort(source)
