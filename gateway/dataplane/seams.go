@@ -18,6 +18,16 @@ import (
 // system is what the controller reads of the box, and the flows that it ends. The sidecar
 // and other programs write the rest.
 type system interface {
+	routing
+	flows
+	// Counts returns what the rules of our nft table have counted.
+	Counts() (firewall.Counts, error)
+	// Watch calls changed whenever one of these may have changed, until ctx ends.
+	Watch(ctx context.Context, changed func()) error
+}
+
+// routing is where the routes lead.
+type routing interface {
 	// Routes returns the state of every route's routing table, by route name.
 	Routes(*gateway.Config) (map[string]policy.RouteState, error)
 	// Local returns what is never rerouted because it is local.
@@ -27,14 +37,14 @@ type system interface {
 	// Resolvers returns the resolvers of the routes without a provider's file, by route name,
 	// and why the WAN has none.
 	Resolvers(*gateway.Config, map[string]policy.RouteState) (map[string]resolvers.Found, error)
-	// Counts returns what the rules of our nft table have counted.
-	Counts() (firewall.Counts, error)
+}
+
+// flows are those that conntrack knows.
+type flows interface {
 	// Flows calls do for each flow with a mark, and may miss some or repeat some.
 	Flows(of gateway.Mark, do func(conntrack.Flow)) error
 	// DeleteFlows deletes the chosen flows of those with a mark, and returns them.
 	DeleteFlows(of gateway.Mark, chosen func(conntrack.Flow) bool) ([]conntrack.Flow, error)
-	// Watch calls changed whenever one of these may have changed, until ctx ends.
-	Watch(ctx context.Context, changed func()) error
 }
 
 // box is the system of this box.
@@ -74,36 +84,56 @@ func (b box) Watch(ctx context.Context, changed func()) error {
 	return policy.Watch(ctx, func(policy.Kind) { changed() })
 }
 
+// kernel is the kernel's side: *learned.Store, or noKernel.
+type kernel interface {
+	table
+	learning
+	prolonging
+	moving
+	learnedAddresses
+	storing
+	Features() nft.Features
+	Close() error
+}
+
 // table writes the nft table.
 type table interface {
 	Apply(context.Context, *nft.Table) (changes int, err error)
 	CheckSets(context.Context, nft.SetPair) error
 	Remove(context.Context) error
-	Features() nft.Features
-	Close() error
 }
 
-// elements learns addresses into sets.
-type elements interface {
+// learning puts the addresses of answers into sets.
+type learning interface {
 	Missing(pair *nft.SetPair, addrs []netip.Addr, need time.Duration) []netip.Addr
 	Ensured(pair *nft.SetPair, name string, addrs []netip.Addr, need time.Duration) bool
 	Ensure(ctx context.Context, pair *nft.SetPair, name string, addrs []netip.Addr, need, want time.Duration) error
+}
+
+// prolonging gives addresses in use more time.
+type prolonging interface {
 	Crowded(pair *nft.SetPair) bool
-	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Ending(pair nft.SetPair, within, most time.Duration) map[netip.Addr]bool
 	Prolong(ctx context.Context, pair nft.SetPair, addrs []netip.Addr, want time.Duration) error
+}
+
+// moving follows the lists: addresses leave a set, or go to another route's.
+type moving interface {
+	Prune(ctx context.Context, pair nft.SetPair, listed func(name string) bool) (n int, err error)
 	Move(ctx context.Context, from nft.SetPair, to func(names []string) *nft.SetPair) (n int, err error)
+}
+
+// learnedAddresses tells what is in the sets.
+type learnedAddresses interface {
 	Learned(nft.SetRef) []nft.Element
 	Names(nft.SetRef, netip.Addr) []string
-	Load(ctx context.Context, file string, pairs func(route string) (nft.SetPair, bool), most time.Duration) error
-	Save(file string, routes map[string]nft.SetPair, names bool) error
 	Changes() uint64
 }
 
-// kernel is the kernel's side: *learned.Store, or noKernel.
-type kernel interface {
-	table
-	elements
+// storing keeps it over a reboot.
+type storing interface {
+	Load(ctx context.Context, file string, pairs func(route string) (nft.SetPair, bool), most time.Duration) error
+	Save(file string, routes map[string]nft.SetPair, names bool) error
 }
 
 // noKernel is a kernel whose nft tables cannot be written, for one reason.
