@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,6 +66,9 @@ func TestGroupMovesFlows(t *testing.T) {
 		f.wantProgress()
 	}
 	g.awaitMember("nl", "good")
+	if out, _ := g.Box.Exec(append([]string{binary, "check", "--active"}, g.Box.Flags()...)...); !strings.Contains(out, "ok       route vpn: member nl: its probes succeed, says the running nameroute\n") {
+		t.Errorf("check does not know the member that rests:\n%s", out)
+	}
 
 	g.deaf(1, true)
 	g.awaitLogged(moved, 2)

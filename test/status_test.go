@@ -38,6 +38,11 @@ type page struct {
 			Name, State string
 		}
 	}
+	Classes []struct {
+		Name                              string
+		Clients, Routes, Lists, Listeners []string
+		Elements                          int
+	}
 	WAN struct {
 		Defaults  []string
 		Resolvers []string

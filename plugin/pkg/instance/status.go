@@ -36,6 +36,8 @@ type BlockStatus struct {
 	View    string // its lists, joined by +, or another view's name; "" without
 	Routes  []string
 	Servers []string // its listeners, as CoreDNS labels them
+	Class   string   // of clients that it is for; "": for all
+	Lists   []string // whose names it answers; none: all names
 	Counted bool     // Queries is known: the block has listed or cache
 	Queries uint64
 	Cached  bool   // it has a cache that was queried
@@ -105,6 +107,7 @@ func (i *instance) newBlockStatus(z zone) BlockStatus {
 		return s // it has none of our plugins
 	}
 	b := i.blocks[n]
+	s.Class, s.Lists = b.class, b.lists
 	if b.listed {
 		s.Counted, s.Queries = true, b.queries()
 	}

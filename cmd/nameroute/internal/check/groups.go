@@ -1,6 +1,8 @@
 package check
 
 import (
+	"net/netip"
+	"net/url"
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -78,4 +80,44 @@ func (c *upstreamCheck) membersResolvers(at string, route gateway.Route) {
 			c.wrong("%s: the member %s has no resolvers of its own: names of this block get SERVFAIL while it is in force: write addresses after `upstream %s`", at, m.Name, route.Name)
 		}
 	}
+}
+
+// checkProbes finds probes that need resolvers of a tunnel's own where it has none.
+func checkProbes(cfg *gateway.Config, r *report) {
+	for _, route := range cfg.Routes {
+		probes, through := route.Probing.Probes, []gateway.Route{route}
+		if route.Group != nil {
+			probes, through = route.Group.Probes, cfg.Members(route)
+		}
+		for _, p := range probes {
+			if !needsResolver(p) {
+				continue
+			}
+			for _, t := range through {
+				if t.Egress.Kind != gateway.EgressWireGuard {
+					continue // other links may be given some
+				}
+				if conf, err := provider.Load(t.Egress.File); err == nil && len(conf.Resolvers()) == 0 {
+					r.warn("route %s: the probe %s asks resolvers of %s, and %s has no `DNS =`: nothing is found out: write an address into the probe", route.Name, p, t.Name, t.Egress.File)
+				}
+			}
+		}
+	}
+}
+
+// needsResolver reports whether a probe is sent to what resolvers of the route itself say, or
+// to these.
+func needsResolver(p gateway.Probe) bool {
+	switch p.Kind {
+	case gateway.ProbeDNS:
+		return !p.Addr.IsValid()
+	case gateway.ProbeHTTP:
+		u, err := url.Parse(p.URL)
+		if err != nil {
+			return false // gateway.yaml has been checked
+		}
+		_, err = netip.ParseAddr(u.Hostname())
+		return err != nil
+	}
+	return false
 }

@@ -106,6 +106,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 	checkNextHops(cfg, r)
 	checkGroups(cfg, r)
 	checkPrograms(cfg, r)
+	checkProbes(cfg, r)
 	checkWAN(cfg, all, r)
 	checkOthers(cfg, all, r)
 }

@@ -83,6 +83,27 @@ func reportRoutes(doc status.Doc, r *report) {
 		default:
 			r.unknown("route %s: %s for %s: %s", route.Name, route.State, output.Since(doc.At, route.Since), output.OrDash(route.Reason))
 		}
+		if p := route.Probes; p != nil {
+			reportProbes("route "+route.Name, *p, r)
+		}
+		for _, m := range route.Members {
+			if route.By == "probe" {
+				reportProbes(fmt.Sprintf("route %s: member %s", route.Name, m.Name), m.Probes, r)
+			}
+		}
+	}
+}
+
+// reportProbes reports what the running process has found by probes of gateway.yaml, those
+// through members of a group that rest included.
+func reportProbes(of string, p status.Probes, r *report) {
+	switch p.State {
+	case "good":
+		r.ok("%s: its probes succeed, says the running nameroute", of)
+	case "bad":
+		r.warn("%s: its probes fail: %s", of, output.OrDash(p.Reason))
+	default:
+		r.unknown("%s: its probes have found nothing yet: %s", of, output.OrDash(p.Reason))
 	}
 }
 

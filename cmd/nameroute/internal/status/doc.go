@@ -22,6 +22,7 @@ type Doc struct {
 	Routes      []Route    `json:"routes"`             // in the order of gateway.yaml, wan last
 	WAN         WAN        `json:"wan"`
 	Local       Local      `json:"local"`
+	Classes     []Class    `json:"classes,omitempty"` // of clients, in the order of gateway.yaml
 	Lists       []List     `json:"lists"`
 	Sets        []Set      `json:"sets"`
 	Upstreams   []Upstream `json:"upstreams"`
@@ -160,7 +161,8 @@ type Upstream struct {
 // Block is one server block of the Corefile.
 type Block struct {
 	Zones   []string `json:"zones"`
-	View    string   `json:"view,omitempty"` // its lists, joined by +
+	View    string   `json:"view,omitempty"`    // its lists, joined by +
+	Clients string   `json:"clients,omitempty"` // the class that it is for; missing: all
 	Routes  []string `json:"routes"`
 	Queries *uint64  `json:"queries,omitempty"`    // missing: no plugin in the block counts them
 	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been queried

@@ -31,6 +31,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		}
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown, By: by})
 	}
+	d.addClasses(cfg)
 	d.addWAN(cfg)
 	d.addLocal(cfg)
 	return d
@@ -168,6 +169,7 @@ func (d *Doc) AddDNS(s instance.Status) {
 		}
 		d.Upstreams = append(d.Upstreams, Upstream{u.Address, u.Route, state, u.Healthy, u.Fallback, u.Latency.Seconds(), u.Asked, u.Answered, u.LastSeen})
 	}
+	d.addNamesOfClasses(s)
 	for _, b := range s.Blocks {
 		d.Blocks = append(d.Blocks, blockOf(b))
 	}
@@ -220,7 +222,7 @@ func routeState(hasDefault bool, kind gateway.EgressKind) string {
 }
 
 func blockOf(b instance.BlockStatus) Block {
-	out := Block{Zones: b.Zones, View: b.View, Routes: b.Routes}
+	out := Block{Zones: b.Zones, View: b.View, Clients: b.Class, Routes: b.Routes}
 	if out.Routes == nil {
 		out.Routes = []string{}
 	}
@@ -251,6 +253,7 @@ func Merge(docs []Doc) Doc {
 			}
 			out.Routes = append(out.Routes, r)
 		}
+		out.Classes = mergeClasses(out.Classes, d.Classes)
 		out.Lists = append(out.Lists, d.Lists...)
 		out.Sets = append(out.Sets, d.Sets...)
 		out.Upstreams = append(out.Upstreams, d.Upstreams...)

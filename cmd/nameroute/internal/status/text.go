@@ -37,6 +37,7 @@ func Print(out io.Writer, d Doc) error {
 		output.Remark(w, "cannot be read", p)
 	}
 	routesText(w, d)
+	classesText(w, d)
 	localText(w, d.Local)
 	listsText(w, d)
 	setsText(w, d)
@@ -217,7 +218,7 @@ func upstreamsText(w io.Writer, d Doc) {
 }
 
 func blocksText(w io.Writer, d Doc) {
-	t := output.NewTable("BLOCK", "LISTED", "ROUTE", ">QUERIES", ">CACHE HITS")
+	t := output.NewTable("BLOCK", "LISTED", "CLIENTS", "ROUTE", ">QUERIES", ">CACHE HITS")
 	for _, b := range d.Blocks {
 		queries, hits := "-", "-"
 		if b.Queries != nil {
@@ -229,7 +230,7 @@ func blocksText(w io.Writer, d Doc) {
 				hits += fmt.Sprintf(" (%d%%)", min(100, *b.Hits*100 / *b.Queries))
 			}
 		}
-		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
+		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(b.Clients), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
 	}
 	printSection(w, t)
 }

@@ -65,6 +65,10 @@ func goldenStatus() Doc {
 			Defaults:  []string{"IPv4 default via 192.0.2.1 dev wan0 metric 100", "IPv6 default via fe80::1 dev wan0 metric 1024"},
 			Resolvers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")},
 		},
+		Classes: []Class{
+			{Name: "tv", Clients: []string{"192.168.1.40/32", "00:00:5e:00:53:01"}, Routes: []string{"vpn"}, Lists: []string{"gfwlist"}, Listeners: []string{"dns://:20123"}, Elements: 40},
+			{Name: "guests", Clients: []string{"guest0"}, Routes: []string{}},
+		},
 		Lists: []List{
 			{Name: "gfwlist", Format: "autoproxy", Entries: 4321, Prefixes: 7, Skipped: 12, Read: at.Add(-26 * time.Hour)},
 			{Name: "mine", Format: "plain", Entries: 3, Read: at.Add(-50 * time.Hour), LastGood: true, Error: "/etc/nameroute/mine.txt: no entry in 4 lines, read as plain; line 1: \"<html>\": not a name"},
@@ -79,6 +83,7 @@ func goldenStatus() Doc {
 		},
 		Blocks: []Block{
 			{Zones: []string{"."}, View: "gfwlist+mine", Routes: []string{"vpn"}, Queries: u(12000), Hits: u(3000)},
+			{Zones: []string{"."}, View: "gfwlist", Clients: "tv", Routes: []string{"vpn"}, Queries: u(7)},
 			{Zones: []string{"home.arpa.", "168.192.in-addr.arpa.", "10.in-addr.arpa."}},
 			{Zones: []string{"."}, Routes: []string{"wan"}, Queries: u(0), Hits: u(0)},
 		},
