@@ -125,12 +125,14 @@ func (g *gate) wantVia(from *netlab.Host, want netlab.Egress, addrs ...netip.Add
 // that took.
 func (g *gate) awaitVia(from *netlab.Host, want netlab.Egress, limit time.Duration, addrs ...netip.Addr) time.Duration {
 	g.t.Helper()
-	const patience = 300 * time.Millisecond
+	const least, most = 300 * time.Millisecond, 3 * time.Second // a busy machine gets more
 	began := time.Now()
 	for _, a := range addrs {
 		for _, try := range []func(netip.Addr, time.Duration) (netlab.Egress, error){from.ConnectWithin, from.AskWithin} {
+			patience := least
 			netlab.Eventually(g.t, limit, func() error {
 				egress, err := try(a, patience)
+				patience = min(patience*5/4, most)
 				return netlab.Check(err == nil && egress == want, "%s to %s: by %q, %v; want %s", from.Name, a, egress, err, want)
 			})
 		}
