@@ -76,8 +76,7 @@ func TestStoppedAndContinued(t *testing.T) {
 			if owner == "auto" {
 				g.wantSubset(elements, g.elements())
 			}
-			g.resolve("taken.listed.example") // from the cache
-			g.wantElements(true, taken...)
+			g.awaitLearnedAgain("taken.listed.example", taken) // from the cache
 			if n := linesWith(g.p.Output(), "route is down"); n > 0 {
 				t.Errorf("a route was taken for down:\n%s", g.p.Output())
 			}
