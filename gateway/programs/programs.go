@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"os/user"
 	"path/filepath"
 	"reflect"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/filewatch"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // Find returns what is there of each class of programs, by the class's name.
@@ -126,7 +126,7 @@ func cgroup(name string) (gateway.Cgroup, error) {
 
 // cgroupRoot returns where cgroup2 is mounted: a mount may hide another one.
 func cgroupRoot() (string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := statefile.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "", fmt.Errorf("find cgroup2: %w", err)
 	}

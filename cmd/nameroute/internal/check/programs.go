@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 	"github.com/nameroute/nameroute/gateway/programs"
 )
 
@@ -42,7 +43,7 @@ func checkPrograms(cfg *gateway.Config, r *report) {
 
 // hostsOf returns the sources of host names, in nsswitch.conf(5).
 func hostsOf(file string) []string {
-	data, err := os.ReadFile(file)
+	data, err := statefile.ReadFile(file)
 	if err != nil {
 		return nil
 	}
