@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,12 +11,13 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
-// Guarantees 4 and 6, for one class of clients: it has its names and its routes to itself. The same name is queried via
+// Guarantees 4, 6 and 9, for one class of clients: it has its names and its routes to itself. The same name is queried via
 // the tunnel and its addresses are routed there for a client of the class, and for another
-// client both are the WAN's. Known by MAC address from the first query on, by prefix, or by
+// client both are the WAN's, and it cannot ask the class's own listener. Known by MAC address from the first query on, by prefix, or by
 // interface.
 func TestClients(t *testing.T) {
 	t.Parallel()
@@ -31,6 +33,8 @@ func TestClients(t *testing.T) {
 	g.wantOfClass("mac.listed.example")
 	g.wantOfNoClass(other, "mac.listed.example")
 	g.wantOfClass("other.example", netlab.ViaWAN)
+	g.wantClassShown(mac)
+	g.wantNotAskedDirectly(other)
 	yaml := g.read("gateway.yaml")
 	change := func(keys, match string) {
 		g.Box.Write("gateway.yaml", strings.Replace(yaml, byMAC, "clients:\n  tv: "+keys+"\n", 1))
@@ -49,6 +53,56 @@ func TestClients(t *testing.T) {
 	change("{interface: [br-lan]}", `iifname "br-lan"`)
 	g.wantOfClass("interface.listed.example")
 	g.wantSettledTable()
+}
+
+// wantClassShown wants status to say what there is of the class.
+func (g *gate) wantClassShown(mac string) {
+	g.t.Helper()
+	netlab.Eventually(g.t, 30*time.Second, func() error {
+		p, _ := g.status()
+		if len(p.Classes) != 1 {
+			return fmt.Errorf("%d classes, want tv", len(p.Classes))
+		}
+		c := p.Classes[0]
+		got := fmt.Sprint(c.Name, c.Clients, c.Routes, c.Lists, c.Elements > 0)
+		want := fmt.Sprint("tv", []string{mac}, []string{"vpn"}, []string{"mine"}, true)
+		port := fmt.Sprint(":", gateway.ClassPort("tv", 53))
+		return netlab.Check(got == want && slices.ContainsFunc(c.Listeners, func(l string) bool { return strings.HasSuffix(l, port) }),
+			"status shows %s, listeners %v; want %s and port %s", got, c.Listeners, want, port)
+	})
+}
+
+// wantNotAskedDirectly wants that the listener of the class answers no client that asks there
+// instead of being redirected.
+func (g *gate) wantNotAskedDirectly(hosts ...*netlab.Host) {
+	g.t.Helper()
+	const patience = 300 * time.Millisecond
+	query, err := newQuery("direct.listed.example").Pack()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, from := range append(hosts, g.Client) {
+		for _, at := range g.BoxLAN.All() {
+			to := netip.AddrPortFrom(at, gateway.ClassPort("tv", 53)).String()
+			if c, err := from.DialWith(net.Dialer{Timeout: patience}, "tcp", to); err == nil {
+				g.t.Errorf("%s connects to %s", from.Name, to)
+				c.Close()
+			}
+			c, err := from.Dial("udp", to)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			_, err = c.Write(query)
+			_ = c.SetReadDeadline(time.Now().Add(patience)) // of a socket that was just opened
+			if n, readErr := c.Read(make([]byte, 512)); err == nil && readErr == nil {
+				g.t.Errorf("%s is answered at %s with %d bytes", from.Name, to, n)
+			}
+			c.Close()
+		}
+	}
+	if asked := g.World.Queries("direct.listed.example"); len(asked) > 0 {
+		g.t.Errorf("asked all the same: %v", asked)
+	}
 }
 
 // startAnswering starts nameroute where no name of the box itself is listed.

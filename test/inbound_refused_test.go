@@ -45,7 +45,7 @@ func TestInboundRefused(t *testing.T) {
 	g.Box.Write("gateway.yaml", strings.Replace(g.read("gateway.yaml"), "inbound: accept", "inbound: refuse", 1))
 	g.hangUp("reload complete")
 	netlab.Eventually(t, 10*time.Second, func() error {
-		rules, err := g.Box.Exec("nft", "list", "chain", "inet", "nameroute", "prerouting")
+		rules, err := g.Box.Exec("nft", "list", "chain", "inet", "nameroute", "inbound")
 		return netlab.Check(err == nil && strings.Contains(rules, "vpn: inbound refused"), "no rule refuses: %v\n%s", err, rules)
 	})
 	tap := netlab.NewTap(g.Box.Namespace, "br-lan")

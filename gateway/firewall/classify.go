@@ -22,15 +22,17 @@ import (
 //
 // The flow's label says its route, and its ct mark only where it has none: other programs
 // write that. They may have written the WAN's, all bits being set, into a flow that is to
-// be classified.
+// be classified. Where both say the same route, its label is the only one that is asked for.
 //
 // An established flow without a route predates its address's listing and is left alone.
 // New ones are classified by destination: excluded addresses first (local.go), then special-use
 // addresses, which only `private: learn` routes and tunnels' AllowedIPs take, and those whose prefixes are all of a
 // family, then the routes in the order of gateway.yaml.
 func (d *builder) classify() []rule.Rule {
+	marked := []rule.Part{rule.CtMarkIsSet(d.mask)}
 	rules := append(d.aboutFlows(), d.replyByUplink()...)
 	if d.labels {
+		rules = append(rules, d.gate("known", "its ct mark may tell its route", marked, d.knownFlows())...)
 		for _, r := range d.membersFirst() {
 			rules = append(rules, rule.New(r.Name+": flow keeps its route", slices.Concat(d.flowOf(r),
 				[]rule.Part{rule.CtLabel(d.label(r.Mark)), rule.SetMark(r.Mark), rule.SetCtMark(r.Mark), rule.Accept()})...))
@@ -41,6 +43,29 @@ func (d *builder) classify() []rule.Rule {
 		rules = append(append(rules, d.keepUplink()...), rule.New("wan: flow keeps its route", slices.Concat(d.flowOfWAN(),
 			[]rule.Part{rule.CtLabel(wanLabel), rule.SetMark(d.wan), rule.SetCtMark(d.wan), rule.Accept()})...))
 	}
+	rules = append(rules, d.gate("by_ct_mark", "has a ct mark of ours", marked, d.byCtMark())...)
+	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
+	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows), d.byUplinks())
+}
+
+// knownFlows finds routes by the ct mark, where the label says the same. Groups are not among
+// them: a label of a member counts first.
+func (d *builder) knownFlows() (rules []rule.Rule) {
+	for _, r := range d.Config.Routes {
+		if r.Group != nil {
+			continue
+		}
+		known := []rule.Part{rule.CtMarkIs(r.Mark), rule.CtLabel(d.label(r.Mark))}
+		rules = append(rules, rule.New(r.Name+": flow keeps its route", slices.Concat(known, d.flowOf(r), []rule.Part{rule.SetMark(r.Mark), rule.Accept()})...))
+		if !d.Egress[r.Name].Inbound {
+			rules = append(rules, rule.New(r.Name+": reply", append(known, rule.CtReply(), d.unmark(), rule.Accept())...))
+		}
+	}
+	return rules
+}
+
+// byCtMark finds the routes of flows without a label.
+func (d *builder) byCtMark() (rules []rule.Rule) {
 	for _, r := range d.Config.Routes {
 		rules = append(rules, rule.New(r.Name+": flow keeps its route, by ct mark", slices.Concat(d.flowOf(r),
 			[]rule.Part{rule.CtMarkIs(r.Mark), rule.SetMark(r.Mark)}, d.setLabel(r.Mark), []rule.Part{rule.Accept()})...))
@@ -52,9 +77,7 @@ func (d *builder) classify() []rule.Rule {
 	if d.labels {
 		byMark = append([]rule.Part{rule.CtEstablished()}, byMark...)
 	}
-	rules = append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...))
-	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
-	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows), d.byUplinks())
+	return append(rules, rule.New("wan: flow keeps its route, by ct mark", byMark...))
 }
 
 // aboutFlows accepts ICMP errors to local hosts.

@@ -10,13 +10,14 @@ import (
 
 // Classes of clients have routes of their own, which come before those of everybody, and
 // listeners of their own, on which they find their blocks of the Corefile. Both take the
-// very same match, on arrival: behind that, a packet no longer shows its MAC address, and
-// its source may be translated. So the kill switch tells a class's packets by their mark
-// and their flow's label, and not by their destination, which is another client's too.
+// very same match on arrival, and so does the kill switch, where another program has
+// overwritten the mark of a packet that conntrack knows no flow of: in postrouting a forwarded
+// packet still has its MAC address, and its source is yet to be translated.
 const (
 	chainClientsDNS = "clients_dns" // queries of classes, on arrival
 	prefixClients   = "clients_"    // of the chain of a class's routes
 	prefixLocal     = "local_"      // likewise, of packets to local addresses
+	prefixLeaving   = "leaving_"    // likewise, of what leaves without a mark
 	prefixDNS       = "dns_of_"     // of the chain that redirects a class's queries
 )
 
@@ -95,6 +96,17 @@ func (d *builder) listenersOf(class gateway.Clients) (own []Listener) {
 		}
 	}
 	return own
+}
+
+// onlyRedirected keeps other clients from the listeners of classes: only what was redirected
+// there, which the match of the class decided, reaches them.
+func (d *builder) onlyRedirected() (rules []rule.Rule) {
+	for _, l := range d.Listeners {
+		if l.Class != "" {
+			rules = append(rules, rule.New(l.Class+": a listener of its own", rule.Dport(l.Proto, l.Port), rule.CtNotDNAT(), rule.Count(), rule.Drop()))
+		}
+	}
+	return rules
 }
 
 func (d *builder) toOwnListeners(own []Listener) []rule.Rule {

@@ -38,11 +38,11 @@ func ReadCounts() (Counts, error) {
 			out.Dropped[route] = out.Dropped[route].Add(r.Counter)
 		}
 		switch r.Chain {
-		case chainKillSwitch:
+		case chainMarked:
 			if route, ok := strings.CutSuffix(r.Comment, killSwitchSuffix); ok {
 				out.Dropped[route] = out.Dropped[route].Add(r.Counter)
 			}
-		case "prerouting":
+		case chainInbound:
 			if route, ok := strings.CutSuffix(r.Comment, inboundSuffix); ok {
 				out.Inbound[route] = out.Inbound[route].Add(r.Counter)
 			}

@@ -56,6 +56,9 @@ type Listener struct {
 const (
 	chainClassify   = "classify"
 	chainKillSwitch = "kill_switch"
+	chainInbound    = "inbound" // new connections through tunnels
+	chainChosen     = "chosen"  // the box's own packets with a mark
+	chainMarked     = "marked"  // what leaves with a mark
 	setExclude      = "exclude"
 	setSpecial      = "special"
 )
@@ -69,22 +72,19 @@ func Desired(s Spec) *nft.Table {
 			d.prefixes[name] = prefixSets(name, f, s.Prefixes[r.Name], maxRanges)
 		}
 	}
-	return &nft.Table{
-		Name: gateway.TableName,
-		Sets: d.sets(),
-		Chains: slices.Concat(d.classChains(prefixClients, d.routeNewFlows), []nft.Chain{
-			{Name: chainClassify, Rules: d.classify()},
-			{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityLast, Rules: d.prerouting()},
-			{Name: "output_first", Type: "filter", Hook: "output", Priority: nft.PriorityConntrack + 1, Rules: d.outputFirst()},
-			{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityLast, Rules: d.output()},
-			{Name: chainKillSwitch, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.killSwitch()},
-			{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PriorityFirstNAT, Rules: d.sourceNAT()},
-			{Name: "source_guard", Type: "filter", Hook: "postrouting", Priority: nft.PriorityLast - 1, Rules: d.foreignSources()},
-			{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss(rule.Iifname)},
-			{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss(rule.Oifname)},
-			{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
-		}, d.localChain(), d.chooseChains(), d.chooseWAN(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS(), d.programsChains(), d.programsDNS()),
-	}
+	chains := slices.Concat(d.classChains(prefixClients, d.routeNewFlows), d.classChains(prefixLeaving, d.leaving), []nft.Chain{
+		{Name: chainClassify, Rules: d.classify()},
+		{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityLast, Rules: d.prerouting()},
+		{Name: "output_first", Type: "filter", Hook: "output", Priority: nft.PriorityConntrack + 1, Rules: d.outputFirst()},
+		{Name: "output", Type: "route", Hook: "output", Priority: nft.PriorityLast, Rules: d.output()},
+		{Name: chainKillSwitch, Type: "filter", Hook: "postrouting", Priority: nft.PrioritySrcNAT - 1, Rules: d.killSwitch()},
+		{Name: "source_nat", Type: "nat", Hook: "postrouting", Priority: nft.PriorityFirstNAT, Rules: d.sourceNAT()},
+		{Name: "source_guard", Type: "filter", Hook: "postrouting", Priority: nft.PriorityLast - 1, Rules: d.foreignSources()},
+		{Name: "mss_in", Type: "filter", Hook: "forward", Priority: nft.PriorityMangle, Rules: d.mss("mss_of_syn_in", rule.Iifname)},
+		{Name: "mss_out", Type: "filter", Hook: "postrouting", Priority: nft.PriorityMangle, Rules: d.mss("mss_of_syn_out", rule.Oifname)},
+		{Name: "input", Type: "filter", Hook: "input", Priority: nft.PriorityFilter, Rules: d.input()},
+	}, d.localChain(), d.chooseChains(), d.chooseWAN(), d.onlyViaChains(), d.evictedStray(), d.redirectChains(), d.clientsDNS(), d.programsChains(), d.programsDNS())
+	return &nft.Table{Name: gateway.TableName, Sets: d.sets(), Chains: append(chains, d.gated...)}
 }
 
 // builder makes the parts of the table.
@@ -94,6 +94,7 @@ type builder struct {
 	wan      gateway.Mark
 	labels   bool                 // flows are labelled
 	prefixes map[string][]nft.Set // of routes, by the name of the set before it is split
+	gated    []nft.Chain          // what gate has made so far
 }
 
 // links returns a route's interfaces, sorted: the table must not depend on the order in
@@ -136,20 +137,22 @@ func familySet(name string, f gateway.Family) string { return gateway.Route{Name
 // programs: what they write into the mark does not count, and what they translate is
 // classified by where it goes.
 func (d *builder) prerouting() []rule.Rule {
-	rules := d.evictedHosts()
+	var refused, arrived []rule.Rule
 	for _, r := range d.Config.Routes {
 		if d.Egress[r.Name].Inbound {
-			rules = append(rules, d.refuseInbound(r)...)
+			refused = append(refused, d.refuseInbound(r)...)
 		}
 	}
-	rules = append(rules, d.refuseOfGroup())
 	for _, a := range d.arrivals() {
 		opens := append([]rule.Part{rule.Iifname(a.link), rule.CtNew()}, d.withWAN(a.mark)...)
-		rules = append(rules,
+		arrived = append(arrived,
 			rule.New(a.name+": replies go back through its egress", opens...),
 			rule.New(a.name+": came in through its egress", rule.Iifname(a.link), d.unmark(), rule.Accept()))
 	}
-	return append(rules, rule.New("everything else is classified", rule.Jump(chainClassify)))
+	return slices.Concat(d.evictedHosts(),
+		d.gate(chainInbound, "may be refused", []rule.Part{rule.CtNotOpened()}, append(refused, d.refuseOfGroup())),
+		d.gate("arrives", "may come in through an egress", d.notFromLAN(), arrived),
+		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))})
 }
 
 // unmark removes our bits, which another program has restored from the ct mark: replies do
@@ -171,7 +174,7 @@ func (d *builder) arrivals() []arrival {
 			}
 		}
 	}
-	if d.wanInbound() {
+	if d.wanInbound() { // most packets do
 		uplinks := d.uplinks()
 		for _, link := range sortedLinks(d.WANLinks) {
 			mark := d.wan
@@ -199,16 +202,15 @@ func (d *builder) chosen(marks chosenMarks) []rule.Rule {
 	add := func(name string, match rule.Part, m gateway.Mark) {
 		rules = append(rules, rule.New(name+": chosen by the socket's mark", append(append([]rule.Part{match}, d.storeInFlow(m)...), rule.Accept())...))
 	}
-	for _, r := range d.Config.Routes {
-		add(r.Name, marks.of(r.Mark), r.Mark)
-	}
-	rules = append(rules, d.chosenUplinks(marks)...)
-	if d.labels {
+	if d.labels { // first, because every packet of a tunnel's has it
 		add(gateway.WAN, marks.exactly(d.wan.Value), d.wan)
 	} else {
 		add(gateway.WAN, marks.of(d.wan), d.wan)
 	}
-	return rules
+	for _, r := range d.Config.Routes {
+		add(r.Name, marks.of(r.Mark), r.Mark)
+	}
+	return append(rules, d.chosenUplinks(marks)...)
 }
 
 // chosenMarks match marks, of packets or of their sockets.
@@ -222,16 +224,17 @@ var ofPacket, ofSocket = chosenMarks{rule.MarkIs, rule.MarkIsExactly}, chosenMar
 // outputFirst reads the packets' marks before most other programs write them. The packets of
 // WireGuard in the kernel have no other; those of sockets have the socket's, which nobody else writes.
 func (d *builder) outputFirst() []rule.Rule {
+	rules := d.gate(chainChosen, "its mark may choose", []rule.Part{rule.MarkIsSet(d.mask)}, d.chosen(ofPacket))
 	if d.NoSockets {
-		return d.chosen(ofPacket)
+		return rules
 	}
-	return append(d.chosen(ofPacket), d.chosen(ofSocket)...)
+	return append(rules, d.chosen(ofSocket)...)
 }
 
 // output classifies the box's own packets, unless their sockets chose. The lease of an
 // uplink is renewed at the server that gave it, whatever its address: RFC 2131, RFC 8415.
 func (d *builder) output() []rule.Rule {
-	rules := d.chosen(ofPacket)
+	rules := []rule.Rule{rule.New("its mark may choose", rule.MarkIsSet(d.mask), rule.Jump(chainChosen))}
 	for _, ports := range [][2]uint16{{68, 67}, {546, 547}} {
 		for _, u := range d.named() {
 			rules = append(rules, rule.New("the box's DHCP client, by "+u.Name, slices.Concat(
@@ -268,29 +271,9 @@ func (d *builder) sourceNAT() []rule.Rule {
 	return slices.Concat(rules, d.foreignOfPrograms(), d.uplinkNAT())
 }
 
-// mss clamps the MSS to the egress's MTU in one direction: of SYNs that come in through
-// it (forward) or leave through it, the box's own included (postrouting).
-func (d *builder) mss(direction func(link string) rule.Part) []rule.Rule {
-	headers := map[gateway.Family]int{gateway.V4: 20 + 20, gateway.V6: 40 + 20} // RFC 6691, RFC 8200 8.3
-	var rules []rule.Rule
-	for _, r := range d.Config.Routes {
-		for _, link := range d.links(r) {
-			for _, f := range gateway.Families {
-				size := d.Egress[r.Name].MTU - headers[f]
-				if size <= 0 || size > 65535 {
-					continue
-				}
-				rules = append(rules, rule.New(r.Name+": MSS fits its MTU",
-					rule.NFProto(f), direction(link), rule.TCPSYN(), rule.MaxSegment(uint16(size))))
-			}
-		}
-	}
-	return rules
-}
-
 // input keeps the resolver from being an open one: only lan and the box reach it.
 func (d *builder) input() []rule.Rule {
-	rules := []rule.Rule{rule.New("the box itself", rule.Iifname("lo"), rule.Accept())}
+	rules := append([]rule.Rule{rule.New("the box itself", rule.Iifname("lo"), rule.Accept())}, d.onlyRedirected()...)
 	for _, link := range sortedLinks(d.Config.LAN) {
 		rules = append(rules, rule.New("lan", rule.Iifname(link), rule.Accept()))
 	}

@@ -59,8 +59,8 @@ meta nfproto ipv6 meta mark set meta mark & 0x81ffffff | 0x01000000 ct mark set 
 		if member, both := strings.Index(classify, "ct label 2"), strings.Index(classify, "ct label 3"); member < 0 || both < member {
 			t.Errorf("%s: the group's label comes before a member's:\n%s", c.name, classify)
 		}
-		if !strings.Contains(chainOf(table, chainKillSwitch), `meta mark & 0x7f000000 == 0x03000000 oifname != "wg0" oifname != "wg1" counter packets 0 bytes 0 drop comment "vpn: kill switch"`) {
-			t.Errorf("%s: kill switch of the group's sockets:\n%s", c.name, chainOf(table, chainKillSwitch))
+		if !strings.Contains(chainOf(table, chainMarked), `meta mark & 0x7f000000 == 0x03000000 oifname != "wg0" oifname != "wg1" counter packets 0 bytes 0 drop comment "vpn: kill switch"`) {
+			t.Errorf("%s: kill switch of the group's sockets:\n%s", c.name, chainOf(table, chainMarked))
 		}
 	}
 	down := group(nil)

@@ -23,10 +23,24 @@ const (
 // destination, as it is classified, unless its flow is the WAN's or older than the listing.
 func (d *builder) killSwitch() []rule.Rule {
 	rules := append([]rule.Rule{rule.New("to the box itself", rule.Oifname("lo"), rule.Accept())}, d.onlyBridged()...)
+	var unknown, replies, addressed []rule.Rule
 	for _, r := range d.Config.Routes {
-		rules = append(append(rules, d.untranslated(r)...), d.notForwarded(r)...)
+		unknown = append(unknown, d.untranslated(r)...)
+		replies = append(replies, d.notForwarded(r)...)
+		addressed = append(addressed, d.toEgress(r)...)
 	}
-	rules = slices.Concat(rules, d.untracked(), d.removedRoutes(), d.arrived(), d.leavesLocally())
+	return slices.Concat(rules,
+		d.gate("unknown", "unknown to conntrack", []rule.Part{rule.CtInvalid()}, append(unknown, d.untracked()...)),
+		d.gate("not_forwarded", "a reply, forwarded", []rule.Part{rule.CtReply(), rule.Forwarded()}, replies),
+		d.gate("to_egress", "may be to the box itself", d.notFromLAN(), addressed),
+		d.removedRoutes(), d.arrived(), d.leavesLocally(),
+		d.gate(chainMarked, "marked", []rule.Part{rule.MarkIsSet(d.mask)}, d.marked()),
+		d.overwritten())
+}
+
+// marked judges packets by their mark.
+func (d *builder) marked() []rule.Rule {
+	rules := []rule.Rule{rule.New("wan", rule.MarkIs(d.wan), rule.Return())}
 	for _, r := range d.Config.Routes {
 		parts := []rule.Part{rule.MarkIs(r.Mark)}
 		for _, link := range d.links(r) {
@@ -36,7 +50,7 @@ func (d *builder) killSwitch() []rule.Rule {
 		drop.KeepCounter = true
 		rules = append(rules, drop, rule.New(r.Name+": via its own link", rule.MarkIs(r.Mark), rule.Accept()))
 	}
-	return append(rules, d.overwritten()...)
+	return rules
 }
 
 // onlyBridged accepts what a bridge forwards by itself and shows to these hooks
@@ -59,9 +73,11 @@ func (d *builder) overwritten() []rule.Rule {
 		rules = append(rules, rule.New("wan", rule.CtLabel(wanLabel), rule.Accept()),
 			rule.New("wan: chosen by the socket's mark", rule.MarkIsExactly(d.wan.Value), rule.Accept()))
 	}
+	var byMark []rule.Rule
 	for _, r := range d.Config.Routes {
-		rules = append(rules, d.ofFlow(r, rule.CtMarkIs(r.Mark)))
+		byMark = append(byMark, d.ofFlow(r, rule.CtMarkIs(r.Mark)))
 	}
+	rules = append(rules, d.gate("by_ct_mark_out", "has a ct mark of ours", []rule.Part{rule.CtMarkIsSet(d.mask)}, byMark)...)
 	if !d.labels {
 		rules = append(rules, rule.New("wan", rule.MarkIs(d.wan), rule.Accept()))
 		for _, u := range d.uplinks() {
@@ -73,26 +89,30 @@ func (d *builder) overwritten() []rule.Rule {
 		excluded = setAlwaysExcluded // the rest has left already
 	}
 	rules = append(append(rules, rule.New("flow predates its listing", append(d.olderThanListing(), rule.Accept())...)), d.excluded(excluded)...)
-	return append(rules, d.byDestination(d.common(), rule.Accept(), func(r gateway.Route, within string) []rule.Rule {
-		if d.fallsBack(r) {
-			return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
-		}
-		return d.toRoute(r, within, r.Name, rule.Goto(onlyVia(r)))
-	})...)
+	return slices.Concat(rules, d.byClass(prefixLeaving), d.byDestination(d.common(), rule.Accept(), d.leaving))
+}
+
+// leaving judges packets by their destination.
+func (d *builder) leaving(r gateway.Route, within string) []rule.Rule {
+	if d.fallsBack(r) {
+		return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
+	}
+	return d.toRoute(r, within, r.Name, rule.Goto(onlyVia(r)))
 }
 
 // arrived accepts what came in through the WAN or an egress, which is not classified.
 func (d *builder) arrived() []rule.Rule {
-	var rules []rule.Rule
+	var arrived, replies []rule.Rule
 	for _, a := range d.arrivals() {
-		rules = append(rules, rule.New(a.name+": came in through its egress", rule.Iifname(a.link), rule.Accept()))
+		arrived = append(arrived, rule.New(a.name+": came in through its egress", rule.Iifname(a.link), rule.Accept()))
 	}
 	for _, r := range d.Config.Routes {
 		if d.labels && !d.Egress[r.Name].Inbound {
-			rules = append(rules, rule.New(r.Name+": reply", rule.CtReply(), rule.CtLabel(d.label(r.Mark)), rule.Accept()))
+			replies = append(replies, rule.New(r.Name+": reply", rule.CtReply(), rule.CtLabel(d.label(r.Mark)), rule.Accept()))
 		}
 	}
-	return rules
+	return append(d.gate("arrived", "may have come in through an egress", append(d.notFromLAN(), rule.Forwarded()), arrived),
+		d.gate("replies", "may be a reply of a route's flow", []rule.Part{rule.CtReply()}, replies)...)
 }
 
 // ofFlow lets the packets of a route's flow leave through its links only.
@@ -147,7 +167,7 @@ func (d *builder) removedRoutes() []rule.Rule {
 // what conntrack does not follow. Connections that came in through the egress are answered
 // as they came.
 func (d *builder) foreignSources() []rule.Rule {
-	rules := d.onlyBridged()
+	var rules []rule.Rule
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
@@ -174,5 +194,5 @@ func (d *builder) foreignSources() []rule.Rule {
 			}
 		}
 	}
-	return rules
+	return append(d.onlyBridged(), d.gate("foreign_source", "leaves by an egress", d.byEgress(), rules)...)
 }

@@ -68,7 +68,7 @@ for l in lan0 lan1 guest0 wan0 tun0 br-lan; do ip link del $l || :; done; for n 
 
 // lab builds the topology and serves every internet address of every namespace over
 // UDP and TCP, port 7: the answer is the namespace's name and the asker's address.
-func lab(t *testing.T) {
+func lab(t testing.TB) {
 	t.Helper()
 	netlab.Need(t, "nft", "ip", "conntrack", "sysctl")
 	t.Cleanup(func() { sh(t, "%s", labRemove) })

@@ -66,6 +66,18 @@ func (d *builder) notForwarded(r gateway.Route) []rule.Rule {
 				rules = append(rules, rule.New(r.Name+": reply to the box, not forwarded", rule.Iifname(link), rule.Oifname(wan), flow, rule.CtReply(), rule.Drop()))
 			}
 		}
+	}
+	return rules
+}
+
+// toEgress drops what has the tunnel's address and would be forwarded to the WAN.
+func (d *builder) toEgress(r gateway.Route) []rule.Rule {
+	e := d.Egress[r.Name]
+	if !e.Inbound || !d.wanInbound() {
+		return nil
+	}
+	var rules []rule.Rule
+	for _, wan := range sortedLinks(d.WANLinks) {
 		for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
 			if a.IsValid() {
 				rules = append(rules, rule.New(r.Name+": to the box, not forwarded", rule.Oifname(wan), rule.DaddrIs(a), rule.Drop()))

@@ -168,6 +168,12 @@ func CtMarkIs(m gateway.Mark) Part {
 		[]expr.Any{loadCtMark(), and(native32(m.Mask), native32(0)), compare(native32(m.Value))}}
 }
 
+// CtMarkIsSet matches connections whose mark has any of the mask's bits.
+func CtMarkIsSet(mask uint32) Part {
+	return Part{fmt.Sprintf("ct mark & 0x%08x != 0x00000000", mask),
+		[]expr.Any{loadCtMark(), and(native32(mask), native32(0)), differ(native32(0))}}
+}
+
 // merged computes old & ~mask ^ value: no bit outside the mask changes.
 func merged(m gateway.Mark) expr.Any { return and(native32(^m.Mask), native32(m.Value)) }
 

@@ -44,6 +44,12 @@ func SetCtLabel(bit int) Part {
 		&expr.Ct{Key: expr.CtKeyLABELS, SourceRegister: true, Register: reg}}}
 }
 
+// CtNotDNAT matches packets of connections whose destination was not translated.
+func CtNotDNAT() Part {
+	return Part{"ct status ! dnat", []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg},
+		and(native32(1<<5), native32(0)), compare(native32(0))}} // IPS_DST_NAT
+}
+
 // CtNone matches packets that conntrack has no connection of.
 func CtNone() Part {
 	return ctState("invalid,untracked", expr.CtStateBitINVALID|expr.CtStateBitUNTRACKED)
