@@ -69,7 +69,11 @@ func TestClockJumps(t *testing.T) {
 	g.stop(g.p)
 	setClock(t, unset(t))
 	g.WANDown() // or what is not held back would leave by it
-	g.Box.Run("nft", "delete", "table", "inet", "nameroute")
+	g.killHolder()
+	netlab.Eventually(t, 30*time.Second, func() error { // until the kernel has closed the holder's files
+		_, err := g.Box.Exec("nft", "delete", "table", "inet", "nameroute")
+		return err
+	})
 	g.p = g.Box.Launch(binary, "run")
 	g.logs(g.p)
 	g.p.WaitOutput("nameroute: started", 15*time.Second)
