@@ -136,8 +136,7 @@ fuzz: need-go
 
 # Long runs in real time: SOAK says how long.
 soak: need-go
-	@grep -rqE --include='*_test.go' '^func TestSoak' . || { echo "no TestSoak tests"; exit 1; }
-	NAMEROUTE_SOAK=$(SOAK) $(GO_ROOT) test -race -count=1 -v -run '^TestSoak' -timeout 0 ./...
+	NAMEROUTE_SOAK=$(SOAK) $(GO_ROOT) test -race -count=1 -v -run '^TestSoak$$' -timeout 0 ./test
 
 # Manual pages from the commands. The program that writes them is not the one that runs.
 man: need-go
