@@ -111,7 +111,7 @@ func TestPacketsOfNoConnection(t *testing.T) {
 	for _, family := range []string{"ip", "ip6"} {
 		untracked := regexp.MustCompile(`untracked ` + family + ` saddr .* packets (\d+)`)
 		netlab.Eventually(t, 30*time.Second, func() error {
-			chain := g.Box.Run("nft", "list", "chain", "inet", "nameroute", "source_guard")
+			chain := g.Box.Run("nft", "list", "chain", "inet", "nameroute", "foreign_source")
 			n := 0
 			if m := untracked.FindStringSubmatch(chain); m != nil {
 				n, _ = strconv.Atoi(m[1])

@@ -53,6 +53,7 @@ func TestScenarioGfwlist(t *testing.T) {
 		})
 	}
 	await("fetched.blocked.example", netlab.ViaVPN)
+	g.Box.AwaitNames("opened.other.example", 30*time.Second) // that the list is there is seen by one block before the other
 	for name, want := range map[string]netlab.Egress{
 		"www.blocked.example": netlab.ViaVPN, "www.mine.example": netlab.ViaVPN,
 		"www.open.blocked.example": netlab.ViaWAN, "www.other.example": netlab.ViaWAN,
