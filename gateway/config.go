@@ -52,6 +52,8 @@ type Config struct {
 	WANHanded     bool              // of those of the system, only what the WAN's link was given (`wan_resolvers: dhcp`)
 	Clients       []Clients         // classes of clients, in the order of the file
 	Routes        []Route           // in the order of the file, which is their precedence; without wan
+	WANTakes      *WANTakes         // what is listed for the WAN; nil: nothing can be
+	Default       Default           // routes of what no list and no prefix names
 	Lists         []List            // in the order of the file
 	Sources       []Source          // of the lists with url, in the order of the file
 	Exclude       []netip.Prefix    // never rerouted, in addition to own, connected and special-use addresses
@@ -102,15 +104,20 @@ func (c *Config) Route(name string) (r Route, ok bool) {
 // endpoint.
 func (c *Config) WANRoute() Route {
 	n := c.Mask.Max()
-	return Route{
+	r := Route{
 		Name: WAN, Number: n, Mark: c.Mask.Mark(n), OnDown: Block,
 		Table: DefaultTable + n, Priority: c.Priority + n,
 		Egress: Egress{Kind: EgressWAN, Link: c.WANLink}, Group: c.WANGroup,
 	}
+	if c.WANTakes != nil {
+		r.Prefixes = c.WANTakes.Prefixes
+	}
+	return r
 }
 
 // LastRoutePriority returns the priority of the last policy rule of a route. The two rules
-// that follow it leave local networks to table main, and nothing else.
+// that follow it leave local networks to table main, and nothing else; those behind are of
+// packets without a mark (`default:`).
 func (c *Config) LastRoutePriority() int {
 	last := c.WANRoute().Priority
 	for _, r := range c.Routes {

@@ -17,6 +17,7 @@ func (c *builder) check() {
 	c.checkSources()
 	c.checkPrefixes()
 	c.checkClients()
+	c.checkDefault()
 	c.checkRedirect()
 	if c.numberRoutes() {
 		c.checkTables()

@@ -24,6 +24,7 @@ func TestPageDescribesEveryKey(t *testing.T) {
 	add("", (&builder{defaults(""), r}).fields())
 	add("lifetime.", lifetimeFields(&gateway.Lifetime{}))
 	add("redirect_dns.", (&builder{defaults(""), r}).redirectFields())
+	add("default.", (&builder{defaults(""), r}).defaultFields())
 	add("clients.NAME.", classFields(&gateway.Clients{}))
 	add("routes.NAME.", (&routeReader{r: r}).fields())
 	add("lists.NAME.", (&listReader{r: r}).fields())

@@ -166,6 +166,7 @@ func (c *builder) fields() []field {
 			set(&c.Owner)(gateway.Owner(word), ok)
 		}},
 		{key: keyClients, read: c.readClients},
+		{key: keyDefault, want: wantDefault, read: c.readDefault},
 		{key: "routes", read: c.readRoutes},
 		{key: "lists", read: c.readLists},
 		{key: "redirect_dns", want: wantRedirect, read: c.readRedirect},
@@ -174,7 +175,7 @@ func (c *builder) fields() []field {
 
 // Bounds of numbers in gateway.yaml.
 const (
-	lastPriority = 32763     // of a route: two rules of ours follow, then that of table main, 32766
+	lastPriority = 32754     // of a route: eleven rules of ours follow, then that of table main, 32766
 	maxTable     = 1<<31 - 1 // fits an int on every platform
 	maxSetSize   = 1 << 24
 	maxMaskBits  = 14 // a policy rule for each mark must fit below lastPriority

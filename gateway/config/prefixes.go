@@ -41,7 +41,7 @@ func (c *builder) checkPrefixes() {
 	for _, l := range c.Lists {
 		known = append(known, l.Name)
 	}
-	for _, route := range c.Routes {
+	for _, route := range c.Choices() {
 		c.checkKnown(route.Name, keyPrefixes, route.Prefixes, known, "unknown list", "add it to lists")
 	}
 }

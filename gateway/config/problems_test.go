@@ -99,7 +99,7 @@ gateway.yaml:6:28: exclude: 0.0.0.0/0: excludes every address: no route would ev
 gateway.yaml:6:39: exclude: nope: not a prefix or an address: want for example 198.51.100.0/24 or 2001:db8::1
 gateway.yaml:6:45: exclude: ::ffff:192.0.2.0/120: is an IPv4-mapped prefix: want it as IPv4
 gateway.yaml:6:81: exclude: 10.0.0.0/8: duplicate
-gateway.yaml:7:11: priority: 0: out of range: want 1 to 32763
+gateway.yaml:7:11: priority: 0: out of range: want 1 to 32754
 gateway.yaml:8:11: set_size: lots: not a whole number: want a whole number from 1 to 16777216
 gateway.yaml:9:19: lifetime.floor: 2d: not a duration: want a number with its unit, such as 90s, 10m or 24h
 gateway.yaml:9:30: lifetime.grace: -5m: not a positive duration: want a number with its unit, such as 90s, 10m or 24h
@@ -111,14 +111,14 @@ gateway.yaml:15:5: routes.vpn.on_dwon: unknown key: did you mean on_down?
 gateway.yaml:16:14: routes.vpn.on_down: blok: unknown value: did you mean block?
 gateway.yaml:17:11: routes.vpn.mark: 0: is the mark of unmarked packets
 gateway.yaml:18:12: routes.vpn.table: 254: is the kernel's table main: want a table of the route's own
-gateway.yaml:19:15: routes.vpn.priority: 40000: out of range: want 1 to 32763
+gateway.yaml:19:15: routes.vpn.priority: 40000: out of range: want 1 to 32754
 gateway.yaml:20:10: routes.vpn.mtu: 100000: out of range: want 576 to 65535
 gateway.yaml:21:5: routes.vpn.mtu: duplicate key, first on line 20: want one
 gateway.yaml:22:14: routes.vpn.private: yes: unknown value: want refuse or learn
 gateway.yaml:23:11: routes.vpn.snat: masq: unknown value: did you mean masquerade?
 gateway.yaml:24:12: routes.vpn.hooks: ignor: unknown value: did you mean ignore?
 gateway.yaml:25:3: routes.VPN2: invalid name: want a lower-case letter, then lower-case letters, digits, - or _
-gateway.yaml:26:3: routes.wan: reserved name: want another
+gateway.yaml:26:9: routes.wan.interface: unknown key: want prefixes
 gateway.yaml:27:3: routes.none: has no egress: want one of wireguard, interface, next_hop or egress
 gateway.yaml:28:22: routes.empty.wireguard: has no value: want the path of the provider's .conf file
 gateway.yaml:29:21: routes.long.wireguard: mullvad-se-got-wg-001: the file's name is not a valid interface name: want link: long
@@ -176,7 +176,7 @@ routes:
   d: {interface: d, mark: 0x54000000, priority: 7385}
   e: {interface: e, mark: 0x55000000}
 `, `gateway.yaml:3:51: routes.a.table: 7327: is also the table of wan: want another table
-gateway.yaml:3:67: routes.a.priority: 7300: not after the first policy rule: want 7301 to 32763
+gateway.yaml:3:67: routes.a.priority: 7300: not after the first policy rule: want 7301 to 32754
 gateway.yaml:5:49: routes.c.priority: 7427: is also the priority of wan: want another priority
 gateway.yaml:7:3: routes.e.priority: 7385: is also the priority of route d on line 6, as derived from the mark: want another priority
 `},
@@ -250,7 +250,7 @@ gateway.yaml:2:7: wan: is a list: want the name of an interface
 gateway.yaml:3:16: wan_resolvers: is a mapping: want a list of resolvers, such as [192.0.2.53]
 gateway.yaml:4:7: mask: is a list: want one run of 2 to 14 bits in 32, such as 0x7f000000
 gateway.yaml:5:11: exclude: is a list: want a prefix or an address, such as 198.51.100.0/24 or 2001:db8::1
-gateway.yaml:6:11: priority: is a mapping: want a whole number from 1 to 32763
+gateway.yaml:6:11: priority: is a mapping: want a whole number from 1 to 32754
 gateway.yaml:7:11: lifetime: 5m: is a single value: want keys such as floor:
 gateway.yaml:8:8: owner: is a list: want auto or off
 gateway.yaml:9:9: routes: is a list: want names of routes, each with its keys
@@ -269,7 +269,7 @@ priority: -1
 set_size: 1.5
 routes: {a: {interface: t, table: 0x100000000, mtu: 0, mark: 0x100000000}}
 `, `gateway.yaml:1:7: mask: 0777: not a decimal or 0x hexadecimal number: want one run of 2 to 14 bits in 32, such as 0x7f000000
-gateway.yaml:2:11: priority: -1: out of range: want 1 to 32763
+gateway.yaml:2:11: priority: -1: out of range: want 1 to 32754
 gateway.yaml:3:11: set_size: 1.5: not a whole number: want a whole number from 1 to 16777216
 gateway.yaml:4:35: routes.a.table: 0x100000000: out of range: want 1 to 2147483647
 gateway.yaml:4:53: routes.a.mtu: 0: out of range: want 576 to 65535
@@ -279,7 +279,7 @@ gateway.yaml:4:62: routes.a.mark: 0x100000000: out of range: want at most 32 bit
 routes: {a: {interface: t, mark: 3}, b: {interface: u, mark: 3}}
 `, `gateway.yaml:1:7: mask: 0x100000000: not a usable mask: want one run of 2 to 14 bits in 32, such as 0x7f000000
 `},
-	{"priorities beyond table main's", "priority: 32700\n", `gateway.yaml:1:11: priority: 32700: leaves no room for the policy rules of routes: want at most 32636
+	{"priorities beyond table main's", "priority: 32700\n", `gateway.yaml:1:11: priority: 32700: leaves no room for the policy rules of routes: want at most 32627
 `},
 	{"no mark is free", `mask: 0x3
 routes: {a: {interface: a}, b: {interface: b}, c: {interface: c}}
@@ -348,7 +348,7 @@ gateway.yaml:1:39: routes.dns_exempt: reserved name: want another
 gateway.yaml:1:67: routes.evicted: reserved name: want another
 `},
 	{"a key that was renamed", "keep: [10.0.0.0/8]\nkep: []\nexclud: []\n", `gateway.yaml:1:1: keep: was renamed: want exclude
-gateway.yaml:2:1: kep: unknown key: want lan, wan, wan_resolvers, mask, exclude, priority, set_size, lifetime, check_interval, owner, clients, routes, lists or redirect_dns
+gateway.yaml:2:1: kep: unknown key: want lan, wan, wan_resolvers, mask, exclude, priority, set_size, lifetime, check_interval, owner, clients, default, routes, lists or redirect_dns
 gateway.yaml:3:1: exclud: unknown key: did you mean exclude?
 `},
 	{"a list's key that was renamed", "lists: {a: {url: 'https://a.example/a', min_rules: 2}}\n", `gateway.yaml:1:41: lists.a.min_rules: was renamed: want min_entries

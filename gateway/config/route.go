@@ -23,6 +23,10 @@ type routeReader struct {
 
 func (c *builder) readRoutes(v value) {
 	v.named("names of routes, each with its keys", func(name string, v value) {
+		if name == gateway.WAN {
+			c.readWANTakes(v)
+			return
+		}
 		if gateway.Reserved(name) {
 			v.r.problem(v.key, "", "reserved name", "want another")
 			return

@@ -14,7 +14,15 @@ import (
 // path absolute. Parse reads the same configuration from it.
 func YAML(c *gateway.Config) string {
 	routes, lists := &yaml.Node{Kind: yaml.MappingNode}, &yaml.Node{Kind: yaml.MappingNode}
-	for _, r := range c.Routes {
+	for _, r := range c.Choices() {
+		if r.Name == gateway.WAN {
+			var pairs []any
+			if len(r.Prefixes) > 0 {
+				pairs = []any{keyPrefixes, flow(r.Prefixes)}
+			}
+			routes.Content = append(routes.Content, scalar(r.Name), mapping(pairs...))
+			continue
+		}
 		routes.Content = append(routes.Content, scalar(r.Name), mapping(routePairs(r)...))
 	}
 	for _, l := range c.Lists {
@@ -50,6 +58,7 @@ func YAML(c *gateway.Config) string {
 	if len(c.Clients) > 0 {
 		pairs = append(pairs, keyClients, mapping(clientsPairs(c.Clients)...))
 	}
+	pairs = append(pairs, keyDefault, defaultNode(c.Default))
 	text, err := yaml.Marshal(mapping(append(pairs, "routes", routes, "lists", lists)...))
 	if err != nil {
 		return fmt.Sprintf("# %v\n", err)

@@ -36,6 +36,7 @@ lifetime:
 check_interval: 1m
 owner: auto
 redirect_dns: off
+default: wan
 routes:
     vpn:
         wireguard: /etc/wireguard/wg0.conf

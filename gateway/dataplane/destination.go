@@ -13,18 +13,36 @@ import (
 type destinations struct {
 	excluded ranges            // never rerouted
 	prefixes map[string]ranges // of lists, by route
+	rest     string            // the route of what no list names; "": table main
+}
+
+// all are the addresses of both families.
+var all = ranges{
+	nft.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, gateway.V4),
+	nft.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, gateway.V6),
+}
+
+// covered returns what a route takes besides what it has learned.
+func (d *destinations) covered(route string) ranges {
+	if route == d.rest {
+		return all
+	}
+	return d.prefixes[route]
 }
 
 func destinationsOf(s firewall.Spec) *destinations {
 	d := &destinations{excluded: ranges{s.Excluded(gateway.V4), s.Excluded(gateway.V6)}, prefixes: map[string]ranges{}}
-	for _, r := range s.Config.Routes {
+	if r, ok := s.Config.ClientsDefault(); ok {
+		d.rest = r.Name
+	}
+	for _, r := range s.Config.Choices() {
 		d.prefixes[r.Name] = ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}
 	}
 	return d
 }
 
 // Takes reports whether new packets to an address take this route: it is the first in
-// gateway.yaml that has learned the address or has a list with it. Local and special-use
+// gateway.yaml that has learned the address or has a list with it, or takes the rest. Local and special-use
 // addresses take none, unless the route learns private ones. It takes no lock.
 func (r *Route) Takes(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
@@ -37,7 +55,7 @@ func (r *Route) Takes(a netip.Addr) bool {
 		return false
 	}
 	special := gateway.IsSpecial(a)
-	for _, route := range r.c.Config().Routes {
+	for _, route := range r.c.Config().Choices() {
 		if special && !route.TakesPrivate() {
 			continue
 		}
@@ -46,7 +64,7 @@ func (r *Route) Takes(a netip.Addr) bool {
 			return route.Name == r.name
 		}
 	}
-	return false
+	return d.rest != "" && r.name == d.rest
 }
 
 // holds reports whether an address is learned into a pair of sets.

@@ -72,7 +72,7 @@ func (e *evictor) onLearn(route string, addrs []netip.Addr) {
 func (e *evictor) onApply(s firewall.Spec, to *destinations) {
 	routes := map[string]*joining{}
 	for _, r := range s.Config.Routes {
-		routes[r.Name] = &joining{route: r, covered: to.prefixes[r.Name]}
+		routes[r.Name] = &joining{route: r, covered: to.covered(r.Name)}
 	}
 	e.mu.Lock() // Admit blocks on this lock; keep the section short
 	defer e.mu.Unlock()

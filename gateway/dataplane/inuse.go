@@ -62,7 +62,7 @@ func (c *Controller) prolongUsed(ctx context.Context) error {
 	}
 	life := usedFor(cfg.Lifetime)
 	ending := map[string]map[netip.Addr]bool{} // by route: not in use, as far as is known yet
-	for _, r := range cfg.Routes {
+	for _, r := range cfg.Choices() {
 		if e := c.kernel.Ending(firewall.Pair(r), life/2, cfg.Lifetime.Ceiling); len(e) > 0 {
 			ending[r.Name] = e
 		}
@@ -71,7 +71,7 @@ func (c *Controller) prolongUsed(ctx context.Context) error {
 		return nil
 	}
 	crowded, used := map[string]bool{}, map[string][]netip.Addr{}
-	for _, r := range cfg.Routes {
+	for _, r := range cfg.Choices() {
 		pair := firewall.Pair(r)
 		crowded[r.Name] = c.kernel.Crowded(&pair)
 	}
@@ -87,7 +87,7 @@ func (c *Controller) prolongUsed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range cfg.Routes {
+	for _, r := range cfg.Choices() {
 		if err := c.kernel.Prolong(ctx, firewall.Pair(r), used[r.Name], life); err != nil {
 			return err
 		}

@@ -70,13 +70,13 @@ func (c *Controller) addRoutes(spec *firewall.Spec, seen map[string]policy.Route
 		found := inForce(spec, r, seen[r.Name])
 		conf := c.confOf(cfg, r, found)
 		st := c.publish(r, conf, seen[r.Name], cfg, known, namesOf(found))
+		spec.Prefixes[r.Name] = c.prefixes(r, conf, seen[r.Name])
 		if r.Name == gateway.WAN {
 			continue
 		}
 		e := egress(cfg, r, conf, seen[r.Name], spec.WANLinks)
 		e.Down = st.Down
 		spec.Egress[r.Name] = e
-		spec.Prefixes[r.Name] = c.prefixes(r, conf, seen[r.Name])
 	}
 	addGroups(spec)
 	c.closeUnconfigured(cfg)

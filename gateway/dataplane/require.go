@@ -152,7 +152,7 @@ func (c *Controller) pairs() map[string]nft.SetPair { return pairsOf(c.Config(),
 func pairsOf(cfg *gateway.Config, all []Requirements) map[string]nft.SetPair {
 	pairs := map[string]nft.SetPair{}
 	if wantsTable(all) {
-		for _, r := range cfg.Routes {
+		for _, r := range cfg.Choices() {
 			pairs[r.Name] = firewall.Pair(r)
 		}
 	}

@@ -35,6 +35,7 @@ type RouteStatus struct {
 	Dropped     nft.Counter      // by its kill switch, since the table was made
 	Overwritten nft.Counter      // of Dropped: packets whose mark another program had overwritten
 	Inbound     nft.Counter      // of connections from its tunnel, refused, since then
+	Default     []string         // whose packets to what nothing names take it
 }
 
 // SetStatus is one of a route's sets of learned addresses.
@@ -77,7 +78,7 @@ func (c *Controller) Status() Status {
 		st := c.state(r.Name).Load()
 		s.Routes = append(s.Routes, RouteStatus{
 			Route: r, Up: !st.Down, V4: st.V4, V6: st.V6, Resolvers: st.Resolvers, From: st.ResolversFrom, Dropped: s.Counts.Dropped[r.Name], Overwritten: s.Counts.Overwritten[r.Name],
-			Inbound: s.Counts.Inbound[r.Name],
+			Inbound: s.Counts.Inbound[r.Name], Default: cfg.DefaultOf(r.Name),
 		})
 	}
 	return s
@@ -87,7 +88,7 @@ func (c *Controller) Status() Status {
 // ask the kernel: what the kernel has is followed by its events.
 func (c *Controller) setStatus(of Requirements, cfg *gateway.Config) []SetStatus {
 	var all []SetStatus
-	for _, r := range cfg.Routes {
+	for _, r := range cfg.Choices() {
 		pair, capacity, found := firewall.Pair(r), cfg.SetSize, false
 		for _, u := range of.Uses {
 			if u.Route == r.Name && u.Learns {

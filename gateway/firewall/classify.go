@@ -44,8 +44,11 @@ func (d *builder) classify() []rule.Rule {
 			[]rule.Part{rule.CtLabel(wanLabel), rule.SetMark(d.wan), rule.SetCtMark(d.wan), rule.Accept()})...))
 	}
 	rules = append(rules, d.gate("by_ct_mark", "has a ct mark of ours", marked, d.byCtMark())...)
-	rules = append(append(rules, d.localFlows()...), rule.New("flow predates its listing", rule.CtEstablished(), rule.Accept()))
-	return slices.Concat(rules, d.toLocal(), d.byClass(prefixClients), d.byDestination(d.common(), rule.Accept(), d.routeNewFlows), d.byUplinks())
+	rules = slices.Concat(rules, d.localFlows(), d.olderFlows(), d.toLocal(), d.byClass(prefixClients))
+	if d.hasDefault() { // it follows
+		return append(rules, d.byDestination(d.common(), rule.Return(), d.routeNewFlows)...)
+	}
+	return slices.Concat(rules, d.byDestination(d.common(), rule.Accept(), d.routeNewFlows), d.byUplinks())
 }
 
 // knownFlows finds routes by the ct mark, where the label says the same. Groups are not among
@@ -91,7 +94,7 @@ func (d *builder) aboutFlows() []rule.Rule {
 
 // byDestination decides about destinations that are not excluded. What a route's sets
 // hold, within another set where that is named, is the route's. other says what becomes of
-// special-use addresses that none of the routes takes.
+// special-use addresses that none of the routes takes; no part: they are as all others.
 func (d *builder) byDestination(routes []gateway.Route, other rule.Part, ofRoute func(r gateway.Route, within string) []rule.Rule) []rule.Rule {
 	var rules []rule.Rule
 	for _, r := range routes {
@@ -100,7 +103,9 @@ func (d *builder) byDestination(routes []gateway.Route, other rule.Part, ofRoute
 		}
 	}
 	for _, f := range gateway.Families {
-		rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), other))
+		if other.Text != "" {
+			rules = append(rules, rule.New("special-use addresses", rule.DaddrIn(f, familySet(setSpecial, f)), other))
+		}
 	}
 	for _, r := range routes {
 		rules = append(rules, ofRoute(r, "")...)

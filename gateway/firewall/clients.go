@@ -23,7 +23,7 @@ const (
 
 // common are the routes that are for all clients.
 func (d *builder) common() []gateway.Route {
-	return slices.DeleteFunc(slices.Clone(d.Config.Routes), func(r gateway.Route) bool { return len(r.Clients) > 0 })
+	return slices.DeleteFunc(slices.Clone(d.Config.Choices()), func(r gateway.Route) bool { return len(r.Clients) > 0 })
 }
 
 // ofClass are the routes of one class.

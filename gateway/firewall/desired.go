@@ -66,7 +66,7 @@ const (
 // Desired computes the table from the spec. It is a pure function.
 func Desired(s Spec) *nft.Table {
 	d := builder{Spec: s, mask: uint32(s.Config.Mask), wan: s.Config.WANRoute().Mark, labels: s.hasLabels(), prefixes: map[string][]nft.Set{}}
-	for _, r := range s.Config.Routes {
+	for _, r := range s.Config.Choices() {
 		for _, f := range gateway.Families {
 			name := r.PrefixSet(f)
 			d.prefixes[name] = prefixSets(name, f, s.Prefixes[r.Name], maxRanges)
@@ -118,7 +118,7 @@ func (d *builder) sets() []nft.Set {
 		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(gateway.SpecialUse(), f), Required: true})
 	}
 	sets = slices.Concat(sets, d.alwaysExcludedSets(), d.dnsExemptSets(), d.evictedSets())
-	for _, r := range d.Config.Routes {
+	for _, r := range d.Config.Choices() {
 		for _, f := range gateway.Families {
 			sets = append(sets, nft.Set{Name: r.Set(f), Family: f, Timeout: true, Size: d.Config.SetSize})
 		}
@@ -152,7 +152,8 @@ func (d *builder) prerouting() []rule.Rule {
 	return slices.Concat(d.evictedHosts(),
 		d.gate(chainInbound, "may be refused", []rule.Part{rule.CtNotOpened()}, append(refused, d.refuseOfGroup())),
 		d.gate("arrives", "may come in through an egress", d.notFromLAN(), arrived),
-		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))})
+		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))},
+		d.byDefault(d.Config.ClientsDefault()))
 }
 
 // unmark removes our bits, which another program has restored from the ct mark: replies do
@@ -246,13 +247,14 @@ func (d *builder) output() []rule.Rule {
 		rules = append(rules, rule.New("chosen by the socket's mark", rule.MarkIsSet(d.mask), rule.Accept()))
 	}
 	rules = append(rules, d.toPrograms()...)
-	return append(rules, rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
+	rules = append(rules, rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
+	return slices.Concat(rules, d.boundToWAN(), d.byDefault(d.Config.BoxDefault()))
 }
 
 // sourceNAT precedes the source NAT of all other programs: the first chain that translates
 // a connection decides.
 func (d *builder) sourceNAT() []rule.Rule {
-	rules := d.onlyBridged()
+	rules := append(d.onlyBridged(), d.ownByWAN()...)
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {

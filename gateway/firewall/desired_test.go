@@ -80,6 +80,16 @@ func withPrograms() Spec {
 	return s
 }
 
+// withDefault has the first route as the default of clients and of the box.
+func withDefault() Spec {
+	s := full()
+	cfg := *s.Config
+	name := cfg.Routes[0].Name
+	cfg.Default, cfg.WANTakes = gateway.Default{Clients: name, Box: name}, &gateway.WANTakes{}
+	s.Config = &cfg
+	return s
+}
+
 // TestGolden compares what a person has read and kept with what Desired makes.
 func TestGolden(t *testing.T) {
 	narrow := redirecting()
@@ -93,6 +103,7 @@ func TestGolden(t *testing.T) {
 		{"narrow.nft", "\tchain dns_exempt {", narrow},
 		{"clients.nft", "\tchain clients_tv {", withClass()},
 		{"programs.nft", "\tchain programs_torrent {", withPrograms()},
+		{"default.nft", "\tchain classify {", withDefault()},
 	} {
 		golden, err := os.ReadFile("testdata/" + c.file)
 		if err != nil {

@@ -89,12 +89,19 @@ func (d *builder) overwritten() []rule.Rule {
 		excluded = setAlwaysExcluded // the rest has left already
 	}
 	rules = append(append(rules, rule.New("flow predates its listing", append(d.olderThanListing(), rule.Accept())...)), d.excluded(excluded)...)
-	return slices.Concat(rules, d.byClass(prefixLeaving), d.byDestination(d.common(), rule.Accept(), d.leaving))
+	rules = append(rules, d.byClass(prefixLeaving)...)
+	if d.hasDefault() {
+		return slices.Concat(rules, d.byDestination(d.common(), rule.Part{}, d.leaving), d.onlyByDefault())
+	}
+	return append(rules, d.byDestination(d.common(), rule.Accept(), d.leaving)...)
 }
 
 // leaving judges packets by their destination.
 func (d *builder) leaving(r gateway.Route, within string) []rule.Rule {
-	if d.fallsBack(r) {
+	switch {
+	case r.Name == gateway.WAN:
+		return d.toRoute(r, within, r.Name, rule.Accept())
+	case d.fallsBack(r):
 		return d.toRoute(r, within, r.Name+": down, via wan", rule.Accept())
 	}
 	return d.toRoute(r, within, r.Name, rule.Goto(onlyVia(r)))

@@ -79,17 +79,26 @@ func (d *builder) localChain() []nft.Chain {
 	if !d.NoFIB {
 		rules = append(rules, rule.New("to the box itself", rule.DestinationLocal(), rule.Accept()))
 	}
-	rules = slices.Concat(rules, d.byClass(prefixLocal), d.byDestination(d.common(), rule.Accept(), d.markLocal))
+	rules = append(rules, d.byClass(prefixLocal)...)
+	if d.hasDefault() {
+		rules = slices.Concat(rules, d.byDestination(d.common(), rule.Part{}, d.markLocal), d.localByDefault())
+	} else {
+		rules = append(rules, d.byDestination(d.common(), rule.Accept(), d.markLocal)...)
+	}
 	return append(d.classChains(prefixLocal, d.markLocal), nft.Chain{Name: chainLocal, Rules: rules})
 }
 
 // markLocal marks what is a route's, and says in the flow's label that it was local.
 func (d *builder) markLocal(r gateway.Route, within string) []rule.Rule {
+	return d.toRoute(r, within, r.Name, d.asLocal(r)...)
+}
+
+func (d *builder) asLocal(r gateway.Route) []rule.Part {
 	mark := d.egressOf(r, gateway.V4).Mark
-	if d.fallsBack(r) {
+	if d.fallsBack(r) || r.Name == gateway.WAN {
 		mark = d.wan
 	}
-	return d.toRoute(r, within, r.Name, rule.SetMark(mark), rule.SetCtLabel(localLabel), rule.Accept())
+	return []rule.Part{rule.SetMark(mark), rule.SetCtLabel(localLabel), rule.Accept()}
 }
 
 // leavesLocally accepts what the kernel has sent to a local network. The mark was for that

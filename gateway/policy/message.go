@@ -29,14 +29,15 @@ func familyOf(number int) gateway.Family {
 // netlink turns a rule into the library's.
 func (r Rule) netlink() *netlink.Rule {
 	n := netlink.NewRule() // its zero values mean something: suppress 0, goto 0
-	mask := r.Mark.Mask
 	n.Family, n.Priority, n.Invert = familyNumber(r.Family), r.Priority, r.Invert
-	n.Mark, n.Mask = r.Mark.Value, &mask
-	n.Table, n.SuppressPrefixlen, n.IifName, n.OifName = r.Table, r.Suppress, r.Iif, r.Oif
-	n.Dst, n.Src = ipNet(r.Dst), ipNet(r.Src)
+	if mask := r.Mark.Mask; mask != 0 {
+		n.Mark, n.Mask = r.Mark.Value, &mask
+	}
 	if r.User != 0 {
 		n.UIDRange = netlink.NewRuleUIDRange(r.User, r.User)
 	}
+	n.Table, n.SuppressPrefixlen = r.Table, r.Suppress
+	n.Src, n.Dst, n.IifName, n.OifName = ipNet(r.Src), ipNet(r.Dst), r.Iif, r.Oif
 	if r.Unreachable {
 		n.Type = unix.RTN_UNREACHABLE // FR_ACT_UNREACHABLE has the same number
 	}
@@ -55,15 +56,11 @@ func ipNet(p netip.Prefix) *net.IPNet {
 func ruleOf(n netlink.Rule) Rule {
 	r := Rule{
 		Family: familyOf(n.Family), Priority: n.Priority, Invert: n.Invert,
-		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark}, Iif: n.IifName, Oif: n.OifName,
-		Unreachable: n.Table == unix.RT_TABLE_UNSPEC,
+		Table: n.Table, Suppress: n.SuppressPrefixlen, Mark: gateway.Mark{Value: n.Mark},
+		Unreachable: n.Table == unix.RT_TABLE_UNSPEC, Iif: n.IifName, Oif: n.OifName,
 	}
-	if n.Dst != nil {
-		r.Dst, _ = prefixOf(netlink.Route{Dst: n.Dst}, r.Family)
-	}
-	if n.Src != nil {
-		r.Src, _ = prefixOf(netlink.Route{Dst: n.Src}, r.Family)
-	}
+	r.Src, _ = prefixOf(netlink.Route{Dst: n.Src}, r.Family)
+	r.Dst, _ = prefixOf(netlink.Route{Dst: n.Dst}, r.Family)
 	if n.UIDRange != nil {
 		r.User = n.UIDRange.Start
 	}

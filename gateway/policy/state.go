@@ -33,11 +33,10 @@ type Rule struct {
 	Family   gateway.Family
 	Priority int
 	Invert   bool         // `not`: what does not match
-	Dst      netip.Prefix // invalid: all
+	Src, Dst netip.Prefix // invalid: all
 	Iif, Oif string       // "": all; an Iif of lo selects the box's own packets
-	Src      netip.Prefix // invalid: all
 	User     uint32       // who has opened the socket; 0: anybody
-	Mark     gateway.Mark // value 0 is a value like any other
+	Mark     gateway.Mark // value 0 is a value like any other; without a mask it is none
 	Table    int
 	Suppress int // suppress_prefixlength; -1 is none
 

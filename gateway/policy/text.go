@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -54,7 +55,7 @@ func (r Rule) text() string {
 		b.WriteString("from all ")
 	}
 	if r.Dst.IsValid() {
-		fmt.Fprintf(&b, "to %s ", r.Dst)
+		fmt.Fprintf(&b, "to %s ", addressText(r.Dst))
 	}
 	if r.Iif != "" {
 		fmt.Fprintf(&b, "iif %s ", r.Iif)
@@ -62,7 +63,9 @@ func (r Rule) text() string {
 	if r.Oif != "" {
 		fmt.Fprintf(&b, "oif %s ", r.Oif)
 	}
-	fmt.Fprintf(&b, "fwmark %s ", markText(r.Mark))
+	if r.Mark.Mask != 0 {
+		fmt.Fprintf(&b, "fwmark %s ", markText(r.Mark))
+	}
 	if r.User != 0 {
 		fmt.Fprintf(&b, "uidrange %[1]d-%[1]d ", r.User)
 	}
@@ -79,6 +82,14 @@ func (r Rule) action() string {
 		return "unreachable"
 	}
 	return "lookup " + tableText(r.Table)
+}
+
+// addressText prints one address without its length, as ip(8) does in rules.
+func addressText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // markText prints a mark as ip(8) does, a zero value as 0 and not as 0x0.

@@ -32,6 +32,9 @@ func notOnEgresses(cfg *gateway.Config, routes []KernelRoute) []KernelRoute {
 	return onLinks(routes, func(link string) bool { return !slices.Contains(egresses, link) })
 }
 
+// Uplinks returns the interfaces that are the WAN's, or would be if they had a carrier.
+func (in Inputs) Uplinks(cfg *gateway.Config) []string { return uplinks(cfg, in.Defaults) }
+
 // uplinks returns the interfaces that are the WAN's, or would be: with a carrier or without.
 func uplinks(cfg *gateway.Config, defaults []KernelRoute) []string {
 	var links []string

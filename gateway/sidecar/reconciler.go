@@ -15,6 +15,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/provider"
+	"github.com/nameroute/nameroute/gateway/unlisted"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -131,6 +132,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	want := policy.Desired(cfg, in)
 	r.addGroups(cfg, &want, true)
 	programs.AddRules(cfg, in, programs.Find(cfg.Clients), &want)
+	unlisted.Add(&want, cfg, in)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -190,6 +192,7 @@ func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (chan
 	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
 	r.addGroups(cfg, &want, false)
 	programs.AddRules(cfg, now.Inputs, programs.Find(cfg.Clients), &want)
+	unlisted.Add(&want, cfg, now.Inputs)
 	changes, err = r.routing.Apply(now.State, want.With(now.State))
 	r.logChanges(changes)
 	if err == nil {

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/coredns/caddy"
@@ -10,7 +9,6 @@ import (
 	"github.com/coredns/coredns/plugin/dns64"
 
 	"github.com/nameroute/nameroute/corefile"
-	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
@@ -19,16 +17,11 @@ import (
 
 func init() { plugin.Register(name, setup) }
 
-var errWAN = errors.New("route wan has no sets: leave the directive out, names that no route learns take the WAN")
-
 // setup parses one `route` directive. Errors carry the Corefile's file and line.
 func setup(c *caddy.Controller) error {
 	d, err := parse(c)
 	if err != nil {
 		return plugin.Error(name, err)
-	}
-	if d.sets == nil && d.route == gateway.WAN {
-		return plugin.Error(name, d.at.Errorf("%w", errWAN))
 	}
 	r := &Route{route: d.route, nat64: wellKnownNAT64, answerOnError: d.answerOnError, errors: logonce.Every{Interval: reportPause}, labels: labelsOf(d.route)}
 	r.limit = limit.New(d.limit)

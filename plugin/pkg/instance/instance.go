@@ -127,7 +127,7 @@ func ConfigFile(c *caddy.Controller, args []string) (string, error) {
 // Clients says that the block answers only one class of clients.
 func (b *Block) Clients(at corefile.Position, class string) {
 	b.class = class
-	b.names = append(b.names, name{"clients", "class of clients", class, at})
+	b.names = append(b.names, name{"clients", "class of clients", class, at, false})
 }
 
 // Listed says that the block answers the names on the lists. queries returns how many
@@ -135,7 +135,7 @@ func (b *Block) Clients(at corefile.Position, class string) {
 func (b *Block) Listed(at corefile.Position, lists []string, queries func() uint64) {
 	b.listed, b.lists, b.queries = true, lists, queries
 	for _, l := range lists {
-		b.names = append(b.names, name{"listed", "list", l, at})
+		b.names = append(b.names, name{"listed", "list", l, at, false})
 	}
 }
 
@@ -143,14 +143,14 @@ func (b *Block) Listed(at corefile.Position, lists []string, queries func() uint
 // those of another program's nft table.
 func (b *Block) Learn(at corefile.Position, route string, sets *nft.SetPair) {
 	b.uses = append(b.uses, use{route, true, sets})
-	b.names = append(b.names, name{"route", "route", route, at})
+	b.names = append(b.names, name{"route", "route", route, at, sets != nil})
 }
 
 // Query says that the block queries resolvers via a route. status returns what is known of
 // them, for Status.
 func (b *Block) Query(at corefile.Position, route string, status func() []UpstreamStatus) {
 	b.uses = append(b.uses, use{route: route})
-	b.names = append(b.names, name{"upstream", "route", route, at})
+	b.names = append(b.names, name{"upstream", "route", route, at, false})
 	b.status = append(b.status, status)
 }
 
@@ -172,7 +172,7 @@ func (b *Block) Route() *dataplane.Route {
 		i = slices.IndexFunc(b.uses, func(u use) bool { return u.route != gateway.WAN })
 	}
 	switch {
-	case d == nil || i < 0:
+	case d == nil || i < 0 || b.uses[i].route == gateway.WAN && b.uses[i].sets == nil:
 		return nil
 	case b.uses[i].sets != nil:
 		return d.Route(b.uses[i].route).Into(*b.uses[i].sets)

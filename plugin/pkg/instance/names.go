@@ -19,6 +19,7 @@ type name struct {
 	what      string // list or route
 	name      string
 	at        corefile.Position
+	foreign   bool // it learns into sets of another program
 }
 
 // check finds routes and lists that the instance names and a gateway.yaml lacks.
@@ -42,20 +43,20 @@ func CheckNames(b corefile.Block, cfg *gateway.Config) (errs []error) {
 		errs = append(errs, checkNames(names, b.Class(), of)...)
 	}
 	if k := b.Clients; k != nil {
-		check(k.Config, name{"clients", "class of clients", k.Class, k.Position})
+		check(k.Config, name{"clients", "class of clients", k.Class, k.Position, false})
 	}
 	if l := b.Listed; l != nil {
 		var names []name
 		for _, list := range l.Lists {
-			names = append(names, name{"listed", "list", list, l.Position})
+			names = append(names, name{"listed", "list", list, l.Position, false})
 		}
 		check(l.Config, names...)
 	}
 	if r := b.Route; r != nil {
-		check(r.Config, name{"route", "route", r.Name, r.Position})
+		check(r.Config, name{"route", "route", r.Name, r.Position, r.Foreign})
 	}
 	if u := b.Upstream; u != nil {
-		check(u.Config, name{"upstream", "route", u.Route, u.Position})
+		check(u.Config, name{"upstream", "route", u.Route, u.Position, false})
 	}
 	return errs
 }
@@ -102,6 +103,9 @@ func checkNames(names []name, class string, cfg *gateway.Config) (errs []error) 
 		if r, ok := cfg.Route(n.name); n.directive == "route" && ok && !r.ServesClass(class) {
 			errs = append(errs, fmt.Errorf("plugin/route: %w", n.at.Errorf("route %s is for clients %s only (%s), and this block answers others: want `clients %s` in it",
 				n.name, strings.Join(r.Clients, ", "), cfg.File, r.Clients[0])))
+		}
+		if n.directive == "route" && n.name == gateway.WAN && cfg.WANTakes == nil && !n.foreign {
+			errs = append(errs, fmt.Errorf("plugin/route: %w", n.at.Errorf("nothing can be listed for wan (%s): names that no route learns take the WAN; want `wan: {}` in routes:, or default:", cfg.File)))
 		}
 		if !slices.Contains(known, n.name) {
 			errs = append(errs, fmt.Errorf("plugin/%s: %w", n.directive, n.at.Errorf("%w", unknown(n.what, n.name, known, cfg.File))))

@@ -63,6 +63,7 @@ func Host(cfg *gateway.Config, core *corefile.File) []status.Finding {
 	checkLinks(cfg, r)
 	checkResolvers(cfg, core, r)
 	checkUpstreams(cfg, core, r)
+	checkDefault(cfg, core, r)
 	r.addAll(certs.Look(core, time.Now()))
 	checkHost(cfg, listenersOf(core), time.Time{}, r)
 	r.addAll(probe.Egresses(cfg))
@@ -88,6 +89,7 @@ func checkFiles(o Options, r *report) (*gateway.Config, *corefile.File) {
 		checkLinks(cfg, r)
 		checkResolvers(cfg, core, r)
 		checkUpstreams(cfg, core, r)
+		checkDefault(cfg, core, r)
 	}
 	r.addAll(certs.Look(core, time.Now()))
 	return cfg, core

@@ -73,6 +73,7 @@ type Route struct {
 	Blocked     *Counter         `json:"blocked,omitempty"`          // by the kill switch, since the nft table was made
 	Overwritten *Counter         `json:"mark_overwritten,omitempty"` // of Blocked: packets whose mark another program had overwritten
 	Inbound     *Counter         `json:"inbound_refused,omitempty"`  // packets of connections from the tunnel, refused, since then
+	Default     []string         `json:"default,omitempty"`          // whose packets to what no list names take it: clients, box
 	Resolvers   []netip.AddrPort `json:"resolvers,omitzero"`         // its own
 	From        string           `json:"resolvers_from,omitempty"`   // where they are from
 }

@@ -134,7 +134,7 @@ func (d *Doc) AddDNS(s instance.Status) {
 		to := d.route(r.Route.Name)
 		to.V4, to.V6, to.Resolvers, to.From = r.Up && r.V4, r.Up && r.V6, r.Resolvers, r.From
 		to.State = routeState(r.Up, r.Route.Egress.Kind)
-		to.Up = to.State == stateUp
+		to.Up, to.Default = to.State == stateUp, r.Default
 		if r.Route.Name != gateway.WAN && s.Table {
 			to.Blocked = &Counter{r.Dropped.Packets, r.Dropped.Bytes}
 			if r.Overwritten.Packets > 0 {

@@ -72,6 +72,9 @@ func routesText(w io.Writer, d Doc) {
 		if r.Reason != "" {
 			t.Remark(r.Name, r.Reason)
 		}
+		if len(r.Default) > 0 {
+			t.Remark(r.Name, "default of "+strings.Join(r.Default, " and "))
+		}
 		if r.Note != "" {
 			t.Remark(r.Name, r.Note)
 		}

@@ -1,0 +1,79 @@
+package check
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
+)
+
+// checkDefault says what takes what no list names, and finds blocks that ask for its names
+// another way, and the servers that the box's default route hinders.
+func checkDefault(cfg *gateway.Config, core *corefile.File, r *report) {
+	clients, forClients := cfg.ClientsDefault()
+	box, forBox := cfg.BoxDefault()
+	switch {
+	case !forClients && !forBox:
+		return
+	case clients.Name == box.Name:
+		r.ok("default: what no list names takes route %s, of clients and of this box", clients.Name)
+	case forClients && forBox:
+		r.ok("default: what no list names takes route %s, and route %s of this box", clients.Name, box.Name)
+	case forClients:
+		r.ok("default: what no list names takes route %s, and the WAN of this box", clients.Name)
+	default:
+		r.ok("default: what no list names takes the WAN, and route %s of this box", box.Name)
+	}
+	if forClients && core != nil {
+		for _, b := range core.Blocks {
+			u := b.Upstream
+			if u != nil && u.Route == gateway.WAN && b.Listed == nil && b.Route == nil && b.Clients == nil && slices.ContainsFunc(b.Zones, isRoot) {
+				r.warn("%s:%d: names of no list are asked by the WAN, and packets to them take route %s: the WAN sees every name, and its resolver may answer with addresses near it: want `upstream %s`", u.File, u.Line, clients.Name, clients.Name)
+			}
+		}
+	}
+	if ports := unboundUDP(); forBox && len(ports) > 0 {
+		r.warn("default: servers of this box on UDP %s of all addresses answer what comes in by the WAN from the address of route %s, unless they use IP_PKTINFO: bind them to the WAN's address, or use `default: {clients: %s, box: wan}`",
+			strings.Join(ports, ", "), box.Name, box.Name)
+	}
+}
+
+func isRoot(z corefile.Zone) bool { return z.Name == "." }
+
+// unboundUDP returns the ports of UDP servers on all addresses: below those that the kernel
+// gives to clients, and without DNS and DHCP, whose servers know what they are asked at.
+func unboundUDP() (ports []string) {
+	first := 32768
+	if data, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		fmt.Sscan(string(data), &first)
+	}
+	for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		f, err := os.Open(name)
+		if err != nil {
+			continue // without the family
+		}
+		for in := bufio.NewScanner(f); in.Scan(); {
+			words := strings.Fields(in.Text())
+			if len(words) < 3 {
+				continue
+			}
+			address, hex, _ := strings.Cut(words[1], ":")
+			port, err := strconv.ParseUint(hex, 16, 16)
+			if err != nil || strings.Trim(address, "0") != "" || !strings.HasSuffix(words[2], ":0000") || int(port) >= first {
+				continue
+			}
+			text := strconv.Itoa(int(port))
+			if !slices.Contains([]string{"53", "67", "68", "546", "547", "5353"}, text) && !slices.Contains(ports, text) {
+				ports = append(ports, text)
+			}
+		}
+		f.Close()
+	}
+	slices.Sort(ports)
+	return ports
+}
