@@ -27,6 +27,7 @@ type Route struct {
 	Handshake     Handshake
 	Probing       Probing  // of a route that is no group; without probes only its link and its tunnel tell
 	Clients       []string // classes of clients that it is for; none: it is for all
+	Match         *Match   // what packets to its addresses take it; nil: all
 	Group         *Group   // of a route whose egress is other routes; nil: it has one of its own
 }
 

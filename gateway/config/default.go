@@ -69,6 +69,8 @@ func (c *builder) checkDefault() {
 			c.problem(key, name, "unknown route", problem.DidYouMean(name, known))
 		case at > 0 && len(c.Routes[at-1].Clients) > 0:
 			c.problem(key, name, "the route is for some clients only", "want one without clients:")
+		case at > 0 && c.Routes[at-1].Match != nil:
+			c.problem(key, name, "the route takes "+c.Routes[at-1].Match.String()+" only", "want one without match:")
 		}
 	}
 	for _, to := range []*string{&c.Default.Clients, &c.Default.Box} {

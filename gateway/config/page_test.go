@@ -27,6 +27,7 @@ func TestPageDescribesEveryKey(t *testing.T) {
 	add("default.", (&builder{defaults(""), r}).defaultFields())
 	add("clients.NAME.", classFields(&gateway.Clients{}))
 	add("routes.NAME.", (&routeReader{r: r}).fields())
+	add("routes.NAME.match.", matchFields(&gateway.Match{}))
 	add("lists.NAME.", (&listReader{r: r}).fields())
 	add("lists.NAME.signature.", signatureFields(&gateway.Signature{}))
 	page, err := os.ReadFile("../../docs/gateway.yaml.md")

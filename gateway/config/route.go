@@ -86,6 +86,7 @@ func (rr *routeReader) fields() []field {
 		{key: "mtu", read: rr.readMTU},
 		{key: keyPrefixes, read: rr.readPrefixes},
 		{key: keyClients, read: rr.readRouteClients},
+		{key: keyMatch, want: wantMatch, read: rr.readMatch},
 		{key: "private", read: func(v value) {
 			word, ok := v.word("refuse", "learn")
 			set(&rr.LearnPrivate)(word == "learn", ok)

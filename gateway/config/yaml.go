@@ -108,6 +108,9 @@ func routePairs(r gateway.Route) []any {
 		add(len(prefixes) > 0, "prefixes", flow(prefixes))
 	}
 	add(len(r.Clients) > 0, keyClients, flow(r.Clients))
+	if r.Match != nil {
+		add(true, keyMatch, matchNode(r.Match))
+	}
 	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
 	add(r.Group == nil && r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
 	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))

@@ -26,6 +26,8 @@ type Flow struct {
 	Port uint16     // at Dst; 0 where the protocol has none
 	Seen bool       // a packet of the other direction was seen
 
+	Proto uint8 // of IP
+
 	label [16]byte // in the kernel's order; none in zones, which Open vSwitch has with labels of its own
 }
 

@@ -22,9 +22,9 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 	attributes(msg[nl.SizeofNfgenmsg:], func(typ uint16, data, attr []byte) {
 		switch typ {
 		case nl.CTA_TUPLE_ORIG:
-			f.Src, f.Dst, f.Port = tuple(data)
+			f.Src, f.Dst, f.Proto, f.Port = tuple(data)
 		case nl.CTA_TUPLE_REPLY:
-			f.To, _, _ = tuple(data)
+			f.To, _, _, _ = tuple(data)
 		case nl.CTA_STATUS:
 			f.Seen = len(data) == 4 && binary.BigEndian.Uint32(data)&seenReply != 0
 		case nl.CTA_LABELS:
@@ -47,8 +47,8 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 	return f, id, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
 }
 
-// tuple returns one direction's addresses and destination port.
-func tuple(b []byte) (src, dst netip.Addr, port uint16) {
+// tuple returns one direction's addresses, protocol and destination port.
+func tuple(b []byte) (src, dst netip.Addr, proto uint8, port uint16) {
 	attributes(b, func(typ uint16, data, _ []byte) {
 		switch typ {
 		case nl.CTA_TUPLE_IP:
@@ -63,13 +63,16 @@ func tuple(b []byte) (src, dst netip.Addr, port uint16) {
 			})
 		case nl.CTA_TUPLE_PROTO:
 			attributes(data, func(typ uint16, data, _ []byte) {
-				if typ == nl.CTA_PROTO_DST_PORT && len(data) == 2 {
+				switch {
+				case typ == nl.CTA_PROTO_NUM && len(data) == 1:
+					proto = data[0]
+				case typ == nl.CTA_PROTO_DST_PORT && len(data) == 2:
 					port = binary.BigEndian.Uint16(data)
 				}
 			})
 		}
 	})
-	return src, dst, port
+	return src, dst, proto, port
 }
 
 // attributes calls do for each netlink attribute up to the first malformed one. attr is

@@ -119,7 +119,7 @@ func (w *eviction) route(f conntrack.Flow) *joining {
 		return nil
 	}
 	for i := range w.routes {
-		if r := &w.routes[i]; r.claims(f.Dst) {
+		if r := &w.routes[i]; r.claims(f.Dst) && r.route.Match.Holds(f.Proto, f.Port) {
 			return r
 		}
 	}

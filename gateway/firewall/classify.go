@@ -117,7 +117,7 @@ func (d *builder) byDestination(routes []gateway.Route, other rule.Part, ofRoute
 // use and not local would otherwise leave by the WAN, though the user sends everything
 // another way.
 func (d *builder) claimsAll(r gateway.Route) bool {
-	return slices.ContainsFunc(gateway.Families[:], func(f gateway.Family) bool {
+	return r.Match == nil && slices.ContainsFunc(gateway.Families[:], func(f gateway.Family) bool {
 		ranges := nft.Merge(d.Prefixes[r.Name], f)
 		return len(ranges) == 1 && ranges[0].From.IsUnspecified() && !ranges[0].To.Next().IsValid()
 	})
@@ -142,6 +142,22 @@ func (d *builder) fallsBack(r gateway.Route) bool {
 	return r.OnDown == gateway.FallBack && d.Egress[r.Name].Down
 }
 
+// narrowed returns the alternatives of which one holds for packets that may take a route.
+func narrowed(m *gateway.Match) (all [][]rule.Part) {
+	if m == nil {
+		return [][]rule.Part{nil}
+	}
+	for _, p := range m.Protocols {
+		for _, r := range m.Ports {
+			all = append(all, []rule.Part{rule.PortsOf(p, r.From, r.To)})
+		}
+		if len(m.Ports) == 0 {
+			all = append(all, []rule.Part{rule.PortsOf(p, 0, 0)})
+		}
+	}
+	return all
+}
+
 // toRoute matches the route's destinations.
 func (d *builder) toRoute(r gateway.Route, within, comment string, do ...rule.Part) []rule.Rule {
 	var rules []rule.Rule
@@ -155,7 +171,9 @@ func (d *builder) toRoute(r gateway.Route, within, comment string, do ...rule.Pa
 			if within != "" {
 				sets = []string{familySet(within, f), name}
 			}
-			rules = append(rules, rule.New(comment, append([]rule.Part{rule.DaddrIn(f, sets...)}, do...)...))
+			for _, match := range narrowed(r.Match) {
+				rules = append(rules, rule.New(comment, slices.Concat([]rule.Part{rule.DaddrIn(f, sets...)}, match, do)...))
+			}
 		}
 	}
 	return rules

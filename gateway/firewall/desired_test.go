@@ -120,12 +120,23 @@ func TestDesired(t *testing.T) {
 	vpn, office := route("vpn", 1), route("office", 2)
 	fallback := vpn
 	fallback.OnDown = gateway.FallBack
+	narrowed := vpn
+	narrowed.Match = &gateway.Match{Protocols: []uint8{gateway.ProtoTCP, 47}, Ports: []gateway.PortRange{{From: 80, To: 80}, {From: 400, To: 443}}}
 	inbound := Egress{Links: []string{"wg0"}, Inbound: true}
 	for _, c := range []struct {
 		name      string
 		spec      Spec
 		has, lack []string
 	}{
+		{
+			name: "a route is narrowed to protocols and ports",
+			spec: Spec{Config: config(narrowed)},
+			has: []string{
+				`ip daddr @vpn4 tcp dport 80 meta mark set`, `ip6 daddr @vpn6p tcp dport 400-443 meta mark set`, `ip daddr @vpn4 meta l4proto 47 th dport 80`,
+				`ip daddr @vpn4 tcp dport 80 goto only_via_vpn`,
+			},
+			lack: []string{`ip daddr @vpn4 meta mark`, `ip daddr @vpn4 goto`},
+		},
 		{
 			name: "a route without links yet is blocked",
 			spec: Spec{Config: config(vpn)},

@@ -83,7 +83,9 @@ func (b builder) exclude() {
 }
 
 // bound lets sockets of the box use the WAN that are bound to its interface or its address: DHCP
-// clients, whoever asks for an uplink by name, and all that answers what came in by the WAN.
+// clients, whoever asks for an uplink by name, and all that answers what came in by the WAN. Not
+// by an IPv6 address: where the default route is down, the kernel chooses an address of any link
+// for a socket that has none, and looks for a way again (ip6_dst_lookup_tail).
 func (b builder) bound(in policy.Inputs) {
 	wan := b.cfg.WANRoute().Table
 	add := func(r policy.Rule) {
@@ -100,7 +102,7 @@ func (b builder) bound(in policy.Inputs) {
 			continue
 		}
 		for _, a := range in.Links[i].Addrs {
-			if gateway.FamilyOf(a) == b.family && !a.IsLinkLocalUnicast() {
+			if a.Is4() && b.family == gateway.V4 && !a.IsLinkLocalUnicast() {
 				add(policy.Rule{Src: netip.PrefixFrom(a.WithZone(""), a.BitLen())})
 			}
 		}

@@ -20,6 +20,26 @@ func EtherSaddr(mac [6]byte) Part {
 	}}
 }
 
+// PortsOf matches a protocol by its number, and destination ports from one to another; none
+// where both are 0.
+func PortsOf(protocol uint8, from, to uint16) Part {
+	name := gateway.ProtocolName(protocol)
+	exprs := []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, compare([]byte{protocol})}
+	if to == 0 {
+		return Part{"meta l4proto " + name, exprs}
+	}
+	if protocol != gateway.ProtoTCP && protocol != gateway.ProtoUDP {
+		name = "meta l4proto " + name + " th"
+	}
+	text := name + " dport " + gateway.PortRange{From: from, To: to}.String()
+	exprs = append(exprs, &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2})
+	if from == to {
+		return Part{text, append(exprs, compare(big16(from)))}
+	}
+	return Part{text, append(exprs,
+		&expr.Cmp{Op: expr.CmpOpGte, Register: reg, Data: big16(from)}, &expr.Cmp{Op: expr.CmpOpLte, Register: reg, Data: big16(to)})}
+}
+
 // SaddrWithin matches sources in a prefix.
 func SaddrWithin(p netip.Prefix) Part {
 	f := gateway.FamilyOf(p.Addr())

@@ -77,7 +77,7 @@ func (b *Block) checkFetching() error {
 	}
 	route, foreign := b.uses[i].route, b.uses[i].sets != nil
 	for _, n := range b.names {
-		if n.directive == "upstream" && n.name == gateway.WAN && !foreign {
+		if n.directive == "upstream" && n.name == gateway.WAN && !foreign && route != gateway.WAN {
 			log.Warning(past(n.at, route))
 		}
 		if n.directive != "route" {
