@@ -34,7 +34,7 @@ func defaultGate(t *testing.T, s netlab.Setup, def string) (g *gate, near []neti
 	return g, parse("30.200.1.1", "2a0f:aa:7::1")
 }
 
-// Guarantee 4: kill switch, and guarantee 3: a flow keeps its route.
+// Guarantee 4: kill switch.
 // With `default: vpn` what nothing names takes the tunnel, of clients and of the box, and what is
 // listed for the WAN takes that, names and prefixes; local networks are local, and what is bound to
 // the WAN or came in by it leaves by it, whether the tunnel is up or not (what came in by IPv6 only

@@ -99,6 +99,7 @@ var testsMayImport = map[string][]string{
 	"gateway/policy":       {"test/netlab", "test/netlab/measure", "test/netlab/shell"},
 	"gateway/probe":        {"test/netlab", "test/netlab/wire"},
 	"gateway/programs":     {"gateway/config"},
+	"gateway/unlisted":     {"gateway/config"},
 	"corefile/plugins":     {"gateway", "gateway/*", "plugin/pkg/*", "test/netlab"},
 	"gateway/conntrack":    {"test/netlab", "test/netlab/shell"},
 	"gateway/dataplane":    {"gateway/config", "test/netlab", "test/netlab/shell"},

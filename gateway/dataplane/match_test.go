@@ -8,7 +8,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/conntrack"
 )
 
-// Flows are reset by a route with `match:` only where their packets would take it.
+// A route with `match:` resets only flows whose packets would take it.
 func TestEvictionOfMatch(t *testing.T) {
 	a := netip.MustParseAddr("30.1.2.3")
 	route := gateway.Route{Name: "vpn", Evict: true, Match: &gateway.Match{Protocols: []uint8{gateway.ProtoTCP}, Ports: []gateway.PortRange{{From: 80, To: 80}, {From: 400, To: 443}}}}

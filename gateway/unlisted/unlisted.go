@@ -83,8 +83,8 @@ func (b builder) exclude() {
 }
 
 // bound lets sockets of the box use the WAN that are bound to its interface or its address: DHCP
-// clients, whoever asks for an uplink by name, and all that answers what came in by the WAN. Not
-// by an IPv6 address: where the default route is down, the kernel chooses an address of any link
+// clients, what asks for an uplink by its name, and all that answers what came in via the WAN. Not
+// from an IPv6 address: where the default route is down, the kernel chooses an address of any link
 // for a socket that has none, and looks for a way again (ip6_dst_lookup_tail).
 func (b builder) bound(in policy.Inputs) {
 	wan := b.cfg.WANRoute().Table
@@ -109,7 +109,7 @@ func (b builder) bound(in policy.Inputs) {
 	}
 }
 
-// arrived leaves to table main what has come in by the WAN. On a link that lan shares it may be
+// arrived leaves to table main what has come in via the WAN. On a link that lan shares it may be
 // a client's.
 func (b builder) arrived(in policy.Inputs) {
 	for _, name := range in.Uplinks(b.cfg) {
