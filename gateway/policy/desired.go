@@ -50,7 +50,6 @@ type Link struct {
 	V4, V6  bool // it has an address of the family that is valid beyond the link
 	Addrs   []netip.Addr
 
-	Addrs    []netip.Addr
 	networks []netip.Prefix // of its addresses
 }
 

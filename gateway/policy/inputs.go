@@ -69,7 +69,7 @@ func (k *reader) links() ([]Link, error) {
 				link.Addrs = append(link.Addrs, ip)
 				link.V4 = link.V4 || ip.Is4() // 169.254/16 too: some tunnels have nothing else
 				link.V6 = link.V6 || ip.Is6() && !ip.IsLinkLocalUnicast()
-				link.Addrs, link.networks = append(link.Addrs, ip), append(link.networks, networksOf(addr)...)
+				link.networks = append(link.networks, networksOf(addr)...)
 			}
 		}
 		links = append(links, link)

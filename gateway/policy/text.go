@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -55,7 +54,7 @@ func (r Rule) text() string {
 		b.WriteString("from all ")
 	}
 	if r.Dst.IsValid() {
-		fmt.Fprintf(&b, "to %s ", addressText(r.Dst))
+		fmt.Fprintf(&b, "to %s ", r.Dst)
 	}
 	if r.Iif != "" {
 		fmt.Fprintf(&b, "iif %s ", r.Iif)
@@ -82,14 +81,6 @@ func (r Rule) action() string {
 		return "unreachable"
 	}
 	return "lookup " + tableText(r.Table)
-}
-
-// addressText prints one address without its length, as ip(8) does in rules.
-func addressText(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // markText prints a mark as ip(8) does, a zero value as 0 and not as 0x0.

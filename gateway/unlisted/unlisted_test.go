@@ -58,7 +58,7 @@ func contains(all []string, line string) bool {
 const excluded = `7330: from all to 169.254.0.0/16 lookup main proto 110
 7330: from all to 203.0.113.0/24 lookup main proto 110
 7330: from all to 224.0.0.0/4 lookup main proto 110
-7330: from all to 255.255.255.255 lookup main proto 110
+7330: from all to 255.255.255.255/32 lookup main proto 110
 `
 
 // The rules of clients and of the box, in their order.
