@@ -25,6 +25,17 @@ func (p PortRange) String() string {
 	return fmt.Sprintf("%d-%d", p.From, p.To)
 }
 
+// ParsePortRange reads a port or a range of ports, such as 8000-8999; false if it is neither.
+func ParsePortRange(text string) (PortRange, bool) {
+	from, to, ranged := strings.Cut(text, "-")
+	if !ranged {
+		to = from
+	}
+	first, err := strconv.ParseUint(from, 10, 16)
+	last, err2 := strconv.ParseUint(to, 10, 16)
+	return PortRange{From: uint16(first), To: uint16(last)}, err == nil && err2 == nil && first > 0 && first <= last
+}
+
 // Protocol numbers that have names in gateway.yaml.
 const (
 	ProtoTCP = 6
@@ -40,6 +51,18 @@ func ProtocolName(n uint8) string {
 		return "udp"
 	}
 	return strconv.Itoa(int(n))
+}
+
+// ParseProtocol reads the name or number of a protocol; false if it is neither.
+func ParseProtocol(text string) (uint8, bool) {
+	switch text {
+	case "tcp":
+		return ProtoTCP, true
+	case "udp":
+		return ProtoUDP, true
+	}
+	n, err := strconv.ParseUint(text, 10, 8)
+	return uint8(n), err == nil && n > 0
 }
 
 // Holds reports whether packets of a protocol to a port match; nil matches all.

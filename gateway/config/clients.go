@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 // Keys of a class of clients.
@@ -157,7 +158,7 @@ func clientsPairs(all []gateway.Clients) []any {
 		var keys []any
 		add := func(key string, list []string) {
 			if len(list) > 0 {
-				keys = append(keys, key, flow(list))
+				keys = append(keys, key, yamlnode.Flow(list))
 			}
 		}
 		add(keyPrefix, words(class.Prefixes))
@@ -169,7 +170,7 @@ func clientsPairs(all []gateway.Clients) []any {
 		if class.Route != "" {
 			keys = append(keys, keyRoute, class.Route)
 		}
-		pairs = append(pairs, class.Name, mapping(keys...))
+		pairs = append(pairs, class.Name, yamlnode.Mapping(keys...))
 	}
 	return pairs
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 // Keys of `default:`, which may also be the name of one route for both.
@@ -100,5 +101,5 @@ func defaultNode(d gateway.Default) any {
 	if clients == box {
 		return clients
 	}
-	return mapping(keyClients, clients, keyDefaultBox, box)
+	return yamlnode.Mapping(keyClients, clients, keyDefaultBox, box)
 }

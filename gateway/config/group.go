@@ -7,6 +7,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 // Keys of a route whose egress is other routes.
@@ -135,13 +136,13 @@ func (c *builder) checkMembers(route *gateway.Route) {
 }
 
 func groupPairs(g *gateway.Group) []any {
-	var members any = flow(words(g.Members))
+	var members any = yamlnode.Flow(words(g.Members))
 	if g.Policy == gateway.Balance {
 		var weights []any
 		for _, m := range g.Members {
 			weights = append(weights, m.Route, m.Weight)
 		}
-		members = mapping(weights...)
+		members = yamlnode.Mapping(weights...)
 	}
 	pairs := []any{keyEgress, members, keyPolicy, string(g.Policy), keyHold, shortDuration(g.Hold), keyMove, string(g.Move)}
 	all := probingPairs(g.Probing)

@@ -3,10 +3,9 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 // Keys of a route's `match:`.
@@ -61,19 +60,14 @@ func (v value) protocols() (all []uint8) {
 		if !ok {
 			continue
 		}
-		number := map[string]int{"tcp": gateway.ProtoTCP, "udp": gateway.ProtoUDP}[text]
-		if number == 0 {
-			var err error
-			if number, err = strconv.Atoi(text); err != nil || number < 1 || number > 255 {
-				item.problem("not a protocol", wantProto)
-				continue
-			}
-		}
-		if slices.Contains(all, uint8(number)) {
+		switch number, known := gateway.ParseProtocol(text); {
+		case !known:
+			item.problem("not a protocol", wantProto)
+		case slices.Contains(all, number):
 			item.problem("duplicate", "")
-			continue
+		default:
+			all = append(all, number)
 		}
-		all = append(all, uint8(number))
 	}
 	return all
 }
@@ -89,15 +83,8 @@ func (v value) ports() (all []gateway.PortRange) {
 		if !ok {
 			continue
 		}
-		from, to, ranged := strings.Cut(text, "-")
-		if !ranged {
-			to = from
-		}
-		first, err := strconv.ParseUint(from, 10, 16)
-		last, err2 := strconv.ParseUint(to, 10, 16)
-		p := gateway.PortRange{From: uint16(first), To: uint16(last)}
-		switch {
-		case err != nil || err2 != nil || first == 0 || last < first:
+		switch p, known := gateway.ParsePortRange(text); {
+		case !known:
 			item.problem("not a port or a range of ports", wantPorts)
 		case slices.ContainsFunc(all, func(o gateway.PortRange) bool { return p.From <= o.To && o.From <= p.To }):
 			item.problem("is there already", "")
@@ -118,7 +105,7 @@ func matchNode(m *gateway.Match) any {
 		ports = append(ports, p.String())
 	}
 	if len(ports) == 0 {
-		return mapping(keyProto, flow(protocols))
+		return yamlnode.Mapping(keyProto, yamlnode.Flow(protocols))
 	}
-	return mapping(keyProto, flow(protocols), keyPorts, flow(ports))
+	return yamlnode.Mapping(keyProto, yamlnode.Flow(protocols), keyPorts, yamlnode.Flow(ports))
 }

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 const (
@@ -213,19 +214,19 @@ func wanNode(c *gateway.Config) any {
 			keys = append(keys, "weight", c.WANGroup.Members[i].Weight)
 		}
 		if len(u.NextHops) > 0 {
-			keys, more = append(keys, keyNextHop, flow(words(u.NextHops))), true
+			keys, more = append(keys, keyNextHop, yamlnode.Flow(words(u.NextHops))), true
 		}
 		if len(u.Sources) > 0 {
-			keys, more = append(keys, keySource, flow(words(u.Sources))), true
+			keys, more = append(keys, keySource, yamlnode.Flow(words(u.Sources))), true
 		}
-		uplinks = append(uplinks, u.Link, mapping(keys...))
+		uplinks = append(uplinks, u.Link, yamlnode.Mapping(keys...))
 	}
 	if more {
-		pairs[1] = mapping(uplinks...)
+		pairs[1] = yamlnode.Mapping(uplinks...)
 	}
 	snat := gateway.SNATAuto
 	if c.WANNoSNAT {
 		snat = gateway.SNATOff
 	}
-	return mapping(append(pairs, "snat", string(snat))...)
+	return yamlnode.Mapping(append(pairs, "snat", string(snat))...)
 }

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/yamlnode"
 )
 
 // YAML prints a configuration as a gateway.yaml with every default written out and every
@@ -18,12 +19,12 @@ func YAML(c *gateway.Config) string {
 		if r.Name == gateway.WAN {
 			var pairs []any
 			if len(r.Prefixes) > 0 {
-				pairs = []any{keyPrefixes, flow(r.Prefixes)}
+				pairs = []any{keyPrefixes, yamlnode.Flow(r.Prefixes)}
 			}
-			routes.Content = append(routes.Content, scalar(r.Name), mapping(pairs...))
+			routes.Content = append(routes.Content, yamlnode.Scalar(r.Name), yamlnode.Mapping(pairs...))
 			continue
 		}
-		routes.Content = append(routes.Content, scalar(r.Name), mapping(routePairs(r)...))
+		routes.Content = append(routes.Content, yamlnode.Scalar(r.Name), yamlnode.Mapping(routePairs(r)...))
 	}
 	for _, l := range c.Lists {
 		pairs := []any{"file", l.File}
@@ -35,31 +36,31 @@ func YAML(c *gateway.Config) string {
 		if l.Format != "" {
 			pairs = append(pairs, "format", l.Format)
 		}
-		lists.Content = append(lists.Content, scalar(l.Name), mapping(pairs...))
+		lists.Content = append(lists.Content, yamlnode.Scalar(l.Name), yamlnode.Mapping(pairs...))
 	}
-	var wanResolvers any = flow(words(c.WANResolvers))
+	var wanResolvers any = yamlnode.Flow(words(c.WANResolvers))
 	if c.WANHanded {
 		wanResolvers = gateway.HandedOut
 	}
 	pairs := []any{
-		"lan", flow(c.LAN),
+		"lan", yamlnode.Flow(c.LAN),
 		"wan", wanNode(c),
 		"wan_resolvers", wanResolvers,
-		"mask", hex(uint32(c.Mask)),
-		"exclude", flow(words(c.Exclude)),
+		"mask", yamlnode.Hex(uint32(c.Mask)),
+		"exclude", yamlnode.Flow(words(c.Exclude)),
 		"priority", c.Priority,
 		"set_size", c.SetSize,
-		"lifetime", mapping("floor", shortDuration(c.Lifetime.Floor),
+		"lifetime", yamlnode.Mapping("floor", shortDuration(c.Lifetime.Floor),
 			"grace", shortDuration(c.Lifetime.Grace), "ceiling", shortDuration(c.Lifetime.Ceiling)),
 		keyCheckInterval, intervalOrOff(c.CheckInterval),
 		"owner", string(c.Owner),
 		"redirect_dns", redirectNode(c.Redirect),
 	}
 	if len(c.Clients) > 0 {
-		pairs = append(pairs, keyClients, mapping(clientsPairs(c.Clients)...))
+		pairs = append(pairs, keyClients, yamlnode.Mapping(clientsPairs(c.Clients)...))
 	}
 	pairs = append(pairs, keyDefault, defaultNode(c.Default))
-	text, err := yaml.Marshal(mapping(append(pairs, "routes", routes, "lists", lists)...))
+	text, err := yaml.Marshal(yamlnode.Mapping(append(pairs, "routes", routes, "lists", lists)...))
 	if err != nil {
 		return fmt.Sprintf("# %v\n", err)
 	}
@@ -76,9 +77,9 @@ func intervalOrOff(d time.Duration) string {
 // redirectNode prints the redirection as off, or as its keys.
 func redirectNode(r gateway.Redirect) *yaml.Node {
 	if !r.On {
-		return scalar("off")
+		return yamlnode.Scalar("off")
 	}
-	return mapping("except", flow(words(r.Except)), "dot", choose(r.RejectDoT, "reject", "allow"))
+	return yamlnode.Mapping("except", yamlnode.Flow(words(r.Except)), "dot", choose(r.RejectDoT, "reject", "allow"))
 }
 
 // routePairs returns a route's keys and values in turn, in the order of the output.
@@ -92,28 +93,28 @@ func routePairs(r gateway.Route) []any {
 	tunnel := r.Egress.Kind == gateway.EgressWireGuard
 	add(tunnel, keyWireGuard, r.Egress.File)
 	add(tunnel, "link", r.Egress.Link)
-	add(r.Egress.Kind == gateway.EgressNextHop, keyNextHop, flow(words(r.Egress.NextHops)))
+	add(r.Egress.Kind == gateway.EgressNextHop, keyNextHop, yamlnode.Flow(words(r.Egress.NextHops)))
 	add(!tunnel && r.Egress.Link != "", keyInterface, r.Egress.Link)
 	if r.Group != nil {
 		pairs = append(pairs, groupPairs(r.Group)...)
 	}
 	add(true, "on_down", string(r.OnDown))
-	add(true, "mark", hex(r.Mark.Value))
+	add(true, "mark", yamlnode.Hex(r.Mark.Value))
 	add(true, "table", r.Table)
 	add(true, "priority", r.Priority)
 	add(r.MTU != 0, "mtu", r.MTU)
 	if prefixes := slices.Clone(r.Prefixes); r.AllowedIPs {
-		add(true, "prefixes", flow(append(prefixes, allowedIPs)))
+		add(true, "prefixes", yamlnode.Flow(append(prefixes, allowedIPs)))
 	} else {
-		add(len(prefixes) > 0, "prefixes", flow(prefixes))
+		add(len(prefixes) > 0, "prefixes", yamlnode.Flow(prefixes))
 	}
-	add(len(r.Clients) > 0, keyClients, flow(r.Clients))
+	add(len(r.Clients) > 0, keyClients, yamlnode.Flow(r.Clients))
 	if r.Match != nil {
 		add(true, keyMatch, matchNode(r.Match))
 	}
 	add(true, "private", choose(r.LearnPrivate, "learn", "refuse"))
 	add(r.Group == nil && r.SNAT.Mode != gateway.SNATTo, "snat", string(r.SNAT.Mode))
-	add(r.SNAT.Mode == gateway.SNATTo, "snat", flow(words(r.SNAT.Addrs)))
+	add(r.SNAT.Mode == gateway.SNATTo, "snat", yamlnode.Flow(words(r.SNAT.Addrs)))
 	add(true, "evict", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(r.Evict)})
 	add(tunnel, keyInbound, choose(r.AcceptInbound, "accept", "refuse"))
 	add(tunnel, keyTimeout, shortDuration(r.Handshake.Timeout))
@@ -127,20 +128,20 @@ func routePairs(r gateway.Route) []any {
 }
 
 func probingPairs(p gateway.Probing) []any {
-	return []any{keyProbes, flow(words(p.Probes)), keyEvery, shortDuration(p.Every), keyFails, p.Fails, keyGood, p.Good}
+	return []any{keyProbes, yamlnode.Flow(words(p.Probes)), keyEvery, shortDuration(p.Every), keyFails, p.Fails, keyGood, p.Good}
 }
 
 // sourcePairs returns the keys and values of a fetched list in turn, in the order of the
 // output. The values of headers may be secrets: a caller that publishes the text must
 // remove them.
 func sourcePairs(s gateway.Source) []any {
-	pairs := []any{"url", flow(s.URLs)}
+	pairs := []any{"url", yamlnode.Flow(s.URLs)}
 	if s.Select != "" {
 		pairs = append(pairs, "select", s.Select)
 	}
 	pairs = append(pairs, "every", shortDuration(s.Every), "via", s.Via)
 	if len(s.Resolvers) > 0 {
-		pairs = append(pairs, "resolvers", flow(words(s.Resolvers)))
+		pairs = append(pairs, "resolvers", yamlnode.Flow(words(s.Resolvers)))
 	}
 	if s.SHA256URL != "" {
 		pairs = append(pairs, "sha256_url", s.SHA256URL)
@@ -150,14 +151,14 @@ func sourcePairs(s gateway.Source) []any {
 		if s.Signature.URL != "" {
 			signature = append(signature, "url", s.Signature.URL)
 		}
-		pairs = append(pairs, "signature", mapping(signature...))
+		pairs = append(pairs, "signature", yamlnode.Mapping(signature...))
 	}
 	if len(s.Headers) > 0 {
 		var lines []any
 		for _, h := range s.Headers {
 			lines = append(lines, h.Name, h.Value)
 		}
-		pairs = append(pairs, "headers", mapping(lines...))
+		pairs = append(pairs, "headers", yamlnode.Mapping(lines...))
 	}
 	return append(pairs, "timeout", shortDuration(s.Timeout), "max_size", int(s.MaxSize), "min_entries", s.MinEntries,
 		"max_shrink", fmt.Sprintf("%d%%", s.MaxShrink), "missing", string(s.Missing))
@@ -177,42 +178,4 @@ func words[T fmt.Stringer](values []T) []string {
 		words = append(words, v.String())
 	}
 	return words
-}
-
-// mapping returns a YAML mapping of keys and values in turn. A value is a node, or an
-// argument of scalar.
-func mapping(pairs ...any) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.MappingNode}
-	for _, p := range pairs {
-		child, ok := p.(*yaml.Node)
-		if !ok {
-			child = scalar(p)
-		}
-		n.Content = append(n.Content, child)
-	}
-	return n
-}
-
-// scalar returns a string or a number. The encoder quotes a string that would be read as
-// something else.
-func scalar(v any) *yaml.Node {
-	n := &yaml.Node{}
-	if s, ok := v.(string); ok {
-		n.SetString(s)
-		return n
-	}
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(v)}
-}
-
-func hex(v uint32) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%#x", v)}
-}
-
-// flow returns a list on one line.
-func flow(items []string) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-	for _, s := range items {
-		n.Content = append(n.Content, scalar(s))
-	}
-	return n
 }

@@ -13,9 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/policy"
-	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/provider"
-	"github.com/nameroute/nameroute/gateway/unlisted"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
 
@@ -129,10 +127,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.report("policy rules", missingMainRule(now.State))
 	r.reportLocal(now.Inputs.Local)
 	in := r.withTunnels(now.Inputs)
-	want := policy.Desired(cfg, in)
-	r.addGroups(cfg, &want, true)
-	programs.AddRules(cfg, in, programs.Find(cfg.Clients), &want)
-	unlisted.Add(&want, cfg, in)
+	want := r.desired(cfg, in, in, true)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -189,10 +184,7 @@ func (r *reconciler) chooseTunnels(cfg *gateway.Config) {
 // that exist, also those of an earlier process, lead into interfaces that are about to be
 // adopted or repaired. It fails where packets of a route would not be blocked.
 func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (changes []string, err error) {
-	want := policy.Desired(cfg, r.withTunnels(now.Inputs))
-	r.addGroups(cfg, &want, false)
-	programs.AddRules(cfg, now.Inputs, programs.Find(cfg.Clients), &want)
-	unlisted.Add(&want, cfg, now.Inputs)
+	want := r.desired(cfg, now.Inputs, r.withTunnels(now.Inputs), false)
 	changes, err = r.routing.Apply(now.State, want.With(now.State))
 	r.logChanges(changes)
 	if err == nil {

@@ -3,13 +3,13 @@ package check
 import (
 	"bufio"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
 // checkDefault says what takes what no list names, and finds blocks that ask for its names
@@ -49,11 +49,11 @@ func isRoot(z corefile.Zone) bool { return z.Name == "." }
 // gives to clients, and without DNS and DHCP, whose servers know what they are asked at.
 func unboundUDP() (ports []string) {
 	first := 32768
-	if data, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+	if data, err := statefile.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		fmt.Sscan(string(data), &first)
 	}
 	for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
-		f, err := os.Open(name)
+		f, err := statefile.Open(name)
 		if err != nil {
 			continue // without the family
 		}
