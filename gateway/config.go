@@ -33,11 +33,20 @@ const (
 	FallbackMaxTTL       = 10         // seconds; TTL served while a route falls back to the WAN
 	BackstopMetric       = 4294967295 // metric of the unreachable default that ends a route's table
 	DefaultMetric        = 100        // metric of the default by the egress
-	SuppressV4           = 1          // suppress_prefixlength of the rules that look up table main:
-	SuppressV6           = 7          // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
+	suppressV4           = 1          // suppress_prefixlength of the rules that look up table main:
+	suppressV6           = 7          // hides OpenVPN's half-defaults (0/1, 128/1; ::/3, 2000::/4, fc00::/7)
 	MaxNameLen           = 32         // bytes in a route's or a list's name
 	MaxInterfaceName     = 15         // IFNAMSIZ - 1
 )
+
+// Suppressed returns the length of the longest prefix of table main that counts as a default: the
+// suppress_prefixlength of the rules that look it up.
+func Suppressed(f Family) int {
+	if f == V6 {
+		return suppressV6
+	}
+	return suppressV4
+}
 
 // Config is a checked gateway.yaml with every default filled in. It is immutable and may
 // be shared between goroutines.

@@ -3,12 +3,11 @@ package members
 import (
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
-
-// mainTable is the kernel's RT_TABLE_MAIN.
-const mainTable = 254
 
 // Standby is the metric from which on a table has defaults of members that work and are not
 // in force: nothing takes them while there is one in force.
@@ -39,12 +38,8 @@ func AddOwn(s *policy.State, cfg *gateway.Config, inForce []string) {
 		if !slices.ContainsFunc(s.Rules, func(r policy.Rule) bool { return r.Family == f }) {
 			continue
 		}
-		suppress := gateway.SuppressV4
-		if f == gateway.V6 {
-			suppress = gateway.SuppressV6
-		}
 		s.Rules = append(s.Rules,
-			policy.Rule{Family: f, Priority: last + 1, Iif: "lo", Mark: unmarked, Table: mainTable, Suppress: suppress},
+			policy.Rule{Family: f, Priority: last + 1, Iif: "lo", Mark: unmarked, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)},
 			policy.Rule{Family: f, Priority: last + 2, Iif: "lo", Mark: unmarked, Table: own.Table, Suppress: -1})
 		for _, m := range cfg.Members(own) {
 			s.Rules = append(s.Rules, policy.Rule{Family: f, Priority: last + 1, Iif: "lo", Oif: m.Egress.Link, Mark: unmarked, Table: m.Table, Suppress: -1})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/pkg/prefixes"
 )
@@ -33,7 +35,8 @@ type Failing struct {
 	Targets []netip.Addr
 }
 
-func (in Inputs) kernelFamilies() []gateway.Family {
+// Supported returns the families that the kernel has.
+func (in Inputs) Supported() []gateway.Family {
 	if in.KernelFamilies == nil {
 		return gateway.Families[:]
 	}
@@ -74,7 +77,7 @@ func (in Inputs) carries(route string, l Link, f gateway.Family) bool {
 // which the last but one leaves that to table main.
 func Desired(cfg *gateway.Config, in Inputs) State {
 	s := State{Waiting: map[string]string{}}
-	families := in.kernelFamilies()
+	families := in.Supported()
 	for _, f := range families {
 		s.Rules = append(s.Rules, mainRules(cfg, f)...)
 	}
@@ -148,8 +151,8 @@ func (s *State) addThrown(cfg *gateway.Config, r gateway.Route, in Inputs) {
 func mainRules(cfg *gateway.Config, f gateway.Family) []Rule {
 	ours, last := gateway.Mark{Mask: uint32(cfg.Mask)}, cfg.LastRoutePriority()
 	return []Rule{
-		{Family: f, Priority: cfg.Priority, Mark: cfg.WANRoute().Mark, Table: mainTable, Suppress: suppressed(f)},
-		{Family: f, Priority: last + 1, Invert: true, Mark: ours, Table: mainTable, Suppress: suppressed(f)},
+		{Family: f, Priority: cfg.Priority, Mark: cfg.WANRoute().Mark, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)},
+		{Family: f, Priority: last + 1, Invert: true, Mark: ours, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)},
 		{Family: f, Priority: last + 2, Invert: true, Mark: ours, Unreachable: true, Suppress: -1},
 	}
 }
@@ -163,25 +166,17 @@ func tunnelRules(cfg *gateway.Config, r gateway.Route, in Inputs) (rules []Rule)
 	for _, p := range in.Networks[r.Name] {
 		p = p.Masked()
 		plausible := gateway.IsSpecialPrefix(p) || implausible(p, false) == ""
-		if plausible && !p.IsSingleIP() && slices.Contains(in.kernelFamilies(), gateway.FamilyOf(p.Addr())) {
+		if plausible && !p.IsSingleIP() && slices.Contains(in.Supported(), gateway.FamilyOf(p.Addr())) {
 			networks = append(networks, p)
 		}
 	}
 	for _, p := range prefixes.Outermost(networks) {
 		f, unmarked := gateway.FamilyOf(p.Addr()), gateway.Mark{Mask: uint32(cfg.Mask)}
 		rules = append(rules,
-			Rule{Family: f, Priority: cfg.Priority, Dst: p, Mark: unmarked, Table: mainTable, Suppress: suppressed(f)},
+			Rule{Family: f, Priority: cfg.Priority, Dst: p, Mark: unmarked, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)},
 			Rule{Family: f, Priority: r.Priority, Dst: p, Mark: unmarked, Table: r.Table, Suppress: -1})
 	}
 	return rules
-}
-
-// suppressed is the length of the longest prefix of table main that counts as a default.
-func suppressed(f gateway.Family) int {
-	if f == gateway.V6 {
-		return gateway.SuppressV6
-	}
-	return gateway.SuppressV4
 }
 
 const noMember = "none of its members can be used"

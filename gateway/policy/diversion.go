@@ -204,7 +204,7 @@ func (q passage) destinations() []netip.Addr {
 			return nil
 		}
 		all = []netip.Addr{inside(p)}
-	} else if q.rule.Table == mainTable && q.rule.SuppressPrefixlen >= 0 && q.route.Name != gateway.WAN {
+	} else if q.rule.Table == unix.RT_TABLE_MAIN && q.rule.SuppressPrefixlen >= 0 && q.route.Name != gateway.WAN {
 		for _, n := range q.in.Local.Others { // what such a rule does not hide
 			if gateway.FamilyOf(n.Prefix.Addr()) == q.family {
 				all = append(all, inside(n.Prefix))

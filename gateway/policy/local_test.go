@@ -206,7 +206,7 @@ func TestCarve(t *testing.T) {
 			t.Errorf("metric %d: %v", metric, got)
 		}
 	}
-	if f := gateway.FamilyOf(p.Addr()); suppressed(f) != 1 {
+	if f := gateway.FamilyOf(p.Addr()); gateway.Suppressed(f) != 1 {
 		t.Error(f)
 	}
 }

@@ -61,8 +61,8 @@ func (k *reader) readMain(cfg *gateway.Config, in *Inputs) error {
 
 // survey reads one family of table main.
 func (k *reader) survey(f gateway.Family, links []Link, s *survey) error {
-	suppress, names, empty := suppressed(f), namesOf(links), *s
-	return k.each(f, &netlink.Route{Table: mainTable}, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
+	suppress, names, empty := gateway.Suppressed(f), namesOf(links), *s
+	return k.each(f, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE, func(n netlink.Route) {
 		if n.Protocol == gateway.Protocol {
 			return
 		}

@@ -60,7 +60,7 @@ func (k *reader) state(links map[int]string) (State, error) {
 			if r.Protocol == gateway.Protocol {
 				s.Rules = append(s.Rules, ruleOf(r))
 			} else {
-				main = main || r.Table == mainTable && r.SuppressPrefixlen < 0 // wg-quick adds one that hides defaults
+				main = main || r.Table == unix.RT_TABLE_MAIN && r.SuppressPrefixlen < 0 // wg-quick adds one that hides defaults
 			}
 		}
 		if !main {

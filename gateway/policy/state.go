@@ -14,9 +14,6 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 )
 
-// mainTable is the kernel's RT_TABLE_MAIN.
-const mainTable = 254
-
 // State is our part of the kernel's policy routing, as values. Two states are equal
 // if String prints the same for both.
 type State struct {

@@ -92,7 +92,7 @@ func markText(m gateway.Mark) string {
 }
 
 func tableText(table int) string {
-	if table == mainTable {
+	if table == unix.RT_TABLE_MAIN {
 		return "main"
 	}
 	return fmt.Sprint(table)

@@ -44,9 +44,8 @@ type adder struct {
 
 // add adds a rule for unmarked packets, once.
 func (a adder) add(r policy.Rule) {
-	known := a.in.KernelFamilies == nil || slices.Contains(a.in.KernelFamilies, r.Family)
 	r.Mark = gateway.Mark{Mask: uint32(a.cfg.Mask)}
-	if known && !slices.Contains(a.want.Rules, r) {
+	if slices.Contains(a.in.Supported(), r.Family) && !slices.Contains(a.want.Rules, r) {
 		a.want.Rules = append(a.want.Rules, r)
 	}
 }
@@ -55,9 +54,9 @@ func (a adder) addUser(r gateway.Route, uid uint32) {
 	for _, p := range a.cfg.Exclude {
 		a.add(policy.Rule{Family: gateway.FamilyOf(p.Addr()), Priority: a.cfg.Priority, Dst: p, User: uid, Table: unix.RT_TABLE_MAIN, Suppress: -1})
 	}
-	for f, suppress := range map[gateway.Family]int{gateway.V4: gateway.SuppressV4, gateway.V6: gateway.SuppressV6} {
+	for _, f := range gateway.Families {
 		if r.Name == gateway.WAN { // its table has nothing but defaults
-			a.add(policy.Rule{Family: f, Priority: a.cfg.Priority, User: uid, Table: unix.RT_TABLE_MAIN, Suppress: suppress})
+			a.add(policy.Rule{Family: f, Priority: a.cfg.Priority, User: uid, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)})
 		}
 		a.add(policy.Rule{Family: f, Priority: r.Priority, User: uid, Table: r.Table, Suppress: -1})
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/nameroute/nameroute/gateway/unlisted"
 )
 
-// desired returns what the kernel is to have: of in, the rules of programs and of the default
-// routes, and of withTunnels all else. With choose, groups take their members.
-func (r *reconciler) desired(cfg *gateway.Config, in, withTunnels policy.Inputs, choose bool) policy.State {
-	want := policy.Desired(cfg, withTunnels)
+// desired returns what the kernel is to have, with the programs that were found. With choose,
+// groups take their members.
+func (r *reconciler) desired(cfg *gateway.Config, in policy.Inputs, found map[string]gateway.Programs, choose bool) policy.State {
+	want := policy.Desired(cfg, in)
 	r.addGroups(cfg, &want, choose)
-	programs.AddRules(cfg, in, programs.Find(cfg.Clients), &want)
+	programs.AddRules(cfg, in, found, &want)
 	unlisted.Add(&want, cfg, in)
 	return want
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/policy"
+	"github.com/nameroute/nameroute/gateway/programs"
 	"github.com/nameroute/nameroute/gateway/provider"
 	"github.com/nameroute/nameroute/gateway/wg"
 )
@@ -108,7 +109,8 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.chooseProbed(cfg, now.State)
 	r.chooseGroups(cfg, now.State)
 	r.findResolvers(cfg)
-	early, err := r.blockRoutes(cfg, now)
+	found := programs.Find(cfg.Clients)
+	early, err := r.blockRoutes(cfg, now, found)
 	r.fail("kill switch", err)
 	if err != nil {
 		return // nothing that lets packets out is set up without it
@@ -127,7 +129,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.report("policy rules", missingMainRule(now.State))
 	r.reportLocal(now.Inputs.Local)
 	in := r.withTunnels(now.Inputs)
-	want := r.desired(cfg, in, in, true)
+	want := r.desired(cfg, in, found, true)
 	late, err := r.routing.Apply(now.State, want)
 	r.logChanges(late)
 	r.fail("policy routing", err)
@@ -183,8 +185,8 @@ func (r *reconciler) chooseTunnels(cfg *gateway.Config) {
 // blockRoutes adds policy rules and unreachable defaults, and removes nothing: defaults
 // that exist, also those of an earlier process, lead into interfaces that are about to be
 // adopted or repaired. It fails where packets of a route would not be blocked.
-func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot) (changes []string, err error) {
-	want := r.desired(cfg, now.Inputs, r.withTunnels(now.Inputs), false)
+func (r *reconciler) blockRoutes(cfg *gateway.Config, now policy.Snapshot, found map[string]gateway.Programs) (changes []string, err error) {
+	want := r.desired(cfg, r.withTunnels(now.Inputs), found, false)
 	changes, err = r.routing.Apply(now.State, want.With(now.State))
 	r.logChanges(changes)
 	if err == nil {

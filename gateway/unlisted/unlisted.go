@@ -8,12 +8,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
-
-// mainTable is the kernel's RT_TABLE_MAIN.
-const mainTable = 254
 
 // The rules come in this order behind the routes' and the two that end those. The one with
 // which table main is looked up by the kernel, 32766, is never reached by what a default route
@@ -38,7 +37,7 @@ func Add(s *policy.State, cfg *gateway.Config, in policy.Inputs) {
 	if !forClients && !forBox {
 		return
 	}
-	for _, f := range families(in) {
+	for _, f := range in.Supported() {
 		b := builder{cfg: cfg, state: s, family: f}
 		b.exclude()
 		if forBox {
@@ -51,13 +50,6 @@ func Add(s *policy.State, cfg *gateway.Config, in policy.Inputs) {
 		}
 	}
 	s.Sort()
-}
-
-func families(in policy.Inputs) []gateway.Family {
-	if in.KernelFamilies == nil {
-		return gateway.Families[:]
-	}
-	return in.KernelFamilies
 }
 
 type builder struct {
@@ -77,7 +69,7 @@ func (b builder) exclude() {
 	for _, p := range slices.Concat(b.cfg.Exclude, gateway.LinkScoped()) {
 		if p = p.Masked(); gateway.FamilyOf(p.Addr()) == b.family && !p.Addr().IsLoopback() && !slices.Contains(seen, p) {
 			seen = append(seen, p)
-			b.add(leftToMain, policy.Rule{Dst: p, Table: mainTable, Suppress: -1})
+			b.add(leftToMain, policy.Rule{Dst: p, Table: unix.RT_TABLE_MAIN, Suppress: -1})
 		}
 	}
 }
@@ -90,7 +82,7 @@ func (b builder) bound(in policy.Inputs) {
 	wan := b.cfg.WANRoute().Table
 	add := func(r policy.Rule) {
 		r.Iif = "lo"
-		r.Table, r.Suppress = mainTable, suppressed(b.family)
+		r.Table, r.Suppress = unix.RT_TABLE_MAIN, gateway.Suppressed(b.family)
 		b.add(networksOfWAN, r)
 		r.Table, r.Suppress = wan, -1
 		b.add(boundToWAN, r)
@@ -114,7 +106,7 @@ func (b builder) bound(in policy.Inputs) {
 func (b builder) arrived(in policy.Inputs) {
 	for _, name := range in.Uplinks(b.cfg) {
 		if !slices.Contains(b.cfg.LAN, name) {
-			b.add(leftToMain, policy.Rule{Iif: name, Table: mainTable, Suppress: -1})
+			b.add(leftToMain, policy.Rule{Iif: name, Table: unix.RT_TABLE_MAIN, Suppress: -1})
 		}
 	}
 }
@@ -129,7 +121,7 @@ func (b builder) take(r gateway.Route, clients bool) {
 	table := of
 	table.Table = r.Table
 	local := of
-	local.Table, local.Suppress = mainTable, suppressed(b.family)
+	local.Table, local.Suppress = unix.RT_TABLE_MAIN, gateway.Suppressed(b.family)
 	if r.OnDown == gateway.FallBack && !b.up(r) {
 		table.Table = b.cfg.WANRoute().Table
 		b.add(byDefault+later, local) // the WAN's table throws nothing
@@ -148,11 +140,4 @@ func (b builder) up(r gateway.Route) bool {
 	return slices.ContainsFunc(b.state.KernelRoutes, func(k policy.KernelRoute) bool {
 		return k.Table == r.Table && !k.Dst.IsValid() && len(k.Hops) > 0
 	})
-}
-
-func suppressed(f gateway.Family) int {
-	if f == gateway.V6 {
-		return gateway.SuppressV6
-	}
-	return gateway.SuppressV4
 }
