@@ -55,10 +55,8 @@ func (v value) prefixes() (all []netip.Prefix) {
 		case !ok:
 		case p.Bits() == 0:
 			item.problem("is every client of its family", "want a longer prefix, or no class at all")
-		case slices.Contains(all, p):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, p)
+			addOnce(&all, item, p)
 		}
 	}
 	return all
@@ -77,10 +75,8 @@ func (v value) macs() (all []gateway.MAC) {
 			item.problem("not a MAC address", "want six bytes in hex, such as 00:00:5e:00:53:01, in quotes")
 		case mac[0]&1 != 0:
 			item.problem("is a multicast address", "want the address of a client")
-		case slices.Contains(all, mac):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, mac)
+			addOnce(&all, item, mac)
 		}
 	}
 	return all
@@ -94,10 +90,8 @@ func (rr *routeReader) readRouteClients(v value) {
 		name, ok := item.text(want)
 		switch {
 		case !ok:
-		case slices.Contains(rr.Clients, name):
-			item.problem("duplicate", "")
 		default:
-			rr.Clients = append(rr.Clients, name)
+			addOnce(&rr.Clients, item, name)
 			rr.r.positions[nameKey(rr.Name, keyClients, name)] = positionOf(item.node)
 		}
 	}

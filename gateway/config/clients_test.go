@@ -82,6 +82,16 @@ func TestWrongClients(t *testing.T) {
 	}
 }
 
+// A class whose programs could not be read has one problem, not a second one that follows from it.
+func TestWrongProgramsAreOneProblem(t *testing.T) {
+	for _, key := range []string{"user: [root]", "group: [root]", "cgroup: [restic.service]"} {
+		_, err := Parse("gateway.yaml", []byte("clients: {p: {"+key+", route: wan}}\n"))
+		if err == nil || strings.Contains(err.Error(), "clients.p.route") {
+			t.Errorf("%s: %v, want a problem, and none of the route", key, err)
+		}
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	cfg, err := Parse("gateway.yaml", []byte(`clients:
   torrent: {user: [debian-transmission, 1005], route: vpn}

@@ -63,10 +63,8 @@ func (v value) protocols() (all []uint8) {
 		switch number, known := gateway.ParseProtocol(text); {
 		case !known:
 			item.problem("not a protocol", wantProto)
-		case slices.Contains(all, number):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, number)
+			addOnce(&all, item, number)
 		}
 	}
 	return all

@@ -10,7 +10,6 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -238,10 +237,8 @@ func (c *builder) readExclude(v value) {
 		case !ok:
 		case p.Bits() == 0:
 			item.problem("excludes every address: no route would ever be used", "want a smaller prefix")
-		case slices.Contains(c.Exclude, p):
-			item.problem("duplicate", "")
 		default:
-			c.Exclude = append(c.Exclude, p)
+			addOnce(&c.Exclude, item, p)
 		}
 	}
 }

@@ -22,10 +22,8 @@ func (rr *routeReader) readPrefixes(v value) {
 			item.problem("duplicate", "")
 		case name == allowedIPs:
 			rr.AllowedIPs = true
-		case slices.Contains(rr.Prefixes, name):
-			item.problem("duplicate", "")
 		default:
-			rr.Prefixes = append(rr.Prefixes, name)
+			addOnce(&rr.Prefixes, item, name)
 			rr.r.positions[nameKey(rr.Name, keyPrefixes, name)] = positionOf(item.node)
 		}
 	}

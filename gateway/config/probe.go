@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -64,10 +63,8 @@ func (rr *routeReader) readProbes(v value) {
 		p, ok := item.probe()
 		switch {
 		case !ok:
-		case slices.Contains(rr.Probing.Probes, p):
-			item.problem("duplicate", "")
 		default:
-			rr.Probing.Probes = append(rr.Probing.Probes, p)
+			addOnce(&rr.Probing.Probes, item, p)
 		}
 	}
 	if v.node.Kind != 0 && len(items) == 0 {

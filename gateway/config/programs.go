@@ -37,10 +37,8 @@ func (v value) accounts(want string) (all []string) {
 			item.problem("not a number of a user or group", "want 1 to 4294967294")
 		case strings.ContainsAny(name, " \t:/,"):
 			item.problem("not a name of a user or group", want)
-		case slices.Contains(all, name):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, name)
+			addOnce(&all, item, name)
 		}
 	}
 	return all
@@ -61,10 +59,8 @@ func (v value) cgroups() (all []string) {
 			item.problem("has no slice", "want the whole path, such as system.slice/"+name+": systemctl show -p ControlGroup "+name)
 		case strings.ContainsAny(name, "*?\"\\\n"):
 			item.problem("patterns are not supported", "want each cgroup, or the slice that they are in")
-		case slices.Contains(all, name):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, name)
+			addOnce(&all, item, name)
 		}
 	}
 	return all
@@ -79,11 +75,12 @@ func (c *builder) checkPrograms(key string, class gateway.Clients) {
 	for _, r := range c.AllRoutes() {
 		known = append(known, r.Name)
 	}
+	unread := slices.ContainsFunc([]string{keyUser, keyGroup, keyCgroup}, func(k string) bool { return c.wrong(key + "." + k) })
 	key += "." + keyRoute
 	switch r, ok := c.Route(class.Route); {
 	case !ok:
 		c.problem(key, class.Route, "unknown route", problem.DidYouMean(class.Route, known))
-	case class.HasClients() || !class.HasPrograms():
+	case class.HasClients() || !class.HasPrograms() && !unread:
 		c.problem(key, class.Route, "is for programs of this box, and the class has clients of lan", "want `clients: ["+class.Name+"]` in the route for these, or a class of their own")
 	case !r.ServesClass(class.Name):
 		c.problem(key, class.Route, "is for other clients only", "want "+class.Name+" in routes."+r.Name+".clients, too")

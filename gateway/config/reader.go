@@ -197,6 +197,15 @@ func (v value) items(want string) []value {
 	return nil
 }
 
+// addOnce adds what an item says to a list, which has everything once.
+func addOnce[T comparable](all *[]T, item value, v T) {
+	if slices.Contains(*all, v) {
+		item.problem("duplicate", "")
+		return
+	}
+	*all = append(*all, v)
+}
+
 // resolve follows an alias to its anchor. An anchor is never an alias itself, and the
 // depth of our files is fixed, so aliases that contain themselves are harmless.
 func resolve(n *yaml.Node) *yaml.Node {

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"slices"
-
 	"github.com/nameroute/nameroute/gateway"
 )
 
@@ -40,10 +38,8 @@ func (c *builder) readExcept(v value) {
 		case !ok:
 		case p.Bits() == 0:
 			item.problem("exempts every address of its family: nothing would be redirected", "want a smaller prefix, or redirect_dns: off")
-		case slices.Contains(c.Redirect.Except, p):
-			item.problem("duplicate", "")
 		default:
-			c.Redirect.Except = append(c.Redirect.Except, p)
+			addOnce(&c.Redirect.Except, item, p)
 		}
 	}
 }

@@ -133,10 +133,8 @@ func (v value) links() []string {
 		name, ok := item.link()
 		switch {
 		case !ok:
-		case slices.Contains(names, name):
-			item.problem("duplicate", "")
 		default:
-			names = append(names, name)
+			addOnce(&names, item, name)
 		}
 	}
 	return names

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,10 +152,8 @@ func (v value) resolvers() []netip.AddrPort {
 		ap, ok := item.resolver()
 		switch {
 		case !ok:
-		case slices.Contains(all, ap):
-			item.problem("duplicate", "")
 		default:
-			all = append(all, ap)
+			addOnce(&all, item, ap)
 		}
 	}
 	return all
