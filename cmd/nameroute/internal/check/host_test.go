@@ -86,6 +86,11 @@ func firewallSituations() map[string]situation {
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
+		"no source NAT, with a default route": {
+			yaml:  "default: {clients: vpn}\n",
+			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
+			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what is listed for wan get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+		},
 		"source NAT of several interfaces": {yaml: "wan: [wan0, wan1]\n"},
 		"redirected":                       {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},
 		"redirected by another table": {

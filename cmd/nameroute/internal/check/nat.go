@@ -16,6 +16,10 @@ func (h *host) checkNAT(r *report) {
 	if h.cfg.WANGroup != nil && !h.cfg.WANNoSNAT {
 		return // it is ours
 	}
+	by := "to names on no list"
+	if _, ok := h.cfg.ClientsDefault(); ok {
+		by = "to what is listed for wan"
+	}
 	for _, lan := range h.lan {
 		private := privateNetworks(lan)
 		if len(private) == 0 {
@@ -25,8 +29,8 @@ func (h *host) checkNAT(r *report) {
 			if wan == lan || h.rules.TranslatesSource(wan) || h.legacyTranslates(wan) {
 				continue
 			}
-			r.warn("no source NAT for %s (%s) on %s: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname %s masquerade (not needed if the router behind %s has a route back)",
-				lan, strings.Join(private, ", "), wan, wan, wan)
+			r.warn("no source NAT for %s (%s) on %s: connections %s get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname %s masquerade (not needed if the router behind %s has a route back)",
+				lan, strings.Join(private, ", "), wan, by, wan, wan)
 		}
 	}
 }
