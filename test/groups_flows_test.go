@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -83,21 +82,6 @@ func TestGroupMovesFlows(t *testing.T) {
 	}
 	g.wantNoneClear(append(listed, asked)...)
 	g.wantNoQueryByWAN("listed.example")
-}
-
-// flowsOfEither opens flows that take one egress now, of which datagrams may move.
-func (g *gate) flowsOfEither(from *netlab.Host, now netlab.Egress, addrs ...netip.Addr) *flows {
-	g.t.Helper()
-	f := &flows{g: g}
-	for _, a := range addrs {
-		tcp := from.Flow(a)
-		if tcp.Egress != now {
-			g.t.Fatalf("flow from %s to %s goes by %s, want %s", from.Name, a, tcp.Egress, now)
-		}
-		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, ""))
-	}
-	f.wantProgress()
-	return f
 }
 
 // wantCut wants the connections to end and the datagrams to go on.

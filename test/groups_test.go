@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -84,20 +85,27 @@ func TestGroupBalances(t *testing.T) {
 	listed := g.resolve("fresh.listed.example")
 	for _, a := range listed {
 		g.awaitVia(g.Client, netlab.ViaTunnel(1), 30*time.Second, a)
-		byFirst := 0
-		const flows = 2000
-		for range flows {
-			egress, err := g.Client.AskWithin(a, 10*time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if egress == netlab.ViaVPN {
-				byFirst++
-			}
-		}
-		if want := flows * 3 / 4; byFirst < want-flows/20 || byFirst > want+flows/20 {
-			t.Errorf("%s: %d of %d flows by the member of weight 3, want %d within 5%%", a, byFirst, flows, want)
-		}
+		g.wantThreeOfFour(a, netlab.ViaVPN)
 	}
 	g.wantNoneClear(listed...)
+}
+
+// wantThreeOfFour opens flows to an address and wants three of four, within 5%, by the member of
+// weight 3 beside one of weight 1.
+func (g *gate) wantThreeOfFour(a netip.Addr, heavier netlab.Egress) {
+	g.t.Helper()
+	by := 0
+	const flows = 2000
+	for range flows {
+		egress, err := g.Client.AskWithin(a, 10*time.Second)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if egress == heavier {
+			by++
+		}
+	}
+	if want := flows * 3 / 4; by < want-flows/20 || by > want+flows/20 {
+		g.t.Errorf("%s: %d of %d flows by %s, of weight 3, want %d within 5%%", a, by, flows, heavier, want)
+	}
 }

@@ -22,13 +22,24 @@ type flows struct {
 // flows opens flows, which must take one egress.
 func (g *gate) flows(from *netlab.Host, want netlab.Egress, addrs ...netip.Addr) *flows {
 	g.t.Helper()
+	return g.openFlows(from, want, want, addrs)
+}
+
+// flowsOfEither opens flows that take one egress now, of which datagrams may move.
+func (g *gate) flowsOfEither(from *netlab.Host, now netlab.Egress, addrs ...netip.Addr) *flows {
+	g.t.Helper()
+	return g.openFlows(from, now, "", addrs)
+}
+
+func (g *gate) openFlows(from *netlab.Host, want, ofDatagrams netlab.Egress, addrs []netip.Addr) *flows {
+	g.t.Helper()
 	f := &flows{g: g}
 	for _, a := range addrs {
 		tcp := from.Flow(a)
 		if tcp.Egress != want {
 			g.t.Fatalf("flow from %s to %s goes by %s, want %s", from.Name, a, tcp.Egress, want)
 		}
-		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, want))
+		f.tcp, f.udp = append(f.tcp, tcp), append(f.udp, g.datagrams(from, a, ofDatagrams))
 	}
 	f.wantProgress()
 	return f
