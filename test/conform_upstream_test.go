@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/test/netlab"
 )
 
 // script is what the upstream of the comparison knows below each zone that is asked for.
@@ -93,8 +95,7 @@ func (s *scripted) serve(g *gate, at netip.AddrPort) {
 	}
 	for _, server := range []*dns.Server{{PacketConn: pc}, {Listener: l, MaxTCPQueries: -1}} {
 		server.Handler = s
-		go server.ActivateAndServe()
-		g.t.Cleanup(func() { server.Shutdown() })
+		netlab.ServeDNS(g.t, server)
 	}
 }
 

@@ -197,12 +197,10 @@ func (g *gate) lateResolver(addr string) *atomic.Int64 {
 		g.t.Fatal(err)
 	}
 	after := new(atomic.Int64)
-	s := &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	netlab.ServeDNS(g.t, &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		time.Sleep(time.Duration(after.Load()))
 		_ = w.WriteMsg(new(dns.Msg).SetReply(q)) // who asked may be gone
-	})}
-	g.t.Cleanup(func() { c.Close() })
-	go func() { _ = s.ActivateAndServe() }() // until it is closed
+	})})
 	return after
 }
 

@@ -110,7 +110,7 @@ func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 	n := g.lanHost(addrs...)
 	refuse := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if err := w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented)); err != nil {
-			g.t.Logf("the LAN's resolver: %v", err)
+			g.t.Errorf("the LAN's resolver: %v", err)
 		}
 	})
 	for _, a := range addrs {
@@ -123,10 +123,8 @@ func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		g.t.Cleanup(func() { c.Close(); l.Close() })
-		for _, s := range []*dns.Server{{PacketConn: c, Handler: refuse}, {Listener: l, Handler: refuse}} {
-			go func() { _ = s.ActivateAndServe() }() // until it is closed
-		}
+		netlab.ServeDNS(g.t, &dns.Server{PacketConn: c, Handler: refuse})
+		netlab.ServeDNS(g.t, &dns.Server{Listener: l, Handler: refuse})
 	}
 	return n
 }

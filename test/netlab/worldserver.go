@@ -80,28 +80,16 @@ func (w *World) listen(n *Namespace, addr netip.Addr, port uint16) net.Listener 
 	return l
 }
 
+// run answers until the end of the test, which waits until no answer is under way: one
+// that its delay holds back is dropped.
 func (w *World) run(server *dns.Server, s *NameServer, at netip.Addr, proto string) {
-	server.Handler = dns.HandlerFunc(func(rw dns.ResponseWriter, q *dns.Msg) { w.answer(rw, q, s, at, proto) })
-	started := make(chan struct{})
-	server.NotifyStartedFunc = func() { close(started) }
-	ended := make(chan error, 1)
-	go func() { ended <- server.ActivateAndServe() }()
-	select {
-	case <-started:
-	case err := <-ended:
-		w.t.Fatalf("netlab: world at %s: %v", at, err)
-	}
-	w.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		// What still waits out a delay is not waited for.
-		if err := server.ShutdownContext(ctx); err != nil && ctx.Err() == nil {
-			w.t.Logf("netlab: world at %s: %v", at, err)
-		}
-	})
+	closing, end := context.WithCancel(context.Background())
+	server.Handler = dns.HandlerFunc(func(rw dns.ResponseWriter, q *dns.Msg) { w.answer(closing, rw, q, s, at, proto) })
+	ServeDNS(w.t, server)
+	w.t.Cleanup(end) // before the server's own end
 }
 
-func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at netip.Addr, proto string) {
+func (w *World) answer(closing context.Context, rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at netip.Addr, proto string) {
 	if len(q.Question) != 1 {
 		return
 	}
@@ -114,7 +102,11 @@ func (w *World) answer(rw dns.ResponseWriter, q *dns.Msg, s *NameServer, at neti
 	if behavior.Silent || s.silent.Load() {
 		return
 	}
-	time.Sleep(behavior.Delay)
+	select {
+	case <-closing.Done():
+		return
+	case <-time.After(behavior.Delay):
+	}
 	reply := w.reply(q, behavior, proto)
 	if err := rw.WriteMsg(reply); err != nil && proto == "udp" {
 		w.t.Logf("netlab: world at %s: answer to %s: %v", at, rw.RemoteAddr(), err)

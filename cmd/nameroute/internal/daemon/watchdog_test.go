@@ -103,6 +103,7 @@ func serveChaos(t *testing.T, network string, l net.Listener, c net.PacketConn) 
 	})
 	go s.ActivateAndServe()
 	<-up
+	t.Cleanup(func() { _ = s.Shutdown() }) // which most of the tests have done
 	return s
 }
 
