@@ -17,6 +17,9 @@ const (
 	maxRounds = 10
 	// maxGather bounds the addresses of one learning transaction.
 	maxGather = 1000
+	// busyPause is how long the kernel's hash table of a set gets to be rid of what is
+	// deleted there, each time it says that it is busy.
+	busyPause = 10 * time.Millisecond
 )
 
 // request is one call of Ensure that has something to send.
@@ -240,6 +243,9 @@ func (s *Store) handleRefusal(err error) bool {
 	case unix.ENOENT:
 		set.distrust()
 		set.writable = false
+		return true
+	case unix.EBUSY: // many copies of one element, all but one deleted
+		time.Sleep(busyPause)
 		return true
 	}
 	return false

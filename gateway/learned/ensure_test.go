@@ -94,14 +94,19 @@ func TestLearnEdge(t *testing.T) {
 	paths(t, func(t *testing.T, o Options) {
 		k := open(t, o)
 		apply(t, k, small())
-		for range 60 {
+		// The kernel keeps what has expired for a second, and few copies of one element.
+		for round := range 60 {
+			v4, v6 := fmt.Sprintf("8.8.8.%d", round/5), fmt.Sprintf("2606:4700::%d", round/5)
 			life := time.Duration(rand.IntN(8000)) * time.Microsecond
-			learn(t, k, vpn, life+1, "8.8.8.8", "2606:4700::1")
+			learn(t, k, vpn, life+1, v4, v6)
 			time.Sleep(life + time.Duration(rand.IntN(2000))*time.Microsecond)
-		}
-		learn(t, k, vpn, time.Minute, "8.8.8.8", "2606:4700::1")
-		if got := inKernel(t, k, vpn.Set4, "8.8.8.8"); !about(got, time.Minute) {
-			t.Errorf("lives %v", got)
+			if round%5 < 4 {
+				continue
+			}
+			learn(t, k, vpn, time.Minute, v4, v6)
+			if got := inKernel(t, k, vpn.Set4, v4); !about(got, time.Minute) {
+				t.Errorf("%s lives %v", v4, got)
+			}
 		}
 	})
 }

@@ -21,6 +21,11 @@ ip neigh add 192.168.1.20 lladdr 02:00:00:00:00:20 dev lan0
 ip route add 10.9.0.0/16 via 192.168.1.20`).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("ip", "link", "del", "lan0").CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	of := func(a string) Host { return Of(netip.MustParseAddr(a)) }
 	one, router := of("192.168.1.10"), of("192.168.1.20")
 	if !one.Known || !router.Known || one == router {
