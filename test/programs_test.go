@@ -186,8 +186,9 @@ clients:
 	}
 }
 
-// Guarantee 4, for the programs of a cgroup: it is another one each time that its service
-// starts, and is followed.
+// Guarantee 4, for the programs of cgroups. One that does not exist yet, or any more, nor the slices
+// above it, is followed each time that systemd makes them again. A slice that stays is
+// known before its services are: what they send takes the route from the first packet.
 func TestProgramsOfCgroup(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true})
@@ -195,33 +196,45 @@ func TestProgramsOfCgroup(t *testing.T) {
 	if out, err := g.Box.Exec("sh", "-e", "-c", "mkdir "+root+" && mount -t cgroup2 none "+root); err != nil {
 		t.Skipf("no cgroup2 here: %v: %s", err, out)
 	}
-	slice := fmt.Sprintf("nameroute-test-%d.slice", os.Getpid())
-	if out, err := g.Box.Exec("mkdir", root+"/"+slice); err != nil {
+	// As systemd names slices: a-b.slice is below a.slice.
+	top := fmt.Sprintf("nameroutetest%d", os.Getpid())
+	stays := top + ".slice/" + top + "-stays.slice"
+	comes := top + ".slice/" + top + "-comes.slice/" + top + "-comes-p2p.slice"
+	service := comes + "/torrent.service"
+	if out, err := g.Box.Exec("mkdir", "-p", root+"/"+stays); err != nil {
 		t.Skipf("no cgroup can be made here: %v: %s", err, out)
 	}
-	name := slice + "/torrent.service"
-	dir := root + "/" + name
-	t.Cleanup(func() { _, _ = g.Box.Exec("rmdir", dir, root+"/"+slice) })
-	g.Box.WriteFiles(netlab.Setup{Gateway: fmt.Sprintf("clients:\n  torrent: {cgroup: [%s], route: vpn}\n", name)})
+	remove := func(dir string) error { // its last process may still be ending
+		_, err := g.Box.Exec("find", root+"/"+dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+")
+		return err
+	}
+	t.Cleanup(func() { _ = remove(top + ".slice") })
+	g.Box.WriteFiles(netlab.Setup{Gateway: fmt.Sprintf("clients:\n  torrent: {cgroup: [%s, %s], route: vpn}\n", stays, service)})
 	g.Box.Write("Corefile", fmt.Sprintf(". {\n    clients torrent\n    cache\n    upstream vpn %s\n}\n", g.Plan.World.V4)+g.read("Corefile"))
 	g.start()
-	torrent, other := g.inCgroup(dir), g.inCgroup(root+"/"+slice)
-	for range 2 {
-		g.Box.Run("mkdir", dir)
+	torrent, stay := g.inCgroup(root+"/"+service), g.inCgroup(root+"/"+stays+"/any.service")
+	other := g.inCgroup(root + "/" + top + ".slice")
+	for n := range 2 {
+		domain := fmt.Sprintf("n%d.other.example", n)
+		plain := g.World.Addresses("plain." + domain).All()
+		g.Reset()
+		g.Box.Run("mkdir", root+"/"+stays+"/any.service")
+		stay.wantVia(netlab.ViaVPN, plain...)
+		stay.wantAsked(netlab.ViaVPN, "stays."+domain)
+		g.wantNoneClear(plain...)
+
+		g.Box.Run("mkdir", "-p", root+"/"+service)
 		for _, a := range g.World.Addresses("await.other.example").All() {
 			torrent.awaitVia(netlab.ViaVPN, a)
 		}
 		g.Reset()
-		domain := fmt.Sprintf("n%d.other.example", time.Now().UnixNano())
-		plain := g.World.Addresses("plain." + domain).All()
 		torrent.wantAsked(netlab.ViaVPN, domain)
 		torrent.wantVia(netlab.ViaVPN, plain...)
 		g.wantNoneClear(plain...)
 		g.wantNoQueryByWAN(domain)
 		other.wantVia(netlab.ViaWAN, plain...)
-		netlab.Eventually(t, 30*time.Second, func() error { // its last process may still be ending
-			out, err := g.Box.Exec("rmdir", dir)
-			return netlab.Check(err == nil, "%v: %s", err, out)
-		})
+		for _, dir := range []string{top + ".slice/" + top + "-comes.slice", stays + "/any.service"} {
+			netlab.Eventually(t, 30*time.Second, func() error { return remove(dir) })
+		}
 	}
 }
