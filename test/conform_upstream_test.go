@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/dnsserver"
 )
 
 // script is what the upstream of the comparison knows below each zone that is asked for.
@@ -95,7 +95,7 @@ func (s *scripted) serve(g *gate, at netip.AddrPort) {
 	}
 	for _, server := range []*dns.Server{{PacketConn: pc}, {Listener: l, MaxTCPQueries: -1}} {
 		server.Handler = s
-		netlab.ServeDNS(g.t, server)
+		dnsserver.Start(g.t, server)
 	}
 }
 

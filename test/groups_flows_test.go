@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/dnsserver"
 )
 
 const moved = "the group leaves by other members"
@@ -197,7 +198,7 @@ func (g *gate) lateResolver(addr string) *atomic.Int64 {
 		g.t.Fatal(err)
 	}
 	after := new(atomic.Int64)
-	netlab.ServeDNS(g.t, &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	dnsserver.Start(g.t, &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		time.Sleep(time.Duration(after.Load()))
 		_ = w.WriteMsg(new(dns.Msg).SetReply(q)) // who asked may be gone
 	})})

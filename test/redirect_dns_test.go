@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/test/netlab"
+	"github.com/nameroute/nameroute/test/netlab/dnsserver"
 )
 
 // A client that asks a resolver of its own choice is answered by us, from where it
@@ -123,8 +124,8 @@ func (g *gate) lanResolver(addrs ...string) *netlab.Host {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		netlab.ServeDNS(g.t, &dns.Server{PacketConn: c, Handler: refuse})
-		netlab.ServeDNS(g.t, &dns.Server{Listener: l, Handler: refuse})
+		dnsserver.Start(g.t, &dns.Server{PacketConn: c, Handler: refuse})
+		dnsserver.Start(g.t, &dns.Server{Listener: l, Handler: refuse})
 	}
 	return n
 }

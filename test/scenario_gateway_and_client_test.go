@@ -63,6 +63,7 @@ func TestScenarioGatewayAndClient(t *testing.T) {
 	// The uplink is another network now.
 	server.Kill()
 	g.ISP.Down("box0")
+	client.WaitOutput("carrier lost", 60*time.Second)
 	g.ISP.IP("addr flush dev box0 scope global", "addr add 31.0.6.1/24 dev box0", "addr add 2a0e:6::1/64 dev box0 nodad")
 	g.World.Reset()
 	g.serveLease("31.0.6.2", "31.0.6.1", g.Plan.World2.V4)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/nameroute/nameroute/test/netlab/dnsserver"
 	"github.com/nameroute/nameroute/test/netlab/hosts"
 	"github.com/nameroute/nameroute/test/netlab/wire"
 )
@@ -85,7 +86,7 @@ func (w *World) listen(n *Namespace, addr netip.Addr, port uint16) net.Listener 
 func (w *World) run(server *dns.Server, s *NameServer, at netip.Addr, proto string) {
 	closing, end := context.WithCancel(context.Background())
 	server.Handler = dns.HandlerFunc(func(rw dns.ResponseWriter, q *dns.Msg) { w.answer(closing, rw, q, s, at, proto) })
-	ServeDNS(w.t, server)
+	dnsserver.Start(w.t, server)
 	w.t.Cleanup(end) // before the server's own end
 }
 

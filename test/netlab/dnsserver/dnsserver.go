@@ -1,6 +1,5 @@
-//go:build linux
-
-package netlab
+// Package dnsserver runs the DNS servers of tests.
+package dnsserver
 
 import (
 	"errors"
@@ -8,9 +7,16 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ServeDNS starts a DNS server. The end of the test waits until no query is being handled,
+// test is what of testing.TB is used.
+type test interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Start starts a DNS server. The end of the test waits until no query is being handled,
 // so that a handler may report to the test.
-func ServeDNS(t TB, server *dns.Server) {
+func Start(t test, server *dns.Server) {
 	t.Helper()
 	started := make(chan struct{})
 	server.NotifyStartedFunc = func() { close(started) }
@@ -19,11 +25,11 @@ func ServeDNS(t TB, server *dns.Server) {
 	select {
 	case <-started:
 	case err := <-ended:
-		t.Fatalf("netlab: DNS server: %v", err)
+		t.Fatalf("DNS server: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := errors.Join(server.Shutdown(), <-ended); err != nil {
-			t.Fatalf("netlab: DNS server: %v", err)
+			t.Fatalf("DNS server: %v", err)
 		}
 	})
 }
