@@ -57,7 +57,7 @@ help:
 	@echo "race          the end-to-end tests with the race detector (root)"
 	@echo "bench fuzz soak   benchmarks; every fuzz target for FUZZTIME; real time for SOAK"
 	@echo "bench-lists   docs/lists-growth.md: the lists' matcher beside others"
-	@echo "peers-test    the lists' readers and matcher beside mihomo and sing-box"
+	@echo "peers-test    the lists' readers and matcher beside mihomo and sing-box, and a tunnel by tun2socks"
 	@echo "conform       answers beside unbound, dnsmasq, smartdns and plain CoreDNS: a table of faults (root)"
 	@echo "install uninstall   below PREFIX ($(PREFIX)), after DESTDIR"
 	@echo "deb           bin/nameroute_VERSION_ARCH.deb"
@@ -113,11 +113,13 @@ bench-lists: need-go
 	cd test/bench-peers && $(GO_USER) run . -lists "$${NAMEROUTE_LISTS:-$(CURDIR)/../shared/lists}" \
 		-sizes $(BENCH_SIZES) -page $(CURDIR)/docs/lists-growth.md
 
-# The lists' readers and matcher beside mihomo and sing-box, which are built for it once.
+# The lists' readers and matcher beside mihomo and sing-box, and a tunnel by tun2socks. These are built for it once.
 PEERS ?= $(or $(XDG_CACHE_HOME),$(shell $(AS_OWNER) sh -c 'echo $$HOME')/.cache)/nameroute-peers
 peers-test: need-go
 	$(AS_OWNER) env GO='$(GOCMD)' sh .ci/build-peers '$(PEERS)'
 	NAMEROUTE_PEERS='$(PEERS)' $(GO_USER) test -count=1 -v -run '^TestPeer' ./lists
+	@sh .ci/install-tools iproute2 nftables wireguard-tools wireguard-go shadowsocks-libev
+	NAMEROUTE_PEERS='$(PEERS)' $(GO_ROOT) test -count=1 -v -run '^TestPeer' ./test
 
 # Queries in all modes to nameroute and to others, on one scripted upstream. It fails if
 # nameroute differs from the upstream where it must not; what others do is only shown.

@@ -75,7 +75,7 @@ func (a *Authority) issue(name string, addrs ...netip.Addr) (*tls.Certificate, e
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(len(a.issued)) + 2), Subject: pkix.Name{CommonName: name},
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, DNSNames: []string{name},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, addr := range addrs {
 		template.IPAddresses = append(template.IPAddresses, net.IP(addr.AsSlice()))
