@@ -53,6 +53,7 @@ func TestScenarioDualWAN(t *testing.T) {
 		}
 	}
 	by(netlab.ViaWAN, "first.example")
+	g.wantWarnings()
 	g.wantAnsweredByUplink(u)
 	g.Reset()
 	tunnelled := g.flows(g.Client, netlab.ViaVPN, listed...)

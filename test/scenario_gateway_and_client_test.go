@@ -21,7 +21,6 @@ func TestScenarioGatewayAndClient(t *testing.T) {
 	g := scenario(t, netlab.Options{GoResolvers: true}, "gateway-and-client.md", 0)
 	g.Box.Write("exit.conf", g.Tunnel.Conf(netlab.ConfOptions{Endpoint: g.Tunnel.Domain}))
 	g.endpointIs(g.Tunnel.Endpoint.V4)
-	g.Box.Write("everything.txt", "0.0.0.0/0\n::/0\n")
 	g.ownEtc()
 	g.WANDown()
 	g.Box.IP("addr flush dev wan0")
@@ -54,6 +53,7 @@ func TestScenarioGatewayAndClient(t *testing.T) {
 	names("first.example")
 	g.askedOnlyFor(g.Plan.ISP.V4, g.Tunnel.Domain)
 
+	g.wantWarnings()
 	streams := g.flows(g.Client, netlab.ViaVPN, hosts...)
 	g.p.Kill()
 	g.p = g.Box.StartProduct(binary, "run")

@@ -67,6 +67,7 @@ func TestScenarioGfwlist(t *testing.T) {
 		}
 	}
 
+	g.wantWarnings()
 	p.write("gfwlist.txt", base64.StdEncoding.EncodeToString([]byte("[AutoProxy 0.2.9]\n||blocked.example\n||fresh.example\n")))
 	g.Box.Run(slices.Concat([]string{"env", "SSL_CERT_FILE=" + p.dir + "/good.crt", binary, "update"}, g.Box.Flags())...)
 	await("n1.fresh.example", netlab.ViaVPN)

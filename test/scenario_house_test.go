@@ -74,6 +74,7 @@ func TestScenarioHouse(t *testing.T) {
 		t.Errorf("packets of others came to the office: %v", came)
 	}
 
+	g.wantWarnings()
 	g.Reset()
 	vpn.Silence(true)
 	only := g.addresses(streaming, other, "only.guest.example")

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,9 +110,42 @@ func TestScenarioPages(t *testing.T) {
 				t.Errorf("%s: no %q", page, heading)
 			}
 		}
-		named := regexp.MustCompile("`(TestScenario[A-Za-z]+)`").FindStringSubmatch(string(text))
-		if named == nil || !tests[named[1]] {
-			t.Errorf("%s names no test that boots it: %q", page, named)
+		named := regexp.MustCompile("`(TestScenario[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+		if len(named) != len(pairsOf(t, page)) || slices.ContainsFunc(named, func(n []string) bool { return !tests[n[1]] }) {
+			t.Errorf("%s: want the test that boots each of its pairs of files, have %q", page, named)
 		}
 	}
+}
+
+// wantWarnings wants `nameroute check` to find nothing wrong with the scenario but pitfalls of
+// its page: a warning with each of these texts, and no other. What it says of the machine that
+// the test runs on does not count.
+func (g *gate) wantWarnings(pitfalls ...string) {
+	g.t.Helper()
+	ofAny, _ := g.Box.Exec(binary, "check", "--config", g.write("any.yaml", "lan: [lo]\n"), "--corefile", g.write("any", ". {\n    upstream wan\n}\n"), "--state", g.Box.State())
+	out, err := g.Box.Exec(slices.Concat([]string{binary, "check"}, g.Box.Flags())...)
+	if err != nil {
+		g.t.Errorf("check: %v", err)
+	}
+	for line := range strings.Lines(out) {
+		expected := append([]string{"nsswitch.conf", "nscd runs"}, pitfalls...)
+		if strings.HasPrefix(line, "warning") && !strings.Contains(ofAny, line) && !slices.ContainsFunc(expected, func(e string) bool { return strings.Contains(line, e) }) {
+			g.t.Errorf("a warning of what is right: %s", line)
+		}
+	}
+	for _, p := range pitfalls {
+		if !strings.Contains(out, p) {
+			g.t.Errorf("check does not warn of %q:\n%s", p, out)
+		}
+	}
+}
+
+// write writes a file beside the lab's, and returns its path.
+func (g *gate) write(name, text string) string {
+	g.t.Helper()
+	file := filepath.Join(g.t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		g.t.Fatal(err)
+	}
+	return file
 }

@@ -36,6 +36,7 @@ func TestScenarioProviderHopping(t *testing.T) {
 			}
 		}
 	}
+	g.wantWarnings()
 	via(0, "first.listed.example")
 	g.Reset()
 

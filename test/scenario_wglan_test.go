@@ -55,6 +55,7 @@ func TestScenarioWgLAN(t *testing.T) {
 	for _, v := range nodes {
 		reached(v)
 	}
+	g.wantWarnings("route kubespan: inbound: accept: ")
 	const port = 7007
 	for i, a := range own {
 		on := []*netlab.Host{g.Box.Host, g.Box.Host, pod, pod}[i]

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/corefile"
@@ -92,6 +93,25 @@ func checkNextHops(cfg *gateway.Config, r *report) {
 			if !direct {
 				r.warn("route %s: next hop %s is in no network of this box: the route is down until it is: ip route get %s", route.Name, hop, hop)
 			}
+		}
+	}
+}
+
+// checkGateways finds interfaces of routes on which nobody says who takes the packets.
+func checkGateways(cfg *gateway.Config, all links, r *report) {
+	bare := *cfg // of which every default of table main is the WAN
+	bare.Routes, bare.WANLink, bare.WANGroup, bare.WANUplinks = nil, "", nil, nil
+	defaults, err := policy.WANDefaults(&bare)
+	if err != nil {
+		return // reported by checkWAN
+	}
+	for _, route := range cfg.Routes {
+		l := all.find(route.Egress.Link)
+		if route.Egress.Kind != gateway.EgressInterface || l == nil || l.Attrs().RawFlags&(unix.IFF_POINTOPOINT|unix.IFF_NOARP) != 0 {
+			continue
+		}
+		if !slices.Contains(policy.LinksOf(defaults), route.Egress.Link) {
+			r.warn("route %s: table main has no default route via %s, and it is not point-to-point: the route is down until it has one: write next_hop: with the address of the router there", route.Name, route.Egress.Link)
 		}
 	}
 }

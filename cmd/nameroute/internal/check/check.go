@@ -38,7 +38,7 @@ func Run(ctx context.Context, o Options) error {
 	cfg, core := checkFiles(o, r)
 	if cfg != nil {
 		checkLocal(cfg, r)
-		checkHost(cfg, listenersOf(core), o.Built, r)
+		checkHost(cfg, core, o.Built, r)
 	}
 	checkProcess(o, core, r)
 	checkRunning(ctx, o, cfg, core, r)
@@ -65,7 +65,7 @@ func Host(cfg *gateway.Config, core *corefile.File) []status.Finding {
 	checkUpstreams(cfg, core, r)
 	checkDefault(cfg, core, r)
 	r.addAll(certs.Look(core, time.Now()))
-	checkHost(cfg, listenersOf(core), time.Time{}, r)
+	checkHost(cfg, core, time.Time{}, r)
 	r.addAll(probe.Egresses(cfg))
 	return slices.DeleteFunc(r.findings, func(f status.Finding) bool { return f.State == status.Good })
 }

@@ -19,7 +19,7 @@ func (h *host) checkClasses(r *report) {
 		return // reported by checkUpstreams
 	}
 	for _, class := range h.cfg.Clients {
-		if len(class.MACs)+len(class.Links) == 0 {
+		if class.HasClients() && len(class.MACs)+len(class.Links) == 0 {
 			h.checkClassFamilies(class, nets, r)
 		}
 		for _, mac := range class.MACs {

@@ -24,6 +24,7 @@ func TestClassesAreChecked(t *testing.T) {
 		{gateway.Clients{Name: "both", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.7.40/32"), netip.MustParsePrefix("fd00:7::40/128")}}, nil},
 		{gateway.Clients{Name: "half", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.7.40/32")}},
 			[]string{"warning  clients.half: no prefix of it is IPv6, and clients on br-lan, guest0 have IPv6: such packets and queries of its clients are everybody's: add their addresses, or use mac:"}},
+		{gateway.Clients{Name: "program", Groups: []string{"mesh-vpn"}, Route: gateway.WAN}, nil},
 		{gateway.Clients{Name: "tv", MACs: []gateway.MAC{{0, 0, 0x5e, 0, 0x53, 1}}, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.7.40/32")}}, nil},
 		{gateway.Clients{Name: "phone", MACs: []gateway.MAC{{2, 0, 0x5e, 0, 0x53, 1}}},
 			[]string{"ok       clients.phone: 02:00:5e:00:53:01 was not given by a manufacturer: a client that draws an address for each network has it only as long as it draws no other"}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
 )
 
@@ -31,23 +32,34 @@ func checkDefault(cfg *gateway.Config, core *corefile.File, r *report) {
 	}
 	if forClients && core != nil {
 		for _, b := range core.Blocks {
-			u := b.Upstream
-			if u != nil && u.Route == gateway.WAN && b.Listed == nil && b.Route == nil && b.Clients == nil && slices.ContainsFunc(b.Zones, isRoot) {
-				r.warn("%s:%d: names of no list are asked by the WAN, and packets to them take route %s: the WAN sees every name, and its resolver may answer with addresses near it: want `upstream %s`", u.File, u.Line, clients.Name, clients.Name)
-			}
+			checkAsked(b, clients.Name, r)
 		}
 	}
-	if ports := unboundUDP(); forBox && len(ports) > 0 {
+	if ports := unboundUDP(core); forBox && len(ports) > 0 {
 		r.warn("default: servers of this box on UDP %s of all addresses answer what comes in by the WAN from the address of route %s, unless they use IP_PKTINFO: bind them to the WAN's address, or use `default: {clients: %s, box: wan}`",
 			strings.Join(ports, ", "), box.Name, box.Name)
+	}
+}
+
+// checkAsked finds a block whose names are asked by the WAN, and packets to them take the
+// clients' default route.
+func checkAsked(b corefile.Block, route string, r *report) {
+	u := b.Upstream
+	switch {
+	case u == nil || u.Route != gateway.WAN || b.Route != nil || b.Clients != nil || !slices.ContainsFunc(b.Zones, isRoot):
+	case b.Listed != nil:
+		r.warn("%s:%d: names of this block are asked by the WAN, and packets to them take route %s, but for what is in prefixes: of wan: write `route wan` into the block", u.File, u.Line, route)
+	default:
+		r.warn("%s:%d: names of no list are asked by the WAN, and packets to them take route %s: the WAN sees every name, and its resolver may answer with addresses near it: want `upstream %s`", u.File, u.Line, route, route)
 	}
 }
 
 func isRoot(z corefile.Zone) bool { return z.Name == "." }
 
 // unboundUDP returns the ports of UDP servers on all addresses: below those that the kernel
-// gives to clients, and without DNS and DHCP, whose servers know what they are asked at.
-func unboundUDP() (ports []string) {
+// gives to clients, and without ours and those of DNS and DHCP, which know what they are asked at.
+func unboundUDP(core *corefile.File) (ports []string) {
+	ours := listenersOf(core)
 	first := 32768
 	if data, err := statefile.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		fmt.Sscan(string(data), &first)
@@ -68,7 +80,8 @@ func unboundUDP() (ports []string) {
 				continue
 			}
 			text := strconv.Itoa(int(port))
-			if !slices.Contains([]string{"53", "67", "68", "546", "547", "5353"}, text) && !slices.Contains(ports, text) {
+			isOurs := slices.ContainsFunc(ours, func(l firewall.Listener) bool { return l.Proto == "udp" && l.Port == uint16(port) })
+			if !isOurs && !slices.Contains([]string{"53", "67", "68", "546", "547", "5353"}, text) && !slices.Contains(ports, text) {
 				ports = append(ports, text)
 			}
 		}

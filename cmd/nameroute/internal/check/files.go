@@ -33,7 +33,7 @@ func checkLists(cfg *gateway.Config, r *report) {
 			continue
 		}
 		r.ok("list %s: %s, %s", l.Name, contentOf(rep), rep.Format)
-		if rep.Entries() == 0 && !slices.ContainsFunc(cfg.Routes, func(route gateway.Route) bool { return slices.Contains(route.Prefixes, l.Name) }) {
+		if rep.Entries() == 0 && !slices.ContainsFunc(cfg.Choices(), func(route gateway.Route) bool { return slices.Contains(route.Prefixes, l.Name) }) {
 			r.warn("list %s: it holds prefixes only, which no route uses: name it in prefixes: of a route", l.Name)
 		}
 		for _, s := range rep.Samples {

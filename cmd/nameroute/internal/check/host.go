@@ -8,8 +8,8 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/nftsim"
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/pkg/ownaddrs"
 	"github.com/nameroute/nameroute/gateway/policy"
@@ -28,8 +28,8 @@ type host struct {
 }
 
 // checkHost checks the kernel and what other programs have configured.
-func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Time, r *report) {
-	h := newHost(cfg)
+func checkHost(cfg *gateway.Config, core *corefile.File, built time.Time, r *report) {
+	h, listeners := newHost(cfg), listenersOf(core)
 	var err error
 	if h.rules, err = nftsim.Read(); err != nil {
 		r.unknown("firewall: %v: other programs' rules are not checked: run check as root", err)
@@ -40,7 +40,7 @@ func checkHost(cfg *gateway.Config, listeners []firewall.Listener, built time.Ti
 	if h.rules != nil {
 		h.checkForward(r)
 		h.checkInput(r, listeners)
-		h.checkNAT(r)
+		h.checkNAT(core, r)
 	}
 	h.checkRedirect(r, listeners)
 	h.checkLegacyForward(r)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/hostfs"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/testbox"
+	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/test/netlab"
 )
 
@@ -34,9 +34,13 @@ func parsed(t *testing.T, more string) *gateway.Config {
 // findings returns what checkHost prints, but for the clock, which is not the namespace's.
 func (m machine) findings(cfg *gateway.Config) []string {
 	m.T.Helper()
+	core, err := corefile.Parse("Corefile", []byte(". {\n upstream wan\n}\ntls://. {\n bind 127.0.0.1\n upstream wan\n}\n"))
+	if err != nil {
+		m.T.Fatal(err)
+	}
 	var out bytes.Buffer
 	m.Do(func() {
-		checkHost(cfg, []firewall.Listener{{Proto: "udp", Port: 53, DNS: true}, {Proto: "tcp", Port: 53, DNS: true}, {Proto: "tcp", Port: 853, Addr: netip.MustParseAddr("127.0.0.1")}}, time.Time{}, &report{out: &out})
+		checkHost(cfg, core, time.Time{}, &report{out: &out})
 	})
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out.String()), "\n"), func(l string) bool { return l == "" || strings.Contains(l, "clock") })
 }
@@ -87,9 +91,13 @@ func firewallSituations() map[string]situation {
 			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
 		"no source NAT, with a default route": {
-			yaml:  "default: {clients: vpn}\n",
+			yaml:  "default: {clients: vpn}\nexclude: [192.0.2.9]\n",
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what is listed for wan get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+		},
+		"no source NAT, and nothing for the WAN": {
+			yaml:  "default: {clients: vpn}\n",
+			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
 		},
 		"source NAT of several interfaces": {yaml: "wan: [wan0, wan1]\n"},
 		"redirected":                       {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},

@@ -104,6 +104,7 @@ func checkLinks(cfg *gateway.Config, r *report) {
 		}
 	}
 	checkNextHops(cfg, r)
+	checkGateways(cfg, all, r)
 	checkGroups(cfg, r)
 	checkPrograms(cfg, r)
 	checkProbes(cfg, r)

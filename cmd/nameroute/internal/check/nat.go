@@ -8,16 +8,22 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/nameroute/nameroute/corefile"
+	"github.com/nameroute/nameroute/gateway"
 )
 
 // checkNAT checks that a rule translates the LAN's source addresses on the WAN. That is
 // left to the box's own firewall; without it no replies come back.
-func (h *host) checkNAT(r *report) {
+func (h *host) checkNAT(core *corefile.File, r *report) {
 	if h.cfg.WANGroup != nil && !h.cfg.WANNoSNAT {
 		return // it is ours
 	}
 	by := "to names on no list"
 	if _, ok := h.cfg.ClientsDefault(); ok {
+		if !clientsUseWAN(h.cfg, core) {
+			return
+		}
 		by = "to what is listed for wan"
 	}
 	for _, lan := range h.lan {
@@ -33,6 +39,14 @@ func (h *host) checkNAT(r *report) {
 				lan, strings.Join(private, ", "), wan, by, wan, wan)
 		}
 	}
+}
+
+// clientsUseWAN reports whether anything of clients leaves by the WAN although they have a
+// default route. Without a Corefile it may.
+func clientsUseWAN(cfg *gateway.Config, core *corefile.File) bool {
+	return core == nil || len(cfg.WANTakes.Prefixes)+len(cfg.Exclude) > 0 ||
+		slices.ContainsFunc(core.Blocks, func(b corefile.Block) bool { return b.Route != nil && b.Route.Name == gateway.WAN }) ||
+		slices.ContainsFunc(cfg.Routes, func(r gateway.Route) bool { return r.OnDown == gateway.FallBack })
 }
 
 // privateNetworks returns an interface's IPv4 networks that are not routed on the
