@@ -97,7 +97,7 @@ func checkNextHops(cfg *gateway.Config, r *report) {
 	}
 }
 
-// checkGateways finds interfaces of routes on which nobody says who takes the packets.
+// checkGateways finds interfaces of routes that need a router and know of none.
 func checkGateways(cfg *gateway.Config, all links, r *report) {
 	bare := *cfg // of which every default of table main is the WAN
 	bare.Routes, bare.WANLink, bare.WANGroup, bare.WANUplinks = nil, "", nil, nil

@@ -41,7 +41,7 @@ func checkDefault(cfg *gateway.Config, core *corefile.File, r *report) {
 	}
 }
 
-// checkAsked finds a block whose names are asked by the WAN, and packets to them take the
+// checkAsked finds a block whose names are queried via the WAN, while packets to them take the
 // clients' default route.
 func checkAsked(b corefile.Block, route string, r *report) {
 	u := b.Upstream

@@ -41,7 +41,7 @@ func (h *host) checkNAT(core *corefile.File, r *report) {
 	}
 }
 
-// clientsUseWAN reports whether anything of clients leaves by the WAN although they have a
+// clientsUseWAN reports whether anything of clients leaves via the WAN although they have a
 // default route. Without a Corefile it may.
 func clientsUseWAN(cfg *gateway.Config, core *corefile.File) bool {
 	return core == nil || len(cfg.WANTakes.Prefixes)+len(cfg.Exclude) > 0 ||
