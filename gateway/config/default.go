@@ -81,9 +81,6 @@ func (c *builder) checkDefault() {
 	}
 	_, clients := c.ClientsDefault()
 	_, box := c.BoxDefault()
-	if c.WANGroup != nil && (clients || box) {
-		c.problem(keyDefault, "", "the WAN has several interfaces, whose policy rules are those of a default, too", "want one interface in wan:, or no default:")
-	}
 	if c.WANTakes == nil && (clients || box) {
 		c.WANTakes = &gateway.WANTakes{}
 	}

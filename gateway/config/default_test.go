@@ -22,7 +22,8 @@ func TestDefault(t *testing.T) {
 		twoRoutes + "default: {clients: us}\n":            {"us", "", "wan vpn us"},
 		twoRoutes + "default: {clients: wan, box: vpn}\n": {"", "vpn", "wan vpn us"},
 		"lists: {cn: {file: cn}}\ndefault: us\n" + twoRoutes + "  wan: {prefixes: [cn]}": {"us", "us", "vpn us wan"},
-		twoRoutes + "  wan: {}\n": {"", "", "vpn us wan"},
+		twoRoutes + "  wan: {}\n":                      {"", "", "vpn us wan"},
+		"wan: [eth0, eth1]\ndefault: us\n" + twoRoutes: {"us", "us", "wan vpn us"},
 	} {
 		c, err := Parse("gateway.yaml", []byte(text))
 		if err != nil {
@@ -51,10 +52,9 @@ func TestWrongDefaults(t *testing.T) {
 		twoRoutes + "default: {clint: vpn}":             "gateway.yaml:4:11: default.clint: unknown key: want clients or box",
 		twoRoutes + "default: [vpn]":                    "gateway.yaml:4:10: default: is a list: want the name of a route, or {clients: ROUTE, box: ROUTE}",
 		"lan: [l]\nclients: {tv: {interface: l}}\nroutes:\n  us: {interface: tun1, clients: [tv]}\ndefault: us": "gateway.yaml:5:10: default: us: the route is for some clients only: want one without clients:",
-		"wan: [eth0, eth1]\n" + twoRoutes + "default: us":                                                       "gateway.yaml:5:10: default: the WAN has several interfaces, whose policy rules are those of a default, too: want one interface in wan:, or no default:",
-		"routes:\n  wan: {interface: x}":                                                                        "gateway.yaml:2:9: routes.wan.interface: unknown key: want prefixes",
-		"routes:\n  wan: {prefixes: [cn]}":                                                                      "gateway.yaml:2:20: routes.wan.prefixes: cn: unknown list: add it to lists",
-		"routes:\n  wan: {prefixes: [allowed_ips]}":                                                             "gateway.yaml:2:19: routes.wan.prefixes: allowed_ips: the WAN has no peers: want names of lists",
+		"routes:\n  wan: {interface: x}":            "gateway.yaml:2:9: routes.wan.interface: unknown key: want prefixes",
+		"routes:\n  wan: {prefixes: [cn]}":          "gateway.yaml:2:20: routes.wan.prefixes: cn: unknown list: add it to lists",
+		"routes:\n  wan: {prefixes: [allowed_ips]}": "gateway.yaml:2:19: routes.wan.prefixes: allowed_ips: the WAN has no peers: want names of lists",
 	} {
 		if _, err := Parse("gateway.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q:\n%v\nwant\n%s", text, err, want)

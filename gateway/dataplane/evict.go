@@ -212,7 +212,7 @@ func (e *evictor) pending(now time.Time) eviction {
 	again, gap, learned := e.begin()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := eviction{excluded: e.excluded, gap: gap, uplinks: e.uplinks}
+	w := eviction{excluded: e.excluded, gap: gap, uplinks: e.uplinks, byWAN: (&Route{c: e.c, name: gateway.WAN}).Takes}
 	for name, j := range e.again.take(now) {
 		if r := e.routes[name]; r != nil { // else it has left gateway.yaml
 			j.route, j.covered = r.route, r.covered

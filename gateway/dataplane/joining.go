@@ -87,16 +87,17 @@ func (j *joining) claims(a netip.Addr) bool {
 
 // eviction is what one walk over the connections is for.
 type eviction struct {
-	gap      bool            // flows have begun without our table
-	uplinks  []gateway.Route // of the WAN, that flows without a route were given to
+	gap      bool                  // flows have begun without our table
+	uplinks  []gateway.Route       // of the WAN, that flows without a route were given to
+	byWAN    func(netip.Addr) bool // listed for the WAN
 	routes   []joining
 	excluded ranges
 }
 
-// routed reports whether a flow has a route, or has chosen the WAN.
+// routed reports whether a flow has a route, or the WAN: by its choice or by a list.
 func (w *eviction) routed(f conntrack.Flow) bool {
 	given := slices.ContainsFunc(w.uplinks, func(u gateway.Route) bool { return f.Labelled(u.Number) && u.Mark.Matches(f.Mark) })
-	return f.Routed() && (!given || f.Labelled(gateway.WANLabel))
+	return f.Routed() && (!given || f.Labelled(gateway.WANLabel) || w.byWAN(f.Dst))
 }
 
 // walk calls do for the flows that may have no route.

@@ -17,6 +17,15 @@ func (d *builder) hasDefault() bool {
 	return clients || box
 }
 
+// unlisted gives what classification has left to a route, or to the WAN where only the other
+// of clients and the box has a default.
+func (d *builder) unlisted(r gateway.Route, ok bool) []rule.Rule {
+	if !ok && d.hasDefault() {
+		return d.byUplinks()
+	}
+	return d.byDefault(r, ok)
+}
+
 // byDefault gives all that comes here to a route.
 func (d *builder) byDefault(r gateway.Route, ok bool) []rule.Rule {
 	switch {
@@ -39,9 +48,20 @@ func (d *builder) boundToWAN() []rule.Rule {
 	}
 	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
-		rules = append(rules, rule.New("bound to the WAN", rule.Oifname(link), rule.MarkIs(gateway.Mark{Mask: d.mask}), rule.SetMark(d.wan), rule.Accept()))
+		rules = append(rules, rule.New("bound to the WAN", rule.Oifname(link), rule.MarkIs(gateway.Mark{Mask: d.mask}), rule.SetMark(d.markBy(link)), rule.Accept()))
 	}
 	return rules
+}
+
+// markBy returns the mark of what leaves by one of the WAN's links, and by no other where they are
+// named.
+func (d *builder) markBy(link string) gateway.Mark {
+	for _, u := range d.named() {
+		if u.Egress.Link == link {
+			return u.Mark
+		}
+	}
+	return d.wan
 }
 
 // ownByWAN translates what the box sends to addresses that are listed for the WAN: the socket
@@ -52,7 +72,7 @@ func (d *builder) ownByWAN() []rule.Rule {
 	}
 	var rules []rule.Rule
 	for _, link := range sortedLinks(d.WANLinks) {
-		rules = append(rules, rule.New("the box's own, listed for the WAN", rule.NoInput(), rule.MarkIs(d.wan), rule.Oifname(link), rule.SourceNotOfLink(), rule.Masquerade()))
+		rules = append(rules, rule.New("the box's own, listed for the WAN", rule.NoInput(), rule.MarkIs(d.markBy(link)), rule.Oifname(link), rule.SourceNotOfLink(), rule.Masquerade()))
 	}
 	return rules
 }
@@ -94,7 +114,7 @@ func (d *builder) onlyByDefault() []rule.Rule {
 	box, ok := d.Config.BoxDefault()
 	if ok {
 		for _, link := range sortedLinks(d.WANLinks) {
-			rules = append(rules, rule.New("bound to the WAN", rule.NoInput(), rule.MarkIs(d.wan), rule.Oifname(link), rule.Accept()))
+			rules = append(rules, rule.New("bound to the WAN", rule.NoInput(), rule.MarkIs(d.markBy(link)), rule.Oifname(link), rule.Accept()))
 		}
 	}
 	add(rule.NoInput(), box, ok)

@@ -153,7 +153,7 @@ func (d *builder) prerouting() []rule.Rule {
 		d.gate(chainInbound, "may be refused", []rule.Part{rule.CtNotOpened()}, append(refused, d.refuseOfGroup())),
 		d.gate("arrives", "may come in through an egress", d.notFromLAN(), arrived),
 		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))},
-		d.byDefault(d.Config.ClientsDefault()))
+		d.unlisted(d.Config.ClientsDefault()))
 }
 
 // unmark removes our bits, which another program has restored from the ct mark: replies do
@@ -248,7 +248,7 @@ func (d *builder) output() []rule.Rule {
 	}
 	rules = append(rules, d.toPrograms()...)
 	rules = append(rules, rule.New("the box's own packets are classified", rule.Jump(chainClassify)))
-	return slices.Concat(rules, d.boundToWAN(), d.byDefault(d.Config.BoxDefault()))
+	return slices.Concat(rules, d.boundToWAN(), d.unlisted(d.Config.BoxDefault()))
 }
 
 // sourceNAT precedes the source NAT of all other programs: the first chain that translates

@@ -201,5 +201,5 @@ func (d *builder) foreignSources() []rule.Rule {
 			}
 		}
 	}
-	return append(d.onlyBridged(), d.gate("foreign_source", "leaves by an egress", d.byEgress(), rules)...)
+	return slices.Concat(d.onlyBridged(), d.gate("foreign_source", "leaves by an egress", d.byEgress(), rules), d.sourcesOfTunnels())
 }

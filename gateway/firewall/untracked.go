@@ -70,6 +70,27 @@ func (d *builder) notForwarded(r gateway.Route) []rule.Rule {
 	return rules
 }
 
+// sourcesOfTunnels drops the box's own packets that would leave via the WAN with a tunnel's address:
+// of flows that began by policy rules which have changed since (`default:`), or with an address that a
+// socket had bound to. What came in by the WAN is answered with the address that was asked.
+func (d *builder) sourcesOfTunnels() []rule.Rule {
+	if !d.wanInbound() {
+		return nil
+	}
+	var rules []rule.Rule
+	for _, r := range d.Config.Routes {
+		for _, a := range []netip.Addr{d.Egress[r.Name].SNAT4, d.Egress[r.Name].SNAT6} {
+			if !a.IsValid() || r.Egress.Kind != gateway.EgressWireGuard {
+				continue
+			}
+			for _, wan := range sortedLinks(d.WANLinks) {
+				rules = append(rules, rule.New(r.Name+": would leave via the WAN with its address", rule.Oifname(wan), rule.CtOriginal(), rule.SaddrWithin(netip.PrefixFrom(a, a.BitLen())), rule.Count(), rule.Drop()))
+			}
+		}
+	}
+	return d.gate("own_source", "the box's own", []rule.Part{rule.NoInput()}, rules)
+}
+
 // toEgress drops what has the tunnel's address and would be forwarded to the WAN.
 func (d *builder) toEgress(r gateway.Route) []rule.Rule {
 	e := d.Egress[r.Name]

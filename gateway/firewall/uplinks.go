@@ -86,8 +86,9 @@ func (d *builder) byUplinks() []rule.Rule {
 }
 
 // chooseWAN gives new flows that take no route to members of the WAN. What the box sends by
-// itself has been routed already, with the source that belongs to the link. IPv6 with a source
-// of a member leaves by that, as long as it works.
+// itself has been routed already, with the source that belongs to the link, unless it has a default
+// route: then it comes here when it is listed for the WAN. IPv6 with a source of a member leaves by
+// that, as long as it works.
 func (d *builder) chooseWAN() []nft.Chain {
 	named := d.named()
 	if len(named) == 0 {
@@ -103,7 +104,9 @@ func (d *builder) chooseWAN() []nft.Chain {
 	for _, u := range named {
 		by(u, rule.NoInput(), rule.Oifname(u.Egress.Link))
 	}
-	rules = append(rules, rule.New("the box's own, by another link", rule.NoInput(), rule.Accept()))
+	if _, ok := d.Config.BoxDefault(); !ok {
+		rules = append(rules, rule.New("the box's own, by another link", rule.NoInput(), rule.Accept()))
+	}
 	for _, u := range named {
 		if slices.ContainsFunc(d.Working[gateway.V6], func(m gateway.Member) bool { return m.Route == u.Name }) {
 			for _, p := range d.sources(u.Name) {

@@ -28,8 +28,12 @@ func Working(cfg *gateway.Config, r gateway.Route, defaults []policy.KernelRoute
 // AddOwn sends what the box sends by itself, and no route marks, by the members of the WAN
 // that are in force: policy rules and not nft decide, so that the source address is that of
 // the link. What a socket has bound to one of its links leaves by that. Main's own kernel
-// routes come first, and its default where none of the members has one.
+// routes come first, and its default where none of the members has one. Where the box has a
+// default route there are other rules: see package unlisted.
 func AddOwn(s *policy.State, cfg *gateway.Config, inForce []string) {
+	if _, ok := cfg.BoxDefault(); ok {
+		return
+	}
 	own, last := cfg.WANRoute(), cfg.LastRoutePriority()
 	own.Table = gateway.DefaultTable
 	addCopies(s, cfg, own, inForce, gateway.DefaultMetric)

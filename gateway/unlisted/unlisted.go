@@ -79,15 +79,15 @@ func (b builder) exclude() {
 // from an IPv6 address: where the default route is down, the kernel chooses an address of any link
 // for a socket that has none, and looks for a way again (ip6_dst_lookup_tail).
 func (b builder) bound(in policy.Inputs) {
-	wan := b.cfg.WANRoute().Table
-	add := func(r policy.Rule) {
-		r.Iif = "lo"
-		r.Table, r.Suppress = unix.RT_TABLE_MAIN, gateway.Suppressed(b.family)
-		b.add(networksOfWAN, r)
-		r.Table, r.Suppress = wan, -1
-		b.add(boundToWAN, r)
-	}
 	for _, name := range in.Uplinks(b.cfg) {
+		wan := b.tableOf(name)
+		add := func(r policy.Rule) {
+			r.Iif = "lo"
+			r.Table, r.Suppress = unix.RT_TABLE_MAIN, gateway.Suppressed(b.family)
+			b.add(networksOfWAN, r)
+			r.Table, r.Suppress = wan, -1
+			b.add(boundToWAN, r)
+		}
 		add(policy.Rule{Oif: name})
 		i := slices.IndexFunc(in.Links, func(l policy.Link) bool { return l.Name == name })
 		if i < 0 {
@@ -99,6 +99,18 @@ func (b builder) bound(in policy.Inputs) {
 			}
 		}
 	}
+}
+
+// tableOf returns the table of what leaves by a link of the WAN and by no other: the WAN's, where
+// that has only one.
+func (b builder) tableOf(link string) int {
+	wan := b.cfg.WANRoute()
+	for _, m := range b.cfg.Members(wan) {
+		if m.Egress.Link == link {
+			return m.Table
+		}
+	}
+	return wan.Table
 }
 
 // arrived leaves to table main what has come in via the WAN. On a link that lan shares it may be

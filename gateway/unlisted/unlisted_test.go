@@ -82,6 +82,17 @@ func TestRules(t *testing.T) {
 7334: from all iif lo lookup main suppress_prefixlength 1 proto 110
 7335: from all iif lo unreachable proto 110
 `,
+		// Sockets that are bound to one of several links of the WAN leave by that.
+		"wan: [eth0, eth1]\ndefault: {box: vpn}": excluded + `7331: from 192.0.2.2 iif lo lookup main suppress_prefixlength 1 proto 110
+7331: from all iif lo oif eth0 lookup main suppress_prefixlength 1 proto 110
+7331: from all iif lo oif eth1 lookup main suppress_prefixlength 1 proto 110
+7332: from 192.0.2.2 iif lo lookup 7311 proto 110
+7332: from all iif lo oif eth0 lookup 7311 proto 110
+7332: from all iif lo oif eth1 lookup 7274 proto 110
+7333: from all iif lo lookup 7208 proto 110
+7334: from all iif lo lookup main suppress_prefixlength 1 proto 110
+7335: from all iif lo unreachable proto 110
+`,
 		// It is down, and falls back.
 		"default: {box: soft}": excluded + bound + `7333: from all iif lo lookup main suppress_prefixlength 1 proto 110
 7334: from all iif lo lookup 7327 proto 110
