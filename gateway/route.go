@@ -100,10 +100,12 @@ type SNAT struct {
 type SNATMode string
 
 // SNATAuto translates to a WireGuard tunnel's static address, and masquerades on other
-// egresses, whose flows end when the link goes down.
+// egresses, whose flows end when the link goes down. SNATOff does so with what the box itself
+// sends, whose source was chosen for another egress; SNATNone with nothing.
 const (
 	SNATAuto       SNATMode = "auto"
 	SNATOff        SNATMode = "off"
+	SNATNone       SNATMode = "none"
 	SNATMasquerade SNATMode = "masquerade"
 	SNATTo         SNATMode = "address"
 )

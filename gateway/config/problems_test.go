@@ -304,13 +304,13 @@ gateway.yaml:1:11: lifetime.grace: 10m (the default) is not below the ceiling of
 	{"a lifetime against the default ceiling", "lifetime: {grace: 48h, floor: 9999h}\n", `gateway.yaml:1:19: lifetime.grace: 48h is not below the ceiling of 24h (the default)
 gateway.yaml:1:31: lifetime.floor: 9999h: out of range: want at most 8760h
 `},
-	{"source NAT", "routes: {a: {interface: t, snat: [auto]}, b: {interface: u, snat: {x: y}}, c: {interface: v, snat: [192.0.2.1, 192.0.2.2]}, d: {interface: w, snat: 0.0.0.0}}\n", `gateway.yaml:1:35: routes.a.snat: auto: not an address: want auto, off, masquerade, an address, or one of each family
-gateway.yaml:1:67: routes.b.snat: is a mapping: want auto, off, masquerade, an address, or one of each family
+	{"source NAT", "routes: {a: {interface: t, snat: [auto]}, b: {interface: u, snat: {x: y}}, c: {interface: v, snat: [192.0.2.1, 192.0.2.2]}, d: {interface: w, snat: 0.0.0.0}}\n", `gateway.yaml:1:35: routes.a.snat: auto: not an address: want auto, off, none, masquerade, an address, or one of each family
+gateway.yaml:1:67: routes.b.snat: is a mapping: want auto, off, none, masquerade, an address, or one of each family
 gateway.yaml:1:112: routes.c.snat: 192.0.2.2: second IPv4 address: want at most one of each family
-gateway.yaml:1:149: routes.d.snat: 0.0.0.0: is the unspecified address: want auto, off, masquerade, an address, or one of each family
+gateway.yaml:1:149: routes.d.snat: 0.0.0.0: is the unspecified address: want auto, off, none, masquerade, an address, or one of each family
 `},
 	{"lists that must not be empty", "routes: {a: {next_hop: []}, b: {interface: t, snat: []}}\n", `gateway.yaml:1:24: routes.a.next_hop: is an empty list: want an address, or one of each family
-gateway.yaml:1:53: routes.b.snat: is an empty list: want auto, off, masquerade, an address, or one of each family
+gateway.yaml:1:53: routes.b.snat: is an empty list: want auto, off, none, masquerade, an address, or one of each family
 `},
 	{"prefixes of lists that are not there", `routes:
   a: {interface: t, prefixes: [chnrout, mine, mine, [mine], ""]}

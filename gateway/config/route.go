@@ -67,7 +67,7 @@ const (
 	wantConf = "want the path of the provider's .conf file"
 	wantLink = "want the name of an interface"
 	wantHops = "want an address, or one of each family"
-	wantSNAT = "want auto, off, masquerade, an address, or one of each family"
+	wantSNAT = "want auto, off, none, masquerade, an address, or one of each family"
 )
 
 func (rr *routeReader) fields() []field {
@@ -159,7 +159,7 @@ func (rr *routeReader) readMTU(v value) {
 }
 
 func (rr *routeReader) readSNAT(v value) {
-	modes := []string{string(gateway.SNATAuto), string(gateway.SNATOff), string(gateway.SNATMasquerade)}
+	modes := []string{string(gateway.SNATAuto), string(gateway.SNATOff), string(gateway.SNATNone), string(gateway.SNATMasquerade)}
 	if slices.Contains(modes, v.node.Value) {
 		rr.SNAT.Mode = gateway.SNATMode(v.node.Value)
 		return

@@ -137,30 +137,39 @@ func egress(cfg *gateway.Config, r gateway.Route, conf *provider.Conf, seen poli
 		return slices.Contains(cfg.LAN, l) || slices.Contains(wan, l)
 	})
 	switch r.SNAT.Mode {
+	case gateway.SNATNone:
 	case gateway.SNATOff:
+		e.Own = ofEgress(conf)
 	case gateway.SNATTo:
 		for _, a := range r.SNAT.Addrs {
-			setSNAT(&e, a)
+			setSNAT(&e.Source, a)
 		}
 	case gateway.SNATMasquerade:
 		e.Masquerade = true
 	default:
-		e.Masquerade = conf == nil
-		if conf != nil {
-			for _, p := range conf.Addresses {
-				setSNAT(&e, p.Addr())
-			}
-		}
+		e.Source = ofEgress(conf)
 	}
 	return e
 }
 
+// ofEgress is the source of what leaves by an egress: a tunnel's address, or that of the link.
+func ofEgress(conf *provider.Conf) firewall.Source {
+	if conf == nil {
+		return firewall.Source{Masquerade: true}
+	}
+	var s firewall.Source
+	for _, p := range conf.Addresses {
+		setSNAT(&s, p.Addr())
+	}
+	return s
+}
+
 // setSNAT uses the first address of each family.
-func setSNAT(e *firewall.Egress, a netip.Addr) {
+func setSNAT(s *firewall.Source, a netip.Addr) {
 	switch {
-	case a.Is4() && !e.SNAT4.IsValid():
-		e.SNAT4 = a
-	case a.Is6() && !e.SNAT6.IsValid():
-		e.SNAT6 = a
+	case a.Is4() && !s.SNAT4.IsValid():
+		s.SNAT4 = a
+	case a.Is6() && !s.SNAT6.IsValid():
+		s.SNAT6 = a
 	}
 }

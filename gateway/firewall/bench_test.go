@@ -26,7 +26,7 @@ func (s size) spec() firewall.Spec {
 	var routes []gateway.Route
 	for i := range s.routes - 1 {
 		r := route(fmt.Sprintf("r%d", i), i+10)
-		spec.Egress[r.Name] = firewall.Egress{Links: []string{"far" + r.Name}, Inbound: true, SNAT4: netip.AddrFrom4([4]byte{10, 3, 0, byte(i)}), MTU: 1420}
+		spec.Egress[r.Name] = firewall.Egress{Links: []string{"far" + r.Name}, Inbound: true, Source: firewall.Source{SNAT4: netip.AddrFrom4([4]byte{10, 3, 0, byte(i)})}, MTU: 1420}
 		if i < s.classes-1 {
 			r.Clients = []string{fmt.Sprintf("c%d", i)}
 		}

@@ -31,13 +31,32 @@ type Spec struct {
 
 // Egress is the state of a route's egress.
 type Egress struct {
-	Links      []string   // interfaces
-	Inbound    bool       // connections that come in through Links belong to the route; false where lan or the WAN shares a link
-	SNAT4      netip.Addr // source address on Links; invalid: none
+	Links   []string // interfaces
+	Inbound bool     // connections that come in through Links belong to the route; false where lan or the WAN shares a link
+	Source           // of all that leaves by Links
+	Own     Source   // of what the box itself sends, where others keep theirs
+	MTU     int      // of Links, in bytes; 0: unknown, clamps nothing
+	Down    bool     // the routing table has no default
+}
+
+// Source is what source addresses are translated to; zero: they stay.
+type Source struct {
+	SNAT4      netip.Addr // invalid: none
 	SNAT6      netip.Addr
 	Masquerade bool // for egresses whose address changes
-	MTU        int  // of Links, in bytes; 0: unknown, clamps nothing
-	Down       bool // the routing table has no default
+}
+
+// parts are the statements that translate, each for a rule of its own.
+func (s Source) parts() (parts []rule.Part) {
+	if s.Masquerade {
+		return []rule.Part{rule.Masquerade()}
+	}
+	for _, a := range []netip.Addr{s.SNAT4, s.SNAT6} {
+		if a.IsValid() {
+			parts = append(parts, rule.SNAT(a))
+		}
+	}
+	return parts
 }
 
 // Listener is a socket on which the resolver answers queries.
@@ -258,19 +277,23 @@ func (d *builder) sourceNAT() []rule.Rule {
 	for _, r := range d.Config.Routes {
 		e := d.Egress[r.Name]
 		for _, link := range d.links(r) {
-			add := func(p rule.Part) { rules = append(rules, rule.New(r.Name, append(d.leavingBy(r, link), p)...)) }
-			if e.Masquerade {
-				add(rule.Masquerade())
-				continue
+			for _, p := range e.Source.parts() {
+				rules = append(rules, rule.New(r.Name, append(d.leavingBy(r, link), p)...))
 			}
-			for _, a := range []netip.Addr{e.SNAT4, e.SNAT6} {
-				if a.IsValid() {
-					add(rule.SNAT(a))
-				}
+			for _, p := range e.Own.parts() {
+				rules = append(rules, rule.New(r.Name+": the box's own", slices.Concat(d.leavingBy(r, link), d.ownOfAnother(), []rule.Part{p})...))
 			}
 		}
 	}
 	return slices.Concat(rules, d.foreignOfPrograms(), d.uplinkNAT())
+}
+
+// ownOfAnother matches what the box sends from an address that is not the link's.
+func (d *builder) ownOfAnother() []rule.Part {
+	if d.NoFIB {
+		return []rule.Part{rule.NoInput()}
+	}
+	return []rule.Part{rule.NoInput(), rule.SourceNotOfLink()}
 }
 
 // input keeps the resolver from being an open one: only lan and the box reach it.

@@ -29,9 +29,9 @@ func full() Spec {
 	return Spec{
 		Config: c,
 		Egress: map[string]Egress{
-			"vpn":    {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00::2"), MTU: 1420},
-			"office": {Links: []string{"tun1", "tun0"}, Inbound: true, Masquerade: true, MTU: 1400},
-			"shared": {Links: []string{"br-lan"}, SNAT4: addr("192.168.1.1")},
+			"vpn":    {Links: []string{"wg0"}, Inbound: true, Source: Source{SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00::2")}, MTU: 1420},
+			"office": {Links: []string{"tun1", "tun0"}, Inbound: true, Source: Source{Masquerade: true}, MTU: 1400},
+			"shared": {Links: []string{"br-lan"}, Source: Source{SNAT4: addr("192.168.1.1")}},
 		},
 		WANLinks: []string{"eth0"},
 		Local:    prefixes("192.168.1.0/24", "192.168.2.0/24", "192.168.3.0/24", "203.0.113.5/32", "fd01::/64", "2001:db8::1/128"),
@@ -61,7 +61,7 @@ func withClass() Spec {
 
 // withPrograms has classes of programs of the box: with a route for all they send, and without.
 func withPrograms() Spec {
-	s := Spec{Config: config(route("vpn", 1)), WANLinks: []string{"eth0"}, Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2")}}}
+	s := Spec{Config: config(route("vpn", 1)), WANLinks: []string{"eth0"}, Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, Source: Source{SNAT4: addr("10.2.0.2")}}}}
 	s.Config.Clients = []gateway.Clients{
 		{Name: "torrent", Users: []string{"debian-transmission"}, Route: "vpn"},
 		{Name: "backup", Groups: []string{"backup"}, Cgroups: []string{"system.slice/restic.service"}, Route: gateway.WAN},
@@ -144,6 +144,15 @@ func TestDesired(t *testing.T) {
 				`ct direction original ct label 1 meta mark set`,
 				"chain only_via_vpn {\n\t\tct state related ip daddr @exclude4 accept"},
 			lack: []string{"ct state new ct mark set", "snat ", "masquerade"},
+		},
+		{
+			name: "with snat: off the box's own has the egress's address, and clients keep theirs",
+			spec: Spec{Config: config(vpn, office), Egress: map[string]Egress{
+				"vpn":    {Links: []string{"wg0"}, Inbound: true, Own: Source{SNAT4: addr("10.2.0.2")}},
+				"office": {Links: []string{"tun0"}, Inbound: true, Own: Source{Masquerade: true}},
+			}},
+			has:  []string{`oifname "wg0" iif 0 fib saddr . oif type != local snat ip to 10.2.0.2`, `oifname "tun0" iif 0 fib saddr . oif type != local masquerade`},
+			lack: []string{`oifname "wg0" snat`, `oifname "tun0" masquerade`, "would leave untranslated"},
 		},
 		{
 			name: "down with on_down: block keeps the route's mark",

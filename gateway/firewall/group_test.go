@@ -15,7 +15,7 @@ func group(inForce InForce) Spec {
 	return Spec{
 		Config: config(nl, de, vpn), InForce: map[string]InForce{"vpn": inForce},
 		Egress: map[string]Egress{
-			"nl": {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2")}, "de": {Links: []string{"wg1"}, Inbound: true, SNAT4: addr("10.3.0.2")},
+			"nl": {Links: []string{"wg0"}, Inbound: true, Source: Source{SNAT4: addr("10.2.0.2")}}, "de": {Links: []string{"wg1"}, Inbound: true, Source: Source{SNAT4: addr("10.3.0.2")}},
 			"vpn": {Links: []string{"wg0", "wg1"}},
 		},
 	}

@@ -25,7 +25,7 @@ func TestPacketsReplica(t *testing.T) {
 	k := open(t, learned.Options{Force: nft.ModeReplica})
 	s := labSpec()
 	s.Config = config(route("vpn", 1), route("office", 3))
-	s.Egress["office"] = firewall.Egress{Links: []string{"br-lan"}, Masquerade: true}
+	s.Egress["office"] = firewall.Egress{Links: []string{"br-lan"}, Source: firewall.Source{Masquerade: true}}
 	apply(t, k, s)
 	for _, f := range families {
 		learn(t, k, vpn, time.Hour, f.listed)

@@ -18,7 +18,7 @@ import (
 func labSpec() firewall.Spec {
 	return firewall.Spec{
 		Config:   config(route("vpn", 1)),
-		Egress:   map[string]firewall.Egress{"vpn": {Links: []string{"tun0"}, Inbound: true, SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00:a::2"), MTU: 1420}},
+		Egress:   map[string]firewall.Egress{"vpn": {Links: []string{"tun0"}, Inbound: true, Source: firewall.Source{SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00:a::2")}, MTU: 1420}},
 		WANLinks: []string{"wan0"},
 		LAN:      prefixes("192.168.1.0/24", "192.168.2.1/32", "fd00:1::/64"),
 		Local:    prefixes("192.168.1.0/24", "192.168.2.0/24", "5.5.5.0/24", "10.2.0.0/24", "fd00:1::/64", "fd00:2::/64", "fd00:5::/64", "fd00:a::/64"),
@@ -300,7 +300,7 @@ func packetsSharedLink(t *testing.T, others string) {
 	s := labSpec()
 	shared := route("shared", 3)
 	s.Config = config(shared)
-	s.Egress = map[string]firewall.Egress{"shared": {Links: []string{"br-lan"}, Masquerade: true}}
+	s.Egress = map[string]firewall.Egress{"shared": {Links: []string{"br-lan"}, Source: firewall.Source{Masquerade: true}}}
 	apply(t, k, s)
 	learn(t, k, firewall.Pair(shared), time.Hour, "8.8.8.8", "2606:4700::1")
 	for ns, seen := range map[string][2]string{"client": {"192.168.1.1", "fd00:1::1"}, "guest": {"192.168.1.1", "fd00:1::1"}, "": {"192.168.1.1", "fd00:1::1"}} {

@@ -19,7 +19,7 @@ import (
 func small() firewall.Spec {
 	return firewall.Spec{
 		Config:   config(route("vpn", 1)),
-		Egress:   map[string]firewall.Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2"), MTU: 1420}},
+		Egress:   map[string]firewall.Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, Source: firewall.Source{SNAT4: addr("10.2.0.2")}, MTU: 1420}},
 		WANLinks: []string{"eth0"},
 		Local:    prefixes("192.168.1.0/24", "fd01::/64"),
 	}

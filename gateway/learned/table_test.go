@@ -25,9 +25,9 @@ func full() firewall.Spec {
 	return firewall.Spec{
 		Config: c,
 		Egress: map[string]firewall.Egress{
-			"vpn":    {Links: []string{"wg0"}, Inbound: true, SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00::2"), MTU: 1420},
-			"office": {Links: []string{"tun1", "tun0"}, Inbound: true, Masquerade: true, MTU: 1400},
-			"shared": {Links: []string{"br-lan"}, SNAT4: addr("192.168.1.1")},
+			"vpn":    {Links: []string{"wg0"}, Inbound: true, Source: firewall.Source{SNAT4: addr("10.2.0.2"), SNAT6: addr("fd00::2")}, MTU: 1420},
+			"office": {Links: []string{"tun1", "tun0"}, Inbound: true, Source: firewall.Source{Masquerade: true}, MTU: 1400},
+			"shared": {Links: []string{"br-lan"}, Source: firewall.Source{SNAT4: addr("192.168.1.1")}},
 		},
 		WANLinks: []string{"eth0"},
 		Local:    prefixes("192.168.1.0/24", "192.168.2.0/24", "192.168.3.0/24", "203.0.113.5/32", "fd01::/64", "2001:db8::1/128"),
