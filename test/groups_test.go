@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -54,6 +55,15 @@ func TestGroupFailsOver(t *testing.T) {
 			t.Errorf("asked by another member: %s", q)
 		}
 	}
+	g.awaitStatus(func(s page, code int) error {
+		for _, r := range s.Routes {
+			if r.Name == "nl" {
+				return netlab.Check(code == 10 && r.State == "down" && strings.HasPrefix(r.Reason, "probes of vpn through it fail: ping "),
+					"nl has shaken hands and carries nothing, and status ends with %d and says %s: %s", code, r.State, r.Reason)
+			}
+		}
+		return errors.New("no route nl")
+	})
 	g.wantNoneClear(append(listed, asked)...)
 	g.wantNoQueryByWAN("listed.example")
 

@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,6 +63,9 @@ func TestScenarioDualWAN(t *testing.T) {
 	tunnelled.wantProgress()
 	g.wantNoneClear(listed...)
 	g.wantNoQueryByWAN("listed.example")
+	g.awaitStatus(func(s page, code int) error {
+		return netlab.Check(code == 10 && slices.Contains(s.Because, "route wan: probes of its member wan0 fail"), "status ends with %d: %q", code, s.Because)
+	})
 	g.silence("wan0", false) // and the second provider stays in force for a minute
 	g.wantAnsweredByUplink(u)
 }

@@ -15,6 +15,7 @@ import (
 // page is what `status --json` prints, by the names that scripts rely on.
 type page struct {
 	State     string
+	Because   []string
 	Processes []struct {
 		Parts   []string
 		Refused *struct {

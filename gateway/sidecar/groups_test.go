@@ -88,6 +88,12 @@ func TestGroupMoves(t *testing.T) {
 						t.Errorf("no line %s in the log:\n%s", line, r.log)
 					}
 				}
+				if s := r.route("tun0"); s.State != wg.Down || s.Reason != "probes of vpn through it fail: ping 10.8.0.1: no answer" || strings.Contains(r.log.String(), `"route is down" route=tun0`) {
+					t.Errorf("a member whose probes fail: %+v\n%s", s, r.log)
+				}
+				if s := r.route("tun1"); s.State != wg.Up {
+					t.Errorf("the member in force: %+v", s)
+				}
 				r.found(false, false)
 				r.table("tun1") // what they ask is gone
 				if s := r.route("vpn"); s.State != wg.Down || !s.V4 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
@@ -183,5 +184,29 @@ func (r *reconciler) addProbes(s *RouteStatus) {
 		if probes.Reason != "" {
 			s.Reason += ": " + probes.Reason
 		}
+	}
+}
+
+// addAsMember says of a route that it is down where probes of a group through it fail, although
+// packets are sent: it may still be asked for by itself. Of several groups one that it works for
+// is enough.
+func (r *reconciler) addAsMember(s *RouteStatus) {
+	if s.State != wg.Up && s.State != wg.Idle {
+		return
+	}
+	reason := ""
+	for _, name := range slices.Sorted(maps.Keys(r.groups)) {
+		for _, m := range r.groups[name].machine.Members() {
+			switch {
+			case m.Name != s.Name:
+			case m.State == group.Good:
+				return
+			case m.State == group.Bad && reason == "":
+				reason = "probes of " + name + " through it fail: " + m.Reason
+			}
+		}
+	}
+	if reason != "" {
+		s.State, s.Reason = wg.Down, reason
 	}
 }

@@ -42,6 +42,8 @@ type RouteStatus struct {
 	Tunnel *TunnelStatus       `json:"tunnel,omitempty"`
 	Probes *group.MemberStatus `json:"probes,omitempty"` // what those of its own have found
 	Group  *GroupStatus        `json:"group,omitempty"`
+
+	own wg.State // without what the probes of groups say of a member, which they log themselves
 }
 
 // TunnelStatus is a WireGuard tunnel that is open.
@@ -84,6 +86,8 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 		}
 		r.addProbes(&s)
 		r.addGroup(&s)
+		s.own = s.State
+		r.addAsMember(&s)
 		s.Up = s.State == wg.Up
 		before, known := r.status.Route(route.Name)
 		if known && before.State == s.State {
@@ -98,8 +102,9 @@ func (r *reconciler) updateStatus(cfg *gateway.Config, want policy.State) {
 // logState logs that the state of a route has changed, or why it is down. One that becomes
 // idle, or is no longer, is not news.
 func (r *reconciler) logState(before, s RouteStatus) {
-	old := before.State
+	old := before.own
 	switch {
+	case s.own != s.State:
 	case s.State == wg.Up && old != wg.Up && old != wg.Idle:
 		r.log.Info("route is up", "route", s.Name, "links", s.Links, "v4", s.V4, "v6", s.V6)
 	case s.State == wg.Waiting && strings.HasPrefix(s.Reason, unanswered):

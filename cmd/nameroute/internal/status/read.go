@@ -65,6 +65,11 @@ func (d Doc) overall() (State, []string) {
 		case r.State != stateUp:
 			unknown = append(unknown, "route "+r.Name+" is "+r.State)
 		}
+		for _, m := range r.Members {
+			if m.State == string(Bad) && d.route(m.Name).Name == "" { // else it has a state of its own
+				bad = append(bad, fmt.Sprintf("route %s: probes of its member %s fail", r.Name, m.Name))
+			}
+		}
 	}
 	for _, l := range d.Lists {
 		if l.Error != "" {
