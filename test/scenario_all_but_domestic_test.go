@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/nameroute/nameroute/test/netlab"
@@ -18,7 +19,8 @@ func TestScenarioAllButDomestic(t *testing.T) {
 	g.Box.Write("chnroute.txt", "30.110.0.0/16\n2a0f:cc::/32\n")
 	g.startAnswering()
 	g.Box.AwaitNames("ready.foreign.example", 0)
-	g.wantWarnings()
+	g.serveEcho(g.Box.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), 7007))
+	g.wantWarnings("servers of this box on UDP 7007 of all addresses answer")
 	prefixes, foreign := parse("30.110.1.1", "2a0f:cc::1"), parse("30.111.1.1", "2a0f:cd::1")
 	for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
 		g.awaitVia(from, netlab.ViaWAN, 0, prefixes...)

@@ -54,7 +54,8 @@ func TestScenarioDualWAN(t *testing.T) {
 		}
 	}
 	by(netlab.ViaWAN, "first.example")
-	g.wantWarnings()
+	g.serveEcho(g.Box.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), 7007))
+	g.wantWarnings("servers of this box on UDP 7007 of all addresses answer")
 	g.wantAnsweredByUplink(u)
 	g.Reset()
 	tunnelled := g.flows(g.Client, netlab.ViaVPN, listed...)

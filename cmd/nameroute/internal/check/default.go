@@ -9,8 +9,8 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/pkg/statefile"
+	"github.com/nameroute/nameroute/gateway/provider"
 )
 
 // checkDefault says what takes what no list names, and finds blocks that ask for its names
@@ -18,6 +18,7 @@ import (
 func checkDefault(cfg *gateway.Config, core *corefile.File, r *report) {
 	clients, forClients := cfg.ClientsDefault()
 	box, forBox := cfg.BoxDefault()
+	checkUnbound(cfg, core, r)
 	switch {
 	case !forClients && !forBox:
 		return
@@ -35,9 +36,19 @@ func checkDefault(cfg *gateway.Config, core *corefile.File, r *report) {
 			checkAsked(b, clients.Name, r)
 		}
 	}
-	if ports := unboundUDP(core); forBox && len(ports) > 0 {
-		r.warn("default: servers of this box on UDP %s of all addresses answer what comes in by the WAN from the address of route %s, unless they use IP_PKTINFO: bind them to the WAN's address, or use `default: {clients: %s, box: wan}`",
-			strings.Join(ports, ", "), box.Name, box.Name)
+}
+
+// checkUnbound finds servers whose answers would have another address than was asked.
+func checkUnbound(cfg *gateway.Config, core *corefile.File, r *report) {
+	ports := unboundUDP(cfg, core)
+	if len(ports) == 0 {
+		return
+	}
+	who := "servers of this box on UDP " + strings.Join(ports, ", ") + " of all addresses"
+	if box, ok := cfg.BoxDefault(); ok {
+		r.warn("default: %s answer what comes in by the WAN from the address of route %s, unless they use IP_PKTINFO: bind them to the WAN's address, or use `default: {clients: %s, box: wan}`", who, box.Name, box.Name)
+	} else if len(cfg.WANUplinks) > 1 {
+		r.warn("wan: %s answer what comes in by any of its interfaces from the address of the one in use, unless they use IP_PKTINFO: bind them to an address each", who)
 	}
 }
 
@@ -57,9 +68,17 @@ func checkAsked(b corefile.Block, route string, r *report) {
 func isRoot(z corefile.Zone) bool { return z.Name == "." }
 
 // unboundUDP returns the ports of UDP servers on all addresses: below those that the kernel
-// gives to clients, and without ours and those of DNS and DHCP, which know what they are asked at.
-func unboundUDP(core *corefile.File) (ports []string) {
-	ours := listenersOf(core)
+// gives to clients, and without ours, tunnels, DNS and DHCP, which know what they are asked at.
+func unboundUDP(cfg *gateway.Config, core *corefile.File) (ports []string) {
+	known := []string{"53", "67", "68", "546", "547", "5353"}
+	for _, l := range listenersOf(core) {
+		known = append(known, strconv.Itoa(int(l.Port)))
+	}
+	for _, route := range cfg.Routes {
+		if conf, err := provider.Load(route.Egress.File); err == nil { // else it is none, or checkProviders reports it
+			known = append(known, strconv.Itoa(int(conf.ListenPort)))
+		}
+	}
 	first := 32768
 	if data, err := statefile.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		fmt.Sscan(string(data), &first)
@@ -80,8 +99,7 @@ func unboundUDP(core *corefile.File) (ports []string) {
 				continue
 			}
 			text := strconv.Itoa(int(port))
-			isOurs := slices.ContainsFunc(ours, func(l firewall.Listener) bool { return l.Proto == "udp" && l.Port == uint16(port) })
-			if !isOurs && !slices.Contains([]string{"53", "67", "68", "546", "547", "5353"}, text) && !slices.Contains(ports, text) {
+			if !slices.Contains(known, text) && !slices.Contains(ports, text) {
 				ports = append(ports, text)
 			}
 		}
