@@ -22,7 +22,8 @@ type Clients struct {
 	Users   []string // names or numbers
 	Groups  []string // likewise; primary groups
 	Cgroups []string // paths below the root of cgroup2, such as system.slice/restic.service
-	Route   string   // takes all that these programs send; "": their packets are classified as others are
+
+	Route string // takes all that the class sends; "": its packets are classified as others are
 }
 
 // Programs are the users, groups and cgroups of a class at one moment.

@@ -15,7 +15,8 @@ import (
 // route is a group takes the member in force, one whose route is the WAN takes the uplink in
 // force, whatever lists say, and one whose route has `on_down: wan` takes the WAN as long as that
 // is down. Names and packets of both families move together, nothing of the first program takes
-// an uplink, and no packet takes an uplink with the source of another way out.
+// an uplink, and no packet takes an uplink with the source of another way out. A client of the LAN whose
+// class has the WAN as its route is as the second one.
 func TestProgramsOfGroupsAndWANs(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, NoWANNAT: true, TellUplinks: true, Tunnels: 3})
@@ -29,10 +30,12 @@ func TestProgramsOfGroupsAndWANs(t *testing.T) {
 	g.Box.Write("gateway.yaml", fmt.Sprintf(`lan: [br-lan]
 wan: {egress: [wan0, wan1], hold: 2s, good: 2}
 wan_resolvers: [%[2]s, "%[3]s"]
+redirect_dns: on
 clients:
   torrent: {user: [%[4]d], route: both}
   backup: {user: [%[5]d], route: wan}
   falls: {user: [%[6]d], route: back}
+  laptop: {prefix: [%[7]s, "%[8]s"], route: wan}
 routes:
   vpn: {wireguard: %[1]s/wg0.conf}
   de: {wireguard: %[1]s/wg1.conf}
@@ -40,7 +43,7 @@ routes:
   back: {wireguard: %[1]s/wg2.conf, on_down: wan, probe: ping %[2]s, fails: 3, good: 2, every: 500ms}
 lists:
   mine: {file: %[1]s/mine.txt}
-`, g.Box.Dir, g.Plan.World2.V4, g.Plan.World2.V6, torrentID, backupID, fallsID))
+`, g.Box.Dir, g.Plan.World2.V4, g.Plan.World2.V6, torrentID, backupID, fallsID, g.Plan.Client.V4, g.Plan.Client.V6))
 	world := fmt.Sprintf("%s %s", g.Plan.World.V4, g.Plan.World.V6)
 	g.Box.Write("Corefile", fmt.Sprintf(`. {
     clients torrent
@@ -53,6 +56,11 @@ lists:
     upstream wan
 }
 . {
+    clients laptop
+    cache
+    upstream wan
+}
+. {
     clients falls
     cache
     upstream back %s
@@ -60,7 +68,7 @@ lists:
 `, world, world)+g.read("Corefile"))
 	g.start()
 	g.Box.AwaitNames("www.listed.example", 30*time.Second)
-	listed := g.resolve("www.listed.example")
+	listed := g.World.Addresses("www.listed.example").All()
 	taps := map[string]*wire.Tap{"wan0": netlab.NewTap(g.Box.Namespace, "wan0"), "wan1": netlab.NewTap(g.Box.Namespace, "wan1")}
 	torrent, backup, falls := g.programOf(torrentID, torrentID), g.programOf(backupID, backupID), g.programOf(fallsID, fallsID)
 	for _, m := range []string{"wan0", "wan1", "vpn", "de"} {
@@ -75,6 +83,13 @@ lists:
 		p.wantAsked(by, domain)
 		p.wantVia(by, to...)
 	}
+	laptop := func(by netlab.Egress, name string) {
+		t.Helper()
+		g.awaitVia(g.Client, by, 60*time.Second, listed...)
+		g.Reset()
+		g.wantAt(g.Client, name, by)
+	}
+	laptop(netlab.ViaWAN, "laptop1.listed.example")
 	g.Reset()
 	want(torrent, netlab.ViaVPN, "torrent1.other.example", plain)
 	want(backup, netlab.ViaWAN, "backup1.listed.example", listed)
@@ -88,9 +103,10 @@ lists:
 	deaf(2)
 	g.silence("wan0", true)
 	want(backup, netlab.ViaWAN2, "backup2.listed.example", listed)
+	laptop(netlab.ViaWAN2, "laptop2.listed.example")
+	g.Reset()
 	want(torrent, netlab.ViaTunnel(1), "torrent2.other.example", plain)
 	g.wantNoneClear(plain...)
-	g.wantNoQueryByWAN("torrent1.other.example")
 	g.wantNoQueryByWAN("torrent2.other.example")
 	want(falls, netlab.ViaWAN2, "falls2.other.example", plain)
 	g.Tunnels[2].NFT("delete table inet deaf")

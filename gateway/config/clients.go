@@ -117,7 +117,7 @@ func (c *builder) checkClients() {
 				c.problem(key+"."+keyInterface, link, "is not in lan", "want it in lan: too")
 			}
 		}
-		c.checkPrograms(key, class)
+		c.checkClassRoute(key, class)
 		for _, other := range c.Clients[:i] {
 			c.checkTwoClasses(key, class, other)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -66,23 +67,34 @@ func (v value) cgroups() (all []string) {
 	return all
 }
 
-// checkPrograms reports what is wrong with the route of a class.
-func (c *builder) checkPrograms(key string, class gateway.Clients) {
+// checkClassRoute reports what is wrong with the route that takes all of a class.
+func (c *builder) checkClassRoute(key string, class gateway.Clients) {
 	if class.Route == "" {
 		return
 	}
+	c.checkOnlyRoute(class)
 	var known []string
 	for _, r := range c.AllRoutes() {
 		known = append(known, r.Name)
 	}
-	unread := slices.ContainsFunc([]string{keyUser, keyGroup, keyCgroup}, func(k string) bool { return c.wrong(key + "." + k) })
 	key += "." + keyRoute
 	switch r, ok := c.Route(class.Route); {
 	case !ok:
 		c.problem(key, class.Route, "unknown route", problem.DidYouMean(class.Route, known))
-	case class.HasClients() || !class.HasPrograms() && !unread:
-		c.problem(key, class.Route, "is for programs of this box, and the class has clients of lan", "want `clients: ["+class.Name+"]` in the route for these, or a class of their own")
 	case !r.ServesClass(class.Name):
 		c.problem(key, class.Route, "is for other clients only", "want "+class.Name+" in routes."+r.Name+".clients, too")
+	}
+}
+
+// checkOnlyRoute reports other routes for a class whose route takes everything.
+func (c *builder) checkOnlyRoute(class gateway.Clients) {
+	its, _ := c.Route(class.Route)
+	members := c.Members(its)
+	for _, r := range c.Routes {
+		if r.Name == class.Route || !slices.Contains(r.Clients, class.Name) || slices.ContainsFunc(members, func(m gateway.Route) bool { return m.Name == r.Name }) {
+			continue
+		}
+		c.problemAt(c.positions[nameKey(r.Name, keyClients, class.Name)], "routes."+r.Name+"."+keyClients, class.Name,
+			fmt.Sprintf("all of it goes by %s (clients.%s.%s)", class.Route, class.Name, keyRoute), "want one of the two")
 	}
 }

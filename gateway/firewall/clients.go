@@ -48,24 +48,85 @@ func matches(class gateway.Clients) (all [][]rule.Part) {
 // byClass sends packets of classes to the chains of their routes.
 func (d *builder) byClass(prefix string) (rules []rule.Rule) {
 	for _, class := range d.Config.Clients {
-		if len(d.ofClass(class)) == 0 || class.Route != "" {
-			continue
+		var of [][]rule.Part
+		switch {
+		case class.Route != "": // that of programs comes before all this
+			of = arriving(class)
+		case len(d.ofClass(class)) > 0:
+			of = append(matches(class), d.programs(class)...)
 		}
-		for _, match := range append(matches(class), d.programs(class)...) {
+		for _, match := range of {
 			rules = append(rules, rule.New(class.Name, append(match, rule.Jump(prefix+class.Name))...))
 		}
 	}
 	return rules
 }
 
-// classChains are the chains of the routes of classes.
-func (d *builder) classChains(prefix string, ofRoute func(r gateway.Route, within string) []rule.Rule) (chains []nft.Chain) {
+// arriving is matches for what has come in: a prefix may have an address of the box.
+func arriving(class gateway.Clients) (all [][]rule.Part) {
+	for _, match := range matches(class) {
+		all = append(all, append([]rule.Part{rule.Forwarded()}, match...))
+	}
+	return all
+}
+
+// classChains are the chains of the routes of classes. all says what becomes of the packets of a class
+// whose route takes everything.
+func (d *builder) classChains(prefix string, ofRoute func(r gateway.Route, within string) []rule.Rule, all func(r gateway.Route) []rule.Rule) (chains []nft.Chain) {
 	for _, class := range d.Config.Clients {
-		if routes := d.ofClass(class); len(routes) > 0 && class.Route == "" {
+		routes := d.ofClass(class)
+		switch {
+		case class.Route != "" && class.HasClients():
+			r, _ := d.Config.Route(class.Route)
+			chains = append(chains, nft.Chain{Name: prefix + class.Name, Rules: all(r)})
+		case class.Route == "" && len(routes) > 0:
 			chains = append(chains, nft.Chain{Name: prefix + class.Name, Rules: d.byDestination(routes, rule.Return(), ofRoute)})
 		}
 	}
 	return chains
+}
+
+// allByRoute gives new flows to a route, whatever their destination. Those that the WAN takes have its
+// label: they are not to be classified again.
+func (d *builder) allByRoute(r gateway.Route) (rules []rule.Rule) {
+	if r.Name != gateway.WAN && !d.fallsBack(r) {
+		return d.newOfPrograms(r)
+	}
+	if len(d.named()) > 0 {
+		if d.labels {
+			rules = append(rules, rule.New("wan: whatever its destination", rule.SetCtLabel(wanLabel)))
+		}
+		rules = append(rules, rule.New("wan: by a member", rule.Jump(chainChooseWAN)))
+	}
+	return append(rules, rule.New(gateway.WAN, append(d.store(d.wan), rule.Accept())...))
+}
+
+// allLeaves judges what leaves without a mark, and is of a route whatever its destination.
+func (d *builder) allLeaves(r gateway.Route) []rule.Rule {
+	if r.Name == gateway.WAN || d.fallsBack(r) {
+		return []rule.Rule{rule.New(gateway.WAN, rule.Accept())}
+	}
+	return []rule.Rule{rule.New(r.Name, rule.Goto(onlyVia(r)))}
+}
+
+func (d *builder) allIsLocal(r gateway.Route) []rule.Rule {
+	return []rule.Rule{rule.New(r.Name, d.asLocal(r)...)}
+}
+
+// unansweredClients drops queries for this box of clients whose names go by one route, which no listener of
+// their own answers: one of everybody's would ask another way.
+func (d *builder) unansweredClients() (rules []rule.Rule) {
+	for _, class := range d.Config.Clients {
+		if class.Route == "" {
+			continue
+		}
+		for _, match := range arriving(class) {
+			for _, drop := range d.unanswered(class, Listener.reachable) {
+				rules = append(rules, rule.New(drop.Comment, slices.Concat(match, drop.Parts)...))
+			}
+		}
+	}
+	return rules
 }
 
 // clientsDNS redirects the queries of classes to their listeners: those to this box, and

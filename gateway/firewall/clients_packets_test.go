@@ -31,9 +31,10 @@ ip netns exec isp nft -f - <<'END'
 table inet seen { chain c { type filter hook prerouting priority -300; ip saddr 192.168.1.10 counter; ip6 saddr fd00:1::10 counter; }; }
 END`)
 	for name, class := range map[string]gateway.Clients{
-		"prefix":    {Prefixes: prefixes("192.168.1.10/32", "fd00:1::10/128")},
-		"mac":       {MACs: []gateway.MAC{gateway.MAC(mac)}},
-		"interface": {Links: []string{"br-lan"}},
+		"prefix":           {Prefixes: prefixes("192.168.1.10/32", "fd00:1::10/128")},
+		"mac":              {MACs: []gateway.MAC{gateway.MAC(mac)}},
+		"interface":        {Links: []string{"br-lan"}},
+		"all by the route": {Prefixes: prefixes("192.168.1.10/32", "fd00:1::10/128"), Route: "vpn"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec, r := labSpec(), route("vpn", 1)

@@ -91,7 +91,7 @@ func Desired(s Spec) *nft.Table {
 			d.prefixes[name] = prefixSets(name, f, s.Prefixes[r.Name], maxRanges)
 		}
 	}
-	chains := slices.Concat(d.classChains(prefixClients, d.routeNewFlows), d.classChains(prefixLeaving, d.leaving), []nft.Chain{
+	chains := slices.Concat(d.classChains(prefixClients, d.routeNewFlows, d.allByRoute), d.classChains(prefixLeaving, d.leaving, d.allLeaves), []nft.Chain{
 		{Name: chainClassify, Rules: d.classify()},
 		{Name: "prerouting", Type: "filter", Hook: "prerouting", Priority: nft.PriorityLast, Rules: d.prerouting()},
 		{Name: "output_first", Type: "filter", Hook: "output", Priority: nft.PriorityConntrack + 1, Rules: d.outputFirst()},
@@ -171,6 +171,7 @@ func (d *builder) prerouting() []rule.Rule {
 	return slices.Concat(d.evictedHosts(),
 		d.gate(chainInbound, "may be refused", []rule.Part{rule.CtNotOpened()}, append(refused, d.refuseOfGroup())),
 		d.gate("arrives", "may come in through an egress", d.notFromLAN(), arrived),
+		d.unansweredClients(),
 		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))},
 		d.unlisted(d.Config.ClientsDefault()))
 }

@@ -59,6 +59,13 @@ func withClass() Spec {
 	return s
 }
 
+// withAllBy has a class of clients with a route for all they send.
+func withAllBy(name string) *gateway.Config {
+	cfg := config(route("vpn", 1))
+	cfg.Clients = []gateway.Clients{{Name: "tv", Prefixes: prefixes("192.168.1.40/32"), Route: name}}
+	return cfg
+}
+
 // withPrograms has classes of programs of the box: with a route for all they send, and without.
 func withPrograms() Spec {
 	s := Spec{Config: config(route("vpn", 1)), WANLinks: []string{"eth0"}, Egress: map[string]Egress{"vpn": {Links: []string{"wg0"}, Inbound: true, Source: Source{SNAT4: addr("10.2.0.2")}}}}
@@ -136,6 +143,24 @@ func TestDesired(t *testing.T) {
 				`ip daddr @vpn4 tcp dport 80 goto only_via_vpn`,
 			},
 			lack: []string{`ip daddr @vpn4 meta mark`, `ip daddr @vpn4 goto`},
+		},
+		{
+			name: "clients all of whose packets take one route, whatever their destination",
+			spec: Spec{Config: withAllBy("vpn")},
+			has: []string{
+				`iif != 0 ip saddr 192.168.1.40 jump clients_tv`, `iif != 0 ip saddr 192.168.1.40 jump leaving_tv`, `iif != 0 ip saddr 192.168.1.40 jump local_tv`,
+				"chain clients_tv {\n\t\tmeta mark set meta mark & 0x81ffffff | 0x01000000",
+				"chain leaving_tv {\n\t\tgoto only_via_vpn",
+				`iif != 0 ip saddr 192.168.1.40 ip daddr @exclude4 udp dport 53 drop comment "tv: no listener of its own"`,
+			},
+		},
+		{
+			name: "clients that are exempt from all routes",
+			spec: Spec{Config: withAllBy(gateway.WAN)},
+			has: []string{
+				"chain clients_tv {\n\t\tmeta mark set meta mark | 0x7f000000",
+				"chain leaving_tv {\n\t\taccept",
+			},
 		},
 		{
 			name: "a route without links yet is blocked",

@@ -85,7 +85,7 @@ func (d *builder) localChain() []nft.Chain {
 	} else {
 		rules = append(rules, d.byDestination(d.common(), rule.Accept(), d.markLocal)...)
 	}
-	return append(d.classChains(prefixLocal, d.markLocal), nft.Chain{Name: chainLocal, Rules: rules})
+	return append(d.classChains(prefixLocal, d.markLocal, d.allIsLocal), nft.Chain{Name: chainLocal, Rules: rules})
 }
 
 // markLocal marks what is a route's, and says in the flow's label that it was local.

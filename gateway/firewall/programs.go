@@ -40,7 +40,7 @@ func (d *builder) programs(class gateway.Clients) (all [][]rule.Part) {
 
 // routed are the classes of programs that have a route for all they send.
 func (d *builder) routed() []gateway.Clients {
-	return slices.DeleteFunc(slices.Clone(d.Config.Clients), func(c gateway.Clients) bool { return c.Route == "" })
+	return slices.DeleteFunc(slices.Clone(d.Config.Clients), func(c gateway.Clients) bool { return c.Route == "" || !c.HasPrograms() })
 }
 
 // toPrograms sends packets of programs to the chain of their class.
@@ -57,7 +57,7 @@ func (d *builder) programsChains() (chains []nft.Chain) {
 	for _, class := range d.routed() {
 		r, _ := d.Config.Route(class.Route)
 		chains = append(chains, nft.Chain{Name: prefixPrograms + class.Name, Rules: slices.Concat(
-			d.unanswered(class), d.ofRoute(r), d.localOfPrograms(r), d.otherFlows(class), d.newOfPrograms(r))})
+			d.unanswered(class, Listener.here), d.ofRoute(r), d.localOfPrograms(r), d.otherFlows(class), d.newOfPrograms(r))})
 	}
 	return chains
 }
@@ -187,11 +187,11 @@ func (l Listener) here(f gateway.Family) bool {
 }
 
 // unanswered drops queries of a class to local resolvers that no listener of its own answers.
-func (d *builder) unanswered(class gateway.Clients) (rules []rule.Rule) {
+func (d *builder) unanswered(class gateway.Clients, reachable func(Listener, gateway.Family) bool) (rules []rule.Rule) {
 	own := d.listenersOf(class)
 	for _, f := range gateway.Families {
 		for _, proto := range protocols {
-			if _, ok := listenerAmong(own, f, proto, PortDNS, Listener.here); !ok {
+			if _, ok := listenerAmong(own, f, proto, PortDNS, reachable); !ok {
 				rules = append(rules, rule.New(class.Name+": no listener of its own", rule.DaddrIn(f, familySet(setExclude, f)), rule.Dport(proto, PortDNS), rule.Drop()))
 			}
 		}

@@ -23,7 +23,7 @@ func checkPrograms(cfg *gateway.Config, r *report) {
 			}
 			r.warn("clients %s: %s: no program is of the class by it", class.Name, why)
 		}
-		if class.Route != "" {
+		if class.Route != "" && class.HasPrograms() {
 			routed = class.Name
 		}
 	}
