@@ -56,6 +56,12 @@ lists:
 	g.awaitVia(g.Box.Host, netlab.ViaWAN2, 0, site...)
 	g.awaitVia(g.Client, netlab.ViaVPN, 0, mine...) // the provider translates what it sends to hosts
 	g.awaitVia(g.Box.Host, netlab.ViaVPN, 0, mine...)
+	for _, addrs := range [][]netip.Addr{site, mine} {
+		for n, to := range addrs { // of no connection that could be translated
+			g.reset(netip.AddrPortFrom(g.BoxWAN.All()[n], 4242), netip.AddrPortFrom(to, netlab.EchoPort))
+		}
+		g.awaitReached(g.Box.Host, addrs...) // and by now they would have left
+	}
 	g.Settle()
 	sources := func(packets []wire.Packet) map[netip.Addr]bool {
 		all := map[netip.Addr]bool{}

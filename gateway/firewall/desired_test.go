@@ -176,8 +176,8 @@ func TestDesired(t *testing.T) {
 				"vpn":    {Links: []string{"wg0"}, Inbound: true, Own: Source{SNAT4: addr("10.2.0.2")}},
 				"office": {Links: []string{"tun0"}, Inbound: true, Own: Source{Masquerade: true}},
 			}},
-			has:  []string{`oifname "wg0" iif 0 fib saddr . oif type != local snat ip to 10.2.0.2`, `oifname "tun0" iif 0 fib saddr . oif type != local masquerade`},
-			lack: []string{`oifname "wg0" snat`, `oifname "tun0" masquerade`, "would leave untranslated"},
+			has:  []string{`oifname "wg0" iif 0 fib saddr . oif type != local snat ip to 10.2.0.2`, `oifname "tun0" iif 0 fib saddr . oif type != local masquerade`, `oifname "wg0" iif 0 fib saddr . oif type != local ct state invalid drop`},
+			lack: []string{`oifname "wg0" snat`, `oifname "tun0" masquerade`, `oifname "wg0" ct state invalid`},
 		},
 		{
 			name: "down with on_down: block keeps the route's mark",

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
@@ -14,10 +15,16 @@ import (
 func (d *builder) untranslated(r gateway.Route) []rule.Rule {
 	e := d.Egress[r.Name]
 	four, six := e.Masquerade || e.SNAT4.IsValid(), e.Masquerade || e.SNAT6.IsValid()
-	if !four && !six {
-		return nil
-	}
 	var rules []rule.Rule
+	if !four && !six {
+		if e.Own == (Source{}) || d.NoFIB {
+			return nil
+		}
+		for _, link := range d.links(r) {
+			rules = append(rules, rule.New(r.Name+": unknown to conntrack, would leave untranslated", slices.Concat(d.leavingWithoutFlow(r, link), d.ownOfAnother(), []rule.Part{rule.CtInvalid(), rule.Drop()})...))
+		}
+		return rules
+	}
 	for _, link := range d.links(r) {
 		match := d.leavingWithoutFlow(r, link)
 		switch {
