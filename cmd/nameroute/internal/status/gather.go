@@ -26,7 +26,7 @@ func New(me Process, cfg *gateway.Config) Doc {
 		if r.Egress.Kind == gateway.EgressWireGuard {
 			by = byHandshake
 		}
-		if len(r.Probing.Probes) > 0 || r.Group != nil && len(r.Group.Probes) > 0 {
+		if len(r.Probing.Probes) > 0 || r.Group != nil && len(r.Group.Probes) > 0 || probedAsMember(cfg, r) {
 			by = byProbe
 		}
 		d.Routes = append(d.Routes, Route{Name: r.Name, Egress: string(r.Egress.Kind), OnDown: string(r.OnDown), State: stateUnknown, By: by})
@@ -35,6 +35,13 @@ func New(me Process, cfg *gateway.Config) Doc {
 	d.addWAN(cfg)
 	d.addLocal(cfg)
 	return d
+}
+
+// probedAsMember reports whether a group sends probes through a route.
+func probedAsMember(cfg *gateway.Config, r gateway.Route) bool {
+	return slices.ContainsFunc(cfg.Routes, func(g gateway.Route) bool {
+		return g.Group != nil && len(g.Group.Probes) > 0 && slices.ContainsFunc(g.Group.Members, func(m gateway.Member) bool { return m.Route == r.Name })
+	})
 }
 
 // Problem adds an error that a part of the document could not be read for.
