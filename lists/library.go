@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/epoch"
 	"github.com/nameroute/nameroute/gateway/pkg/pace"
 	"github.com/nameroute/nameroute/lists/format"
 	"github.com/nameroute/nameroute/lists/index"
@@ -200,6 +201,7 @@ func (l *Library) apply(cfg []gateway.List, rest time.Duration, requested bool) 
 	}
 	l.beginBuild(next, parts)
 	l.index.Store(old.Rebuild(names, parts, l.pace))
+	epoch.Advance()
 	l.store()
 	return true, errs
 }

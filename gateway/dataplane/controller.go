@@ -18,6 +18,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/learned"
+	"github.com/nameroute/nameroute/gateway/pkg/epoch"
 	"github.com/nameroute/nameroute/gateway/pkg/hold"
 	"github.com/nameroute/nameroute/gateway/pkg/logonce"
 	"github.com/nameroute/nameroute/gateway/programs"
@@ -168,6 +169,7 @@ func (c *Controller) SetConfig(cfg *gateway.Config) {
 	defer c.settingMu.Unlock()
 	c.mu.Lock() // a refresh that sees the new configuration sees what is noted of the old one
 	old := c.config.Swap(cfg)
+	epoch.Advance()
 	c.markRemoved(old, cfg)
 	c.noteClosing(old, cfg)
 	c.mu.Unlock()

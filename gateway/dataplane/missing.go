@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/epoch"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -26,6 +27,7 @@ func (m *missing) update(cfg *gateway.Config, lib *lists.Library) {
 		}
 	}
 	m.names.Store(&names)
+	epoch.Advance()
 }
 
 // Missing returns the first of the lists that has `missing: fail` and no content at all,

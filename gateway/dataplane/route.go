@@ -95,3 +95,13 @@ func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int, crowded
 	}
 	return len(addrs), nil
 }
+
+// Admitted reports whether Admit would have nothing to do for an answer whose addresses it
+// has returned as routed. It takes no lock and allocates nothing.
+func (r *Route) Admitted(a Answer) bool {
+	pair := r.sets
+	if pair == nil {
+		pair = &r.state.Load().pair
+	}
+	return len(a.Addrs) == 0 || r.c.kernel.Ensured(pair, a.Name, a.Addrs, a.Need)
+}

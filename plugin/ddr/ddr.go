@@ -14,6 +14,7 @@ import (
 
 	"github.com/nameroute/nameroute/corefile"
 	"github.com/nameroute/nameroute/plugin/pkg/instance"
+	"github.com/nameroute/nameroute/plugin/pkg/replay"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
@@ -57,6 +58,7 @@ func (d *DDR) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	default:
 		return plugin.NextOrFailure(d.Name(), d.Next, ctx, w, r)
 	}
+	replay.Of(ctx).Refuse() // it depends on the address that the client asked
 	return dns.RcodeSuccess, w.WriteMsg(d.answer(w, r, qname))
 }
 

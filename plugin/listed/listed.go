@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	"github.com/nameroute/nameroute/plugin/pkg/limit"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/replay"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
@@ -99,14 +99,21 @@ func (l *Listed) Name() string { return name }
 // everything else, and adds the aliases in its answer before that is written: the client
 // may query them at once.
 func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	l.count(ctx)
+	counter := l.count(ctx)
 	if l.source != nil && l.source.Missing(l.lists) != "" {
 		q := r.Question[0].Name
 		if list := l.missing(l.selection().index.Match(q), q); list != "" {
 			return dns.RcodeSuccess, w.WriteMsg(reply.Failure(r, dns.ExtendedErrorCodeNotReady, "list "+list+" is not there yet"))
 		}
 	}
-	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{w, l, r.Question[0].Name, r}, r)
+	recording := replay.Of(ctx)
+	if recording != nil {
+		recording.Count(func(replay.Hit) {
+			l.queries.Add(1)
+			counter.Inc()
+		})
+	}
+	return plugin.NextOrFailure(l.Name(), l.Next, ctx, &writer{w, l, r.Question[0].Name, r, recording}, r)
 }
 
 // missing returns the list that would have to say whether a name is the block's, and that
@@ -142,6 +149,8 @@ type writer struct {
 	listed *Listed
 	name   string   // that the client queried
 	req    *dns.Msg // in which rewrite may have put another name
+
+	recording *replay.Recording
 }
 
 // WriteMsg implements dns.ResponseWriter.
@@ -168,7 +177,7 @@ func (w *writer) admit(m *dns.Msg) *dns.Msg {
 }
 
 func (w *writer) admitCleaned(m *dns.Msg) *dns.Msg {
-	if err := w.listed.addAliases(m, w.name, w.RemoteAddr()); err != nil {
+	if err := w.addAliases(m); err != nil {
 		w.listed.refuse(w.name, err)
 		return reply.Failure(m, dns.ExtendedErrorCodeOther, err.Error())
 	}
@@ -179,16 +188,17 @@ func (w *writer) admitCleaned(m *dns.Msg) *dns.Msg {
 var errLimit = errors.New("the client brings in more aliases than new_aliases allows")
 
 // addAliases adds the targets in an answer to the aliases.
-func (l *Listed) addAliases(m *dns.Msg, asked string, client net.Addr) error {
+func (w *writer) addAliases(m *dns.Msg) error {
+	l, client := w.listed, w.RemoteAddr()
 	if l.source == nil || !slices.ContainsFunc(m.Answer, hasTarget) {
 		return nil
 	}
-	asked = canonical(asked)
+	asked := canonical(w.name)
 	ix := l.selection().index
 	from := l.listsOf(ix, asked)
 	life := l.source.Config().Lifetime
 	need, want := life.Of(min(longestTTL(m), life.MaxTTL()))
-	var adding []string
+	var adding, known []string
 	fresh := 0
 	for _, rr := range m.Answer {
 		t := chain.Target(rr)
@@ -196,7 +206,9 @@ func (l *Listed) addAliases(m *dns.Msg, asked string, client net.Addr) error {
 			continue
 		}
 		aliasNames.WithLabelValues(l.view).Inc()
-		if t = canonical(t); l.aliases.Covers(t, from, need) || slices.Contains(adding, t) {
+		t = canonical(t)
+		known = append(known, t)
+		if l.aliases.Covers(t, from, need) || slices.Contains(adding, t) {
 			continue
 		}
 		adding = append(adding, t)
@@ -212,6 +224,7 @@ func (l *Listed) addAliases(m *dns.Msg, asked string, client net.Addr) error {
 			return err
 		}
 	}
+	w.record(known, from, longestTTL(m))
 	return nil
 }
 

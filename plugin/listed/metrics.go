@@ -42,10 +42,12 @@ var (
 	}, []string{"view", "bound"})
 )
 
-// count counts a query of the block.
-func (l *Listed) count(ctx context.Context) {
+// count counts a query of the block, and returns its server's counter.
+func (l *Listed) count(ctx context.Context) prometheus.Counter {
 	l.queries.Add(1)
-	l.counter.Of(ctx, func(server string) prometheus.Counter { return queryCount.WithLabelValues(server, l.view) }).Inc()
+	c := l.counter.Of(ctx, func(server string) prometheus.Counter { return queryCount.WithLabelValues(server, l.view) })
+	c.Inc()
+	return c
 }
 
 // refuse counts and logs an answer that is not given.

@@ -194,6 +194,8 @@ func (f *fake) State() *dataplane.State {
 	return &dataplane.State{V4: true, V6: f.v6, Lifetime: life}
 }
 
+func (f *fake) Admitted(dataplane.Answer) bool { return false }
+
 func (f *fake) Admit(_ context.Context, a dataplane.Answer, limit func(int, bool) error) (int, error) {
 	if f.fresh > 0 {
 		if err := limit(f.fresh, false); err != nil {

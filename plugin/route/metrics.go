@@ -36,15 +36,20 @@ type counters struct {
 	limited                    prometheus.Counter
 }
 
-// count counts one answer with n addresses.
-func (r *Route) count(ctx context.Context, n int, err error) {
-	c := r.counters.Of(ctx, func(server string) *counters {
+// countersOf returns the metrics of the server that was queried.
+func (r *Route) countersOf(ctx context.Context) *counters {
+	return r.counters.Of(ctx, func(server string) *counters {
 		to := r.route
 		return &counters{
 			answers.WithLabelValues(server, to, "learned"), answers.WithLabelValues(server, to, "error"),
 			learned.WithLabelValues(server, to), answers.WithLabelValues(server, to, "limited"),
 		}
 	})
+}
+
+// count counts one answer with n addresses.
+func (r *Route) count(ctx context.Context, n int, err error) {
+	c := r.countersOf(ctx)
 	if errors.Is(err, errLimit) {
 		c.limited.Inc()
 		return

@@ -18,6 +18,7 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/chain"
 	"github.com/nameroute/nameroute/plugin/pkg/limit"
 	"github.com/nameroute/nameroute/plugin/pkg/query"
+	"github.com/nameroute/nameroute/plugin/pkg/replay"
 	"github.com/nameroute/nameroute/plugin/pkg/reply"
 )
 
@@ -30,6 +31,7 @@ var wellKnownNAT64 = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}
 type router interface {
 	State() *dataplane.State
 	Admit(ctx context.Context, a dataplane.Answer, limit func(fresh int, crowded bool) error) (routed int, err error)
+	Admitted(a dataplane.Answer) bool
 }
 
 // Route sees every answer of its block, cache hits included.
@@ -58,7 +60,7 @@ func (r *Route) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg
 	if !state.V6 && req.Question[0].Qtype == dns.TypeAAAA {
 		ctx = query.ContextWithoutIPv6(ctx)
 	}
-	rw := &writer{ResponseWriter: w, reason: query.Reason{Context: ctx}, route: r, state: state, name: req.Question[0].Name, req: req}
+	rw := &writer{ResponseWriter: w, reason: query.Reason{Context: ctx}, route: r, state: state, name: req.Question[0].Name, req: req, recording: replay.Of(ctx)}
 	rcode, err := plugin.NextOrFailure(r.Name(), r.Next, &rw.reason, rw, req)
 	if rcode != dns.RcodeServerFailure {
 		return rcode, err
@@ -89,12 +91,13 @@ func (r *Route) addNAT64(n *net.IPNet) error {
 // writer sees the block's answers before the client does.
 type writer struct {
 	dns.ResponseWriter
-	reason query.Reason // the query's context
-	route  *Route
-	state  *dataplane.State // when the query came
-	name   string           // that the client queried
-	req    *dns.Msg         // in which rewrite may have put another name
-	buf    [16]netip.Addr   // enough for nearly all answers, without a further allocation
+	reason    query.Reason // the query's context
+	route     *Route
+	state     *dataplane.State // when the query came
+	name      string           // that the client queried
+	req       *dns.Msg         // in which rewrite may have put another name
+	recording *replay.Recording
+	buf       [16]netip.Addr // enough for nearly all answers, without a further allocation
 }
 
 // WriteMsg passes an answer on once the kernel has its addresses. Guarantee 1.
@@ -114,25 +117,31 @@ func (w *writer) Write(b []byte) (int, error) {
 func (w *writer) admit(m *dns.Msg) *dns.Msg {
 	r, life := w.route, &w.state.Lifetime
 	m = chain.Clean(m, w.name, w.req.Question[0].Name)
+	cleaned := m
 	if !w.state.V6 {
 		m = withoutIPv6(m, r.nat64)
 	}
 	m = reply.CapTTL(m, uint32(life.MaxTTL()/time.Second))
+	if m != cleaned {
+		w.recording.Refuse() // it is not what the cache counts down
+	}
 
 	addrs, ttl := addresses(m, r.nat64, w.buf[:0])
 	if len(addrs) == 0 {
+		w.record(dataplane.Answer{}, 0, 0)
 		return m
 	}
 	a := dataplane.Answer{Name: w.name, Addrs: addrs}
 	a.Need, a.Want = life.Of(ttl)
 	routed, err := r.to.Admit(&w.reason, a, w.limit)
-	if routed == 0 {
-		return m
+	if routed > 0 {
+		r.count(&w.reason, routed, err)
 	}
-	r.count(&w.reason, routed, err)
 	if err == nil {
+		w.record(a, ttl, routed)
 		return m
 	}
+	w.recording.Refuse()
 	r.report(a.Name, err)
 	if r.answerOnError {
 		return m

@@ -11,18 +11,21 @@ import (
 	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
+
+	"github.com/nameroute/nameroute/plugin/pkg/replay"
 )
 
 // MaxSize is the largest answer over UDP, whatever size the client takes: larger ones are
 // fragments somewhere, which networks lose, and amplify forged queries (RFC 9715 section
 // 3.1 has 1400 at most; DNS flag day 2020). The plugin bufsize, where a block has it, says
 // another one.
-const MaxSize = 1232
+const MaxSize = replay.MaxSize
 
 // Handler changes how the handlers after it answer over UDP.
 type Handler struct {
 	Next    plugin.Handler
-	Bufsize bool // the block has the plugin bufsize; set before the first query
+	Bufsize bool          // the block has the plugin bufsize; set before the first query
+	Replay  *replay.Block // of the block, likewise
 }
 
 // Name implements plugin.Handler. It is no directive.
@@ -36,18 +39,37 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if opt := r.IsEdns0(); opt != nil && opt.UDPSize() > MaxSize && !h.Bufsize {
 		opt.SetUDPSize(MaxSize) // CoreDNS's own writer truncates to it
 	}
-	return plugin.NextOrFailure(h.Name(), h.Next, ctx, &writer{w, r}, r)
+	ctx, recording := h.Replay.Record(ctx, w, r)
+	dw := &writer{ResponseWriter: w, req: r, recording: recording}
+	rcode, err := plugin.NextOrFailure(h.Name(), h.Next, ctx, dw, r)
+	if recording != nil && dw.written != nil && rcode == dns.RcodeSuccess && err == nil {
+		h.Replay.Commit(ctx, recording, dw.written)
+	}
+	return rcode, err
 }
 
 type writer struct {
 	dns.ResponseWriter
-	req *dns.Msg
+	req       *dns.Msg
+	recording *replay.Recording
+	written   *dns.Msg
 }
 
 // WriteMsg implements dns.ResponseWriter.
 func (w *writer) WriteMsg(m *dns.Msg) error {
 	size := (&request.Request{Req: w.req, W: w.ResponseWriter}).Size()
-	return w.ResponseWriter.WriteMsg(fit(m, w.req, size))
+	out := fit(m, w.req, size)
+	if out != m || w.written != nil {
+		w.recording.Refuse()
+	}
+	w.written = m
+	return w.ResponseWriter.WriteMsg(out)
+}
+
+// Write implements dns.ResponseWriter.
+func (w *writer) Write(b []byte) (int, error) {
+	w.recording.Refuse()
+	return w.ResponseWriter.Write(b)
 }
 
 // fit returns an answer without what is not needed, where it would otherwise not fit: first

@@ -27,6 +27,7 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/aliases"
 	"github.com/nameroute/nameroute/plugin/pkg/datagram"
 	"github.com/nameroute/nameroute/plugin/pkg/explain"
+	"github.com/nameroute/nameroute/plugin/pkg/replay"
 )
 
 var log = clog.NewWithPlugin("nameroute")
@@ -34,10 +35,11 @@ var log = clog.NewWithPlugin("nameroute")
 // instance is what one CoreDNS instance needs of the dataplane of one gateway.yaml. It is
 // filled by the setups and changes nothing until the instance starts.
 type instance struct {
-	file    string // gateway.yaml
-	blocks  []*Block
-	zones   []zone // of all server blocks, with ours or without; known when it starts
-	binding atomic.Pointer[binding]
+	file     string // gateway.yaml
+	blocks   []*Block
+	zones    []zone // of all server blocks, with ours or without; known when it starts
+	noReplay bool   // no block gives answers from memory
+	binding  atomic.Pointer[binding]
 }
 
 // Block is one server block of the Corefile, with what its plugins need.
@@ -53,6 +55,7 @@ type Block struct {
 	queries func() uint64
 	uses    []use
 	status  []func() []UpstreamStatus
+	replay  atomic.Pointer[replay.Block] // known when the instance has started
 }
 
 // use is a directive's use of a route.
@@ -88,17 +91,19 @@ func Attach(c *caddy.Controller, file string) *Block {
 		return i.blocks[n]
 	}
 	b := &Block{instance: i, id: id, config: cfg}
-	addFirst(c, cfg)
+	b.addFirst(c, cfg)
 	i.blocks = append(i.blocks, b)
 	return b
 }
 
 // addFirst adds the handlers that come first in a block.
-func addFirst(c *caddy.Controller, cfg *dnsserver.Config) {
+func (b *Block) addFirst(c *caddy.Controller, cfg *dnsserver.Config) {
 	h := &datagram.Handler{}
-	c.OnStartup(func() error {
+	c.OnStartup(func() (err error) {
 		h.Bufsize = cfg.Handler("bufsize") != nil
-		return nil
+		h.Replay, err = b.replayOf(cfg)
+		b.replay.Store(h.Replay)
+		return err
 	})
 	cfg.Plugin = slices.Insert(cfg.Plugin, 0, plugin.Plugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = &explain.Handler{Next: next}
