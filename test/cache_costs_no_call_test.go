@@ -118,14 +118,16 @@ func TestCachedAnswersCostNoCall(t *testing.T) {
 	// the tracer may come late to a thread. That comes and goes; what an answer costs would be
 	// there each time.
 	asked := len(names) * rounds * 2
-	want := callCount{sent: asked, received: asked}
+	// Those that wait together are received, and sent, by one call.
+	few := func(calls int) bool { return 0 < calls && calls <= asked }
+	fine := func() bool { return counted.netfilter == 0 && few(counted.sent) && few(counted.received) }
 	for range 5 {
-		if counted = countCalls(g.traced(ask)); counted == want {
+		if counted = countCalls(g.traced(ask)); fine() {
 			break
 		}
 	}
-	if counted != want {
-		t.Errorf("%d cached answers took %+v, want %+v", asked, counted, want)
+	if !fine() {
+		t.Errorf("%d cached answers took %+v, want no call to nftables, and at most one each", asked, counted)
 	}
 	if after := g.generation(); after != before {
 		t.Errorf("%d transactions of nftables for cached answers, want none", after-before)
@@ -140,8 +142,8 @@ func TestCachedAnswersCostNoCall(t *testing.T) {
 	}
 }
 
-// callCount is what a process did on its sockets: sends to nftables, and datagrams
-// sent and received on port 53.
+// callCount is what a process did on its sockets: sends to nftables, and calls that sent and
+// received datagrams on port 53.
 type callCount struct{ netfilter, sent, received int }
 
 func countCalls(calls []string) (n callCount) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/datagrams"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/stream"
 )
 
@@ -33,8 +35,13 @@ type server struct {
 	maxConnections int // of HTTPS and QUIC; 0: no limit of their own
 	limits         limits
 
-	taken    bool // by the next instance
-	handedOn bool // with its front
+	datagrams *datagrams.Front  // reads the queries over UDP; nil: CoreDNS's own server does
+	asked     *datagrams.Server // what hands them to that server
+	opened    bool              // datagrams was opened for this server, not taken over
+
+	taken           bool // by the next instance
+	handedOn        bool // with its front
+	datagramsHanded bool // with datagrams
 }
 
 // listen opens what the servers listen on, or takes it over from an old instance.
@@ -48,7 +55,7 @@ func listen(made []caddy.Server, old *Instance, l limits) (all []*server, err er
 		}
 		if old != nil {
 			for _, s := range old.servers {
-				s.taken, s.handedOn = false, false
+				s.taken, s.handedOn, s.datagramsHanded = false, false, false
 			}
 		}
 	}()
@@ -93,7 +100,24 @@ func (s *server) open() (err error) {
 	}
 	widen(s.packets)
 	s.openFront()
-	return nil
+	return s.openDatagrams()
+}
+
+// readsDatagrams reports whether the server's queries over UDP are read for it. With PROXY
+// protocol before them they are CoreDNS's own business.
+func (s *server) readsDatagrams() bool {
+	_, plain := s.caddy.(*dnsserver.Server)
+	return plain && isDirect(s.caddy)
+}
+
+// openDatagrams makes what reads the server's socket, unless that was taken over.
+func (s *server) openDatagrams() (err error) {
+	conn, ok := s.packets.(*net.UDPConn)
+	if s.datagrams == nil && ok && s.readsDatagrams() {
+		s.opened = true
+		s.datagrams, err = datagrams.New(conn)
+	}
+	return err
 }
 
 // takeOver gets what an old server of the same address listens on. A listener with PROXY
@@ -114,6 +138,8 @@ func (s *server) takeOver(old []*server) error {
 		}
 		if o.kind.overQUIC() && o.kind == s.kind {
 			s.front, s.bounds, s.packets, o.handedOn = o.front, o.bounds, o.packets, true
+		} else if o.datagrams != nil && s.readsDatagrams() {
+			s.datagrams, s.packets, o.datagramsHanded = o.datagrams, o.packets, true
 		} else if p, ok := o.packets.(caddy.PacketConn); ok {
 			s.packets, err = copyOf(p, net.FilePacketConn)
 		}
@@ -148,6 +174,9 @@ func (s *server) abandon() {
 			s.packets = nil
 		}
 	}
+	if s.datagrams != nil && !s.opened {
+		s.packets = nil
+	}
 	if s.listener != nil {
 		s.listener.Close()
 	}
@@ -169,7 +198,15 @@ func (s *server) serve(running *sync.WaitGroup) {
 			l = s.limits.others.Limit(l)
 		}
 		running.Go(func() { s.log(handler.Serve(l)) })
-		running.Go(func() { s.log(s.caddy.ServePacket(s.packets)) })
+		packets := s.packets
+		if s.datagrams != nil {
+			s.asked = s.datagrams.Attach()
+			packets = s.asked
+		}
+		running.Go(func() { s.log(s.caddy.ServePacket(packets)) })
+		if s.datagrams != nil && s.opened {
+			running.Go(func() { s.log(s.datagrams.Serve()) })
+		}
 	}
 }
 
@@ -198,7 +235,14 @@ func (s *server) stop(ctx context.Context) {
 	if s.queries != nil {
 		s.queries.Close()
 	}
-	if s.packets != nil && !s.kind.overQUIC() {
+	switch {
+	case s.datagrams != nil:
+		s.asked.Close()
+		s.asked.HandOn()
+		if !s.datagramsHanded {
+			s.datagrams.Close()
+		}
+	case s.packets != nil && !s.kind.overQUIC():
 		s.packets.Close()
 	}
 	if mine {
