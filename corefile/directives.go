@@ -29,7 +29,7 @@ func Directives() []string {
 		"root", "metadata", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3",
 		"timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "ready",
 		"health", "pprof", "shed", "prometheus", "errors", "log", "dnstap",
-		"clients", "listed", "route",
+		"replay", "clients", "listed", "route",
 		"local", "dns64", "siit", "any", "chaos", "loadbalance", "tsig", "rewrite", "acl", "ddr",
 		"cache", "header", "dnssec", "tls", "minimal", "template", "transfer", "dynupdate",
 		"hosts", "file", "auto", "secondary", "leases", "home", "loop",

@@ -64,6 +64,7 @@ import (
 	_ "github.com/nameroute/nameroute/plugin/leases"
 	_ "github.com/nameroute/nameroute/plugin/listed"
 	_ "github.com/nameroute/nameroute/plugin/rebind"
+	_ "github.com/nameroute/nameroute/plugin/replay"
 	_ "github.com/nameroute/nameroute/plugin/route"
 	_ "github.com/nameroute/nameroute/plugin/upstream"
 )

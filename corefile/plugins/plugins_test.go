@@ -69,7 +69,7 @@ func TestDirectivesAreThePluginsLinkedIn(t *testing.T) {
 // own leaks the names of a block with route.
 func TestEveryDirectiveIsKnownToFetchOrNot(t *testing.T) {
 	local := strings.Fields(`root metadata cancel proxyproto quic grpc_server https https3 timeouts multisocket reload nsid
-		bufsize bind debug ready health pprof shed prometheus errors log dnstap clients listed route local dns64 siit any chaos loadbalance
+		bufsize bind debug ready health pprof shed prometheus errors log dnstap replay clients listed route local dns64 siit any chaos loadbalance
 		tsig rewrite acl ddr cache header dnssec tls minimal template transfer dynupdate hosts file auto leases home loop rebind
 		upstream erratic whoami sign view`)
 	for _, name := range corefile.Directives() {

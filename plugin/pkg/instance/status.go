@@ -32,16 +32,17 @@ type UpstreamStatus struct {
 
 // BlockStatus is one server block of the Corefile. It counts since the process started.
 type BlockStatus struct {
-	Zones   []string
-	View    string // its lists, joined by +, or another view's name; "" without
-	Routes  []string
-	Servers []string // its listeners, as CoreDNS labels them
-	Class   string   // of clients that it is for; "": for all
-	Lists   []string // whose names it answers; none: all names
-	Counted bool     // Queries is known: the block has listed or cache
-	Queries uint64
-	Cached  bool   // it has a cache that was queried
-	Hits    uint64 // of the cache
+	Zones    []string
+	View     string // its lists, joined by +, or another view's name; "" without
+	Routes   []string
+	Servers  []string // its listeners, as CoreDNS labels them
+	Class    string   // of clients that it is for; "": for all
+	Lists    []string // whose names it answers; none: all names
+	Counted  bool     // Queries is known: the block has listed or cache
+	Queries  uint64
+	Cached   bool   // it has a cache that was queried
+	Hits     uint64 // of the cache
+	Unplayed string // why none of its answers is given again from memory; "": they are, or it has none of our plugins
 
 	requests uint64 // of the cache
 }
@@ -108,6 +109,9 @@ func (i *instance) newBlockStatus(z zone) BlockStatus {
 	}
 	b := i.blocks[n]
 	s.Class, s.Lists = b.class, b.lists
+	if r := b.replay.Load(); r != nil {
+		s.Unplayed = r.Off
+	}
 	if b.listed {
 		s.Counted, s.Queries = true, b.queries()
 	}

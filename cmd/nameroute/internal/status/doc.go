@@ -167,6 +167,7 @@ type Block struct {
 	Routes  []string `json:"routes"`
 	Queries *uint64  `json:"queries,omitempty"`    // missing: no plugin in the block counts them
 	Hits    *uint64  `json:"cache_hits,omitempty"` // missing: no cache has been queried
+	Replay  string   `json:"replay_off,omitempty"` // why no answer is given again from memory; missing: they are
 }
 
 // Redirect is `redirect_dns`; it is missing where that is off.

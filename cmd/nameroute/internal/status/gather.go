@@ -229,7 +229,7 @@ func routeState(hasDefault bool, kind gateway.EgressKind) string {
 }
 
 func blockOf(b instance.BlockStatus) Block {
-	out := Block{Zones: b.Zones, View: b.View, Clients: b.Class, Routes: b.Routes}
+	out := Block{Zones: b.Zones, View: b.View, Clients: b.Class, Routes: b.Routes, Replay: b.Unplayed}
 	if out.Routes == nil {
 		out.Routes = []string{}
 	}

@@ -220,24 +220,6 @@ func upstreamsText(w io.Writer, d Doc) {
 	printSection(w, t)
 }
 
-func blocksText(w io.Writer, d Doc) {
-	t := output.NewTable("BLOCK", "LISTED", "CLIENTS", "ROUTE", ">QUERIES", ">CACHE HITS")
-	for _, b := range d.Blocks {
-		queries, hits := "-", "-"
-		if b.Queries != nil {
-			queries = fmt.Sprint(*b.Queries)
-		}
-		if b.Hits != nil {
-			hits = fmt.Sprint(*b.Hits)
-			if b.Queries != nil && *b.Queries > 0 {
-				hits += fmt.Sprintf(" (%d%%)", min(100, *b.Hits*100 / *b.Queries))
-			}
-		}
-		t.Add(strings.Join(b.Zones, " "), output.OrDash(b.View), output.OrDash(b.Clients), output.OrDash(strings.Join(b.Routes, " ")), queries, hits)
-	}
-	printSection(w, t)
-}
-
 func redirectText(w io.Writer, r *Redirect) {
 	if r == nil {
 		return
