@@ -31,7 +31,7 @@ func (g *gate) flood(want netlab.Egress, addrs ...netip.Addr) *flood {
 
 func (g *gate) floodFrom(hosts []*netlab.Host, want netlab.Egress, addrs ...netip.Addr) *flood {
 	f := &flood{stopped: make(chan struct{})}
-	const patience = 40 * time.Millisecond
+	patience := 40 * time.Millisecond * netlab.Slack()
 	for _, from := range hosts {
 		for _, a := range addrs {
 			for proto, send := range map[string]func(netip.Addr, time.Duration) (netlab.Egress, error){
@@ -56,7 +56,7 @@ func (f *flood) repeat(do func()) {
 			select {
 			case <-f.stopped:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(5 * time.Millisecond * netlab.Slack()):
 				do()
 			}
 		}
