@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/check"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/explain"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/status"
 )
@@ -26,7 +27,7 @@ func TestJSONPage(t *testing.T) {
 	}
 	sections := strings.Split(string(page), "\n## ")
 	row := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([a-z]+) \\| (.*?) ?\\|$")
-	for name, of := range map[string]reflect.Type{"status": reflect.TypeFor[status.Doc](), "lists": reflect.TypeFor[[]listing.Row](), "check": reflect.TypeFor[check.Page]()} {
+	for name, of := range map[string]reflect.Type{"status": reflect.TypeFor[status.Doc](), "lists": reflect.TypeFor[[]listing.Row](), "check": reflect.TypeFor[check.Page](), "explain": reflect.TypeFor[explain.Doc]()} {
 		var told []string
 		for _, section := range sections {
 			if strings.HasPrefix(section, name+"\n") {
@@ -88,7 +89,7 @@ func fields(t *testing.T, of reflect.Type, path string, missing bool) []string {
 
 // What is printed is what the types say: nothing adds to it on the way.
 func TestJSONIsItsTypes(t *testing.T) {
-	for _, v := range []any{&status.Doc{}, &listing.Row{}} {
+	for _, v := range []any{&status.Doc{}, &listing.Row{}, &explain.Doc{}} {
 		text, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)

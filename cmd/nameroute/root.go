@@ -66,7 +66,7 @@ names take which route).`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.With(exit.Usage, err) })
 	root.AddCommand(
 		graceful(runCommand(o)), graceful(dnsCommand(o)), graceful(gatewayCommand(o)),
-		initCommand(o), checkCommand(o), graceful(statusCommand(o)), reloadCommand(o), graceful(downCommand(o)), graceful(holdCommand(o)),
+		initCommand(o), checkCommand(o), graceful(statusCommand(o)), explainCommand(o), reloadCommand(o), graceful(downCommand(o)), graceful(holdCommand(o)),
 		listsCommand(o), graceful(updateCommand(o)), importCommand(),
 		demoCommand(), versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exit.Help},

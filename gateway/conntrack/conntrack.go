@@ -27,6 +27,7 @@ type Flow struct {
 	Seen bool       // a packet of the other direction was seen
 
 	Proto uint8 // of IP
+	Ended bool  // a TCP connection that is closed, or is being closed
 
 	label [16]byte // in the kernel's order; none in zones, which Open vSwitch has with labels of its own
 }

@@ -27,6 +27,8 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 			f.To, _, _, _ = tuple(data)
 		case nl.CTA_STATUS:
 			f.Seen = len(data) == 4 && binary.BigEndian.Uint32(data)&seenReply != 0
+		case nl.CTA_PROTOINFO:
+			f.Ended = ended(data)
 		case nl.CTA_LABELS:
 			copy(f.label[:], data)
 		case nl.CTA_ZONE:
@@ -45,6 +47,27 @@ func parse(msg []byte) (f Flow, id []byte, ok bool) {
 		f.label = [16]byte{}
 	}
 	return f, id, f.Src.IsValid() && f.Dst.IsValid() && f.To.IsValid()
+}
+
+// The states of TCP in which both ends, or one of them, have closed (enum tcp_conntrack).
+const (
+	tcpFinWait = 4
+	tcpClose   = 8
+)
+
+// ended reads the state of a TCP connection.
+func ended(b []byte) (yes bool) {
+	attributes(b, func(typ uint16, data, _ []byte) {
+		if typ != nl.CTA_PROTOINFO_TCP {
+			return
+		}
+		attributes(data, func(typ uint16, data, _ []byte) {
+			if typ == nl.CTA_PROTOINFO_TCP_STATE && len(data) == 1 {
+				yes = data[0] >= tcpFinWait && data[0] <= tcpClose
+			}
+		})
+	})
+	return yes
 }
 
 // tuple returns one direction's addresses, protocol and destination port.

@@ -242,7 +242,8 @@ func (f *fake) Learned(ref nft.SetRef) []nft.Element {
 func (f *fake) Move(context.Context, nft.SetPair, func([]string) *nft.SetPair) (int, error) {
 	return 0, nil
 }
-func (f *fake) Names(nft.SetRef, netip.Addr) []string { return nil }
+func (f *fake) Names(nft.SetRef, netip.Addr) []string                  { return nil }
+func (f *fake) Fact(nft.SetRef, netip.Addr) (of learned.Fact, ok bool) { return of, false }
 func (f *fake) Load(context.Context, string, func(string) (nft.SetPair, bool), time.Duration) error {
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/firewall"
+	"github.com/nameroute/nameroute/gateway/learned"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/programs"
@@ -127,6 +128,7 @@ type moving interface {
 type learnedAddresses interface {
 	Learned(nft.SetRef) []nft.Element
 	Names(nft.SetRef, netip.Addr) []string
+	Fact(nft.SetRef, netip.Addr) (learned.Fact, bool)
 	Changes() uint64
 }
 
@@ -166,7 +168,8 @@ func (n noKernel) Prolong(context.Context, nft.SetPair, []netip.Addr, time.Durat
 func (n noKernel) Move(context.Context, nft.SetPair, func([]string) *nft.SetPair) (int, error) {
 	return 0, n.err
 }
-func (n noKernel) Names(nft.SetRef, netip.Addr) []string { return nil }
+func (n noKernel) Names(nft.SetRef, netip.Addr) []string                 { return nil }
+func (n noKernel) Fact(nft.SetRef, netip.Addr) (f learned.Fact, ok bool) { return f, false }
 func (n noKernel) Load(context.Context, string, func(string) (nft.SetPair, bool), time.Duration) error {
 	return n.err
 }

@@ -23,25 +23,44 @@ type Packet struct {
 	UID          *uint32 // of the box's own packets
 }
 
+// Result is how the packet leaves.
+type Result struct {
+	Table, Link int        // Link is an index
+	Gateway     netip.Addr // not valid where there is none
+	Source      netip.Addr // that the kernel chooses for the box's own packets
+}
+
 // Ask returns the table and the interface by which the packet leaves.
 func (p Packet) Ask() (table, link int, err error) {
+	r, err := p.Look()
+	return r.Table, r.Link, err
+}
+
+// Look returns the way by which the packet leaves.
+func (p Packet) Look() (r Result, err error) {
 	replies, err := p.request().Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
 	if len(replies) == 0 || len(replies[0]) < unix.SizeofRtMsg {
-		return 0, 0, errors.New("no answer")
+		return r, errors.New("no answer")
 	}
 	attrs, err := nl.ParseRouteAttr(replies[0][unix.SizeofRtMsg:])
 	for _, a := range attrs {
 		switch {
 		case a.Attr.Type == unix.RTA_TABLE && len(a.Value) == 4:
-			table = int(binary.NativeEndian.Uint32(a.Value))
+			r.Table = int(binary.NativeEndian.Uint32(a.Value))
 		case a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4:
-			link = int(binary.NativeEndian.Uint32(a.Value))
+			r.Link = int(binary.NativeEndian.Uint32(a.Value))
+		case a.Attr.Type == unix.RTA_GATEWAY:
+			r.Gateway, _ = netip.AddrFromSlice(a.Value)
+		case a.Attr.Type == unix.RTA_VIA && len(a.Value) > 2:
+			r.Gateway, _ = netip.AddrFromSlice(a.Value[2:]) // after its family
+		case a.Attr.Type == unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(a.Value)
 		}
 	}
-	return table, link, err
+	return r, err
 }
 
 func (p Packet) request() *nl.NetlinkRequest {

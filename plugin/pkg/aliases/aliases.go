@@ -94,6 +94,15 @@ func (s *Store) Lists(name string) []string {
 	return nil
 }
 
+// Domain returns the domain of the listed name whose answer made a name an alias first, and
+// until when it is one; "" for any other name.
+func (s *Store) Domain(name string) (domain string, until time.Time) {
+	if e, ok := s.names.Load(name); ok && s.now().Before(e.until) {
+		return e.domain, e.until
+	}
+	return "", time.Time{}
+}
+
 // Covers reports whether nothing is left to do for Add.
 func (s *Store) Covers(name string, lists []string, need time.Duration) bool {
 	e, ok := s.names.Load(name)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 )
 
 // zone is one zone of one server block of the Corefile.
@@ -21,6 +22,8 @@ type zone struct {
 	view      string   // the view's name; "" without
 	class     string   // of clients that the block is for; "": for all
 	block     uintptr  // the same for all zones of one server block
+
+	config *dnsserver.Config
 }
 
 // errLayout is returned for a version of CoreDNS with another layout of its context.
@@ -50,6 +53,7 @@ func readZones(ctx caddy.Context, ours func(block uintptr) *Block) (zones []zone
 			filtered:  c.FieldByName("FilterFuncs").Len() > 0,
 			view:      c.FieldByName("ViewName").String(),
 			block:     c.FieldByName("firstConfigInBlock").Pointer(),
+			config:    (*dnsserver.Config)(configs.Index(i).UnsafePointer()),
 		}
 		z.lists, z.class = ours(z.block).lists, ours(z.block).class
 		hosts := c.FieldByName("ListenHosts")

@@ -26,7 +26,7 @@ func checkRunning(ctx context.Context, o Options, cfg *gateway.Config, core *cor
 	doc, err := status.Read(o.Run)
 	var found []status.Finding
 	if active {
-		found = probe.Run(ctx, probe.Options{Config: cfg, Uses: usesOf(cfg, core), Listeners: listenersOf(core), Running: err == nil})
+		found = probe.Run(ctx, probe.Options{Config: cfg, Uses: Uses(cfg, core), Listeners: listenersOf(core), Running: err == nil})
 		doc, err = settled(ctx, o.Run)
 	}
 	switch {

@@ -17,9 +17,9 @@ import (
 	"github.com/nameroute/nameroute/plugin/upstream/trust"
 )
 
-// usesOf returns the resolvers that the blocks query, each once for a route and for what
+// Uses returns the resolvers that the blocks query, each once for a route and for what
 // its certificate must be.
-func usesOf(cfg *gateway.Config, core *corefile.File) []probe.Use {
+func Uses(cfg *gateway.Config, core *corefile.File) []probe.Use {
 	var uses []probe.Use
 	if core == nil {
 		return nil

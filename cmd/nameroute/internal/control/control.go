@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,8 +46,8 @@ const (
 )
 
 // Server is the socket by which commands talk to a running process. A verb is one
-// POST, and GET /status answers JSON; an answer other than 200 carries the reason as
-// text.
+// POST, a question one GET, which is answered with JSON; an answer other than 200 carries
+// the reason as text.
 type Server struct {
 	server   *http.Server
 	listener *net.UnixListener
@@ -71,9 +72,12 @@ func Socket(dir string, parts []Part) string {
 	return filepath.Join(dir, "control.sock")
 }
 
+// Answer answers a GET. What it returns is written as JSON.
+type Answer func(ctx context.Context, q url.Values) (any, error)
+
 // Serve listens until Close. Only root (or the user of the process) may connect: the
-// socket has mode 0600. What status returns is answered as JSON.
-func Serve(name string, actions map[string]func(context.Context) error, status func() any) (*Server, error) {
+// socket has mode 0600.
+func Serve(name string, actions map[string]func(context.Context) error, answers map[string]Answer) (*Server, error) {
 	// We hold the lock, so an existing socket belongs to a process that has ended.
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
@@ -94,11 +98,18 @@ func Serve(name string, actions map[string]func(context.Context) error, status f
 			}
 		})
 	}
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		// An error means that the reader has given up.
-		_ = json.NewEncoder(w).Encode(status())
-	})
+	for what, answer := range answers {
+		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
+			out, err := answer(r.Context(), r.URL.Query())
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusConflict)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			// An error means that the reader has given up.
+			_ = json.NewEncoder(w).Encode(out)
+		})
+	}
 	s := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: controlTimeout, MaxHeaderBytes: maxHeader}
 	s.SetKeepAlivesEnabled(false) // a command makes one request
 	there, err := os.Lstat(name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,7 @@ func TestSocket(t *testing.T) {
 	s, err := Serve(name, map[string]func(context.Context) error{
 		"reload": func(context.Context) error { asked++; return nil },
 		"down":   func(context.Context) error { return errors.New("interface wg0: busy") },
-	}, func() any { return map[string]int{"answer": 42} })
+	}, map[string]Answer{"status": func(context.Context, url.Values) (any, error) { return map[string]int{"answer": 42}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestSocket(t *testing.T) {
 func TestSocketIsBounded(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "control.sock")
-	s, err := Serve(name, nil, func() any { return "well" })
+	s, err := Serve(name, nil, map[string]Answer{"status": func(context.Context, url.Values) (any, error) { return "well", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		name := filepath.Join(t.TempDir(), "s")
 		var downs atomic.Int32
-		s, err := Serve(name, map[string]func(context.Context) error{"down": func(context.Context) error { downs.Add(1); return nil }}, func() any { return 1 })
+		s, err := Serve(name, map[string]func(context.Context) error{"down": func(context.Context) error { downs.Add(1); return nil }}, map[string]Answer{"status": func(context.Context, url.Values) (any, error) { return 1, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func (s *presence) serve() (err error) {
 	s.server, err = control.Serve(control.Socket(p.o.Run, served), map[string]func(context.Context) error{
 		"reload": p.reloadNow,
 		"down":   p.down,
-	}, func() any { return p.status() })
+	}, p.answers())
 	return err
 }
 

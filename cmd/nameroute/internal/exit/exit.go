@@ -19,8 +19,8 @@ const (
 	Port     = 7  // a port is in use by another program
 	Running  = 8  // another nameroute is running
 	Host     = 9  // `check`: the files are right, the host or a provider's file is not
-	Down     = 10 // `status`: running, and something is bad
-	Unknown  = 11 // `status`, `check --active`: nothing is bad, but something is not known
+	Down     = 10 // `status`: running, and something is bad; `explain`
+	Unknown  = 11 // `status`, `check --active`, `explain`: nothing is bad, but something is not known
 )
 
 // Help is the text of `nameroute help exit-codes`.
@@ -36,9 +36,10 @@ const Help = `nameroute exits with
    7  a port is in use by another program
    8  another nameroute is already running
    9  check: both files are valid, but the host or a provider's file is not
-  10  status: running, but a route is down, or files or lists are not in use
-  11  status, check --active: nothing is bad, but something is unknown, such as a
-      tunnel that has not shaken hands yet
+  10  status: running, but a route is down, or files or lists are not in use;
+      explain: something stands against the way that the files say
+  11  status, check --active, explain: nothing is bad, but something is unknown, such
+      as a tunnel that has not shaken hands yet
 `
 
 // Error carries an exit code. An Error without Err has already been reported.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -65,6 +66,21 @@ func (u Use) probe(ctx context.Context, cfg *gateway.Config) []status.Finding {
 		return one(status.LevelWarning, "%s: answers with %s", what, dns.RcodeToString[reply.Rcode])
 	}
 	return one(status.LevelOK, "%s: answers, in %v", what, time.Since(began).Round(time.Millisecond/10))
+}
+
+// Lookup queries the resolver by its own transport, with the mark of its route. Where the kernel
+// would send that by another link, nothing is sent.
+func (u Use) Lookup(ctx context.Context, cfg *gateway.Config, q dns.Question) (*dns.Msg, error) {
+	route, ok := cfg.Route(u.Route)
+	if !ok {
+		return nil, fmt.Errorf("no route %s", u.Route)
+	}
+	addrs, found := u.places(ctx, cfg, route, u.Text)
+	if len(addrs) == 0 && len(found) > 0 {
+		return nil, errors.New(found[0].Text)
+	}
+	r := once.Resolver{Address: u.Address, Addrs: addrs, Trust: u.Trust, Mark: route.Mark, Timeout: attemptLimit}
+	return r.Ask(ctx, q)
 }
 
 // places returns where the resolver is, and nothing of what would leave by another link than
