@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/config"
+	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/pkg/nlretry"
 	"github.com/nameroute/nameroute/gateway/pkg/problem"
 	"github.com/nameroute/nameroute/gateway/policy"
@@ -126,6 +127,9 @@ func checkWAN(cfg *gateway.Config, all links, r *report) {
 			lines = append(lines, d.String())
 		}
 		r.ok("WAN: %s", strings.Join(lines, ", "))
+		if note := members.OnlyByMetric(cfg, defaults); note != "" {
+			r.ok("wan: %s", note)
+		}
 		checkOtherUplinks(cfg, all, r)
 		return
 	}
@@ -170,8 +174,8 @@ func checkOtherUplinks(cfg *gateway.Config, all links, r *report) {
 		if name == cfg.WANLink || l != nil && (l.Type() == "tun" || l.Type() == "tuntap" || l.Type() == "wireguard") {
 			continue
 		}
-		r.warn("wan: table main has a default route via %s, too, which is not followed: tunnels and the WAN's queries do not use it when %s fails, and connections that come in by it are answered via %s: write wan: auto, which follows all defaults, or make it a route: interface: %s",
-			name, cfg.WANLink, cfg.WANLink, name)
+		r.warn("wan: table main has a default route via %s, too, which is not followed: tunnels and the WAN's queries do not use it when %s fails, and connections that come in by it are answered via %s: write wan: [%s, %s], which probes both, or wan: auto, which follows the metrics of table main, or make it a route: interface: %s",
+			name, cfg.WANLink, cfg.WANLink, cfg.WANLink, name, name)
 	}
 }
 

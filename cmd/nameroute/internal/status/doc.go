@@ -120,6 +120,7 @@ type Counter struct {
 // WAN is the egress of everything that no list names.
 type WAN struct {
 	Defaults  []string         `json:"defaults"`                 // kernel routes that are followed, as ip(8) prints them
+	Note      string           `json:"note,omitempty"`           // what nobody looks at
 	Resolvers []netip.AddrPort `json:"resolvers"`                // of `upstream wan` and of endpoint names
 	From      string           `json:"resolvers_from,omitempty"` // where they are from
 }

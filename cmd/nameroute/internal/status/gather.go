@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/members"
 	"github.com/nameroute/nameroute/gateway/policy"
 	"github.com/nameroute/nameroute/gateway/resolvers"
 	"github.com/nameroute/nameroute/gateway/sidecar"
@@ -69,6 +70,7 @@ func (d *Doc) addWAN(cfg *gateway.Config) {
 	for _, r := range defaults {
 		d.WAN.Defaults = append(d.WAN.Defaults, r.String())
 	}
+	d.WAN.Note = members.OnlyByMetric(cfg, defaults)
 	found, err := resolvers.Find(cfg)
 	d.WAN.Resolvers, d.WAN.From = found.Servers, found.Source
 	d.Problem(err)

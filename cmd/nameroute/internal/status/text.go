@@ -95,6 +95,9 @@ func routesText(w io.Writer, d Doc) {
 	for _, l := range d.WAN.Defaults {
 		output.Remark(w, "WAN", l)
 	}
+	if d.WAN.Note != "" {
+		output.Remark(w, "WAN", d.WAN.Note)
+	}
 	for _, rule := range d.MarkWriters {
 		output.Remark(w, "overwrites marks", rule)
 	}
