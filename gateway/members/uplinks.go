@@ -28,7 +28,7 @@ func Working(cfg *gateway.Config, r gateway.Route, defaults []policy.KernelRoute
 // AddOwn sends what the box sends by itself, and no route marks, by the members of the WAN
 // that are in force: policy rules and not nft decide, so that the source address is that of
 // the link. What a socket has bound to one of its links leaves by that. Main's own kernel
-// routes come first, and its default where none of the members has one. Where the box has a
+// routes come first, so that a next hop is found by its network, and its default where none of the members has one. Where the box has a
 // default route there are other rules: see package unlisted.
 func AddOwn(s *policy.State, cfg *gateway.Config, inForce []string) {
 	if _, ok := cfg.BoxDefault(); ok {
@@ -46,7 +46,7 @@ func AddOwn(s *policy.State, cfg *gateway.Config, inForce []string) {
 			policy.Rule{Family: f, Priority: last + 1, Iif: "lo", Mark: unmarked, Table: unix.RT_TABLE_MAIN, Suppress: gateway.Suppressed(f)},
 			policy.Rule{Family: f, Priority: last + 2, Iif: "lo", Mark: unmarked, Table: own.Table, Suppress: -1})
 		for _, m := range cfg.Members(own) {
-			s.Rules = append(s.Rules, policy.Rule{Family: f, Priority: last + 1, Iif: "lo", Oif: m.Egress.Link, Mark: unmarked, Table: m.Table, Suppress: -1})
+			s.Rules = append(s.Rules, policy.Rule{Family: f, Priority: last + 2, Iif: "lo", Oif: m.Egress.Link, Mark: unmarked, Table: m.Table, Suppress: -1})
 		}
 	}
 	s.Sort()

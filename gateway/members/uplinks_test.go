@@ -47,7 +47,7 @@ func TestUplinks(t *testing.T) {
 		}
 	}
 	for _, m := range cfg.Members(wan) {
-		if rule := fmt.Sprintf("7328:\tfrom all iif lo oif %s fwmark 0/0x7f000000 lookup %d proto 110", m.Name, m.Table); !strings.Contains(text, rule) {
+		if rule := fmt.Sprintf("7329:\tfrom all iif lo oif %s fwmark 0/0x7f000000 lookup %d proto 110", m.Name, m.Table); !strings.Contains(text, rule) {
 			t.Errorf("no %q in\n%s", rule, text)
 		}
 	}

@@ -12,9 +12,18 @@ import (
 // deleteFlowsOfRemoved deletes the conntrack entries of routes that have a policy rule in
 // the kernel and none in the desired state: they were removed or renumbered, maybe while
 // nothing ran. Their flows would go on with a mark that means nothing, or another route.
-// Those of an uplink that has lost its default may go on when it is back.
-func (r *reconciler) deleteFlowsOfRemoved(have, want policy.State) error {
-	for _, m := range want.Uplinks {
+// Those of an uplink that has lost its default may go on when it is back, and so may those of
+// one that was a member of the WAN and now is all of it.
+func (r *reconciler) deleteFlowsOfRemoved(have, want policy.State, wan []string) error {
+	kept := want.Uplinks
+	if r.applied != nil {
+		for _, u := range r.applied.Members(r.applied.WANRoute()) {
+			if slices.Contains(wan, u.Egress.Link) {
+				kept = append(kept, u.Mark)
+			}
+		}
+	}
+	for _, m := range kept {
 		if !slices.Contains(r.uplinks, m) {
 			r.uplinks = append(r.uplinks, m)
 		}

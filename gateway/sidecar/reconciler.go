@@ -134,7 +134,7 @@ func (r *reconciler) apply(cfg *gateway.Config, table bool) {
 	r.logChanges(late)
 	r.fail("policy routing", err)
 	r.flaps.record(r.lastApply, append(early, late...))
-	r.fail("conntrack", r.deleteFlowsOfRemoved(now.State, want))
+	r.fail("conntrack", r.deleteFlowsOfRemoved(now.State, want, in.Uplinks(cfg)))
 	r.noticeOtherWAN(cfg, want)
 	if table {
 		r.enableForwarding(cfg, want)
@@ -294,7 +294,7 @@ func (r *reconciler) removeAll(cfg *gateway.Config) error {
 	errs := []error{err}
 	changes, err := r.routing.Remove()
 	r.logChanges(changes)
-	errs = append(errs, err, r.deleteFlowsOfRemoved(have.State, policy.State{}))
+	errs = append(errs, err, r.deleteFlowsOfRemoved(have.State, policy.State{}, nil))
 	r.closeTunnels()
 	_, err = r.removeLinks(func(string) bool { return false })
 	return errors.Join(append(errs, err, r.providers.Prune(nil))...)
