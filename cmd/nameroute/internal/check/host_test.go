@@ -93,7 +93,12 @@ func firewallSituations() map[string]situation {
 		"no source NAT, with a default route": {
 			yaml:  "default: {clients: vpn}\nexclude: [192.0.2.9]\n",
 			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
-			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what is listed for wan get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+		},
+		"no source NAT, and a class by the WAN": {
+			yaml:  "default: {clients: vpn}\nclients:\n  laptop: {mac: [\"00:00:5e:00:53:01\"], route: wan}\n",
+			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
+			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
 		"no source NAT, and nothing for the WAN": {
 			yaml:  "default: {clients: vpn}\n",

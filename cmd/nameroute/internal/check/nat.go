@@ -24,7 +24,7 @@ func (h *host) checkNAT(core *corefile.File, r *report) {
 		if !clientsUseWAN(h.cfg, core) {
 			return
 		}
-		by = "to what is listed for wan"
+		by = "to what takes the WAN"
 	}
 	for _, lan := range h.lan {
 		private := privateNetworks(lan)
@@ -46,6 +46,7 @@ func (h *host) checkNAT(core *corefile.File, r *report) {
 func clientsUseWAN(cfg *gateway.Config, core *corefile.File) bool {
 	return core == nil || len(cfg.WANTakes.Prefixes)+len(cfg.Exclude) > 0 ||
 		slices.ContainsFunc(core.Blocks, func(b corefile.Block) bool { return b.Route != nil && b.Route.Name == gateway.WAN }) ||
+		slices.ContainsFunc(cfg.Clients, func(c gateway.Clients) bool { return c.HasClients() && c.Route == gateway.WAN }) ||
 		slices.ContainsFunc(cfg.Routes, func(r gateway.Route) bool { return r.OnDown == gateway.FallBack })
 }
 
