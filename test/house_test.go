@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"lists/index":                   {"lists/entry"},
 	"gateway/conntrack":             {"gateway"},
 	"gateway/pkg/markdial":          {"gateway"},
+	"gateway/pkg/span":              {"gateway"},
 	"gateway/nft":                   {"gateway", "gateway/nft/rule"},
 	"gateway/nft/rule":              {"gateway"},
 	"gateway/firewall":              {"gateway", "gateway/nft", "gateway/nft/rule"},
@@ -97,6 +98,7 @@ var testsMayImport = map[string][]string{
 	"gateway/nft":          {"gateway/gatewaytest", "test/netlab"},
 	"gateway/firewall":     {"gateway/firewall/firewalltest", "gateway/gatewaytest", "gateway/learned", "test/netlab", "test/netlab/child", "test/netlab/nftset", "test/netlab/shell"},                         // what packets meet
 	"gateway/learned":      {"gateway/firewall", "gateway/firewall/firewalltest", "gateway/gatewaytest", "test/netlab", "test/netlab/child", "test/netlab/measure", "test/netlab/nftset", "test/netlab/shell"}, // whole tables
+	"plugin/listed":        {"lists/entry", "test/netlab", "test/netlab/measure"},
 	"gateway/policy":       {"test/netlab", "test/netlab/measure", "test/netlab/shell"},
 	"gateway/probe":        {"test/netlab", "test/netlab/wire"},
 	"gateway/programs":     {"gateway/config"},

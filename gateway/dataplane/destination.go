@@ -6,6 +6,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // destinations is what the nft table in force says of destinations besides what is learned.
@@ -18,8 +19,8 @@ type destinations struct {
 
 // all are the addresses of both families.
 var all = ranges{
-	nft.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, gateway.V4),
-	nft.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, gateway.V6),
+	span.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, gateway.V4),
+	span.Merge([]netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, gateway.V6),
 }
 
 // covered returns what a route takes besides what it has learned.
@@ -36,7 +37,7 @@ func destinationsOf(s firewall.Spec) *destinations {
 		d.rest = r.Name
 	}
 	for _, r := range s.Config.Choices() {
-		d.prefixes[r.Name] = ranges{nft.Merge(s.Prefixes[r.Name], gateway.V4), nft.Merge(s.Prefixes[r.Name], gateway.V6)}
+		d.prefixes[r.Name] = ranges{span.Merge(s.Prefixes[r.Name], gateway.V4), span.Merge(s.Prefixes[r.Name], gateway.V6)}
 	}
 	return d
 }

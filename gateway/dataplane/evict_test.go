@@ -12,6 +12,7 @@ import (
 	"github.com/nameroute/nameroute/gateway/conntrack"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 	"github.com/nameroute/nameroute/gateway/policy"
 )
 
@@ -20,7 +21,7 @@ func rangesOf(prefixes ...string) ranges {
 	for _, p := range prefixes {
 		all = append(all, netip.MustParsePrefix(p))
 	}
-	return ranges{nft.Merge(all, gateway.V4), nft.Merge(all, gateway.V6)}
+	return ranges{span.Merge(all, gateway.V4), span.Merge(all, gateway.V6)}
 }
 
 // Of the flows without a route those are reset whose destination has joined one, but for

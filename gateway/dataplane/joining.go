@@ -9,7 +9,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/conntrack"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // evictAgain is the least time after which flows to what has joined are looked at once
@@ -54,13 +54,13 @@ func (r *recheck) take(now time.Time) map[string]joining {
 }
 
 // ranges are merged ranges of addresses, of IPv4 and of IPv6.
-type ranges [2][]nft.Range
+type ranges [2][]span.Range
 
 func (r *ranges) has(a netip.Addr) bool {
 	if a.Is4() {
-		return nft.Within(r[0], a)
+		return span.Within(r[0], a)
 	}
-	return nft.Within(r[1], a)
+	return span.Within(r[1], a)
 }
 
 // joining is what joins one route. What the ranges hold is never changed.

@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // classify decides which route a packet takes. The order of its rules matters:
@@ -118,7 +118,7 @@ func (d *builder) byDestination(routes []gateway.Route, other rule.Part, ofRoute
 // another way.
 func (d *builder) claimsAll(r gateway.Route) bool {
 	return r.Match == nil && slices.ContainsFunc(gateway.Families[:], func(f gateway.Family) bool {
-		ranges := nft.Merge(d.Prefixes[r.Name], f)
+		ranges := span.Merge(d.Prefixes[r.Name], f)
 		return len(ranges) == 1 && ranges[0].From.IsUnspecified() && !ranges[0].To.Next().IsValid()
 	})
 }

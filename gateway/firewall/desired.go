@@ -7,6 +7,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // Spec is the input of Desired: the configuration, and the state of the box.
@@ -134,7 +135,7 @@ func (d *builder) sets() []nft.Set {
 		sets = append(sets, nft.Set{Name: familySet(setExclude, f), Family: f, Ranges: d.Excluded(f), Required: true})
 	}
 	for _, f := range gateway.Families {
-		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: nft.Merge(gateway.SpecialUse(), f), Required: true})
+		sets = append(sets, nft.Set{Name: familySet(setSpecial, f), Family: f, Ranges: span.Merge(gateway.SpecialUse(), f), Required: true})
 	}
 	sets = slices.Concat(sets, d.alwaysExcludedSets(), d.dnsExemptSets(), d.evictedSets())
 	for _, r := range d.Config.Choices() {

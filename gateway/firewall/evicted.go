@@ -6,6 +6,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // When a flow is evicted from the WAN (`evict: true`, or it began without our table), the far host does not know it yet
@@ -47,6 +48,6 @@ func (d *builder) evictedStray() []nft.Chain {
 }
 
 // Excluded returns the addresses of one family that are never rerouted.
-func (s Spec) Excluded(f gateway.Family) []nft.Range {
-	return nft.Merge(slices.Concat(s.Config.Exclude, s.Local, gateway.LinkScoped()), f)
+func (s Spec) Excluded(f gateway.Family) []span.Range {
+	return span.Merge(slices.Concat(s.Config.Exclude, s.Local, gateway.LinkScoped()), f)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // What is local is local only as long as table main has it. The sets hear of a network that
@@ -24,8 +25,8 @@ const (
 )
 
 // alwaysExcluded returns what of Excluded does not depend on table main.
-func (s Spec) alwaysExcluded(f gateway.Family) []nft.Range {
-	return nft.Merge(slices.Concat(s.Config.Exclude, gateway.LinkScoped()), f)
+func (s Spec) alwaysExcluded(f gateway.Family) []span.Range {
+	return span.Merge(slices.Concat(s.Config.Exclude, gateway.LinkScoped()), f)
 }
 
 func (d *builder) alwaysExcludedSets() []nft.Set {

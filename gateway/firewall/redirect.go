@@ -9,6 +9,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // The chains and the set of `redirect_dns`, and the comments of the rules that count.
@@ -71,7 +72,7 @@ func (d *builder) dnsExempt() []rule.Rule {
 		rules = append(rules, rule.New("behind lan, or excluded", rule.DaddrIn(f, familySet(setDNSLocal, f)), rule.Accept()))
 	}
 	for _, f := range gateway.Families {
-		if len(nft.Merge(d.Config.Redirect.Except, f)) == 0 {
+		if len(span.Merge(d.Config.Redirect.Except, f)) == 0 {
 			continue
 		}
 		name := familySet(setDNSExempt, f)
@@ -175,8 +176,8 @@ func rejectDoT() []rule.Rule {
 
 // DNSLocal returns the resolvers of one family that lan reaches without `redirect_dns`
 // and that no `except` names.
-func (s Spec) DNSLocal(f gateway.Family) []nft.Range {
-	return nft.Merge(slices.Concat(s.Config.Exclude, s.LAN, gateway.LinkScoped()), f)
+func (s Spec) DNSLocal(f gateway.Family) []span.Range {
+	return span.Merge(slices.Concat(s.Config.Exclude, s.LAN, gateway.LinkScoped()), f)
 }
 
 // dnsExemptSets returns the sets of exempt prefixes; of those that the user exempts none for a
@@ -190,7 +191,7 @@ func (d *builder) dnsExemptSets() []nft.Set {
 		sets = append(sets, nft.Set{Name: familySet(setDNSLocal, f), Family: f, Ranges: d.DNSLocal(f), Required: true})
 	}
 	for _, f := range gateway.Families {
-		if ranges := nft.Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {
+		if ranges := span.Merge(d.Config.Redirect.Except, f); len(ranges) > 0 {
 			sets = append(sets, nft.Set{Name: familySet(setDNSExempt, f), Family: f, Ranges: ranges, Required: true})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // maxRanges bounds the ranges of one interval set. A transaction on such a set takes time
@@ -17,13 +18,13 @@ const maxRanges = 8192
 // region is a part of the address space and the ranges in it, cut at its ends.
 type region struct {
 	prefix netip.Prefix
-	ranges []nft.Range
+	ranges []span.Range
 }
 
 // regions splits the merged ranges of one family into parts of at most limit each, by
 // halving the address space wherever it holds more. A change then moves only what is in a
 // half that became too large or small. Each address is in one part only.
-func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
+func regions(all netip.Prefix, ranges []span.Range, limit int) []region {
 	if len(ranges) == 0 {
 		return nil
 	}
@@ -37,8 +38,8 @@ func regions(all netip.Prefix, ranges []nft.Range, limit int) []region {
 	}
 	below, above := ranges[:at:at], ranges[at:]
 	if len(above) > 0 && above[0].From.Less(high.Addr()) { // it lies in both
-		below = append(below, nft.Range{From: above[0].From, To: high.Addr().Prev()})
-		above = append([]nft.Range{{From: high.Addr(), To: above[0].To}}, above[1:]...)
+		below = append(below, span.Range{From: above[0].From, To: high.Addr().Prev()})
+		above = append([]span.Range{{From: high.Addr(), To: above[0].To}}, above[1:]...)
 	}
 	return append(regions(low, below, limit), regions(high, above, limit)...)
 }
@@ -60,7 +61,7 @@ func prefixSets(name string, f gateway.Family, prefixes []netip.Prefix, limit in
 		all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	var sets []nft.Set
-	for _, r := range regions(all, nft.Merge(prefixes, f), limit) {
+	for _, r := range regions(all, span.Merge(prefixes, f), limit) {
 		sets = append(sets, nft.Set{Name: regionSet(name, r.prefix), Family: f, Ranges: r.ranges})
 	}
 	if len(sets) == 0 {

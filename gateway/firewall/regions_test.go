@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/nameroute/nameroute/gateway"
-	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // FuzzRegions: the parts hold what the whole holds, each at most the limit and nothing
@@ -23,9 +23,9 @@ func FuzzRegions(f *testing.F) {
 			for i := 0; i+1 < len(in); i += 2 {
 				ps = append(ps, netip.PrefixFrom(in256(base, in[i]), base.BitLen()-8+int(in[i+1])%9))
 			}
-			full := nft.Merge(ps, family)
+			full := span.Merge(ps, family)
 			before := texts(full)
-			var together []nft.Range
+			var together []span.Range
 			names := map[string]bool{}
 			for _, r := range regions(all, full, limit) {
 				if len(r.ranges) == 0 || len(r.ranges) > limit || names[regionSet("vpn4p", r.prefix)] {
@@ -50,7 +50,7 @@ func FuzzRegions(f *testing.F) {
 func TestRegionsMoveLittle(t *testing.T) {
 	all := many(40_000)
 	for _, gone := range []int{1, 10} {
-		have, want := map[string][]nft.Range{}, map[string][]nft.Range{}
+		have, want := map[string][]span.Range{}, map[string][]span.Range{}
 		for _, s := range prefixSets("vpn4p", gateway.V4, all, 1000) {
 			have[s.Name] = s.Ranges
 		}
@@ -68,7 +68,7 @@ func TestRegionsMoveLittle(t *testing.T) {
 }
 
 // differ counts the ranges of one list that the other lacks.
-func differ(some, others []nft.Range) (n int) {
+func differ(some, others []span.Range) (n int) {
 	for _, r := range some {
 		if !slices.Contains(others, r) {
 			n++
@@ -78,7 +78,7 @@ func differ(some, others []nft.Range) (n int) {
 }
 
 // joined joins ranges that were cut at the ends of regions.
-func joined(ranges []nft.Range) (out []nft.Range) {
+func joined(ranges []span.Range) (out []span.Range) {
 	for _, r := range ranges {
 		if n := len(out); n > 0 && out[n-1].To.Next() == r.From {
 			out[n-1].To = r.To
@@ -89,7 +89,7 @@ func joined(ranges []nft.Range) (out []nft.Range) {
 	return out
 }
 
-func texts(ranges []nft.Range) (out []string) {
+func texts(ranges []span.Range) (out []string) {
 	for _, r := range ranges {
 		out = append(out, r.String())
 	}

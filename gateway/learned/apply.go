@@ -149,6 +149,7 @@ type refill struct {
 	made   []held // what the set is to hold, where it is made; the hottest first
 	lacks  []held // what the kernel does not have
 	stays  bool   // the kernel has the set, or another copy of it, and it was read
+	late   bool   // the kernel has the set and it stays: it is read when the rules are in force
 }
 
 // refills puts the learned elements back into the sets that an application makes, or finds
@@ -161,6 +162,7 @@ type refills struct {
 
 // adopt reads the sets of learned addresses that the kernel has and we do not know yet,
 // before anything is written: what an earlier process left, or another program put back.
+// Those that stay as they are can wait until answers wait no longer.
 func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 	r := &refills{Store: s, all: map[nft.SetRef]*refill{}}
 	for _, w := range t.Sets {
@@ -180,13 +182,25 @@ func (s *Store) adopt(a *nft.Application, t *nft.Table) (*refills, error) {
 			}
 			continue
 		}
-		dump, err := nft.ReadElements(set.ref)
-		if err != nil {
+		if f.late = a.Keeps(w.Name); f.late {
+			continue
+		}
+		if err := s.awaitReading(f, s.read(set)); err != nil {
 			return nil, err
 		}
-		f.lacks, f.stays = set.missing(dump, s.clock.now()), true
+		f.stays = true
 	}
 	return r, nil
+}
+
+// awaitReading waits for the reading of a set of ours, and lets requests in meanwhile.
+func (s *Store) awaitReading(f *refill, r *reading) (err error) {
+	defer func() { f.set.reading = nil }()
+	if err := s.serveWhile(func() error { <-r.done; return nil }); err != nil {
+		return err
+	}
+	f.lacks, err = s.missing(f.set, r)
+	return err
 }
 
 // noteReplica records what an earlier process left in the replica of a set. Where that
@@ -196,9 +210,10 @@ func (s *Store) noteReplica(set *set) {
 	if !ok {
 		return
 	}
-	dump, _ := nft.ReadElements(replica)
-	for _, e := range dump {
-		set.note(e, s.clock.now())
+	now := s.clock.now()
+	found, _, _ := s.readUpTo(replica, set.maxFound, set.known)
+	for _, e := range found {
+		set.note(e, now)
 	}
 }
 
@@ -237,10 +252,22 @@ func (r *refills) contents(ref nft.SetRef, fresh bool) []nft.Element {
 // run puts back what the transaction that changed the rules left out; from then on the
 // sets can be trusted. Requests are served in between: the sets exist.
 func (r *refills) run() error {
+	readings := map[*refill]*reading{}
 	for _, f := range r.all {
+		if f.late {
+			readings[f] = r.read(f.set)
+		}
 		f.set.writable = true
 	}
+	if !r.broken {
+		r.commitDeferred()
+	}
 	for _, f := range r.all {
+		if f.late {
+			if err := r.awaitReading(f, readings[f]); err != nil {
+				return err
+			}
+		}
 		put, err := r.fill(f.set, f.lacks, r.servePending)
 		r.putBack += put
 		if err != nil {
@@ -271,33 +298,4 @@ func (s *Store) fill(set *set, elems []held, between func()) (put int, err error
 		between()
 	}
 	return put, nil
-}
-
-// follow reads a set of another table, and puts back what was learned and is not there.
-func (s *Store) follow(ref nft.SetRef) (*set, error) {
-	size, err := nft.ReadLearnable(ref)
-	if err != nil {
-		return nil, err
-	}
-	set := s.track(ref)
-	set.size.Store(int64(size))
-	// The watch must listen before the set is read, or a deletion in between is missed.
-	if err := s.ensureWatch(); err != nil {
-		return nil, err
-	}
-	losses := set.losses.Load()
-	dump, err := nft.ReadElements(ref)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.fill(set, set.missing(dump, s.clock.now()), func() {})
-	if errors.Is(err, nft.ErrBroken) {
-		s.broken = true
-		return nil, errDefer
-	}
-	if err != nil {
-		return nil, err
-	}
-	set.trust(losses)
-	return set, nil
 }

@@ -141,6 +141,9 @@ func (s *Store) want(r *request) error {
 		if err != nil {
 			return fmt.Errorf("learn %s in set %s: %w", a, ref, err)
 		}
+		if err := s.verify(set, p); err != nil {
+			return fmt.Errorf("learn %s in set %s: %w", a, ref, err)
+		}
 		if _, in := set.load(p, now); !in && set.paused > now {
 			return fmt.Errorf("learn %s in set %s: %w", a, ref, ErrSetFull)
 		}
@@ -178,6 +181,8 @@ func (s *Store) ready(ref nft.SetRef) (*set, error) {
 		return set, nil
 	}
 	switch {
+	case set != nil && set.reading != nil && !s.isOurs(ref) && set.reading.losses == set.losses.Load():
+		return set, nil
 	case s.applying:
 		return nil, errDefer
 	case !s.isOurs(ref):

@@ -31,6 +31,8 @@ func (s *Store) run() {
 			call()
 		case n := <-s.notices:
 			s.handleNotice(n)
+		case finish := <-s.readings:
+			finish()
 		case <-s.retry.C:
 			s.drifted("seen before")
 		case <-sweep.C:
@@ -57,15 +59,21 @@ func (s *Store) catchUp() {
 	case len(s.drift) > 0:
 		s.restoreErr = s.restore(s.drift)
 	}
-	if requests := s.deferred; len(requests) > 0 {
-		s.deferred = nil
-		if s.broken {
-			answer(requests, fmt.Errorf("learn: %w", s.restoreErr))
-		} else {
-			s.commit(requests)
-		}
-	}
+	s.commitDeferred()
 	s.restoreErr = nil
+}
+
+// commitDeferred serves the requests that had to wait for the table.
+func (s *Store) commitDeferred() {
+	requests := s.deferred
+	s.deferred = nil
+	switch {
+	case len(requests) == 0:
+	case s.broken:
+		answer(requests, fmt.Errorf("learn: %w", s.restoreErr))
+	default:
+		s.commit(requests)
+	}
 }
 
 // restore makes our table what it was, with its learned elements, and tells OnLoss. What
@@ -195,10 +203,17 @@ func (s *Store) handleNotice(n nft.Notice) {
 func (s *Store) handleElements(set *set, n nft.Notice) {
 	now := s.clock.now()
 	for _, e := range n.Deleted {
-		set.records.Delete(plain(e.Addr))
+		a := plain(e.Addr)
+		set.records.Delete(a)
+		if set.reading != nil {
+			set.reading.deleted[a] = true
+		}
 	}
 	for _, e := range n.Added {
 		set.note(e, now)
+		if set.reading != nil {
+			delete(set.reading.deleted, plain(e.Addr))
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type set struct {
 	ref      nft.SetRef
 	records  *xsync.Map[netip.Addr, record]
 	maxNamed int
+	maxFound int
 
 	// trusted says that the kernel's set holds what the records say. The watch clears it
 	// the moment that it sees the set go, and answers then wait for the owner.
@@ -37,13 +38,14 @@ type set struct {
 	size atomic.Int64 // elements that fit; 0 is without a limit
 
 	// What follows belongs to the owner goroutine.
-	writable  bool  // the kernel's set exists, complete or not
-	paused    int64 // until when no new elements are tried, because the set was full
-	reclaimed int64 // until when no more elements are reclaimed
+	writable  bool     // the kernel's set exists, complete or not
+	reading   *reading // the set is being read
+	paused    int64    // until when no new elements are tried, because the set was full
+	reclaimed int64    // until when no more elements are reclaimed
 }
 
 func newSet(ref nft.SetRef) *set {
-	return &set{ref: ref, records: xsync.NewMap[netip.Addr, record](), maxNamed: maxNamed}
+	return &set{ref: ref, records: xsync.NewMap[netip.Addr, record](), maxNamed: maxNamed, maxFound: maxFound}
 }
 
 // distrust has the set read again before answers rely on it.
@@ -66,13 +68,17 @@ func (s *set) sweep(before int64) {
 }
 
 // note records an element that the kernel reported: dumped, or added by another program.
-// What it was learned for is only known if it was before.
+// What it was learned for is only known if it was before. Of those that were not, only so
+// many are: others are learned again when their names are asked for.
 func (s *set) note(e nft.Element, now int64) {
 	end := forever
 	if e.Left > 0 {
 		end = now + int64(e.Left)
 	}
 	s.records.Compute(plain(e.Addr), func(r record, ok bool) (record, xsync.ComputeOp) {
+		if !ok && s.records.Size() >= s.maxFound {
+			return r, xsync.CancelOp
+		}
 		if !ok || r.end <= now {
 			r = record{unknown: true}
 		}
@@ -108,25 +114,6 @@ func (s *set) held(now int64, n int) []held {
 	}
 	latest(all, n)
 	return all
-}
-
-// missing records what a dump of the kernel's set has, and returns what it lacks.
-func (s *set) missing(dump []nft.Element, now int64) []held {
-	present := make(map[netip.Addr]bool, len(dump))
-	for _, e := range dump {
-		present[plain(e.Addr)] = true
-		s.note(e, now)
-	}
-	s.dropPermanent(present)
-	lacking := s.held(now, 0)
-	n := 0
-	for _, h := range lacking {
-		if !present[h.addr] {
-			lacking[n] = h
-			n++
-		}
-	}
-	return lacking[:n]
 }
 
 // dropPermanent drops the records of permanent elements that are not present: they are not

@@ -74,7 +74,9 @@ type Store struct {
 	pool     sync.Pool                           // of *request
 	requests chan *request
 	calls    chan func()
-	notices  chan nft.Notice // from the watch
+	notices  chan nft.Notice                                                                        // from the watch
+	readings chan func()                                                                            // finish those of sets of other tables
+	readUpTo func(set nft.SetRef, most int, known func() []netip.Addr) ([]nft.Element, bool, error) // nft.ReadUpTo, but for tests
 	closing  chan struct{}
 	stopped  chan struct{}
 	close    sync.Once
@@ -117,6 +119,7 @@ func newStore(o Options, conn writer) *Store {
 	s := &Store{
 		options: o, clock: clock{time.Now()}, seed: maphash.MakeSeed(), conn: conn,
 		requests: make(chan *request, 4096), calls: make(chan func()), notices: make(chan nft.Notice, 4096),
+		readings: make(chan func()), readUpTo: nft.ReadUpTo,
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		gather: gathering{wanted: map[*set]map[netip.Addr]int64{}},
 		retry:  time.NewTimer(time.Hour),
@@ -208,15 +211,24 @@ func (s *Store) CheckSets(ctx context.Context, pair nft.SetPair) error {
 	if err := s.nft.CheckSets(pair); err != nil {
 		return err
 	}
-	return s.do(ctx, func() error {
-		for _, ref := range []nft.SetRef{pair.Set4, pair.Set6} {
+	for _, ref := range []nft.SetRef{pair.Set4, pair.Set6} {
+		var r *reading
+		err := s.do(ctx, func() error {
 			if s.isOurs(ref) {
-				continue
+				return nil
 			}
-			if _, err := s.follow(ref); err != nil {
-				return fmt.Errorf("set %s: %w", ref, err)
+			set, err := s.follow(ref)
+			if err == nil {
+				r = set.reading
 			}
+			return err
+		})
+		if err == nil && r != nil {
+			err = s.await(ctx, r)
 		}
-		return nil
-	})
+		if err != nil {
+			return fmt.Errorf("set %s: %w", ref, err)
+		}
+	}
+	return nil
 }

@@ -113,6 +113,13 @@ func (a *Application) Has(set string) bool {
 	return false
 }
 
+// Keeps reports whether a set that Has reports stays as it is, in all copies of the table.
+func (a *Application) Keeps(set string) bool {
+	return !slices.ContainsFunc(a.copies, func(c *tableCopy) bool {
+		return !c.plan.drop && slices.ContainsFunc(c.plan.newSets, func(s Set) bool { return s.Name == set })
+	})
+}
+
 // InForce reports whether one of the copies had rules when it was read, and all of its rules
 // where the table is to be what it was before.
 func (a *Application) InForce(asBefore bool) bool {

@@ -91,23 +91,6 @@ func (c *Conn) change(b *batch, set SetRef, op Op, part []Element) {
 	}
 }
 
-// ReadElements reads a set of addresses from the kernel, in no order. It uses a socket of
-// its own, so that no writer waits; large sets take some 2 us an element. After many
-// elements were added, it may miss some for milliseconds without the kernel saying so:
-// read first, load later.
-func ReadElements(ref SetRef) ([]Element, error) {
-	r, err := openReader()
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
-	elems, err := r.elements(ref)
-	if err != nil {
-		return nil, err
-	}
-	return exportElements(elems), nil
-}
-
 func exportElements(elems []element) []Element {
 	out := make([]Element, len(elems))
 	for i, e := range elems {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // largestSet is how many ranges the sets have at most that are made of long lists.
@@ -39,7 +40,7 @@ func intervalSet(tb testing.TB, n, perTurn, turns int) (times []time.Duration) {
 	s := Set{Name: "s", Family: gateway.V4}
 	b.newSet(table, s)
 	transact(b)
-	all := Merge(many(2*n), gateway.V4)
+	all := span.Merge(many(2*n), gateway.V4)
 	for _, part := range (rangeChange{set: s, add: all}).chunks(maxPerTurn) {
 		b := newBatch(nil)
 		b.changeRanges(table, part)

@@ -7,37 +7,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
-func TestMerge(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		in     []string
-		v4, v6 []string
-	}{
-		{"nothing", nil, nil, nil},
-		{"one inside another", []string{"10.0.0.0/8", "10.1.0.0/16", "10.255.255.255/32"}, []string{"10.0.0.0/8"}, nil},
-		{"adjacent", []string{"10.0.1.0/24", "10.0.0.0/24", "10.0.2.0/24"}, []string{"10.0.0.0-10.0.2.255"}, nil},
-		{"adjacent to a prefix", []string{"10.0.1.0/24", "10.0.0.0/24"}, []string{"10.0.0.0/23"}, nil},
-		{"host bits", []string{"10.1.2.3/8"}, []string{"10.0.0.0/8"}, nil},
-		{"everything", []string{"0.0.0.0/0", "255.255.255.255/32", "::/0", "ffff::/16"}, []string{"0.0.0.0/0"}, []string{"::/0"}},
-		{"the last address", []string{"255.255.255.255/32", "255.255.255.254/32"}, []string{"255.255.255.254/31"}, nil},
-		{"both families", []string{"2001:db8::/32", "10.0.0.1/32", "2001:db9::/32"}, []string{"10.0.0.1"}, []string{"2001:db8::/31"}},
-		{"IPv4-mapped is no IPv4 default", []string{"::ffff:0:0/96"}, nil, []string{"::ffff:0.0.0.0/96"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			in := append(prefixes(c.in...), netip.Prefix{})
-			if diff := cmp.Diff(c.v4, texts(Merge(in, gateway.V4))); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(c.v6, texts(Merge(in, gateway.V6))); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-func texts(ranges []Range) (out []string) {
+func texts(ranges []span.Range) (out []string) {
 	for _, r := range ranges {
 		out = append(out, r.String())
 	}
@@ -62,7 +35,7 @@ func FuzzMerge(f *testing.F) {
 					model[n] = model[n] || p.Contains(in256(base, byte(n)))
 				}
 			}
-			merged := Merge(ps, family)
+			merged := span.Merge(ps, family)
 			for n := range 256 {
 				a, hits := in256(base, byte(n)), 0
 				for _, r := range merged {
@@ -75,7 +48,7 @@ func FuzzMerge(f *testing.F) {
 				}
 			}
 			for i := 1; i < len(merged); i++ {
-				if touches(merged[i-1], merged[i]) {
+				if span.Touches(merged[i-1], merged[i]) {
 					t.Fatalf("%v: %v and %v could be one", ps, merged[i-1], merged[i])
 				}
 			}
@@ -100,15 +73,15 @@ func FuzzChunks(f *testing.F) {
 	f.Add([]byte{0, 24}, []byte{0, 25, 200, 32}, 2)
 	f.Add([]byte{1, 32, 3, 32, 5, 32}, []byte{0, 29}, 1)
 	f.Fuzz(func(t *testing.T, old, new []byte, limit int) {
-		make := func(in []byte) []Range {
+		make := func(in []byte) []span.Range {
 			var ps []netip.Prefix
 			for i := 0; i+1 < len(in); i += 2 {
 				ps = append(ps, netip.PrefixFrom(in256(addr("10.0.0.0"), in[i]), 24+int(in[i+1])%9))
 			}
-			return Merge(ps, gateway.V4)
+			return span.Merge(ps, gateway.V4)
 		}
 		have, want := make(old), make(new)
-		now := map[Range]bool{}
+		now := map[span.Range]bool{}
 		for _, r := range have {
 			now[r] = true
 		}

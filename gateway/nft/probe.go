@@ -3,6 +3,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"time"
@@ -72,7 +73,7 @@ func probeUpdate(s *socket, table string) (bool, error) {
 		return false, err
 	}
 	defer r.close()
-	elems, err := r.elements(ref)
+	elems, err := r.elements(ref, math.MaxInt)
 	if err != nil {
 		return false, err
 	}

@@ -1,15 +1,19 @@
 package nft
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/nameroute/nameroute/gateway/pkg/span"
+)
 
 // rangeChange is what a static set loses and gets.
 type rangeChange struct {
 	set      Set
-	del, add []Range
+	del, add []span.Range
 }
 
 // diffRanges compares two sorted lists of ranges.
-func diffRanges(have, want []Range) (del, add []Range) {
+func diffRanges(have, want []span.Range) (del, add []span.Range) {
 	for len(have) > 0 || len(want) > 0 {
 		switch {
 		case len(want) == 0 || (len(have) > 0 && have[0].From.Less(want[0].From)):
@@ -31,7 +35,7 @@ func diffRanges(have, want []Range) (del, add []Range) {
 // one cannot be added before the narrow ones in it are deleted.
 func (c rangeChange) chunks(limit int) []rangeChange {
 	type item struct {
-		Range
+		span.Range
 		add bool
 	}
 	items := make([]item, 0, len(c.del)+len(c.add))
@@ -44,15 +48,15 @@ func (c rangeChange) chunks(limit int) []rangeChange {
 	slices.SortStableFunc(items, func(a, b item) int { return a.From.Compare(b.From) })
 
 	var out []rangeChange
-	var span Range // of the part that is being filled
+	var over span.Range // of the part that is being filled
 	count := 0
 	for _, it := range items {
-		if len(out) == 0 || (count >= limit && !touches(span, it.Range)) {
+		if len(out) == 0 || (count >= limit && !span.Touches(over, it.Range)) {
 			out, count = append(out, rangeChange{set: c.set}), 0
-			span = it.Range
+			over = it.Range
 		}
-		if span.To.Less(it.To) {
-			span.To = it.To
+		if over.To.Less(it.To) {
+			over.To = it.To
 		}
 		part := &out[len(out)-1]
 		if it.add {
@@ -67,7 +71,7 @@ func (c rangeChange) chunks(limit int) []rangeChange {
 
 // rangeElements are the kernel's elements of ranges: a start, and an end behind the
 // last address unless that is the family's last.
-func rangeElements(ranges []Range) []element {
+func rangeElements(ranges []span.Range) []element {
 	elems := make([]element, 0, 2*len(ranges))
 	for _, r := range ranges {
 		next := r.To.Next()

@@ -3,7 +3,7 @@ package nft
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -54,7 +54,11 @@ func (r *reader) get(typ, flags uint16, family byte, write func(*batch)) ([]mess
 		}
 	})
 	for attempt := 1; ; attempt++ {
-		msgs, err := r.ask(&b)
+		var msgs []message
+		err := r.ask(&b, func(m message) error {
+			msgs = append(msgs, message{m.flags, slices.Clone(m.data)})
+			return nil
+		})
 		interrupted := slices.ContainsFunc(msgs, func(m message) bool { return m.flags&unix.NLM_F_DUMP_INTR != 0 })
 		if (!interrupted && !errors.Is(err, unix.EINTR)) || attempt == readAttempts {
 			return msgs, err
@@ -62,48 +66,75 @@ func (r *reader) get(typ, flags uint16, family byte, write func(*batch)) ([]mess
 	}
 }
 
-// ask sends one request and reads its replies. The buffer that is offered decides how
-// much of a dump the kernel hands out at once; each part begins with a walk to where
-// the last one ended, so that small ones take time that grows with the square.
-func (r *reader) ask(b *batch) ([]message, error) {
+// ask sends one request and shows its replies, which are gone afterwards. An error of show
+// ends it. The kernel hands out a dump in parts of some 600 elements, whatever buffer is
+// offered; each part begins with a walk to where the last one ended, so that the time grows
+// with the square of a set's size.
+func (r *reader) ask(b *batch, show func(message) error) error {
 	r.seq++
 	b.number(r.seq)
 	if err := r.Send(b.buf); err != nil {
-		return nil, err
+		return err
 	}
-	var out []message
 	for {
-		if err := r.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
-			return nil, err
-		}
-		n, err := r.Receive(r.in)
+		msgs, err := r.receive()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for in := slices.Clone(r.in[:n]); len(in) >= unix.SizeofNlMsghdr; {
-			size := int(binary.NativeEndian.Uint32(in))
-			if size < unix.SizeofNlMsghdr || size > len(in) {
-				return nil, fmt.Errorf("message of %d bytes in %d", size, len(in))
-			}
-			typ, flags, seq := binary.NativeEndian.Uint16(in[4:]), binary.NativeEndian.Uint16(in[6:]), binary.NativeEndian.Uint32(in[8:])
-			data := in[unix.SizeofNlMsghdr:size]
-			in = in[min(align(size), len(in)):]
+		for m, seq := range msgs {
 			if seq != r.seq {
 				continue // of a dump that was given up
 			}
-			if typ == unix.NLMSG_ERROR || typ == unix.NLMSG_DONE {
-				if len(data) >= 4 && binary.NativeEndian.Uint32(data) != 0 {
-					return nil, unix.Errno(-int32(binary.NativeEndian.Uint32(data)))
+			if m.typ == unix.NLMSG_ERROR || m.typ == unix.NLMSG_DONE {
+				if errno := m.errno(); errno != 0 {
+					return errno
 				}
-				if flags&unix.NLM_F_DUMP_INTR != 0 {
-					return nil, unix.EINTR
+				if m.flags&unix.NLM_F_DUMP_INTR != 0 {
+					return unix.EINTR
 				}
-				return out, nil
+				return nil
 			}
-			out = append(out, message{flags, data})
-			if flags&unix.NLM_F_MULTI == 0 {
-				return out, nil
+			if err := show(m.message); err != nil {
+				return err
+			}
+			if m.flags&unix.NLM_F_MULTI == 0 {
+				return nil
 			}
 		}
 	}
+}
+
+type reply struct {
+	message
+	typ uint16
+}
+
+// errno is what an error message, or the end of a dump, says; 0 is success.
+func (m reply) errno() unix.Errno {
+	if len(m.data) >= 4 {
+		return unix.Errno(-int32(binary.NativeEndian.Uint32(m.data)))
+	}
+	return 0
+}
+
+// receive reads one datagram and yields its messages with their sequence numbers.
+func (r *reader) receive() (iter.Seq2[reply, uint32], error) {
+	if err := r.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
+		return nil, err
+	}
+	n, err := r.Receive(r.in)
+	return func(yield func(reply, uint32) bool) {
+		for in := r.in[:n]; len(in) >= unix.SizeofNlMsghdr; {
+			size := int(binary.NativeEndian.Uint32(in))
+			if size < unix.SizeofNlMsghdr || size > len(in) {
+				return // the kernel sends none
+			}
+			m := reply{message{binary.NativeEndian.Uint16(in[6:]), in[unix.SizeofNlMsghdr:size]}, binary.NativeEndian.Uint16(in[4:])}
+			seq := binary.NativeEndian.Uint32(in[8:])
+			in = in[min(align(size), len(in)):]
+			if !yield(m, seq) {
+				return
+			}
+		}
+	}, err
 }

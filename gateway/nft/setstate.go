@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nameroute/nameroute/gateway"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 	"golang.org/x/sys/unix"
 )
 
@@ -121,32 +122,10 @@ func (s setState) learnable(f gateway.Family) error {
 	return errors.Join(problems...)
 }
 
-// elements dumps a set. It may miss elements for some milliseconds after many were
-// added, without the kernel saying so: read first, load later.
-func (r *reader) elements(ref SetRef) ([]element, error) {
-	msgs, err := r.get(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, ref.nfproto(), func(b *batch) {
-		b.text(unix.NFTA_SET_ELEM_LIST_TABLE, ref.Table)
-		b.text(unix.NFTA_SET_ELEM_LIST_SET, ref.Name)
-	})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, ErrNoSet
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read elements of set %s: %w", ref, err)
-	}
-	var elems []element
-	for _, m := range msgs {
-		if e, ok := parseEvent(unix.NFT_MSG_NEWSETELEM, m.data); ok {
-			elems = append(elems, e.elems...)
-		}
-	}
-	return elems, nil
-}
-
 // ranges puts the elements of an interval set together: each start lasts until
 // the next element, or to the last address. Ends without a start (nft adds one at
 // the first address) mean nothing.
-func ranges(elems []element) []Range {
+func ranges(elems []element) []span.Range {
 	slices.SortFunc(elems, func(a, b element) int {
 		if c := a.key.Compare(b.key); c != 0 {
 			return c
@@ -156,14 +135,14 @@ func ranges(elems []element) []Range {
 		}
 		return 1
 	})
-	var out []Range
+	var out []span.Range
 	for i, e := range elems {
 		switch {
 		case e.end:
 		case i+1 < len(elems):
-			out = append(out, Range{From: e.key, To: elems[i+1].key.Prev()})
+			out = append(out, span.Range{From: e.key, To: elems[i+1].key.Prev()})
 		default:
-			out = append(out, Range{From: e.key, To: lastOf(e.key)})
+			out = append(out, span.Range{From: e.key, To: span.LastOf(e.key)})
 		}
 	}
 	return out

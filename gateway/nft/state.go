@@ -3,7 +3,9 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"math"
 
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,14 +137,14 @@ func (r *reader) rules(family byte, table string) ([]ruleState, error) {
 type state struct {
 	table  tableState
 	sets   []setState
-	ranges map[string][]Range // of interval sets of addresses
+	ranges map[string][]span.Range // of interval sets of addresses
 	chains []chainState
 	rules  map[string][]ruleState // by chain
 }
 
 // readFrame reads our table but for what its interval sets hold.
 func (r *reader) readFrame(name string) (*state, error) {
-	s := &state{ranges: map[string][]Range{}, rules: map[string][]ruleState{}}
+	s := &state{ranges: map[string][]span.Range{}, rules: map[string][]ruleState{}}
 	var err error
 	if s.table, err = r.table(unix.NFPROTO_INET, name); err != nil || !s.table.exists {
 		return s, err
@@ -170,7 +172,7 @@ func (r *reader) readRanges(name string, s *state) error {
 		if set.flags&unix.NFT_SET_INTERVAL == 0 {
 			continue
 		}
-		elems, err := r.elements(SetRef{"inet", name, set.name})
+		elems, err := r.elements(SetRef{"inet", name, set.name}, math.MaxInt)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // wanted is a table with one set of each kind.
@@ -15,9 +16,9 @@ func wanted() *Table {
 	return &Table{
 		Name: "t",
 		Sets: []Set{
-			{Name: "exclude", Family: gateway.V4, Ranges: Merge(prefixes("10.0.0.0/8"), gateway.V4), Required: true},
+			{Name: "exclude", Family: gateway.V4, Ranges: span.Merge(prefixes("10.0.0.0/8"), gateway.V4), Required: true},
 			{Name: "learned", Family: gateway.V4, Timeout: true},
-			{Name: "prefixes", Family: gateway.V4, Ranges: Merge(many(2*1200), gateway.V4)},
+			{Name: "prefixes", Family: gateway.V4, Ranges: span.Merge(many(2*1200), gateway.V4)},
 		},
 		Chains: []Chain{{Name: "c", Rules: []rule.Rule{rule.New("r", rule.DaddrIn(gateway.V4, "prefixes"), rule.Accept())}}},
 	}
@@ -55,7 +56,7 @@ func TestSteps(t *testing.T) {
 	fill := "[add elements to set prefixes]"
 	ruleText := "add rule to chain c: " + wanted().Chains[0].Rules[0].String()
 	there := &state{table: tableState{exists: true}, sets: []setState{has(wanted().Sets[0]), has(wanted().Sets[1])},
-		ranges: map[string][]Range{"exclude": wanted().Sets[0].Ranges}, rules: map[string][]ruleState{}}
+		ranges: map[string][]span.Range{"exclude": wanted().Sets[0].Ranges}, rules: map[string][]ruleState{}}
 	nothing := func() *state { return &state{rules: map[string][]ruleState{}} }
 	fresh := func(table string) string {
 		return "add table " + table + " add set exclude add elements to set exclude add set learned add elements to set learned add set prefixes add chain c " + ruleText

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/nft/rule"
+	"github.com/nameroute/nameroute/gateway/pkg/span"
 )
 
 // Table is an nft table of family inet as a value, which an Application makes the
@@ -22,10 +23,10 @@ type Table struct {
 type Set struct {
 	Name     string
 	Family   gateway.Family
-	Timeout  bool    // its elements have timeouts
-	Size     int     // of a set with timeouts, in elements; 0 is without a limit
-	Ranges   []Range // of a static set: disjoint, sorted
-	Required bool    // static: the rules are wrong without it, so it is filled before they are made
+	Timeout  bool         // its elements have timeouts
+	Size     int          // of a set with timeouts, in elements; 0 is without a limit
+	Ranges   []span.Range // of a static set: disjoint, sorted
+	Required bool         // static: the rules are wrong without it, so it is filled before they are made
 }
 
 // Chain is an nft chain. A base chain has a type, a hook and a priority.

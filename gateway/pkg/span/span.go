@@ -1,4 +1,5 @@
-package nft
+// Package span joins prefixes into ranges of addresses.
+package span
 
 import (
 	"net/netip"
@@ -33,7 +34,7 @@ func Merge(prefixes []netip.Prefix, family gateway.Family) []Range {
 func join(ranges []Range) []Range {
 	merged := ranges[:0]
 	for _, r := range ranges {
-		if n := len(merged); n > 0 && touches(merged[n-1], r) {
+		if n := len(merged); n > 0 && Touches(merged[n-1], r) {
 			if merged[n-1].To.Less(r.To) {
 				merged[n-1].To = r.To
 			}
@@ -44,9 +45,9 @@ func join(ranges []Range) []Range {
 	return slices.Clip(merged)
 }
 
-// touches reports whether b, which does not begin before a, overlaps a or follows
+// Touches reports whether b, which does not begin before a, overlaps a or follows
 // it without a gap.
-func touches(a, b Range) bool {
+func Touches(a, b Range) bool {
 	next := a.To.Next()
 	return !next.IsValid() || b.From.Compare(next) <= 0
 }
@@ -83,8 +84,8 @@ func last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// lastOf is the highest address of an address's family.
-func lastOf(a netip.Addr) netip.Addr { return last(netip.PrefixFrom(a, 0)) }
+// LastOf is the highest address of an address's family.
+func LastOf(a netip.Addr) netip.Addr { return last(netip.PrefixFrom(a, 0)) }
 
 // Within reports whether an address is in one of the ranges that Merge made.
 func Within(ranges []Range, a netip.Addr) bool {
