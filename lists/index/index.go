@@ -13,6 +13,7 @@ type Index struct {
 	names    *table
 	values   *values
 	patterns *patterns // nil where no list has any
+	recent   recent
 }
 
 // listNames is shared by the indexes that number the lists alike.

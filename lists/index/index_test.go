@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -241,6 +242,38 @@ func TestMatchAllocatesNothing(t *testing.T) {
 	for _, name := range []string{"aab.c.com.", "AB.c.NET", `a\.b\097.com`, "nothing.test"} {
 		if n := testing.AllocsPerRun(200, func() { ix.Match(name).Listed(s) }); n != 0 {
 			t.Errorf("Match(%q) allocates %v times", name, n)
+		}
+	}
+}
+
+// TestRecall: what is remembered of a name is what Match says of it, whatever was looked up
+// before, and also while others look names up.
+func TestRecall(t *testing.T) {
+	for i := range uint64(8) {
+		r := rand.New(rand.NewPCG(i, 3))
+		ix, _ := randomIndex(r, []int{1, 3, 64, 130}[i%4])
+		names := make([]string, 600) // more than are remembered
+		for j := range names {
+			names[j] = randomName(r)
+		}
+		var all sync.WaitGroup
+		for seed := range uint64(4) {
+			all.Go(func() {
+				r := rand.New(rand.NewPCG(i, seed))
+				for range 300 {
+					name := names[r.IntN(len(names))]
+					want := ix.Match(name)
+					for range 2 {
+						if got := *ix.Recall(strings.Clone(name)); got != want {
+							t.Errorf("Recall(%q) = %+v, Match says %+v", name, got, want)
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		if n := testing.AllocsPerRun(100, func() { ix.Recall(names[0]) }); n != 0 {
+			t.Errorf("a name that was looked up just now allocates %v times", n)
 		}
 	}
 }

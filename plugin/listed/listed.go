@@ -74,7 +74,7 @@ func (l *Listed) Filter(_ context.Context, state *request.Request) bool {
 	}
 	q := state.Req.Question[0].Name
 	s := l.selection()
-	m := s.index.Match(q)
+	m := s.index.Recall(q)
 	if m.Claimed() {
 		return m.Listed(s.lists)
 	}
@@ -86,7 +86,7 @@ func (l *Listed) Filter(_ context.Context, state *request.Request) bool {
 	if l.reversed(q) {
 		return true
 	}
-	return l.missing(m, q) != "" // ServeDNS refuses it
+	return l.missing(*m, q) != "" // ServeDNS refuses it
 }
 
 // ViewName implements dnsserver.Viewer; it is the view label of CoreDNS's metrics.
@@ -102,7 +102,7 @@ func (l *Listed) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	counter := l.count(ctx)
 	if l.source != nil && l.source.Missing(l.lists) != "" {
 		q := r.Question[0].Name
-		if list := l.missing(l.selection().index.Match(q), q); list != "" {
+		if list := l.missing(*l.selection().index.Recall(q), q); list != "" {
 			return dns.RcodeSuccess, w.WriteMsg(reply.Failure(r, dns.ExtendedErrorCodeNotReady, "list "+list+" is not there yet"))
 		}
 	}
@@ -230,7 +230,7 @@ func (w *writer) addAliases(m *dns.Msg) error {
 
 // listsOf returns the lists of this block that a name is on, or counts as listed on.
 func (l *Listed) listsOf(ix *index.Index, q string) []string {
-	from := ix.Match(q).Lists()
+	from := ix.Recall(q).Lists()
 	if len(from) == 0 {
 		from = l.aliases.Lists(canonical(q))
 	}
