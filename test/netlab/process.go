@@ -34,6 +34,7 @@ func (n *Namespace) ExecInput(input string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), execLimit)
 	defer cancel()
 	cmd := n.command(ctx, args)
+	cmd.WaitDelay = 30 * time.Second // a busy machine is late to read what was written
 	cmd.Stdin = strings.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
