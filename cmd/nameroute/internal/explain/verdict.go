@@ -191,7 +191,7 @@ func (l *look) concludeAnswers() {
 	}
 }
 
-// concludeRoute says why nothing gets out by a route, the queries for its names included.
+// concludeRoute says why nothing leaves via a route, the queries for its names included.
 func (l *look) concludeRoute(route string) {
 	if route == gateway.WAN {
 		return
