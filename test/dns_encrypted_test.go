@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -193,8 +194,8 @@ func (g *gate) renewCertificate(old *x509.CertPool) {
 	}
 }
 
-// certificate makes box.crt and box.key beside the box's files and returns what a
-// client trusts them by.
+// certificate makes box.crt and box.key, links that are replaced as certbot does it, and
+// returns what a client trusts them by.
 func (g *gate) certificate() *x509.CertPool {
 	g.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -214,8 +215,14 @@ func (g *gate) certificate() *x509.CertPool {
 		g.t.Fatal(err)
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	g.Box.Write("box.crt", string(cert))
-	g.Box.Write("box.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	version := time.Now().UnixNano()
+	link := func(name string, text []byte) {
+		file := fmt.Sprintf("archive/%d-%s", version, name)
+		g.Box.Write(file, string(text))
+		g.Box.Run("ln", "-sf", file, filepath.Join(g.Box.Dir, name))
+	}
+	link("box.crt", cert)
+	link("box.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
 	return pool

@@ -16,7 +16,8 @@ import (
 // force, whatever lists say, and one whose route has `on_down: wan` takes the WAN as long as that
 // is down. Names and packets of both families move together, nothing of the first program takes
 // an uplink, and no packet takes an uplink with the source of another way out. A client of the LAN whose
-// class has the WAN as its route is as the second one.
+// class has the WAN as its route is as the second one. `check --active` asks through each member, those
+// that rest included.
 func TestProgramsOfGroupsAndWANs(t *testing.T) {
 	t.Parallel()
 	g := bareGate(t, netlab.Options{GoResolvers: true, NoWANNAT: true, TellUplinks: true, Tunnels: 3})
@@ -39,8 +40,8 @@ clients:
 routes:
   vpn: {wireguard: %[1]s/wg0.conf}
   de: {wireguard: %[1]s/wg1.conf}
-  both: {egress: [vpn, de], probe: ping %[2]s, fails: 3, good: 2, every: 500ms, hold: 1h}
-  back: {wireguard: %[1]s/wg2.conf, on_down: wan, probe: ping %[2]s, fails: 3, good: 2, every: 500ms}
+  both: {egress: [vpn, de], probe: ping %[2]s, fails: 4, good: 1, every: 1s, hold: 1h}
+  back: {wireguard: %[1]s/wg2.conf, on_down: wan, probe: ping %[2]s, fails: 4, good: 1, every: 1s}
 lists:
   mine: {file: %[1]s/mine.txt}
 `, g.Box.Dir, g.Plan.World2.V4, g.Plan.World2.V6, torrentID, backupID, fallsID, g.Plan.Client.V4, g.Plan.Client.V6))
@@ -90,6 +91,10 @@ lists:
 		g.wantAt(g.Client, name, by)
 	}
 	laptop(netlab.ViaWAN, "laptop1.listed.example")
+	asked := fmt.Sprintf("resolver %s via route ", g.Plan.World.V4)
+	byWAN := fmt.Sprintf("resolver %s:53 via route ", g.Plan.World2.V4)
+	g.wantChecked("ok       "+asked+"both: member vpn: answers, in ", "ok       "+asked+"both: member de: answers, in ",
+		"ok       "+byWAN+"wan: member wan0: answers, in ", "ok       "+byWAN+"wan: member wan1: answers, in ")
 	g.Reset()
 	want(torrent, netlab.ViaVPN, "torrent1.other.example", plain)
 	want(backup, netlab.ViaWAN, "backup1.listed.example", listed)
@@ -109,6 +114,8 @@ lists:
 	g.wantNoneClear(plain...)
 	g.wantNoQueryByWAN("torrent2.other.example")
 	want(falls, netlab.ViaWAN2, "falls2.other.example", plain)
+	g.wantChecked("warning  "+asked+"both: member vpn: no answer to two queries", "ok       "+asked+"both: member de: answers, in ",
+		"warning  "+byWAN+"wan: member wan0: no answer to two queries", "ok       "+byWAN+"wan: member wan1: answers, in ")
 	g.Tunnels[2].NFT("delete table inet deaf")
 	want(falls, netlab.ViaTunnel(2), "falls3.other.example", plain)
 	g.wantOwnSources(taps, append(listed, plain...)...)
@@ -132,4 +139,16 @@ lists:
 	g.wantNoneClear(plain...)
 	g.wantNoQueryByWAN("closed.other.example")
 	backup.wantVia(netlab.ViaWAN2, listed...)
+}
+
+// wantChecked wants `check --active` to print lines that begin so.
+func (g *gate) wantChecked(lines ...string) {
+	g.t.Helper()
+	p := g.Box.Launch(binary, "check", "--active")
+	exitOf(g.t, p)
+	for _, l := range lines {
+		if !strings.Contains("\n"+p.Output(), "\n"+l) {
+			g.t.Errorf("no line %q:\n%s", l, p.Output())
+		}
+	}
 }

@@ -172,8 +172,7 @@ func (d *builder) prerouting() []rule.Rule {
 	return slices.Concat(d.evictedHosts(),
 		d.gate(chainInbound, "may be refused", []rule.Part{rule.CtNotOpened()}, append(refused, d.refuseOfGroup())),
 		d.gate("arrives", "may come in through an egress", d.notFromLAN(), arrived),
-		d.unansweredClients(),
-		[]rule.Rule{rule.New("everything else is classified", rule.Jump(chainClassify))},
+		append(d.unansweredClients(), rule.New("everything else is classified", rule.Jump(chainClassify))),
 		d.unlisted(d.Config.ClientsDefault()))
 }
 

@@ -51,8 +51,18 @@ func Uses(cfg *gateway.Config, core *corefile.File) []probe.Use {
 			add(text)
 		}
 		if handed := slices.Contains(u.Addresses, corefile.HandedOut); handed || len(u.Addresses) == 0 {
+			like.Own = u.Route != gateway.WAN || len(cfg.WANResolvers) == 0 || handed
 			for _, a := range servers(cfg, u.Route, states, handed) {
 				add(a.String())
+			}
+			route, _ := cfg.Route(u.Route)
+			for _, m := range cfg.Members(route) {
+				if like.Route = m.Name; route.Name == gateway.WAN {
+					break // they have those of the whole WAN
+				}
+				for _, a := range servers(cfg, m.Name, states, handed) {
+					add(a.String())
+				}
 			}
 		}
 	}

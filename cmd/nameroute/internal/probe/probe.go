@@ -5,6 +5,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -45,11 +46,16 @@ func Run(ctx context.Context, o Options) []status.Finding {
 	for _, route := range o.Config.Routes {
 		asked := slices.ContainsFunc(o.Uses, func(u Use) bool { return u.Route == route.Name })
 		if route.Egress.Kind != gateway.EgressWireGuard && !asked {
-			tasks = append(tasks, func() []status.Finding { return beyond(ctx, o.Config, route) })
+			tasks = append(tasks, func() []status.Finding { return beyond(ctx, o.Config, route, "route "+route.Name) })
 		}
 	}
 	for _, u := range o.Uses {
 		tasks = append(tasks, func() []status.Finding { return u.probe(ctx, o.Config) })
+	}
+	for _, route := range o.Config.AllRoutes() {
+		for _, member := range o.Config.Members(route) {
+			tasks = append(tasks, func() []status.Finding { return ofMember(ctx, o, route, member) })
+		}
 	}
 	tasks = append(tasks, func() []status.Finding { return clients(ctx, o) })
 	found := make([][]status.Finding, len(tasks))
@@ -59,6 +65,23 @@ func Run(ctx context.Context, o Options) []status.Finding {
 	}
 	all.Wait()
 	return slices.Concat(found...)
+}
+
+// ofMember looks through one member of a group: for the resolvers that are queried via the
+// group, or, where none is known, for the internet.
+func ofMember(ctx context.Context, o Options, route, member gateway.Route) (found []status.Finding) {
+	asked := false
+	for _, u := range o.Uses {
+		if u.Route == route.Name && !u.Own {
+			found, asked = append(found, u.through(ctx, o.Config, member)...), true
+		}
+		asked = asked || u.Route == member.Name
+	}
+	known := member.Egress.Kind != gateway.EgressWireGuard && route.Name != gateway.WAN // looked at as a route
+	if asked || known {
+		return found
+	}
+	return beyond(ctx, o.Config, member, fmt.Sprintf("route %s: member %s", route.Name, member.Name))
 }
 
 func one(level status.Level, format string, args ...any) []status.Finding {

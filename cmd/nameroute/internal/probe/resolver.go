@@ -26,6 +26,7 @@ type Use struct {
 	Bootstrap []netip.AddrPort // asked for its name
 	Trust     trust.Options
 	Settings  string // what Bootstrap and Trust were made from
+	Own       bool   // the route's own resolver: of a group, that of the member in force
 }
 
 // Same reports whether both are the same.
@@ -40,7 +41,25 @@ func (u Use) probe(ctx context.Context, cfg *gateway.Config) []status.Finding {
 	if !ok {
 		return nil // reported with the Corefile
 	}
-	what := fmt.Sprintf("resolver %s via route %s", u.Text, u.Route)
+	return u.via(ctx, cfg, route, fmt.Sprintf("resolver %s via route %s", u.Text, u.Route))
+}
+
+// through queries the resolver of a group through one of its members, whether that is in force or
+// rests. The group works without it, so that no answer is no error.
+func (u Use) through(ctx context.Context, cfg *gateway.Config, member gateway.Route) []status.Finding {
+	if u.Address.Host == "" && lacks(cfg, member, gateway.FamilyOf(u.Address.Addr.Addr())) {
+		return nil
+	}
+	found := u.via(ctx, cfg, member, fmt.Sprintf("resolver %s via route %s: member %s", u.Text, u.Route, member.Name))
+	for i := range found {
+		if found[i].Level == status.LevelError {
+			found[i].Level = status.LevelWarning
+		}
+	}
+	return found
+}
+
+func (u Use) via(ctx context.Context, cfg *gateway.Config, route gateway.Route, what string) []status.Finding {
 	addrs, found := u.places(ctx, cfg, route, what)
 	if len(addrs) == 0 {
 		return found
@@ -126,7 +145,7 @@ func (u Use) places(ctx context.Context, cfg *gateway.Config, route gateway.Rout
 
 // beyond asks a root server through a route of which no resolver is used: nothing else
 // tells whether there is an internet behind its link. A route to an office has none.
-func beyond(ctx context.Context, cfg *gateway.Config, route gateway.Route) []status.Finding {
+func beyond(ctx context.Context, cfg *gateway.Config, route gateway.Route, what string) []status.Finding {
 	var why string
 	for _, f := range gateway.Families {
 		if why = closed(cfg, route, faraway[f]); why != "" {
@@ -135,11 +154,11 @@ func beyond(ctx context.Context, cfg *gateway.Config, route gateway.Route) []sta
 		c := dns.Client{Net: "udp", Timeout: attemptLimit, Dialer: markdial.Dialer(route.Mark, attemptLimit)}
 		_, took, err := ask(ctx, &c, netip.AddrPortFrom(faraway[f], 53).String())
 		if err == nil {
-			return one(status.LevelOK, "route %s: the internet answers through it, in %v", route.Name, took.Round(time.Millisecond/10))
+			return one(status.LevelOK, "%s: the internet answers through it, in %v", what, took.Round(time.Millisecond/10))
 		}
 		why = err.Error()
 	}
-	return one(status.LevelUnknown, "route %s: no answer from a root server through it, which is known for no other use: %s", route.Name, why)
+	return one(status.LevelUnknown, "%s: no answer from a root server through it, which is known for no other use: %s", what, why)
 }
 
 // root is what every resolver knows.
@@ -158,7 +177,7 @@ func ask(ctx context.Context, c *dns.Client, to string) (reply *dns.Msg, took ti
 
 // closed says why no packet to an address leaves through a route now, "" where it does.
 func closed(cfg *gateway.Config, route gateway.Route, to netip.Addr) string {
-	states, err := policy.Routes(cfg)
+	state, err := stateOf(cfg, route)
 	if err != nil {
 		return err.Error()
 	}
@@ -168,8 +187,31 @@ func closed(cfg *gateway.Config, route gateway.Route, to netip.Addr) string {
 		return err.Error()
 	case missing != "":
 		return "no policy rule leads to the route: nameroute run"
-	case !states[route.Name].Up():
+	case !state.Up():
 		return "the route is down"
 	}
-	return wrongEgress(route, states[route.Name], to)
+	return wrongEgress(route, state, to)
+}
+
+// lacks reports whether a route is up, but has no way out of a family.
+func lacks(cfg *gateway.Config, route gateway.Route, f gateway.Family) bool {
+	s, err := stateOf(cfg, route)
+	return err == nil && s.Up() && (f == gateway.V4 && !s.Default4 || f == gateway.V6 && !s.Default6)
+}
+
+// stateOf returns the state of a route, or of an interface of the WAN.
+func stateOf(cfg *gateway.Config, route gateway.Route) (policy.RouteState, error) {
+	states, err := policy.Routes(cfg)
+	if err != nil {
+		return policy.RouteState{}, err
+	}
+	if s, ok := states[route.Name]; ok {
+		return s, nil
+	}
+	s := policy.RouteState{Links: []string{route.Egress.Link}}
+	for f, has := range map[gateway.Family]*bool{gateway.V4: &s.Default4, gateway.V6: &s.Default6} {
+		link, asked, err := lookUp(route.Mark, f, "")
+		*has = asked && err == nil && link == route.Egress.Link
+	}
+	return s, nil
 }
