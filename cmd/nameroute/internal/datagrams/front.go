@@ -17,7 +17,8 @@ import (
 	"github.com/nameroute/nameroute/plugin/pkg/replay"
 )
 
-// maxReaders bounds the goroutines that read one socket.
+// maxReaders bounds the goroutines that read one socket. There is one for two cores: where
+// clients' queries wait for a reader, more of them are read at once.
 const maxReaders = 4
 
 // Front has the socket of a listener, over all reloads.
@@ -70,7 +71,7 @@ func (f *Front) Attach() *Server {
 
 // Serve reads queries until Close. It is called once, after the first Attach.
 func (f *Front) Serve() error {
-	errs := make([]error, min(maxReaders, runtime.GOMAXPROCS(0)))
+	errs := make([]error, min(maxReaders, max(1, runtime.GOMAXPROCS(0)/2)))
 	for i := range errs {
 		f.readers.Go(func() { errs[i] = newReader(f).run() })
 	}
