@@ -141,9 +141,7 @@ func egress(cfg *gateway.Config, r gateway.Route, conf *provider.Conf, seen poli
 	case gateway.SNATOff:
 		e.Own = ofEgress(conf)
 	case gateway.SNATTo:
-		for _, a := range r.SNAT.Addrs {
-			setSNAT(&e.Source, a)
-		}
+		e.Source = firewall.SNATTo(r.SNAT.Addrs)
 	case gateway.SNATMasquerade:
 		e.Masquerade = true
 	default:
@@ -157,19 +155,9 @@ func ofEgress(conf *provider.Conf) firewall.Source {
 	if conf == nil {
 		return firewall.Source{Masquerade: true}
 	}
-	var s firewall.Source
+	var own []netip.Addr
 	for _, p := range conf.Addresses {
-		setSNAT(&s, p.Addr())
+		own = append(own, p.Addr())
 	}
-	return s
-}
-
-// setSNAT uses the first address of each family.
-func setSNAT(s *firewall.Source, a netip.Addr) {
-	switch {
-	case a.Is4() && !s.SNAT4.IsValid():
-		s.SNAT4 = a
-	case a.Is6() && !s.SNAT6.IsValid():
-		s.SNAT6 = a
-	}
+	return firewall.SNATTo(own)
 }

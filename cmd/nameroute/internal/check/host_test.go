@@ -91,21 +91,16 @@ func firewallSituations() map[string]situation {
 			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to names on no list get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
 		"no source NAT, with a default route": {
-			yaml:  "default: {clients: vpn}\nexclude: [192.0.2.9]\n",
-			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
-			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+			yaml: "default: {clients: vpn}\nexclude: [192.0.2.9]\n", rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
+			want: []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
 		"no source NAT, and a class by the WAN": {
-			yaml:  "default: {clients: vpn}\nclients:\n  laptop: {mac: [\"00:00:5e:00:53:01\"], route: wan}\n",
-			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
-			want:  []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
+			yaml: "default: {clients: vpn}\nclients:\n  laptop: {mac: [\"00:00:5e:00:53:01\"], route: wan}\n", rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
+			want: []string{"warning  no source NAT for br-lan (192.168.7.0/24) on wan0: connections to what takes the WAN get no replies: nft add table ip nat; nft 'add chain ip nat postrouting { type nat hook postrouting priority srcnat; }'; nft add rule ip nat postrouting oifname wan0 masquerade (not needed if the router behind wan0 has a route back)"},
 		},
-		"no source NAT, and nothing for the WAN": {
-			yaml:  "default: {clients: vpn}\n",
-			rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }",
-		},
-		"source NAT of several interfaces": {yaml: "wan: [wan0, wan1]\n"},
-		"redirected":                       {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},
+		"no source NAT, and nothing for the WAN": {yaml: "default: {clients: vpn}\n", rules: "table ip nat { chain postrouting { type nat hook postrouting priority srcnat; oifname tun0 masquerade; } }"},
+		"source NAT of several interfaces":       {yaml: "wan: [wan0, wan1]\n"},
+		"redirected":                             {rules: testbox.Masquerade, yaml: "redirect_dns: on\n"},
 		"redirected by another table": {
 			rules: testbox.Masquerade + `table inet fw4 {
 				chain dstnat { type nat hook prerouting priority dstnat; iifname "br-lan" jump dstnat_lan; }
