@@ -148,12 +148,13 @@ func (s *Store) verify(set *set, a netip.Addr) error {
 	if set.reading == nil || set.trusted.Load() {
 		return nil
 	}
+	now := s.clock.now() // before what is left to an element is found: its end is never taken for later than it is
 	found, err := nft.LookUp(set.ref, []netip.Addr{a})
 	if err != nil {
 		return err
 	}
 	for _, e := range found {
-		set.note(e, s.clock.now())
+		set.note(e, now)
 	}
 	if r, ok := set.records.Load(a); ok && r.end == forever && len(found) == 0 {
 		set.records.Delete(a)
