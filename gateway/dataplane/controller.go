@@ -106,7 +106,7 @@ type Controller struct {
 	closings map[string]closing                // by route name
 	redirect error                             // what of redirect_dns cannot be had
 
-	meters   sync.Map // *meter, by route name
+	meters   sync.Map // *lastminute.Addresses, what routes learned, by route name
 	pressure pressure
 	missing  missing
 }

@@ -89,7 +89,7 @@ func (r *Route) Admit(_ context.Context, a Answer, limit func(fresh int, crowded
 	if err := r.c.kernel.Ensure(ctx, pair, a.Name, addrs, a.Need, a.Want); err != nil {
 		return len(addrs), err
 	}
-	r.c.meter(r.name).count(time.Now(), addrs)
+	r.c.meter(r.name).Count(time.Now(), addrs)
 	if st.Route.Evict && r.sets == nil {
 		r.c.evict.onLearn(r.name, fresh)
 	}

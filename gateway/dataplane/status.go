@@ -7,6 +7,7 @@ import (
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/gateway/firewall"
 	"github.com/nameroute/nameroute/gateway/nft"
+	"github.com/nameroute/nameroute/gateway/pkg/lastminute"
 	"github.com/nameroute/nameroute/lists"
 )
 
@@ -101,10 +102,20 @@ func (c *Controller) setStatus(of Requirements, cfg *gateway.Config) []SetStatus
 		if !found {
 			continue
 		}
-		v4, v6 := c.meter(r.Name).perMinute(time.Now())
+		v4, v6 := c.meter(r.Name).Sum(time.Now())
 		all = append(all,
 			SetStatus{pair.Set4, r.Name, gateway.V4, len(c.kernel.Learned(pair.Set4)), capacity, v4},
 			SetStatus{pair.Set6, r.Name, gateway.V6, len(c.kernel.Learned(pair.Set6)), capacity, v6})
 	}
 	return all
+}
+
+// meter counts what a route has learned. It is used after the kernel was asked, which costs
+// far more than its lock.
+func (c *Controller) meter(route string) *lastminute.Addresses {
+	if m, ok := c.meters.Load(route); ok {
+		return m.(*lastminute.Addresses)
+	}
+	m, _ := c.meters.LoadOrStore(route, new(lastminute.Addresses))
+	return m.(*lastminute.Addresses)
 }
