@@ -173,6 +173,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(". {\n    listed gfw mine\n    route vpn\n    upstream vpn 192.0.2.1 {\n  config x\n }\n}\n. {\n    upstream wan\n}\n")
 	f.Add("(s) {\n bind 192.0.2.1\n}\na b, tls://c:1\n10.0.0.0/9 {\n import s\n view v { x }\n}\nd\nlog \"a\n{\" }\n")
 	f.Add("a {\n} b {\n}\n")
+	f.Add(". tls://. https3://.:8443 {\n clients tv\n listed gfw\n route us\n upstream us quic://a.b 192.0.2.1 {\n  bootstrap 192.0.2.2\n }\n}\n. tls://. https3://.:8443 {\n upstream wan\n}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "/") && strings.Contains(text, "import") || strings.ContainsAny(text, "$%*?[") {
 			t.Skip("it could read files or variables of this machine")

@@ -17,6 +17,8 @@ import (
 // packages rely on, which is the same after it is printed and parsed again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(everyKey))
+	f.Add([]byte("lan: [l]\nwan: {egress: {w0: 3, w1: 1}, policy: balance}\nclients: {t: {mac: [\"00:00:5e:00:53:01\"], route: wan}, p: {cgroup: [a.slice/b.service], route: g}}\n" +
+		"routes:\n  a: {interface: t0, clients: [p], match: {proto: [tcp, udp], ports: [80, 443-445]}}\n  b: {next_hop: [192.0.2.1, \"2001:db8::1\"]}\n  g: {egress: [a, b], probe: [ping 192.0.2.9, \"http http://a.example/ 204\"], move: keep}\n"))
 	for _, c := range problemCases {
 		f.Add([]byte(c.yaml))
 	}
@@ -68,7 +70,14 @@ func checkConfig(t *testing.T, c *gateway.Config) {
 			t.Fatalf("route %s shares table %d or priority %d", r.Name, r.Table, r.Priority)
 		}
 		e := r.Egress
-		if e.Kind == "" || e.Kind == gateway.EgressNextHop && len(e.NextHops) == 0 || e.Kind != gateway.EgressNextHop && e.Link == "" {
+		ok := e.Link != ""
+		switch e.Kind {
+		case gateway.EgressNextHop:
+			ok = len(e.NextHops) > 0
+		case gateway.EgressGroup:
+			ok = r.Group != nil && len(c.Members(r)) == len(r.Group.Members) && e.Link == ""
+		}
+		if !ok {
 			t.Fatalf("route %s leaves by %+v", r.Name, e)
 		}
 		if why, _ := badLink(e.Link); e.Link != "" && (why != "" || slices.Contains(c.LAN, e.Link)) {

@@ -208,6 +208,16 @@ func FuzzDeliver(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	honest := new(dns.Msg)
+	if err := honest.Unpack(q.Msg()); err != nil {
+		f.Fatal(err)
+	}
+	honest.Response = true // with the cookie of the query
+	reply, err := honest.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(reply)
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		a, b := net.Pipe()
 		defer b.Close()

@@ -34,7 +34,7 @@ func TestParseSubnets(t *testing.T) {
 
 // FuzzSubnet: what is kept of a client's message is packed as it was, or not at all.
 func FuzzSubnet(f *testing.F) {
-	for _, s := range []string{"\x00\x01\x18\x00\xc6\x33\x64", "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x01", "\x00\x01\x00\x00", "\x00\x02\x80\x00", "\x00\x00\x00\x00", "\x00\x02\x60\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"} {
+	for _, s := range []string{"\x00\x01\x18\x00\xc6\x33\x64", "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x01", "\x00\x01\x00\x00", "\x00\x02\x80\x00", "\x00\x00\x00\x00", "\x00\x01\x21\x00\xc6\x33\x64\x01\x80", "\x00\x01\x17\x00\xc6\x33\x65", "\x00\x02\x60\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, option []byte) {
@@ -77,6 +77,22 @@ func FuzzRecords(f *testing.F) {
 	}
 	f.Add(honest, uint32(7))
 	f.Add(honest[:30], uint32(1<<31))
+	chain := new(dns.Msg).SetQuestion("a.example.org.", dns.TypeA)
+	chain.Response, chain.Compress = true, true
+	for _, text := range []string{"a.example.org. 60 CNAME b.example.org.", "b.example.org. 2147483648 A 192.0.2.1", "b.example.org. 0 HTTPS 1 . ipv4hint=192.0.2.1"} {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		chain.Answer = append(chain.Answer, rr)
+	}
+	chain.SetEdns0(1232, true)
+	chain.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"}, &dns.EDNS0_EDE{InfoCode: 22}}
+	full, err := chain.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full, uint32(61))
 	f.Fuzz(func(t *testing.T, msg []byte, age uint32) {
 		before := new(dns.Msg)
 		unpacks := before.Unpack(msg) == nil
