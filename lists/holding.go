@@ -43,7 +43,7 @@ type refreshOptions struct {
 // the index has, else nil.
 func (h *holding) refresh(o refreshOptions) *index.Part {
 	src := format.ParseSource(h.list.File)
-	if !h.detect(src) {
+	if !h.detect(src) && !(o.requested && errors.Is(h.report.Err, ErrShrunk)) {
 		return nil
 	}
 	found, err := h.readFile(src, o)

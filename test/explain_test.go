@@ -119,30 +119,39 @@ func (g *gate) explainJSON(args ...string) (e explained) {
 
 // misleadingFiles writes the files in which all the reasons have room.
 func (g *gate) misleadingFiles() {
-	for i, link := range []string{"office", "branch"} {
+	for i, link := range []string{"office", "branch", "school"} {
 		g.Box.IP("link add "+link+"0 type veth peer name "+link+"1", "link set "+link+"0 up", "link set "+link+"1 up", fmt.Sprintf("addr add 10.55.%d.1/24 dev %s0", i, link))
 	}
 	g.Box.WriteFiles(netlab.Setup{Listed: []string{"listed.example", "front.example", "corp.example", "excluded.example", "both.example"}, Plugins: "rebind"})
+	g.Box.Write("nets.txt", "30.66.0.0/16\n30.67.0.0/16\n")
+	g.Box.Write("school.txt", "school.example\n")
+	g.Box.Write("big.txt", strings.Join(manyNames(30), "\n")+"\n")
 	g.Box.Write("auto.txt", "[AutoProxy 0.2.9]\n||excepted.example\n@@||www.excepted.example\n")
 	g.Box.Write("office.txt", "office.example\nshared-office.example\n")
 	g.Box.Write("branch.txt", "branch.example\n")
 	g.Box.Write("direct.txt", "direct.example\nboth.example\n")
 	file := func(name string) string { return filepath.Join(g.Box.Dir, name) }
 	yaml := g.read("gateway.yaml")
-	yaml = strings.Replace(yaml, "routes:\n", "exclude: [30.77.77.77]\nroutes:\n  office: {interface: office0, next_hop: 10.55.0.2}\n  branch: {interface: branch0, next_hop: 10.55.1.2, on_down: wan}\n", 1)
-	for _, l := range []string{"auto", "office", "branch", "direct"} {
+	yaml = strings.Replace(yaml, "routes:\n", "clients:\n  pupils: {prefix: [192.168.77.99]}\nexclude: [30.77.77.77]\nroutes:\n  office: {interface: office0, next_hop: 10.55.0.2, prefixes: [nets]}\n"+
+		"  branch: {interface: branch0, next_hop: 10.55.1.2, on_down: wan, match: {proto: tcp, ports: [443]}}\n"+
+		"  school: {interface: school0, next_hop: 10.55.2.2, clients: [pupils]}\n", 1)
+	for _, l := range []string{"auto", "office", "branch", "direct", "nets", "school", "big"} {
 		yaml += fmt.Sprintf("  %s: {file: %s}\n", l, file(l+".txt"))
 	}
 	g.Box.Write("gateway.yaml", yaml)
 	isp := g.Plan.ISP.V4
 	core := fmt.Sprintf(". {\n    listed direct\n    upstream wan %s\n}\n", isp)
-	listed, rest, _ := strings.Cut(strings.Replace(g.read("Corefile"), "    listed mine\n", "    listed mine auto\n", 1), "}\n. {")
+	listed, rest, _ := strings.Cut(strings.Replace(g.read("Corefile"), "    listed mine\n", "    listed mine auto big\n", 1), "}\n. {")
 	core += listed + "}\n"
-	for _, r := range []string{"office", "branch"} {
-		core += fmt.Sprintf(". {\n    listed %s\n    route %[1]s\n    upstream wan %s\n}\n", r, isp)
+	for _, r := range []string{"office", "branch", "school"} {
+		clients := ""
+		if r == "school" {
+			clients = "    clients pupils\n"
+		}
+		core += fmt.Sprintf(". {\n"+clients+"    listed %s\n    route %[1]s\n    upstream wan %s\n}\n", r, isp)
 	}
 	g.Box.Write("Corefile", core+". {"+rest+fmt.Sprintf("corp.example {\n    upstream wan %s\n}\n", isp))
-	g.World.Add("excluded.example. 300 IN A 30.77.77.77", "intranet.example. 300 IN A 10.9.9.9")
+	g.World.Add("excluded.example. 300 IN A 30.77.77.77", "intranet.example. 300 IN A 10.9.9.9", "inprefix.example. 300 IN A 30.66.1.1")
 }
 
 // byVPN wants a client that asks now to be routed via route vpn.
@@ -181,8 +190,45 @@ func (g *gate) misleadings() []misleading {
 			g.Box.NFT("table inet fw { chain forward { type filter hook forward priority 0; oifname \"wg0\" drop; }; }")
 			g.wantClosed(g.Client, g.addresses("www.listed.example")...)
 		}, ask: []string{"www.listed.example"}, code: "other_firewall", says: "chain inet fw forward", after: "listed", mended: byVPN("www.listed.example")},
-		g.olderFlow(), g.otherResolver(),
+		{name: "within a prefix", ask: []string{"inprefix.example"}, code: "prefix", says: "30.66.0.0/16 of list nets", after: "not_listed"},
+		{name: "other ports", ask: []string{"http://branch.example/"}, code: "match", says: "takes only tcp 443"},
+		{name: "order of routes", plant: func(g *gate) {
+			g.resolve("front.listed.example")
+			p := g.World.Addresses("front.listed.example")
+			g.World.Add("shared-office.example. 300 IN A " + p.V4.String())
+			if _, err := g.Client.Resolve("shared-office.example"); err != nil {
+				g.t.Fatal(err)
+			}
+		}, ask: []string{"front.listed.example"}, code: "route_order", says: "shared-office.example", after: "listed", mended: byVPN("front.listed.example")},
+		{name: "list not in use", plant: func(g *gate) {
+			g.Box.Write("big.txt", "grown.example\n"+strings.Join(manyNames(5), "\n")+"\n")
+			g.awaitOutput("it has shrunk", 30*time.Second)
+			byWAN("grown.example")(g)
+		}, ask: []string{"grown.example"}, code: "list_failed", says: "it has shrunk", after: "listed", mended: byVPN("grown.example")},
+		g.refusedFiles(), g.olderFlow(), g.otherResolver(),
+		{name: "another class", plant: byWAN("school.example"), ask: []string{"school.example"}, code: "class", says: "only for clients of pupils", after: "listed"},
 	}
+}
+
+func manyNames(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("n%d.big.example", i))
+	}
+	return names
+}
+
+// refusedFiles are files with an error, which are not in use.
+func (g *gate) refusedFiles() misleading {
+	var good string
+	return misleading{name: "files not in use", plant: func(g *gate) {
+		good = g.read("Corefile")
+		g.Box.Write("Corefile", strings.Replace(good, "listed mine", "listed mine new", 1))
+	}, ask: []string{"refused.example"}, code: "files_refused", says: "new", mended: func(g *gate) {
+		g.Box.Write("Corefile", good)
+		netlab.Eventually(g.t, 30*time.Second, func() error {
+			return netlab.Check(g.explainJSON("refused.example").Code == "not_listed", "the files are not in use again")
+		})
+	}}
 }
 
 // olderFlow is a flow that began before its name was listed.

@@ -44,7 +44,7 @@ func lineFor(format, name string) string {
 	case "plain":
 		return name
 	case "dnsmasq":
-		return "server=/" + name + "/#"
+		return "server=/" + name + "/9.9.9.9"
 	case "autoproxy", "adblock":
 		return "||" + name
 	case "hosts":
@@ -249,18 +249,33 @@ func (l *look) remedyExclude(a netip.Addr) {
 		}
 		text := fmt.Sprintf("take %s out of `exclude` in %s", p, l.cfg.File)
 		at := l.cfg.Positions.Find(fmt.Sprintf("exclude.%d", i))
-		line, ok := l.lineOf(at.Line)
+		line, _ := l.lineOf(at.Line)
 		word := p.String()
 		if !strings.Contains(line, word) {
 			word = p.Addr().String()
 		}
-		switch {
-		case ok && strings.Contains(line, "[") && strings.Contains(line, word):
+		switch n := l.item(at.Line, p.String(), p.Addr().String()); {
+		case n > 0:
+			l.remedy(CodeExcluded, text, removeLine(l.Config, n))
+		case strings.Contains(line, "[") && strings.Contains(line, word):
 			l.remedy(CodeExcluded, text, fmt.Sprintf("sed -i '%ds#\"\\?%s\"\\?,\\? *##' %s", at.Line, strings.ReplaceAll(word, ".", `\.`), quote(l.Config)))
-		case ok && strings.HasPrefix(strings.TrimSpace(line), "- "):
-			l.remedy(CodeExcluded, text, removeLine(l.Config, at.Line))
 		default:
 			l.remedy(CodeExcluded, text)
+		}
+	}
+}
+
+// item returns the line of an item of a list that begins on a line, one item a line; 0 where
+// there is none.
+func (l *look) item(from int, words ...string) int {
+	for n := from; ; n++ {
+		line, ok := l.lineOf(n)
+		item, is := strings.CutPrefix(strings.TrimSpace(line), "- ")
+		if !ok || !is {
+			return 0
+		}
+		if slices.Contains(words, strings.Trim(strings.TrimSpace(item), `"'`)) {
+			return n
 		}
 	}
 }
