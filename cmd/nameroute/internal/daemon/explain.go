@@ -54,6 +54,8 @@ func (r *resolver) explain(ctx context.Context, q explain.Request, f *files) (fa
 	if q.Name != "" {
 		at := listenerFor(inst.Listeners(), q)
 		r.explainName(&facts, q, at, f)
+		ctx, cancel := context.WithTimeout(ctx, askLimit)
+		defer cancel()
 		for _, t := range q.Types {
 			facts.Queries = append(facts.Queries, askNow(ctx, inst, at, q, t))
 		}
@@ -121,8 +123,8 @@ func clientOf(q explain.Request) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53000)
 }
 
-// askLimit is how long an answer is waited for.
-const askLimit = 12 * time.Second
+// askLimit is how long the answers are waited for, all together.
+const askLimit = 20 * time.Second
 
 // askNow sends a query as the client would.
 func askNow(ctx context.Context, inst *coredns.Instance, at coredns.Listener, q explain.Request, qtype string) explain.Query {
@@ -131,8 +133,6 @@ func askNow(ctx context.Context, inst *coredns.Instance, at coredns.Listener, q 
 	if !here.IsValid() {
 		here = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
-	defer cancel()
 	m := new(dns.Msg).SetQuestion(q.Name, dns.StringToType[qtype])
 	m.SetEdns0(dns.DefaultMsgSize, false)
 	began := time.Now()
