@@ -181,7 +181,7 @@ func heldOf(plane *dataplane.Controller, a netip.Addr) explain.Held {
 	excluded, in := plane.Explain(a)
 	h.Excluded = excluded
 	for _, i := range in {
-		one := explain.Holding{Route: i.Route, Set: i.Set.Name, Learned: i.Learned, Left: i.Fact.Left, Permanent: i.Fact.Permanent, Unknown: i.Fact.Unknown, Prefix: i.Listed}
+		one := explain.Holding{Route: i.Route, Set: i.Set, Learned: i.Learned, Left: i.Fact.Left, Permanent: i.Fact.Permanent, Unknown: i.Fact.Unknown, Prefix: i.Listed}
 		for _, n := range i.Fact.Names {
 			one.Names = append(one.Names, n.Name)
 		}
