@@ -47,6 +47,10 @@ clients:
 	want(g.Client, netlab.ViaWAN, listed, plain)
 	want(guest, netlab.ViaVPN, listed, plain)
 
+	if out := g.explain(listed); !strings.Contains(out, "clients.laptop.route: it takes all that the class sends") {
+		t.Errorf("explain does not say why:\n%s", out)
+	}
+
 	// The default is no matter of theirs.
 	g.Box.Write("gateway.yaml", "default: {clients: vpn}\n"+g.read("gateway.yaml"))
 	g.hangUp("reload complete")

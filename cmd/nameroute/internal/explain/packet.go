@@ -192,6 +192,13 @@ func (l *look) decide(a netip.Addr, h Held) (route, by string, marked bool) {
 	if h.Excluded {
 		return gateway.WAN, "never rerouted: " + l.whyLocal(a), false
 	}
+	if r, ok := l.takesAll(); ok {
+		by := fmt.Sprintf("clients.%s.route: it takes all that the class sends", l.client.Class)
+		if l.fallsBack(r) {
+			return gateway.WAN, by + ", is down, and has `on_down: wan`", true
+		}
+		return r.Name, by, true
+	}
 	var passed []string
 	for _, r := range l.choices() {
 		i := slices.IndexFunc(h.In, func(o Holding) bool { return o.Route == r.Name })
@@ -225,6 +232,15 @@ func (l *look) decide(a netip.Addr, h Held) (route, by string, marked bool) {
 		passed = append(passed, "it is for special use")
 	}
 	return gateway.WAN, strings.Join(append(passed, "no set holds it"), "; "), false
+}
+
+// takesAll returns the route that takes all that the client's class sends, whatever its destination.
+func (l *look) takesAll() (gateway.Route, bool) {
+	i := slices.IndexFunc(l.cfg.Clients, func(c gateway.Clients) bool { return c.Name == l.client.Class })
+	if i < 0 || l.client.iif == 0 {
+		return gateway.Route{}, false
+	}
+	return l.cfg.Route(l.cfg.Clients[i].Route) // a class without one is of no route
 }
 
 func (l *look) defaultRoute() (gateway.Route, bool) {
