@@ -156,13 +156,16 @@ func (g *gate) misleadingFiles() {
 
 // byVPN wants a client that asks now to be routed via route vpn.
 func byVPN(name string) func(*gate) {
-	return func(g *gate) { g.t.Helper(); g.wantVia(g.Client, netlab.ViaVPN, g.resolve(name)...) }
+	return func(g *gate) {
+		g.t.Helper()
+		g.awaitVia(g.Client, netlab.ViaVPN, 30*time.Second, g.resolve(name)...)
+	}
 }
 
 func byWAN(name string) func(*gate) {
 	return func(g *gate) {
 		g.t.Helper()
-		g.wantVia(g.Client, netlab.ViaWAN, g.resolve(name)...)
+		g.awaitVia(g.Client, netlab.ViaWAN, 30*time.Second, g.resolve(name)...)
 		g.Box.Run("conntrack", "-F") // what it sent is over
 	}
 }
@@ -253,19 +256,30 @@ func (g *gate) olderFlow() misleading {
 // otherResolver is a client that never asked this box.
 func (g *gate) otherResolver() misleading {
 	name, at := "browser.listed.example", netip.AddrPortFrom(g.Plan.World.V4, 53)
-	ask := func(g *gate) {
-		g.t.Helper()
+	ask := func(g *gate, name string) error {
 		reply, err := g.Client.QueryAt(at, new(dns.Msg).SetQuestion(name+".", dns.TypeA), "udp")
-		if err != nil || len(reply.Answer) != 1 {
-			g.t.Fatalf("%v, %v", reply, err)
+		return netlab.Check(err == nil && len(reply.Answer) == 1, "%s: %v, %v", name, reply, err)
+	}
+	mustAsk := func(g *gate) {
+		g.t.Helper()
+		if err := ask(g, name); err != nil {
+			g.t.Fatal(err)
 		}
 	}
 	v4 := func(g *gate) netip.Addr { return g.World.Addresses(name).V4 }
 	return misleading{name: "another resolver", plant: func(g *gate) {
-		ask(g)
+		mustAsk(g)
 		g.wantVia(g.Client, netlab.ViaWAN, v4(g))
+		g.Box.Run("conntrack", "-F") // what it sent is over
+		mustAsk(g)
 	}, ask: []string{name}, code: "other_resolver", says: at.Addr().String() + " over port 53", after: "listed", mended: func(g *gate) {
-		ask(g)
-		g.wantVia(g.Client, netlab.ViaVPN, v4(g))
+		const other = "unseen.listed.example"                 // that explain has not asked for
+		netlab.Eventually(g.t, 30*time.Second, func() error { // the file is read again within two seconds
+			if err := ask(g, other); err != nil {
+				return err
+			}
+			egress, err := g.Client.Connect(g.World.Addresses(other).V4)
+			return netlab.Check(err == nil && egress == netlab.ViaVPN, "by %q, %v", egress, err)
+		})
 	}}
 }
