@@ -235,6 +235,7 @@ func certificate(t *testing.T, dir string) {
 // needs is what a Corefile names and a machine must have.
 type needs struct {
 	routes, lists, classes []string
+	listedForWAN           bool       // a block has `route wan`
 	sets                   [][]string // of `set inet TABLE SET4 SET6`
 }
 
@@ -246,6 +247,7 @@ func needsOf(f *corefile.File) (n needs) {
 		}
 		var routes []string
 		if b.Route != nil {
+			n.listedForWAN = n.listedForWAN || b.Route.Name == gateway.WAN
 			routes = append(routes, b.Route.Name)
 		}
 		if b.Upstream != nil {
@@ -278,8 +280,11 @@ func (n needs) write(t *testing.T, dir string) {
 	for i, class := range n.classes {
 		fmt.Fprintf(yaml, "  %s: {prefix: [192.0.2.%d]}\n", class, 100+i)
 	}
-	if len(n.routes) > 0 {
+	if len(n.routes) > 0 || n.listedForWAN {
 		fmt.Fprintln(yaml, "routes:")
+	}
+	if n.listedForWAN {
+		fmt.Fprintln(yaml, "  wan: {}")
 	}
 	for i, r := range n.routes {
 		fmt.Fprintf(yaml, "  %s: {wireguard: %s.conf, link: wg%d}\n", r, r, i)
