@@ -38,12 +38,13 @@ func TestConntrackFull(t *testing.T) {
 	g.Reset()
 	opened := g.flood(netlab.ViaVPN, fresh...)
 	began := time.Now()
-	g.fillConntrack(most)
-	if n := g.sysctl("net.netfilter.nf_conntrack_count"); n < most {
-		t.Fatalf("%d of %d connections: that is not full", n, most)
-	}
+	// The namespaces of earlier tests may still be giving up their connections, which makes room.
+	netlab.Eventually(t, 60*time.Second, func() error {
+		g.fillConntrack(most)
+		refused, tried := g.tryRefused(fresh...)
+		return netlab.Check(refused >= tried/2, "only %d of %d new connections refused: with room for them, nothing is proved", refused, tried)
+	})
 	t.Logf("%d connections after %v", most, time.Since(began).Round(time.Millisecond))
-	g.wantRefused(fresh...)
 	for name, f := range map[string]*flows{"forwarded": forwarded, "own": own} {
 		f.wantProgress()
 		tcp, udp := f.worst()
@@ -63,11 +64,10 @@ func TestConntrackFull(t *testing.T) {
 	g.wantNoQueryByWAN("listed.example")
 }
 
-// wantRefused opens connections for which there is no room. The kernel makes some, by
+// tryRefused opens connections for which there is no room. The kernel makes some, by
 // dropping one that is not answered yet: one that gets it goes via the tunnel.
-func (g *gate) wantRefused(addrs ...netip.Addr) {
+func (g *gate) tryRefused(addrs ...netip.Addr) (refused, tried int) {
 	g.t.Helper()
-	tried, refused := 0, 0
 	for range 3 {
 		for _, from := range []*netlab.Host{g.Client, g.Box.Host} {
 			for _, a := range addrs {
@@ -80,9 +80,7 @@ func (g *gate) wantRefused(addrs ...netip.Addr) {
 			}
 		}
 	}
-	if g.t.Logf("%d of %d new connections refused", refused, tried); refused < tried/2 {
-		g.t.Error("there was room for new connections: that proves nothing")
-	}
+	return refused, tried
 }
 
 // What conntrack does not know, because another program's rule says so or because no
