@@ -64,6 +64,9 @@ func (s *Store) apply(ctx context.Context, t *nft.Table) (changes int, err error
 			return changes, nil
 		}
 		remedy := nft.RemedyFor(err)
+		if remedy == nft.Replace && replace && errors.Is(err, unix.ENOENT) {
+			remedy = nft.Reread // the table that was to be replaced has been deleted meanwhile
+		}
 		if tried[remedy]++; tried[remedy] > remedies[remedy] {
 			return 0, errors.Join(first, err)
 		}
