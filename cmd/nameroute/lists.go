@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/exit"
 	"github.com/nameroute/nameroute/cmd/nameroute/internal/listing"
+	"github.com/nameroute/nameroute/cmd/nameroute/internal/output"
 	"github.com/nameroute/nameroute/gateway"
 	"github.com/nameroute/nameroute/lists"
 	"github.com/nameroute/nameroute/lists/format"
@@ -37,9 +37,7 @@ func listsTableCommand(o *options) *cobra.Command {
 			}
 			rows := listing.Rows(cfg, o.State)
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(rows)
+				return output.JSON(cmd.OutOrStdout(), rows)
 			}
 			return listing.Print(cmd.OutOrStdout(), rows, time.Now())
 		},

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -125,7 +124,5 @@ type Page struct {
 }
 
 func (r *report) printJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(Page{time.Now(), r.state(), r.findings})
+	return output.JSON(w, Page{time.Now(), r.state(), r.findings})
 }

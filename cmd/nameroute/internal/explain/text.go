@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -11,12 +10,7 @@ import (
 )
 
 // PrintJSON prints the document for a program.
-func PrintJSON(w io.Writer, d Doc) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(d)
-}
+func PrintJSON(w io.Writer, d Doc) error { return output.JSON(w, d) }
 
 // page is the text that is printed.
 type page struct{ b strings.Builder }

@@ -2,9 +2,18 @@
 package output
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 )
+
+// JSON prints a document for a program.
+func JSON(w io.Writer, document any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(document)
+}
 
 // Count returns a number with its noun in the right form: "1 entry", "3 entries".
 func Count(n int, noun string) string {

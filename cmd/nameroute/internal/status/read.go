@@ -103,11 +103,7 @@ func (d Doc) Verdict() error {
 }
 
 // PrintJSON prints the document for a program.
-func PrintJSON(w io.Writer, d Doc) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(d)
-}
+func PrintJSON(w io.Writer, d Doc) error { return output.JSON(w, d) }
 
 // watchPause is between two looks of --watch.
 const watchPause = time.Second
