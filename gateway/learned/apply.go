@@ -214,7 +214,7 @@ func (s *Store) noteReplica(set *set) {
 		return
 	}
 	now := s.clock.now()
-	found, _, _ := s.readUpTo(replica, set.maxFound, set.known)
+	found, _ := s.readUpTo(replica, set.maxFound, set.known)
 	for _, e := range found {
 		set.note(e, now)
 	}

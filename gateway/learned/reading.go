@@ -37,7 +37,7 @@ func (s *Store) read(set *set) *reading {
 	set.reading = r
 	go func() {
 		defer close(r.done)
-		r.elems, _, r.err = s.readUpTo(set.ref, set.maxFound, set.known)
+		r.elems, r.err = s.readUpTo(set.ref, set.maxFound, set.known)
 	}()
 	return r
 }

@@ -74,9 +74,9 @@ type Store struct {
 	pool     sync.Pool                           // of *request
 	requests chan *request
 	calls    chan func()
-	notices  chan nft.Notice                                                                        // from the watch
-	readings chan func()                                                                            // finish those of sets of other tables
-	readUpTo func(set nft.SetRef, most int, known func() []netip.Addr) ([]nft.Element, bool, error) // nft.ReadUpTo, but for tests
+	notices  chan nft.Notice                                                                  // from the watch
+	readings chan func()                                                                      // finish those of sets of other tables
+	readUpTo func(set nft.SetRef, most int, known func() []netip.Addr) ([]nft.Element, error) // nft.ReadUpTo, but for tests
 	closing  chan struct{}
 	stopped  chan struct{}
 	close    sync.Once

@@ -17,25 +17,22 @@ var errMore = errors.New("more elements than are read")
 // 0.1 s of 65,000 elements, and 25 s of a million. After many elements were added, it may
 // miss some for milliseconds without the kernel saying so: read first, load later.
 func ReadElements(ref SetRef) ([]Element, error) {
-	elems, _, err := ReadUpTo(ref, math.MaxInt, nil)
-	return elems, err
+	return ReadUpTo(ref, math.MaxInt, nil)
 }
 
 // ReadUpTo is ReadElements for sets of any size. Of one with more than most elements it
-// returns, in a time that grows with their number, those of the known ones that are in it;
-// all is false then.
-func ReadUpTo(ref SetRef, most int, known func() []netip.Addr) (elems []Element, all bool, err error) {
+// returns, in a time that grows with their number, those of the known ones that are in it.
+func ReadUpTo(ref SetRef, most int, known func() []netip.Addr) ([]Element, error) {
 	r, err := openReader()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	found, err := r.elements(ref, most)
 	r.close()
 	if !errors.Is(err, errMore) {
-		return exportElements(found), true, err
+		return exportElements(found), err
 	}
-	elems, err = LookUp(ref, known())
-	return elems, false, err
+	return LookUp(ref, known())
 }
 
 // LookUp returns those of the addresses that are in a set.
